@@ -1,0 +1,210 @@
+"""Train the built-in generator: a small StyleGAN2 on towers scenes, grown from 16x16 to 64x64.
+
+    python -m apps.towers.train_generator --state .training
+
+Training can be stopped at any moment and started again with the same command: it goes on from the
+last state that it saved.
+"""
+
+import argparse
+import copy
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from apps.towers.discriminator import Discriminator
+from dissect.scenes import scenes
+from rewrite.generators.stylegan2 import Noise, StyleGAN2
+
+GENERATOR = {"z_dim": 128, "w_dim": 128, "mapping_layers": 3, "channels": {4: 128, 8: 128, 16: 96, 32: 64, 64: 32}}
+CRITIC = {4: 128, 8: 96, 16: 64, 32: 40}
+R1_EVERY = 16
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of training at one resolution."""
+
+    side: int
+    images: int
+    batch: int
+    r1: float
+    rate: float = 2e-3
+    last_rate: float = 2e-3
+    precise: bool = False
+
+
+PHASES = (
+    Phase(16, 30_000, 32, 0.1),
+    Phase(32, 100_000, 32, 0.2),
+    Phase(64, 60_000, 16, 0.5),
+    Phase(64, 40_000, 16, 0.5, last_rate=2e-4),
+)
+
+
+class Run:
+    """Everything that training changes, so that it can be saved and taken up again."""
+
+    def __init__(self, seed: int):
+        torch.manual_seed(seed)
+        self.generator, self.critic = StyleGAN2(**GENERATOR), Discriminator(CRITIC)
+        for block in (32, 64):
+            torch.nn.init.zeros_(self.generator.synthesis.get_submodule(f"b{block}.torgb").weight)
+        self.average = copy.deepcopy(self.generator).requires_grad_(False)
+        # Lazy regularisation: the constants of Adam are corrected for the steps that R1 adds.
+        lazy = R1_EVERY / (R1_EVERY + 1)
+        self.generator_optimiser = torch.optim.Adam(self.generator.parameters(), 2e-3, (0.0, 0.99), 1e-8)
+        self.critic_optimiser = torch.optim.Adam(self.critic.parameters(), 2e-3 * lazy, (0.0, 0.99**lazy), 1e-8)
+        self.progress = {"phase": 0, "images": 0, "seen": 0, "steps": 0, "seconds": 0.0, "seed": seed}
+
+    def parts(self) -> dict:
+        return {
+            "generator": self.generator,
+            "critic": self.critic,
+            "average": self.average,
+            "generator_optimiser": self.generator_optimiser,
+            "critic_optimiser": self.critic_optimiser,
+        }
+
+    def save(self, path: Path) -> None:
+        state = {name: part.state_dict() for name, part in self.parts().items()}
+        state["progress"], state["random"] = self.progress, torch.get_rng_state()
+        torch.save(state, path.with_suffix(".part"))
+        path.with_suffix(".part").replace(path)
+
+    def load(self, path: Path) -> None:
+        state = torch.load(path, weights_only=True)
+        for name, part in self.parts().items():
+            part.load_state_dict(state[name])
+        self.progress = state["progress"]
+        torch.set_rng_state(state["random"])
+
+
+def draw(generator: StyleGAN2, count: int, side: int, dtype: torch.dtype, mixing: float = 0.1) -> Tensor:
+    """Images from fresh latents; with probability `mixing` the later layers follow a second latent."""
+    w = generator.mapping(torch.randn(2 * count, generator.z_dim))
+    first, second = w[:count], w[count:]
+    with torch.no_grad():
+        generator.mapping.w_avg.lerp_(w.mean(dim=0), 0.002)
+    layers = torch.arange(generator.num_ws)
+    cut = torch.where(torch.rand(count) < mixing, torch.randint(1, generator.num_ws, (count,)), generator.num_ws)
+    ws = torch.where((layers < cut[:, None])[..., None], first[:, None], second[:, None])
+    synthesis = generator.synthesis
+    stages = [stage for stage in synthesis.stages if int(stage[1:].partition(".")[0]) <= side]
+    return synthesis.run(synthesis.start(ws, Noise("random"), dtype), stages).image
+
+
+def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+
+
+def step(run: Run, phase: Phase, real: Tensor, done: float) -> dict[str, float]:
+    """One step of the generator and one of the critic (non-saturating loss, lazy R1)."""
+    rate = phase.rate + done * (phase.last_rate - phase.rate)
+    set_rate(run.generator_optimiser, rate)
+    set_rate(run.critic_optimiser, rate * R1_EVERY / (R1_EVERY + 1))
+    dtype = torch.float32 if phase.precise else torch.bfloat16
+
+    run.critic.requires_grad_(False)
+    run.generator_optimiser.zero_grad(set_to_none=True)
+    fake = draw(run.generator, phase.batch, phase.side, dtype)
+    loss = F.softplus(-run.critic(fake, dtype)).mean()
+    loss.backward()
+    run.generator_optimiser.step()
+
+    run.critic.requires_grad_(True)
+    run.critic_optimiser.zero_grad(set_to_none=True)
+    scores = run.critic(torch.cat([real, fake.detach()]), dtype)
+    critic_loss = F.softplus(-scores[: len(real)]).mean() + F.softplus(scores[len(real) :]).mean()
+    critic_loss.backward()
+    run.critic_optimiser.step()
+
+    if run.progress["steps"] % R1_EVERY == 0:
+        run.critic_optimiser.zero_grad(set_to_none=True)
+        real = real.detach().requires_grad_()
+        slope = torch.autograd.grad(run.critic(real).sum(), real, create_graph=True)[0]
+        (slope.square().sum(dim=(1, 2, 3)).mean() * (phase.r1 / 2 * R1_EVERY)).backward()
+        run.critic_optimiser.step()
+    return {"generator": loss.item(), "critic": critic_loss.item()}
+
+
+@torch.no_grad()
+def follow(run: Run, batch: int) -> None:
+    """Move the averaged generator: a half-life of 10,000 images, shorter at the beginning."""
+    half_life = min(10_000, 0.05 * run.progress["seen"] + 1)
+    weight = 1 - 0.5 ** (batch / half_life)
+    for mine, other in zip(run.average.parameters(), run.generator.parameters(), strict=True):
+        mine.lerp_(other, weight)
+    for mine, other in zip(run.average.buffers(), run.generator.buffers(), strict=True):
+        mine.copy_(other)
+
+
+def data(folder: Path, count: int) -> np.ndarray:
+    """The training pictures, drawn once and kept in the state folder."""
+    path = folder / f"scenes-{count}.npy"
+    if not path.exists():
+        parts = [scenes(range(i, i + 500))[0] for i in tqdm(range(0, count, 500), desc="draw scenes", unit="x500")]
+        np.save(path.with_suffix(".part.npy"), np.concatenate(parts))
+        path.with_suffix(".part.npy").replace(path)
+    return np.load(path, mmap_mode="r")
+
+
+def real_batch(pictures: np.ndarray, phase: Phase) -> Tensor:
+    chosen = torch.randint(len(pictures), (phase.batch,)).tolist()
+    batch = torch.from_numpy(np.stack([pictures[i] for i in chosen])).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return F.avg_pool2d(batch, batch.shape[-1] // phase.side).contiguous(memory_format=torch.channels_last)
+
+
+def train(folder: Path, seed: int, count: int) -> None:
+    """Run all phases, saving the state every few minutes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    run, path = Run(seed), folder / "generator.pt"
+    if path.exists():
+        run.load(path)
+    for network in (run.generator, run.critic):
+        network.to(memory_format=torch.channels_last)
+    pictures, log = data(folder, count), (folder / "generator.log.jsonl").open("a")
+    saved = time.monotonic()
+    while run.progress["phase"] < len(PHASES):
+        phase = PHASES[run.progress["phase"]]
+        bar = tqdm(total=phase.images, initial=run.progress["images"], unit="img", desc=f"{phase.side}x{phase.side}", mininterval=5)
+        while run.progress["images"] < phase.images:
+            began = time.monotonic()
+            losses = step(run, phase, real_batch(pictures, phase), run.progress["images"] / phase.images)
+            for counter, amount in (("images", phase.batch), ("seen", phase.batch), ("steps", 1)):
+                run.progress[counter] += amount
+            follow(run, phase.batch)
+            run.progress["seconds"] += time.monotonic() - began
+            bar.update(phase.batch)
+            if run.progress["steps"] % 50 == 0:
+                log.write(json.dumps({**asdict(phase), **run.progress, **losses}) + "\n")
+                log.flush()
+            if time.monotonic() - saved > 120:
+                run.save(path)
+                saved = time.monotonic()
+        run.progress["phase"], run.progress["images"] = run.progress["phase"] + 1, 0
+        run.save(path)
+        next_phase = PHASES[run.progress["phase"]] if run.progress["phase"] < len(PHASES) else phase
+        if next_phase.side == 64 > phase.side:
+            run.critic.grow()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--state", type=Path, default=Path(".training"), help="folder of the training state")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--scenes", type=int, default=40_000, help="how many training pictures")
+    options = parser.parse_args()
+    train(options.state, options.seed, options.scenes)
+
+
+if __name__ == "__main__":
+    main()

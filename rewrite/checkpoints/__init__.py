@@ -1,0 +1,1 @@
+"""Files and state dicts: read safely, written back in the container they came in."""

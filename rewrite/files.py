@@ -1,0 +1,116 @@
+"""Files of ours: safetensors with a JSON header, written whole or not at all."""
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+FORMAT = "rewrite"
+
+
+def write_whole(path: str | Path, write: Callable[[Path], None]) -> None:
+    """Write a file under a temporary name beside `path` and rename it: nobody ever sees half a file.
+
+    Raises:
+        ValueError: The folder cannot be written to, or the disk is full; the old file is still there.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+        os.close(handle)
+    except OSError as error:
+        raise ValueError(f"cannot write {path}: {error.strerror or error}") from None
+    temporary = Path(name)
+    try:
+        write(temporary)
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text file, whole or not at all."""
+    write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def save_tensors(path: str | Path, tensors: Mapping[str, Tensor], kind: str, about: Mapping) -> None:
+    """Write tensors with a header that says what they are."""
+    header = {"format": FORMAT, "kind": kind, "library": library_version(), "about": json.dumps(about, sort_keys=True)}
+    stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_whole(path, lambda temporary: safetensors.torch.save_file(stored, temporary, header))
+
+
+def load_tensors(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict]:
+    """Read a file that `save_tensors` wrote.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is damaged, or holds something else than `kind`.
+    """
+    found, about = read_header(path)
+    if found != kind:
+        raise ValueError(f"{path} holds a {found}, not a {kind}")
+    try:
+        return safetensors.torch.load_file(path), about
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from None
+
+
+def read_header(path: str | Path) -> tuple[str, dict]:
+    """What kind of file of ours this is, and what it says of itself; no tensor is read.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is no file of ours.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"there is no file {path}")
+    if not path.is_file():
+        raise ValueError(f"{path} is not a file")
+    try:
+        with safe_open(path, "pt") as opened:
+            header = opened.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path} is not a safetensors file, or is cut short: {error}") from None
+    if header.get("format") != FORMAT:
+        raise ValueError(f"{path} is a safetensors file, but not one of this library's")
+    try:
+        about = json.loads(header.get("about", ""))
+    except json.JSONDecodeError:
+        raise ValueError(f"{path} is damaged: its header is not JSON") from None
+    if not isinstance(about, dict):
+        raise ValueError(f"{path} is damaged: its header is not an object")
+    return str(header.get("kind")), about
+
+
+def library_version() -> str:
+    """Version of the installed library."""
+    try:
+        return version("model-rewriting")
+    except PackageNotFoundError:
+        return "uninstalled"
+
+
+def finite(tensors: Mapping[str, Tensor], path: str | Path) -> None:
+    """Refuse tensors that hold NaN or infinity."""
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise ValueError(f"{path} holds values that are not finite, first in {name}")
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

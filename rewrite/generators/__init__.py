@@ -1,0 +1,1 @@
+"""A latent becomes an image, in named layers."""

@@ -1,0 +1,150 @@
+"""What every generator can do: draw images from seeds, be cut before a layer, and be resumed after it."""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from rewrite.layers import Layer
+
+
+class Latents(NamedTuple):
+    """Inputs of a generator, one row for each image, and the seeds that its noise hangs on."""
+
+    z: Float[Tensor, "images size"]
+    seeds: tuple[int, ...]
+
+
+class Cut(NamedTuple):
+    """A run that stopped just before the weight of one layer is used.
+
+    Attributes:
+        state: What the generator needs to go on; opaque to everyone else.
+        features: The map that the layer reads. Its patches are the keys.
+        style: The modulation inside `features` (StyleGAN2), or None for a plain layer.
+    """
+
+    state: Any
+    features: Float[Tensor, "images inputs height width"]
+    style: Float[Tensor, "images inputs"] | None = None
+
+
+class Generator(ABC):
+    """A network from latents to images, seen as named layers that can be edited.
+
+    Attributes:
+        module: The network. Its parameters are the only state; everything else here is derived from it.
+        layers: The editable layers by name, in the order in which they run.
+        size: Height and width of an image.
+        truncation: How far latents are drawn from the mean; 1 leaves them alone.
+    """
+
+    module: nn.Module
+    layers: Mapping[str, Layer]
+    size: tuple[int, int]
+    z_dim: int
+    truncation: float = 1.0
+
+    def latents(self, seeds: Iterable[int]) -> Latents:
+        """The latent of each seed, numbered as NVIDIA's tools do: `RandomState(seed).randn(1, z_dim)`."""
+        seeds = tuple(int(seed) for seed in seeds)
+        rows = [np.random.RandomState(seed).randn(1, self.z_dim) for seed in seeds]
+        z = np.concatenate(rows) if rows else np.zeros((0, self.z_dim))
+        return Latents(torch.from_numpy(z).float().to(self.device), seeds)
+
+    @abstractmethod
+    def images(self, latents: Latents) -> Float[Tensor, "images 3 height width"]:
+        """Draw the images of latents, in [-1, 1] up to what the network overshoots."""
+
+    @abstractmethod
+    def cut(self, layer: str, latents: Latents) -> Cut:
+        """Run up to the point where the weight of `layer` is used."""
+
+    @abstractmethod
+    def resume(
+        self, layer: str, cut: Cut, written: Tensor, demodulation: Tensor | None
+    ) -> Float[Tensor, "images 3 height width"]:
+        """Go on from what `layer` wrote (before demodulation) to the images."""
+
+    @abstractmethod
+    def finish(self, layer: str, cut: Cut, written: Tensor, demodulation: Tensor | None) -> Tensor:
+        """The output of `layer` after everything that belongs to it: demodulation, blur, noise, bias, activation."""
+
+    def weight(self, layer: str) -> nn.Parameter:
+        """The stored weight of a layer."""
+        return self.module.get_parameter(self.layer(layer).weight)
+
+    def demodulation(
+        self, layer: str, style: Tensor | None, weight: Tensor | None = None
+    ) -> Float[Tensor, "images outputs"] | None:
+        """The factor on each output channel of a modulated layer with this weight; None for a plain layer."""
+        if style is None or not self.layer(layer).modulated:
+            return None
+        weight = (self.weight(layer) if weight is None else weight) * self.layer(layer).gain
+        return (style.square() @ weight.square().sum(dim=(2, 3)).T + 1e-8).rsqrt()
+
+    def rerun(self, layer: str, cut: Cut) -> Float[Tensor, "images 3 height width"]:
+        """Run `layer` with its present weight and everything after it: what an edit makes of a cut."""
+        written = self.layer(layer).apply(cut.features, self.weight(layer))
+        return self.resume(layer, cut, written, self.demodulation(layer, cut.style))
+
+    @torch.no_grad()
+    def sample(self, seeds: Iterable[int], batch: int = 16) -> Float[Tensor, "images 3 height width"]:
+        """Images of seeds in [-1, 1]. An image hangs on its seed alone, not on the batch around it."""
+        drawn = [self.images(self.latents(part)).clamp(-1, 1) for part in batched(seeds, batch)]
+        return torch.cat(drawn) if drawn else torch.zeros(0, 3, *self.size, device=self.device)
+
+    def layer(self, name: str) -> Layer:
+        """Look a layer up by name.
+
+        Raises:
+            LookupError: There is no such layer; the message lists those that exist.
+        """
+        if name in self.layers:
+            return self.layers[name]
+        near = get_close_matches(name, self.layers, 1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(self.layers)}"
+        raise LookupError(f"this generator has no layer {name!r}: {hint}")
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network's weights are."""
+        return next(self.module.parameters()).device
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of all weights as they are now; it changes when a weight is edited."""
+        tensors = self.module.state_dict()
+        # A tensor's version counts its in-place changes: as long as none moved, the hash still holds.
+        version = tuple((tensor.data_ptr(), tensor._version) for tensor in tensors.values())
+        if getattr(self, "_fingerprint", (None, ""))[0] != version:
+            self._fingerprint = (version, hash_of(tensors))
+        return self._fingerprint[1]
+
+
+def hash_of(tensors: Mapping[str, Tensor]) -> str:
+    """The first 16 hexadecimal digits of the SHA-256 over names, shapes, types and bytes."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def batched(items: Iterable[int], size: int) -> Iterator[tuple[int, ...]]:
+    """Cut a sequence into tuples of at most `size` items."""
+    part: list[int] = []
+    for item in items:
+        part.append(item)
+        if len(part) == size:
+            yield tuple(part)
+            part = []
+    if part:
+        yield tuple(part)

@@ -1,0 +1,87 @@
+"""StyleGAN2 seen as editable layers: cut before any convolution, resumed after it."""
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from rewrite.generators.contract import Cut, Generator, Latents
+from rewrite.generators.stylegan2 import Noise, State, StyleGAN2, SynthesisLayer
+from rewrite.layers import Layer
+
+
+class StyleGAN2Generator(Generator):
+    """A StyleGAN2 network with named layers `b4.conv1`, `b4.torgb`, `b8.conv0`, …
+
+    Args:
+        network: The network.
+        truncation: Latents w are moved towards their mean by this factor (1: not at all).
+        noise: `seed` draws each image's noise from its seed, `const` uses the noise stored in the network,
+            `none` uses none.
+    """
+
+    def __init__(self, network: StyleGAN2, *, truncation: float = 1.0, noise: str = "seed"):
+        Noise(noise)
+        self.module, self.truncation, self.noise = network.eval().requires_grad_(False), truncation, noise
+        self.network = network
+        self.z_dim = network.z_dim
+        side = network.synthesis.resolutions[-1]
+        self.size = (side, side)
+        self.layers: Mapping[str, Layer] = {name: self._describe(name) for name in network.synthesis.stages}
+
+    def start(self, latents: Latents) -> State:
+        """The state before the first stage."""
+        mapping = self.network.mapping
+        w = mapping.w_avg.lerp(mapping(latents.z), self.truncation)
+        ws = w[:, None].expand(-1, self.network.num_ws, -1)
+        return self.network.synthesis.start(ws, Noise(self.noise, latents.seeds))
+
+    def images(self, latents: Latents) -> Tensor:
+        synthesis = self.network.synthesis
+        return synthesis.run(self.start(latents), tuple(synthesis.stages)).image
+
+    def cut(self, layer: str, latents: Latents) -> Cut:
+        self.layer(layer)
+        synthesis = self.network.synthesis
+        names = tuple(synthesis.stages)
+        state = synthesis.run(self.start(latents), names[: names.index(layer)])
+        stage = synthesis.get_submodule(layer)
+        style = stage.affine(state.ws[:, synthesis.stages[layer]])
+        return Cut(state, stage.key(state.x, style), style)
+
+    def resume(self, layer: str, cut: Cut, written: Tensor, demodulation: Tensor | None) -> Tensor:
+        synthesis = self.network.synthesis
+        names = tuple(synthesis.stages)
+        output = self.finish(layer, cut, written, demodulation)
+        if isinstance(synthesis.get_submodule(layer), SynthesisLayer):
+            state = cut.state._replace(x=output)
+        else:
+            state = cut.state._replace(image=synthesis.add_colours(cut.state.image, output, layer))
+        return synthesis.run(state, names[names.index(layer) + 1 :]).image
+
+    def finish(self, layer: str, cut: Cut, written: Tensor, demodulation: Tensor | None) -> Tensor:
+        synthesis = self.network.synthesis
+        stage = synthesis.get_submodule(layer)
+        if not isinstance(stage, SynthesisLayer):
+            return written + stage.bias[:, None, None]
+        noise = cut.state.noise.draw(stage, synthesis.stages[layer], written)
+        return stage.finish(written, demodulation, noise)
+
+    def _describe(self, name: str) -> Layer:
+        stage = self.network.synthesis.get_submodule(name)
+        outputs, inputs, *kernel = stage.weight.shape
+        side = self.network.synthesis.get_submodule(name.partition(".")[0]).resolution
+        full = isinstance(stage, SynthesisLayer)
+        up = full and stage.up
+        return Layer(
+            name=name,
+            weight=f"synthesis.{name}.weight",
+            kind="transposed" if up else "convolution",
+            inputs=inputs,
+            outputs=outputs,
+            grid=(side // 2, side // 2) if up else (side, side),
+            kernel=tuple(kernel),
+            stride=(2, 2) if up else (1, 1),
+            padding=(1, 1) if full and not up else (0, 0),
+            overhang=0.5 if up else 0.0,
+            modulated=full,
+        )

@@ -1,0 +1,282 @@
+"""A rule becomes numbers: the keys that shall give other values, the values, and the keys that must not change."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from scipy.ndimage import binary_dilation
+from torch import Tensor
+
+from rewrite.generators.contract import Cut, Generator, Latents
+from rewrite.layers import Layer
+from rewrite.masks import Mask, cover
+from rewrite.rule import Latent, Region, Rule
+
+LEAST_COVER = 0.05
+MOST_OTHERS_PER_DIMENSION = 4
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Keys of some images at one layer, and what the unedited layer writes for them.
+
+    Attributes:
+        keys: One patch key a row, float64.
+        values: What the layer writes for each (after demodulation, before noise, bias and activation), float64.
+        weights: Weight of each key; all weights of a set add up to its weight in the rule.
+        image: Which row of the goal's styles belongs to each key.
+    """
+
+    keys: Float[Tensor, "n key"]
+    values: Float[Tensor, "n outputs"]
+    weights: Float[Tensor, " n"]
+    image: Int[Tensor, " n"]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What an edit of one layer is to achieve.
+
+    Attributes:
+        wanted: The keys of all places of the rule.
+        targets: The values that they shall get, in the units of `wanted.values`.
+        others: Keys of the same images away from the places (hard negatives); they shall keep their values.
+        protected: Keys of protected regions; they shall keep their values.
+        context: Keys under the marked context itself, which say when the rule fires.
+        styles: The modulation of each image, empty for a plain layer.
+    """
+
+    wanted: Keys
+    targets: Float[Tensor, "n outputs"]
+    others: Keys
+    protected: Keys
+    context: Float[Tensor, "m key"]
+    styles: Float[Tensor, "images inputs"]
+
+
+def build_goal(generator: Generator, rule: Rule) -> Goal:
+    """Run the generator up to the rule's layer and collect what the rule asks for.
+
+    Raises:
+        LookupError: The generator has no such layer.
+        ValueError: The rule was written on another model, or a mask does not fit.
+    """
+    layer = generator.layer(rule.layer)
+    if rule.model != generator.fingerprint:
+        raise ValueError(f"this rule was written on model {rule.model}, not on model {generator.fingerprint}")
+    if rule.truncation != generator.truncation:
+        raise ValueError(f"this rule was written at truncation {rule.truncation}, not {generator.truncation}")
+    regions = (*rule.copy, *rule.places, *rule.protect)
+    for region in regions:
+        region.mask.check_size(generator.size)
+    scene = _Scene.of(generator, layer, [region.latent for region in regions])
+    wanted = [_Wanted.erased(scene, place) if rule.action == "erase" else _Wanted.pasted(scene, rule, place)
+              for place in _goal_places(rule)]
+    wanted = [place for place in wanted if place.cells.any()]
+    if not wanted:
+        raise ValueError("the marked places cover no cell of this layer: mark more, or take a layer of a finer grid")
+    return Goal(
+        wanted=scene.collect([(place.image, place.cells) for place in wanted], [place.share for place in wanted], 1.0),
+        targets=torch.cat([place.targets for place in wanted]),
+        others=_others(scene, rule, wanted),
+        protected=scene.collect([(scene.index(r.latent), scene.cells(r.mask)) for r in rule.protect], None, 1.0),
+        context=scene.collect([(scene.index(r.latent), scene.cells(r.mask)) for r in rule.places], None, 1.0).keys,
+        styles=scene.styles,
+    )
+
+
+def _goal_places(rule: Rule) -> Sequence[Region]:
+    if rule.context_use == "goal":
+        return rule.places
+    assert rule.paste is not None
+    return (rule.paste,)
+
+
+class _Scene:
+    """The images that a rule speaks of, at its layer: what is read and what is written there."""
+
+    def __init__(self, layer: Layer, images: dict[Latent, int], keys: Tensor, values: Tensor, styles: Tensor):
+        self.layer, self.images, self.keys, self.values, self.styles = layer, images, keys, values, styles
+
+    @classmethod
+    def of(cls, generator: Generator, layer: Layer, latents: Sequence[Latent], batch: int = 16) -> "_Scene":
+        order = list(dict.fromkeys(latents))
+        keys, values, styles = [], [], []
+        with torch.no_grad():
+            for i in range(0, len(order), batch):
+                cut = generator.cut(layer.name, _stack(generator, order[i : i + batch]))
+                keys.append(layer.keys(cut.features).cpu())
+                values.append(written_values(generator, layer, cut).double().cpu())
+                styles.append(torch.zeros(len(cut.features), 0) if cut.style is None else cut.style.cpu())
+        return cls(
+            layer,
+            {latent: i for i, latent in enumerate(order)},
+            torch.cat(keys),
+            torch.cat(values),
+            torch.cat(styles).double(),
+        )
+
+    def index(self, latent: Latent) -> int:
+        return self.images[latent]
+
+    def cells(self, mask: Mask) -> np.ndarray:
+        """The cells of the written map that a mask covers at least a little."""
+        return (cover(mask.array(), self.layer) > LEAST_COVER).numpy()
+
+    def collect(self, parts: Sequence[tuple[int, np.ndarray]], shares: Sequence[Tensor] | None, total: float) -> Keys:
+        """The keys of cells of images, with weights in proportion to `shares` that add up to `total`."""
+        places = [(image, torch.from_numpy(np.flatnonzero(cells))) for image, cells in parts]
+        keys = [self.keys[image, flat].double() for image, flat in places]
+        values = [self.values[image].flatten(1).T[flat] for image, flat in places]
+        images = [torch.full([len(flat)], image) for image, flat in places]
+        empty = torch.zeros(0, dtype=torch.float64)
+        weights = torch.cat([*(shares or [torch.ones(len(flat)).double() for _, flat in places]), empty])
+        return Keys(
+            keys=torch.cat([*keys, torch.zeros(0, self.keys.shape[-1], dtype=torch.float64)]),
+            values=torch.cat([*values, torch.zeros(0, self.values.shape[1], dtype=torch.float64)]),
+            weights=weights * (total / weights.sum()) if len(weights) else weights,
+            image=torch.cat([*images, torch.zeros(0, dtype=torch.int64)]),
+        )
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """One place of a rule: its cells, how much each counts, and what each shall get."""
+
+    image: int
+    cells: np.ndarray
+    share: Float[Tensor, " n"]
+    targets: Float[Tensor, "n outputs"]
+
+    @classmethod
+    def pasted(cls, scene: _Scene, rule: Rule, place: Region) -> "_Wanted":
+        source, (down, right) = _best_copy(scene.layer, rule, place.mask)
+        share = _shifted(cover(source.mask.array(), scene.layer), down, right)
+        object_values = _shifted(scene.values[scene.index(source.latent)], down, right)
+        return cls._of(scene, scene.index(place.latent), share, object_values)
+
+    @classmethod
+    def erased(cls, scene: _Scene, place: Region) -> "_Wanted":
+        share = cover(place.mask.array(), scene.layer)
+        image = scene.index(place.latent)
+        return cls._of(scene, image, share, filled(scene.values[image], share > LEAST_COVER))
+
+    @classmethod
+    def _of(cls, scene: _Scene, image: int, share: Tensor, values: Tensor) -> "_Wanted":
+        cells = share > LEAST_COVER
+        blended = torch.lerp(scene.values[image], values, share)
+        return cls(image, cells.numpy(), share[cells], blended[:, cells].T)
+
+
+def written_values(generator: Generator, layer: Layer, cut: Cut) -> Float[Tensor, "images outputs height width"]:
+    """What the layer writes after demodulation, before blur, noise, bias and activation."""
+    written = layer.apply(cut.features, generator.weight(layer.name))
+    factor = generator.demodulation(layer.name, cut.style)
+    return written if factor is None else written * factor[:, :, None, None]
+
+
+def filled(values: Float[Tensor, "outputs height width"], hole: Tensor) -> Float[Tensor, "outputs height width"]:
+    """Replace the values in a hole by those of its surroundings (the discrete Laplace equation, solved exactly).
+
+    Neighbours to the left and right count four times as much as those above and below: pictures are layered by
+    height more than by width. Beyond the border of the map there is nothing, so that no flow crosses it.
+    """
+    height, width = hole.shape
+    number = -np.ones((height, width), dtype=int)
+    inside = np.argwhere(hole.numpy())
+    if len(inside) == height * width:
+        raise ValueError("the whole image is marked: nothing is left that could fill it")
+    number[tuple(inside.T)] = np.arange(len(inside))
+    system = np.zeros((len(inside), len(inside)))
+    known = torch.zeros(len(inside), len(values), dtype=values.dtype)
+    for row, (y, x) in enumerate(inside):
+        for dy, dx, weight in ((0, -1, 4.0), (0, 1, 4.0), (-1, 0, 1.0), (1, 0, 1.0)):
+            ny, nx = y + dy, x + dx
+            if not (0 <= ny < height and 0 <= nx < width):
+                continue
+            system[row, row] += weight
+            if number[ny, nx] >= 0:
+                system[row, number[ny, nx]] -= weight
+            else:
+                known[row] += weight * values[:, ny, nx]
+    result = values.clone()
+    result[:, hole] = torch.linalg.solve(torch.from_numpy(system).to(values.dtype), known).T
+    return result
+
+
+def _others(scene: _Scene, rule: Rule, wanted: Sequence[_Wanted]) -> Keys:
+    """Every place of the context images that is neither context nor wanted, nor near to either."""
+    near: dict[int, np.ndarray] = {}
+    marked = [(scene.index(place.latent), scene.cells(place.mask)) for place in rule.places]
+    for image, cells in [*((place.image, place.cells) for place in wanted), *marked]:
+        near[image] = near.get(image, np.zeros_like(cells)) | cells
+    if rule.settings.others == 0:
+        near = {}
+    grown = {
+        image: binary_dilation(cells, np.ones((3, 3)), rule.settings.margin) if rule.settings.margin else cells
+        for image, cells in near.items()
+    }
+    away = {image: ~cells for image, cells in grown.items()}
+    count, most = sum(int(cells.sum()) for cells in away.values()), MOST_OTHERS_PER_DIMENSION * scene.layer.width
+    if count > most:
+        # The same cells on every machine, so that a rule replays: drawn from a fixed seed, evenly over the images.
+        random = np.random.default_rng(0)
+        away = {image: cells & (random.random(cells.shape) < most / count) for image, cells in away.items()}
+    return scene.collect(list(away.items()), None, rule.settings.others)
+
+
+def _best_copy(layer: Layer, rule: Rule, place: Mask) -> tuple[Region, tuple[int, int]]:
+    """The copy whose position within a cell fits the place best, and its shift in whole cells."""
+    def misfit(candidate: Region) -> tuple[float, tuple[int, int]]:
+        exact = [
+            (to * layer_cells(layer, axis) - at * layer_cells(layer, axis))
+            for axis, (at, to) in enumerate(zip(_anchor(candidate.mask, rule.anchor), _anchor(place, rule.anchor), strict=True))
+        ]
+        whole = (round(exact[0]), round(exact[1]))
+        return sum((a - b) ** 2 for a, b in zip(exact, whole, strict=True)), whole
+
+    chosen = min(range(len(rule.copy)), key=lambda i: (misfit(rule.copy[i])[0], i))
+    return rule.copy[chosen], misfit(rule.copy[chosen])[1]
+
+
+def layer_cells(layer: Layer, axis: int) -> float:
+    """How many cells of the written map span the image along an axis."""
+    return layer.output_grid[axis] - 2 * layer.overhang
+
+
+def _anchor(mask: Mask, anchor: str) -> tuple[float, float]:
+    """The anchoring point of a mask, as shares of the image's height and width."""
+    top, bottom, left, right = mask.box
+    row = bottom + 1 if anchor == "bottom" else (top + bottom + 1) / 2
+    return row / mask.size[0], (left + right + 1) / 2 / mask.size[1]
+
+
+def _shifted(values: Tensor, down: int, right: int) -> Tensor:
+    """Move a map by whole cells; what comes in from outside is zero."""
+    height, width = values.shape[-2:]
+    moved = torch.zeros_like(values)
+    if abs(down) >= height or abs(right) >= width:
+        return moved
+    rows_to = slice(max(0, down), min(height, height + down))
+    rows_from = slice(max(0, -down), min(height, height - down))
+    columns_to = slice(max(0, right), min(width, width + right))
+    columns_from = slice(max(0, -right), min(width, width - right))
+    moved[..., rows_to, columns_to] = values[..., rows_from, columns_from]
+    return moved
+
+
+def _stack(generator: Generator, latents: Sequence[Latent]) -> Latents:
+    """The generator's latents for those of a rule."""
+    drawn = generator.latents(latent.seed for latent in latents)
+    rows = []
+    for i, latent in enumerate(latents):
+        if latent.z is not None and len(latent.z) != generator.z_dim:
+            raise ValueError(f"latents of this generator have {generator.z_dim} numbers, got {len(latent.z)}")
+        rows.append(drawn.z[i] if latent.z is None else torch.tensor(latent.z).to(drawn.z))
+    return Latents(torch.stack(rows), drawn.seeds)

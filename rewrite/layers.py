@@ -1,0 +1,149 @@
+"""An editable layer: what it reads (keys), and its weight as a matrix that maps keys to values."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+KINDS = ("linear", "convolution", "transposed")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A linear map inside a network, described well enough to read its keys and to edit its weight.
+
+    A transposed convolution is treated as a plain one that reads its input with zeros between the pixels,
+    so that every layer is one matrix applied to one key for each output position.
+
+    Attributes:
+        name: What users call it.
+        weight: Path of the edited parameter inside the network.
+        kind: One of `KINDS`.
+        inputs, outputs: Numbers of channels.
+        grid: Height and width of the map that the layer reads.
+        inputs_first: Whether the stored weight of a transposed convolution is (inputs, outputs, …), as in
+            `nn.ConvTranspose2d`, and not (outputs, inputs, …), as in StyleGAN2.
+        gain: The effective weight is the stored one times this factor.
+        overhang: By how many cells the written map sticks out of the image on each side (one half for
+            StyleGAN2's upsampling layers, whose output is still to be blurred).
+        modulated: Whether the output is demodulated by a factor that hangs on the weight (StyleGAN2).
+    """
+
+    name: str
+    weight: str
+    kind: str
+    inputs: int
+    outputs: int
+    grid: tuple[int, int]
+    kernel: tuple[int, int] = (1, 1)
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+    output_padding: tuple[int, int] = (0, 0)
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+    inputs_first: bool = False
+    gain: float = 1.0
+    overhang: float = 0.0
+    modulated: bool = False
+
+    @property
+    def taps(self) -> int:
+        """How many positions of its input the layer reads for one output position."""
+        return self.kernel[0] * self.kernel[1]
+
+    @property
+    def width(self) -> int:
+        """Length of a patch key: all channels at all taps."""
+        return self.inputs * self.taps
+
+    @property
+    def output_grid(self) -> tuple[int, int]:
+        """Height and width of the map that the layer writes."""
+        height, width = (self._outputs(axis) for axis in (0, 1))
+        return height, width
+
+    def blocks(self) -> list[tuple[slice, slice]]:
+        """The rows of the matrix and the entries of the key that belong together, one pair for each group."""
+        rows, columns = self.outputs // self.groups, self.width // self.groups
+        return [
+            (slice(g * rows, (g + 1) * rows), slice(g * columns, (g + 1) * columns)) for g in range(self.groups)
+        ]
+
+    def matrix(self, weight: Tensor) -> Float[Tensor, "outputs group_width"]:
+        """The effective weight as a matrix over patch keys (ordered channel, row, column)."""
+        if self.inputs_first:
+            weight = self._exchanged(weight)
+        if self.kind == "transposed":
+            weight = weight.flip(2, 3)
+        return weight.reshape(self.outputs, -1) * self.gain
+
+    def weight_from(self, matrix: Float[Tensor, "outputs group_width"]) -> Tensor:
+        """The stored weight whose `matrix` is this one. Linear, so it serves differences of weights as well."""
+        matrix = matrix / self.gain
+        if self.kind == "linear":
+            return matrix
+        weight = matrix.reshape(self.outputs, self.inputs // self.groups, *self.kernel)
+        if self.kind == "transposed":
+            weight = weight.flip(2, 3)
+        return self._exchanged(weight) if self.inputs_first else weight
+
+    def keys(
+        self,
+        features: Float[Tensor, "images inputs height width"],
+        positions: Int[Tensor, "images chosen"] | None = None,
+    ) -> Float[Tensor, "images positions key"]:
+        """What each output position reads, with the layer's own padding.
+
+        Args:
+            features: The map that enters the layer.
+            positions: Which output positions (row-major) to read in each image; all of them if left out.
+        """
+        padded = self._padded(features)
+        step = (1, 1) if self.kind == "transposed" else self.stride
+        if positions is None:
+            unfolded = F.unfold(padded, self.kernel, dilation=self.dilation, stride=step)
+            return unfolded.transpose(1, 2)
+        rows, columns = positions // self.output_grid[1], positions % self.output_grid[1]
+        tap_rows = torch.arange(self.kernel[0], device=features.device) * self.dilation[0]
+        tap_columns = torch.arange(self.kernel[1], device=features.device) * self.dilation[1]
+        rows = (rows * step[0])[..., None, None] + tap_rows[:, None]
+        columns = (columns * step[1])[..., None, None] + tap_columns
+        images = torch.arange(len(features), device=features.device)[:, None, None, None]
+        taken = padded.permute(0, 2, 3, 1)[images, rows, columns]  # [images, chosen, rows, columns, inputs]
+        return taken.permute(0, 1, 4, 2, 3).flatten(2)
+
+    def apply(self, features: Float[Tensor, "images inputs height width"], weight: Tensor) -> Tensor:
+        """Run the layer's linear map (no bias) with a given stored weight."""
+        weight = weight * self.gain
+        if self.kind == "linear":
+            return torch.einsum("oi,nihw->nohw", weight, features)
+        if self.kind == "transposed":
+            weight = weight if self.inputs_first else self._exchanged(weight)
+            return F.conv_transpose2d(
+                features, weight, None, self.stride, self.padding, self.output_padding, self.groups, self.dilation
+            )
+        return F.conv2d(features, weight, None, self.stride, self.padding, self.dilation, self.groups)
+
+    def _exchanged(self, weight: Tensor) -> Tensor:
+        """Exchange inputs and outputs within each group."""
+        return weight.unflatten(0, (self.groups, -1)).transpose(1, 2).flatten(0, 1)
+
+    def _outputs(self, axis: int) -> int:
+        side, reach = self.grid[axis], self.dilation[axis] * (self.kernel[axis] - 1)
+        if self.kind == "transposed":
+            return (side - 1) * self.stride[axis] - 2 * self.padding[axis] + reach + self.output_padding[axis] + 1
+        return (side + 2 * self.padding[axis] - reach - 1) // self.stride[axis] + 1
+
+    def _padded(self, features: Tensor) -> Tensor:
+        if self.kind != "transposed":
+            return F.pad(features, (self.padding[1], self.padding[1], self.padding[0], self.padding[0]))
+        images, channels, height, width = features.shape
+        spread = features.new_zeros(
+            images, channels, (height - 1) * self.stride[0] + 1, (width - 1) * self.stride[1] + 1
+        )
+        spread[:, :, :: self.stride[0], :: self.stride[1]] = features
+        before = [self.dilation[axis] * (self.kernel[axis] - 1) - self.padding[axis] for axis in (0, 1)]
+        after = [before[axis] + self.output_padding[axis] for axis in (0, 1)]
+        return F.pad(spread, (before[1], after[1], before[0], after[0]))

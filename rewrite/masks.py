@@ -1,0 +1,97 @@
+"""Regions of an image: masks as run-lengths, and what share of each cell of a layer's grid they cover."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from rewrite.layers import Layer
+
+LARGEST_SIDE = 4096
+
+
+@dataclass(frozen=True)
+class Mask:
+    """A region of an image, row by row as runs of (first pixel, number of pixels).
+
+    Raises:
+        ValueError: The mask is empty, too large, or its runs leave the image, touch or are out of order.
+    """
+
+    size: tuple[int, int]
+    runs: tuple[tuple[int, int], ...]
+
+    def __post_init__(self):
+        height, width = self.size
+        if not (1 <= height <= LARGEST_SIDE and 1 <= width <= LARGEST_SIDE):
+            raise ValueError(f"a mask is 1 to {LARGEST_SIDE} pixels high and wide, got {height} x {width}")
+        if not self.runs:
+            raise ValueError("a mask must select at least one pixel, got an empty one")
+        end = -1
+        for start, length in self.runs:
+            if start <= end or length < 1 or start + length > height * width:
+                raise ValueError(
+                    f"runs of a mask must be in order, apart, and inside its {height * width} pixels, "
+                    f"got a run of {length} at {start}"
+                )
+            end = start + length
+
+    @classmethod
+    def from_array(cls, array: np.ndarray) -> "Mask":
+        """The mask of the true pixels of a two-dimensional array."""
+        array = np.asarray(array, dtype=bool)
+        if array.ndim != 2:
+            raise ValueError(f"a mask has two dimensions, got {array.ndim}")
+        padded = np.concatenate([[False], array.reshape(-1), [False]]).astype(np.int8)
+        edges = np.flatnonzero(np.diff(padded)).reshape(-1, 2)
+        return cls(tuple(array.shape), tuple((int(a), int(b - a)) for a, b in edges))
+
+    def array(self) -> np.ndarray:
+        """The mask as a boolean array of its size."""
+        flat = np.zeros(self.size[0] * self.size[1], dtype=bool)
+        for start, length in self.runs:
+            flat[start : start + length] = True
+        return flat.reshape(self.size)
+
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """First and last row and column (inclusive) that hold a selected pixel."""
+        rows, columns = np.nonzero(self.array())
+        return int(rows.min()), int(rows.max()), int(columns.min()), int(columns.max())
+
+    def check_size(self, size: Sequence[int]) -> None:
+        """Refuse a mask that was not drawn on an image of this size, or on one scaled by a whole number.
+
+        Raises:
+            ValueError: The sides have no whole-number ratio.
+        """
+        height, width = self.size
+        ratio = max(size[0] / height, height / size[0])
+        if size[0] * width != size[1] * height or ratio != round(ratio):
+            raise ValueError(f"the image is {size[0]} x {size[1]} pixels, but a mask of {height} x {width} was given")
+
+
+def cover(mask: np.ndarray, layer: Layer) -> Float[Tensor, "height width"]:
+    """What share of each cell of the layer's written map a mask covers, 0 to 1.
+
+    The map may stick out of the image by `layer.overhang` cells on each side; what lies outside is not covered.
+    """
+    height, width = layer.output_grid
+    shares = np.asarray(mask, dtype=np.float64)
+    for axis, cells in ((0, height), (1, width)):
+        shares = _shares(shares, axis, cells, layer.overhang)
+    return torch.from_numpy(shares)
+
+
+def _shares(values: np.ndarray, axis: int, cells: int, overhang: float) -> np.ndarray:
+    pixels = values.shape[axis]
+    edges = (np.arange(cells + 1) - overhang) * pixels / (cells - 2 * overhang)
+    cumulative = np.concatenate([np.zeros_like(np.take(values, [0], axis)), np.cumsum(values, axis)], axis)
+    low = np.clip(np.floor(edges).astype(int), 0, pixels)
+    high = np.clip(low + 1, 0, pixels)
+    part = np.clip(edges - low, 0, 1).reshape([-1 if a == axis else 1 for a in range(values.ndim)])
+    at_edges = np.take(cumulative, low, axis) * (1 - part) + np.take(cumulative, high, axis) * part
+    return np.diff(at_edges, axis=axis) * (cells - 2 * overhang) / pixels

@@ -1,0 +1,229 @@
+"""What a layer usually reads: the uncentred second moment of its keys, with its provenance.
+
+Source: Bau et al., "Rewriting a Deep Generative Model" (ECCV 2020), section 3: a layer is a linear
+associative memory, and C = E[k kᵀ] says which keys it already uses.
+"""
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from tqdm import tqdm
+
+from rewrite import files
+from rewrite.generators.contract import Generator, batched
+from rewrite.layers import Layer
+
+KEY_SPACES = ("patch", "channel")
+FIRST_SEED = 1_000_000
+KEYS_PER_DIMENSION = 30
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Sums over the keys of many samples; two memories of the same layer can be added.
+
+    Attributes:
+        total: Sum of k kᵀ over all keys read, float64. For channel keys k is the vector of one position of
+            the layer's input; for patch keys it is everything that one output position reads.
+        count: Number of keys in `total`.
+        style_power: Sum of s² over the images, for each input channel of a modulated layer; empty otherwise.
+        images: Number of images read.
+        layer: Name of the layer.
+        key_space: `patch` or `channel`.
+        model: Fingerprint of the generator's weights.
+        truncation: Truncation of the latents.
+        seeds: Ranges of seeds that were read, as (first, one after the last).
+    """
+
+    total: Float[Tensor, "key key"]
+    count: int
+    style_power: Float[Tensor, " inputs"]
+    images: int
+    layer: str
+    key_space: str
+    model: str
+    truncation: float = 1.0
+    seeds: tuple[tuple[int, int], ...] = field(default=())
+
+    @property
+    def second_moment(self) -> Float[Tensor, "key key"]:
+        """C = E[k kᵀ], float64."""
+        return self.total / self.count
+
+    @property
+    def mean_style_power(self) -> Float[Tensor, " inputs"]:
+        """E[s²] of the modulation, float64; empty for a plain layer."""
+        return self.style_power / max(self.images, 1)
+
+    def __add__(self, other: "Memory") -> "Memory":
+        """Join two memories of the same layer that were measured on different seeds."""
+        for name in ("layer", "key_space", "model", "truncation"):
+            mine, theirs = getattr(self, name), getattr(other, name)
+            if mine != theirs:
+                raise ValueError(f"memories can be joined only if their {name} agree, got {mine} and {theirs}")
+        overlap = [(a, b) for a in self.seeds for b in other.seeds if a[0] < b[1] and b[0] < a[1]]
+        if overlap:
+            raise ValueError(f"these memories share seeds ({overlap[0][0]} and {overlap[0][1]}): they would count twice")
+        return replace(
+            self,
+            total=self.total + other.total,
+            count=self.count + other.count,
+            style_power=self.style_power + other.style_power,
+            images=self.images + other.images,
+            seeds=tuple(sorted(self.seeds + other.seeds)),
+        )
+
+    def check(self, generator: Generator, layer: str) -> None:
+        """Refuse a memory that was not measured on this layer of this generator.
+
+        Raises:
+            ValueError: It was measured elsewhere; the message names both sides.
+        """
+        if self.layer != layer:
+            raise ValueError(f"this memory was measured on layer {self.layer}, not on layer {layer}")
+        if self.model != generator.fingerprint:
+            raise ValueError(f"this memory was measured on model {self.model}, not on model {generator.fingerprint}")
+        if self.truncation != generator.truncation:
+            raise ValueError(f"this memory was measured at truncation {self.truncation}, not {generator.truncation}")
+
+    def save(self, path: str | Path) -> None:
+        """Write the memory as safetensors, with its provenance as metadata."""
+        about = {
+            "count": self.count,
+            "images": self.images,
+            "layer": self.layer,
+            "key_space": self.key_space,
+            "model": self.model,
+            "truncation": self.truncation,
+            "seeds": self.seeds,
+        }
+        tensors = {"total": self.total, "style_power": self.style_power}
+        files.save_tensors(path, tensors, "memory", about)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Memory":
+        """Read a memory that `save` wrote.
+
+        Raises:
+            ValueError: The file is no memory, is damaged, or holds numbers that no second moment has.
+        """
+        tensors, about = files.load_tensors(path, "memory")
+        try:
+            memory = cls(
+                total=tensors["total"],
+                style_power=tensors["style_power"],
+                count=int(about["count"]),
+                images=int(about["images"]),
+                layer=str(about["layer"]),
+                key_space=str(about["key_space"]),
+                model=str(about["model"]),
+                truncation=float(about["truncation"]),
+                seeds=tuple((int(first), int(last)) for first, last in about["seeds"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path} is a damaged memory: {error!r}") from None
+        total = memory.total
+        if total.ndim != 2 or total.shape[0] != total.shape[1] or total.dtype != torch.float64 or memory.count < 1:
+            raise ValueError(f"{path} is a damaged memory: its second moment is {tuple(total.shape)} {total.dtype}")
+        if not torch.isfinite(total).all() or (total.diagonal() < 0).any():
+            raise ValueError(f"{path} is a damaged memory: its second moment is not that of finite keys")
+        return memory
+
+
+def measure(
+    generator: Generator,
+    layer: str,
+    samples: int = 2000,
+    *,
+    key_space: str = "patch",
+    first_seed: int = FIRST_SEED,
+    batch: int = 16,
+    progress: bool = False,
+) -> Memory:
+    """Measure the second moment of a layer's keys.
+
+    Channel keys are read at every position. Patch keys are read at a sample of positions drawn from each
+    image's seed, enough for about 30 keys for each dimension: an unbiased estimate at a fraction of the cost.
+
+    Args:
+        generator: The generator.
+        layer: Name of the layer.
+        samples: Number of images.
+        key_space: `patch` for the whole receptive field of the layer, `channel` for single positions.
+        first_seed: The images are those of seeds first_seed, first_seed + 1, …; the default keeps clear of the
+            seeds that people look at.
+        batch: Images in one run; it does not change which keys are read.
+        progress: Show a progress bar.
+    """
+    if key_space not in KEY_SPACES:
+        raise ValueError(f"key_space must be one of {', '.join(KEY_SPACES)}, got {key_space!r}")
+    if samples < 1:
+        raise ValueError(f"samples must be at least 1, got {samples}")
+    described = generator.layer(layer)
+    size = described.width if key_space == "patch" else described.inputs
+    chosen = positions_per_image(described, samples) if key_space == "patch" else None
+    total = torch.zeros(size, size, dtype=torch.float64, device=generator.device)
+    style_power = torch.zeros(0, dtype=torch.float64, device=generator.device)
+    count = 0
+    seeds = range(first_seed, first_seed + samples)
+    with torch.no_grad(), tqdm(total=samples, desc=f"measure {layer}", unit="img", disable=not progress) as bar:
+        for part in batched(seeds, batch):
+            cut = generator.cut(layer, generator.latents(part))
+            keys = _read(described, cut.features, part, chosen)
+            total.addmm_(keys.T, keys)
+            count += len(keys)
+            if cut.style is not None:
+                style_power = cut.style.double().square().sum(dim=0) + (style_power if len(style_power) else 0)
+            bar.update(len(part))
+    if not torch.isfinite(total).all():
+        raise ValueError(f"layer {layer} reads values that are not finite: the generator's weights are damaged")
+    return Memory(
+        total=total.cpu(),
+        count=count,
+        style_power=style_power.cpu(),
+        images=samples,
+        layer=layer,
+        key_space=key_space,
+        model=generator.fingerprint,
+        truncation=generator.truncation,
+        seeds=((seeds.start, seeds.stop),),
+    )
+
+
+def positions_per_image(layer: Layer, samples: int) -> int:
+    """How many output positions of each image to read for patch keys."""
+    height, width = layer.output_grid
+    return min(height * width, max(4, math.ceil(KEYS_PER_DIMENSION * layer.width / samples)))
+
+
+def _read(layer: Layer, features: Tensor, seeds: Iterable[int], chosen: int | None) -> Float[Tensor, "keys key"]:
+    if chosen is None:
+        return features.movedim(1, -1).flatten(0, -2).double()
+    area = layer.output_grid[0] * layer.output_grid[1]
+    drawn = [np.random.default_rng((seed, area)).choice(area, chosen, replace=False) for seed in seeds]
+    positions = torch.from_numpy(np.stack(drawn)).to(features.device)
+    return layer.keys(features, positions).flatten(0, 1).double()
+
+
+def describe(path: str | Path) -> dict:
+    """What `rewrite inspect` says of a memory file."""
+    memory = Memory.load(path)
+    eigenvalues = torch.linalg.eigvalsh(memory.second_moment)
+    return {
+        "layer": memory.layer,
+        "key space": memory.key_space,
+        "dimensions": len(memory.total),
+        "keys": memory.count,
+        "images": memory.images,
+        "seeds": json.loads(json.dumps(memory.seeds)),
+        "model": memory.model,
+        "truncation": memory.truncation,
+        "condition": float(eigenvalues[-1] / eigenvalues[0].clamp(min=1e-300)),
+    }

@@ -1,0 +1,194 @@
+"""The answer to a rule: a low-rank change of one weight, that applies, scales, stacks and comes off exactly."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from rewrite import files
+from rewrite.generators.contract import Generator, hash_of
+from rewrite.layers import Layer
+
+NEGLIGIBLE = 1e-7
+
+
+@dataclass(frozen=True)
+class Patch:
+    """A change of the matrix of one layer, as a product of two thin matrices.
+
+    Attributes:
+        layer: Name of the layer.
+        left, right: Δ = left @ right, float32.
+        base: Hash of the weight that the patch was made for.
+        model: Fingerprint of the generator that it was made for.
+        rules: The rules that it answers, as JSON.
+        forecast: What the solver expects of it.
+    """
+
+    layer: str
+    left: Float[Tensor, "outputs rank"]
+    right: Float[Tensor, "rank key"]
+    base: str
+    model: str
+    rules: tuple[str, ...] = ()
+    forecast: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_change(cls, layer: Layer, change: Float[Tensor, "outputs key"], **about: Any) -> "Patch":
+        """Split a change into its factors; directions below 1e-7 of the largest are rounding and are left out."""
+        left, sizes, right = torch.linalg.svd(change.double(), full_matrices=False)
+        kept = max(1, int((sizes > NEGLIGIBLE * sizes[0]).sum()))
+        root = sizes[:kept].sqrt()
+        return cls(layer.name, (left[:, :kept] * root).float(), (root[:, None] * right[:kept]).float(), **about)
+
+    @property
+    def rank(self) -> int:
+        """Number of directions."""
+        return self.left.shape[1]
+
+    def change(self, layer: Layer) -> Tensor:
+        """The change of the stored weight at strength 1, float64."""
+        return layer.weight_from(self.left.double() @ self.right.double())
+
+    def check(self, generator: Generator) -> None:
+        """Refuse a weight that the patch was not made for.
+
+        Raises:
+            LookupError: The generator has no such layer.
+            ValueError: The weight is another one.
+        """
+        weight, layer = generator.weight(self.layer), generator.layer(self.layer)
+        expected = (layer.outputs, layer.width // layer.groups)
+        if (len(self.left), self.right.shape[1]) != expected:
+            raise ValueError(
+                f"this patch changes a matrix of {len(self.left)} x {self.right.shape[1]}, "
+                f"but layer {self.layer} has one of {expected[0]} x {expected[1]}"
+            )
+        found = hash_of({"weight": weight})
+        if found != self.base:
+            raise ValueError(f"this patch was made for weight {self.base} of {self.layer}, not for weight {found}")
+
+    @contextmanager
+    def applied(self, generator: Generator, strength: float = 1.0) -> Iterator[Generator]:
+        """Edit the generator inside a `with` block; the weight is restored bit for bit on the way out."""
+        with Stack(generator).holding([(self, strength)]):
+            yield generator
+
+    def save(self, path: str | Path) -> None:
+        """Write the patch as safetensors; rules and forecast are in the header."""
+        about = {
+            "layer": self.layer,
+            "base": self.base,
+            "model": self.model,
+            "rules": self.rules,
+            "forecast": dict(self.forecast),
+        }
+        files.save_tensors(path, {"left": self.left, "right": self.right}, "patch", about)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Patch":
+        """Read a patch that `save` wrote.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            ValueError: It is no patch, or a damaged one.
+        """
+        tensors, about = files.load_tensors(path, "patch")
+        try:
+            patch = cls(
+                layer=str(about["layer"]),
+                left=tensors["left"],
+                right=tensors["right"],
+                base=str(about["base"]),
+                model=str(about["model"]),
+                rules=tuple(str(rule) for rule in about["rules"]),
+                forecast=dict(about["forecast"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path} is a damaged patch: {error!r}") from None
+        if patch.left.ndim != 2 or patch.right.ndim != 2 or patch.left.shape[1] != patch.right.shape[0]:
+            raise ValueError(f"{path} is a damaged patch: its factors do not fit together")
+        files.finite(tensors, path)
+        return patch
+
+
+class Stack:
+    """Patches on a generator, with their strengths, over saved base weights.
+
+    The edited weight is always computed anew from the base weight, in float64 and in an order of its own: it does
+    not hang on the order in which patches came, and taking them all off leaves every weight as it was.
+    """
+
+    def __init__(self, generator: Generator):
+        self.generator = generator
+        self.base: dict[str, Tensor] = {}
+        self.held: list[tuple[Patch, float]] = []
+
+    def hold(self, patches: Sequence[tuple[Patch, float]]) -> None:
+        """Make the generator's weights those of exactly these patches at these strengths.
+
+        Raises:
+            ValueError: A patch was made for another weight, or a strength is not finite; nothing is changed.
+        """
+        for patch, strength in patches:
+            if not abs(strength) < float("inf"):
+                raise ValueError(f"strength must be a finite number, got {strength}")
+            self._check(patch)
+        layers = {patch.layer for patch, _ in patches}
+        for layer in layers - set(self.base):
+            self.base[layer] = self.generator.weight(layer).detach().clone()
+        for layer in list(self.base):
+            self._write(layer, [(patch, strength) for patch, strength in patches if patch.layer == layer])
+            if layer not in layers:
+                del self.base[layer]
+        self.held = list(patches)
+
+    def clear(self) -> None:
+        """Take every patch off: the weights are bit for bit what they were."""
+        self.hold([])
+
+    @contextmanager
+    def holding(self, patches: Sequence[tuple[Patch, float]]) -> Iterator[Generator]:
+        """Hold patches inside a `with` block."""
+        before = self.held
+        try:
+            self.hold(patches)
+            yield self.generator
+        finally:
+            self.hold(before)
+
+    def _check(self, patch: Patch) -> None:
+        if patch.layer not in self.base:
+            patch.check(self.generator)
+        elif hash_of({"weight": self.base[patch.layer]}) != patch.base:
+            raise ValueError(f"this patch was made for weight {patch.base} of {patch.layer}, which is not the base")
+
+    def _write(self, layer: str, patches: Sequence[tuple[Patch, float]]) -> None:
+        weight, base = self.generator.weight(layer), self.base[layer]
+        if any(strength for _, strength in patches):
+            described = self.generator.layer(layer)
+            ordered = sorted(patches, key=lambda held: (hash_of({"l": held[0].left, "r": held[0].right}), held[1]))
+            total = sum(strength * patch.change(described) for patch, strength in ordered)
+            base = (base.double().cpu() + total).to(base)
+        with torch.no_grad():
+            weight.copy_(base)
+
+
+def describe(path: str | Path) -> dict:
+    """What `rewrite inspect` says of a patch file."""
+    patch = Patch.load(path)
+    rules = [json.loads(rule) for rule in patch.rules]
+    return {
+        "layer": patch.layer,
+        "rank": patch.rank,
+        "rules": [rule.get("name") for rule in rules],
+        "model": patch.model,
+        "base weight": patch.base,
+        "forecast": dict(patch.forecast),
+    }

@@ -1,0 +1,263 @@
+"""What the user asks for: an edit document that replays."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from rewrite import files
+from rewrite.masks import Mask
+
+SCHEMA = "rewrite-rule/1"
+ACTIONS = ("paste", "erase")
+CONTEXT_USES = ("goal", "direction")
+ANCHORS = ("centre", "bottom")
+CONSTRAINTS = ("written", "fires")
+LARGEST_FILE = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class Latent:
+    """One image of the generator: a seed, or a latent by value (then the seed only draws the noise)."""
+
+    seed: int
+    z: tuple[float, ...] | None = None
+
+    def __post_init__(self):
+        _require(0 <= self.seed < 2**32, "a seed lies between 0 and 4294967295", self.seed)
+        _require(self.z is None or all(math.isfinite(x) for x in self.z), "a latent holds finite numbers", "others")
+
+
+@dataclass(frozen=True)
+class Region:
+    """A part of one image."""
+
+    latent: Latent
+    mask: Mask
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the rule is solved.
+
+    Attributes:
+        damage: Weight λ of the change at ordinary keys, beside a weight of 1 for the goal (all its keys together).
+        drift: Weight μ of the term that keeps a modulated layer's demodulation where it is.
+        others: Weight of all the places in the context images that are not context (hard negatives), together.
+        protect: Weight of all protected places, together; infinity keeps them exactly.
+        margin: Places nearer than this to the context or the paste, in cells, are not hard negatives.
+        rank: Number of directions of the patch, or None for as many as the goal asks for.
+        constraint: `written` keeps the best rank-r patch; `fires` confines the patch to r directions of the context.
+        steps: Most closed-form solves while the demodulation is followed.
+    """
+
+    damage: float = 0.03
+    drift: float = 0.03
+    others: float = 1.0
+    protect: float = 1.0
+    margin: int = 1
+    rank: int | None = None
+    constraint: str = "written"
+    steps: int = 8
+
+    def __post_init__(self):
+        for name in ("damage", "drift", "others"):
+            value = getattr(self, name)
+            _require(math.isfinite(value) and value >= 0, f"{name} is a number of at least 0", value)
+        _require(self.damage > 0, "damage is more than 0", self.damage)
+        _require(self.protect >= 0, "protect is a number of at least 0, or infinity", self.protect)
+        _require(0 <= self.margin <= 64, "margin lies between 0 and 64 cells", self.margin)
+        _require(self.rank is None or self.rank >= 1, "rank must be at least 1", self.rank)
+        _require(self.constraint in CONSTRAINTS, f"constraint is one of {', '.join(CONSTRAINTS)}", self.constraint)
+        _require(1 <= self.steps <= 1000, "steps lie between 1 and 1000", self.steps)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A change of one rule of a generator, by regions of its own images.
+
+    Attributes:
+        name: What people call the rule.
+        model: Fingerprint of the generator that the rule was written on.
+        layer: The layer whose weight is to change.
+        copy: Regions that show what is wanted. With several, each place takes the one whose position within a
+            cell fits best.
+        paste: Where it is wanted.
+        context: Other places where the rule shall fire.
+        context_use: `goal`: every context is one more place where the copy is wanted. `direction`: contexts only
+            say when the rule fires (the 2020 paper).
+        action: `paste`, or `erase`: the layer is to write what surrounds the region instead.
+        anchor: Which point of the copy meets which point of the place: their centres, or the middles of their
+            lower borders.
+        protect: Regions whose values must stay.
+        effect: Concepts that the rule turns into another, for reports with a segmenter: `from` a list, `to` a name.
+        expect: Least `efficacy` and greatest `outside` change that a report is held against.
+    """
+
+    name: str
+    model: str
+    layer: str
+    paste: Region | None = None
+    copy: tuple[Region, ...] = ()
+    context: tuple[Region, ...] = ()
+    context_use: str = "goal"
+    action: str = "paste"
+    anchor: str = "centre"
+    protect: tuple[Region, ...] = ()
+    truncation: float = 1.0
+    settings: Settings = field(default_factory=Settings)
+    effect: Mapping[str, Any] = field(default_factory=dict)
+    expect: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self):
+        _require(self.action in ACTIONS, f"action is one of {', '.join(ACTIONS)}", self.action)
+        _require(
+            self.context_use in CONTEXT_USES, f"context_use is one of {', '.join(CONTEXT_USES)}", self.context_use
+        )
+        _require(self.anchor in ANCHORS, f"anchor is one of {', '.join(ANCHORS)}", self.anchor)
+        if self.action == "paste":
+            _require(bool(self.copy), "a rule that pastes needs a copy", "none")
+        _require(self.paste is not None or bool(self.context), "a rule needs a place: paste or context", "neither")
+        if self.context_use == "direction":
+            _require(self.paste is not None, "contexts that only steer need one paste", "none")
+
+    @property
+    def places(self) -> tuple[Region, ...]:
+        """Everywhere the rule shall fire."""
+        return (() if self.paste is None else (self.paste,)) + self.context
+
+    def with_settings(self, **changes: Any) -> "Rule":
+        """The same rule with other solver settings."""
+        return replace(self, settings=replace(self.settings, **changes))
+
+    def to_json(self) -> str:
+        """The rule as a JSON document; equal rules give equal text."""
+        return json.dumps({"schema": SCHEMA, **asdict(self)}, indent=1, sort_keys=True, default=list) + "\n"
+
+    def save(self, path: str | Path) -> None:
+        """Write the rule as a JSON file."""
+        files.write_text(path, self.to_json())
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Rule":
+        """Read a rule file.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            ValueError: It is no rule; the message says what is wrong.
+        """
+        path = Path(path)
+        if not path.exists():
+            raise FileNotFoundError(f"there is no file {path}")
+        try:
+            if path.stat().st_size > LARGEST_FILE:
+                raise ValueError(f"a rule file has at most {LARGEST_FILE} bytes")
+            return cls.from_json(path.read_text(encoding="utf-8"))
+        except (ValueError, OSError, RecursionError) as error:
+            raise ValueError(f"{path} is no rule: {error}") from None
+
+    @classmethod
+    def from_json(cls, text: str) -> "Rule":
+        """Read a rule from a JSON document."""
+        document = json.loads(text)
+        if not isinstance(document, dict) or document.get("schema") != SCHEMA:
+            raise ValueError(f'the document must say "schema": "{SCHEMA}"')
+        return _rule(document)
+
+
+def _rule(document: dict) -> Rule:
+    known = {entry.name for entry in fields(Rule)} | {"schema"}
+    _only(document, known, "rule")
+    settings = _settings(_typed(document.get("settings", {}), dict, "settings"))
+    paste = document.get("paste")
+    return Rule(
+        name=_typed(document.get("name"), str, "name"),
+        model=_typed(document.get("model"), str, "model"),
+        layer=_typed(document.get("layer"), str, "layer"),
+        paste=None if paste is None else _region(paste, "paste"),
+        copy=_regions(document, "copy"),
+        context=_regions(document, "context"),
+        protect=_regions(document, "protect"),
+        context_use=_typed(document.get("context_use", "goal"), str, "context_use"),
+        action=_typed(document.get("action", "paste"), str, "action"),
+        anchor=_typed(document.get("anchor", "centre"), str, "anchor"),
+        truncation=_number(document.get("truncation", 1.0), "truncation"),
+        settings=settings,
+        effect=_effect(_typed(document.get("effect", {}), dict, "effect")),
+        expect={k: _number(v, k) for k, v in _typed(document.get("expect", {}), dict, "expect").items()},
+    )
+
+
+def _settings(document: dict) -> Settings:
+    _only(document, {entry.name for entry in fields(Settings)}, "settings")
+    values: dict[str, Any] = {}
+    for name, value in document.items():
+        if name == "constraint":
+            values[name] = _typed(value, str, name)
+        elif name in ("margin", "steps") or (name == "rank" and value is not None):
+            values[name] = _typed(value, int, name)
+        else:
+            values[name] = None if value is None and name == "rank" else _number(value, name)
+    return Settings(**values)
+
+
+def _effect(document: dict) -> dict:
+    _only(document, {"from", "to"}, "effect")
+    sources = [_typed(name, str, "effect.from") for name in _typed(document.get("from", []), list, "effect.from")]
+    target = document.get("to")
+    return {"from": sources, "to": None if target is None else _typed(target, str, "effect.to")} if document else {}
+
+
+def _regions(document: dict, name: str) -> tuple[Region, ...]:
+    return tuple(_region(item, name) for item in _typed(document.get(name, []), list, name))
+
+
+def _region(document: Any, name: str) -> Region:
+    document = _typed(document, dict, name)
+    _only(document, {"latent", "mask"}, name)
+    latent, mask = _typed(document.get("latent"), dict, "latent"), _typed(document.get("mask"), dict, "mask")
+    _only(latent, {"seed", "z"}, "latent")
+    _only(mask, {"size", "runs"}, "mask")
+    z = latent.get("z")
+    return Region(
+        Latent(
+            _typed(latent.get("seed"), int, "seed"),
+            None if z is None else tuple(_number(x, "z") for x in _typed(z, list, "z")),
+        ),
+        Mask(_pair(mask.get("size"), "size"), tuple(_pair(run, "run") for run in _typed(mask.get("runs"), list, "runs"))),
+    )
+
+
+def _pair(value: Any, name: str) -> tuple[int, int]:
+    value = _typed(value, list, name)
+    if len(value) != 2:
+        raise ValueError(f"{name} must be two numbers, got {len(value)}")
+    return _typed(value[0], int, name), _typed(value[1], int, name)
+
+
+def _number(value: Any, name: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{name} must be a number, got {type(value).__name__}")
+    return float(value)
+
+
+def _typed(value: Any, kind: type, name: str) -> Any:
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise ValueError(f"{name} must be {_NAMES[kind]}, got {'nothing' if value is None else type(value).__name__}")
+    return value
+
+
+_NAMES = {str: "a text", int: "a whole number", list: "a list", dict: "an object"}
+
+
+def _only(document: dict, known: set[str], name: str) -> None:
+    unknown = sorted(set(document) - known)
+    if unknown:
+        raise ValueError(f"{name} has no field {unknown[0]!r}")
+
+
+def _require(holds: bool, rule: str, given: Any) -> None:
+    if not holds:
+        raise ValueError(f"{rule}, got {given}")

@@ -1,0 +1,338 @@
+"""A rule becomes a patch, in closed form: constrained least squares, repeated while the demodulation follows.
+
+A modulated layer writes d(s, W) · W k with d = (Σ (W s)² + ε)^(-1/2) (Karras et al. 2020, eq. 3): the weight that is
+edited also sits inside the factor. Each step solves the linear problem with the factor held, computes the factor of
+the solution, and is taken only as far as it lowers the true objective, in which the factor follows the weight.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from rewrite import algebra
+from rewrite.algebra import Metric
+from rewrite.generators.contract import Generator, hash_of
+from rewrite.goal import Goal, Keys, build_goal
+from rewrite.layers import Layer
+from rewrite.memory import Memory
+from rewrite.patch import Patch
+from rewrite.rule import Rule, Settings
+
+EPSILON = 1e-8
+STEP_SIZES = (1.0, 0.5, 0.25, 0.1)
+ENOUGH = 1e-3
+
+
+@dataclass(frozen=True)
+class Solution:
+    """A change of a layer's matrix, and what it does to the numbers that it was solved for.
+
+    Attributes:
+        change: Δ, one row for each output.
+        objective: The true objective after each accepted step; the first is that of no change.
+        residual: Share of the wanted change that is missing, ‖v* - v‖ / ‖v* - v₀‖ over the wanted keys.
+        damage: Expected relative change at ordinary keys, E‖v - v₀‖² / E‖v₀‖².
+        drift: Mean ratio of the demodulation to what it was.
+        interference: Relative change at the hard negatives and at the protected keys, ‖v - v₀‖ / ‖v₀‖.
+    """
+
+    change: Float[Tensor, "outputs key"]
+    objective: tuple[float, ...]
+    residual: float
+    damage: float
+    drift: float
+    interference: dict[str, float]
+
+
+def solve(
+    generator: Generator,
+    memory: Memory,
+    rule: Rule | Sequence[Rule],
+    *,
+    rank: int | None = None,
+    strengths: Sequence[float] | None = None,
+) -> Patch:
+    """Solve a rule, or several rules of one layer together.
+
+    Rules solved together do not undo one another, and the result does not hang on their order.
+
+    Args:
+        generator: The generator that the rules were written on.
+        memory: The second moment of the rules' layer.
+        rule: The rule, or the rules.
+        rank: Number of directions; what the first rule's settings say if left out.
+        strengths: How much of each rule is wanted, 1 if left out.
+
+    Raises:
+        LookupError: The generator has no such layer.
+        ValueError: Rule, memory and generator do not belong together, or the rank is out of range.
+    """
+    rules = [rule] if isinstance(rule, Rule) else list(rule)
+    if not rules:
+        raise ValueError("solve needs at least one rule, got none")
+    layers = sorted({each.layer for each in rules})
+    if len(layers) > 1:
+        raise ValueError(f"rules solved together must be of one layer, got {' and '.join(layers)}")
+    memory.check(generator, layers[0])
+    order = sorted(range(len(rules)), key=lambda i: rules[i].to_json())
+    strengths = [1.0] * len(rules) if strengths is None else list(strengths)
+    goals = [weaken(build_goal(generator, rules[i]), strengths[i]) for i in order]
+    settings = rules[order[0]].settings if rank is None else replace(rules[order[0]].settings, rank=rank)
+    layer = generator.layer(layers[0])
+    problem = Problem.of(layer, layer.matrix(generator.weight(layer.name)), memory, join(goals), settings)
+    solution = problem.solve()
+    return Patch.from_change(
+        layer,
+        solution.change,
+        base=hash_of({"weight": generator.weight(layer.name)}),
+        model=generator.fingerprint,
+        rules=tuple(rules[i].to_json() for i in order),
+        forecast={
+            "residual": solution.residual,
+            "damage": solution.damage,
+            "drift": solution.drift,
+            "interference": solution.interference,
+            "objective": list(solution.objective),
+        },
+    )
+
+
+def weaken(goal: Goal, strength: float) -> Goal:
+    """The goal of going only part of the way."""
+    return replace(goal, targets=torch.lerp(goal.wanted.values, goal.targets, strength))
+
+
+def join(goals: Sequence[Goal]) -> Goal:
+    """One goal that holds the keys of several."""
+    if len(goals) == 1:
+        return goals[0]
+    shifts = [sum(len(goal.styles) for goal in goals[:i]) for i in range(len(goals))]
+
+    def joined(name: str) -> Keys:
+        parts = [getattr(goal, name) for goal in goals]
+        return Keys(
+            torch.cat([part.keys for part in parts]),
+            torch.cat([part.values for part in parts]),
+            torch.cat([part.weights for part in parts]),
+            torch.cat([part.image + shift for part, shift in zip(parts, shifts, strict=True)]),
+        )
+
+    return Goal(
+        wanted=joined("wanted"),
+        targets=torch.cat([goal.targets for goal in goals]),
+        others=joined("others"),
+        protected=joined("protected"),
+        context=torch.cat([goal.context for goal in goals]),
+        styles=torch.cat([goal.styles for goal in goals]),
+    )
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Everything that the solution of a goal at one layer hangs on, in float64.
+
+    Attributes:
+        matrix: W.
+        metric: M = λ C + μ diag(E[s²]), the price of a change by itself.
+        second_moment: λ C alone.
+        goal: What is to be achieved.
+        settings: How.
+        blocks: Rows and columns that belong together (one pair, unless the layer has groups).
+        taps: Taps of the kernel, for the demodulation.
+        modulated: Whether there is one.
+    """
+
+    layer: Layer
+    matrix: Float[Tensor, "outputs group_width"]
+    moment: Float[Tensor, "key key"]
+    style_power: Float[Tensor, " inputs"]
+    goal: Goal
+    settings: Settings
+
+    @classmethod
+    def of(cls, layer: Layer, matrix: Tensor, memory: Memory, goal: Goal, settings: Settings) -> "Problem":
+        """Set the problem up from a memory of either key space."""
+        moment = memory.second_moment
+        if memory.key_space == "channel":
+            # Channel keys say nothing of how the taps hang together: they are priced as if independent.
+            moment = torch.kron(moment, torch.eye(layer.taps, dtype=torch.float64))
+        power = memory.mean_style_power
+        if len(power) == 0:
+            # A plain layer has no modulation; the energy of each input plays its part as a ridge.
+            power = moment.diagonal().reshape(layer.inputs, -1).mean(dim=1)
+        return cls(layer, matrix.detach().double().cpu(), moment, power, goal, settings)
+
+    def solve(self) -> Solution:
+        """The best change that the steps find; never one with a higher objective than no change at all."""
+        change = torch.zeros_like(self.matrix)
+        base = [self._block(rows, columns) for rows, columns in self.layer.blocks()]
+        path = [self.objective(change)]
+        for _ in range(self.settings.steps if self.modulated else 1):
+            aim = torch.cat([block.step(self, change) for block in base])
+            taken = self._descend(change, aim, path[-1])
+            if taken is None:
+                break
+            change, value = taken
+            path.append(value)
+            if path[-2] - path[-1] < ENOUGH * path[-2]:
+                break
+        if self.settings.rank is not None:
+            change = torch.cat([block.restrict(self, change) for block in base])
+            path.append(self.objective(change))
+        return self._described(change, tuple(path))
+
+    @property
+    def modulated(self) -> bool:
+        """Whether the layer's output is demodulated by its own weight."""
+        return self.layer.modulated and self.goal.styles.shape[1] > 0
+
+    def demodulation(self, change: Tensor) -> Float[Tensor, "images outputs"]:
+        """d(s, W + Δ) of every image of the goal; ones for a plain layer."""
+        if not self.modulated:
+            return torch.ones(max(1, len(self.goal.styles)), len(self.matrix), dtype=torch.float64)
+        power = (self.matrix + change).square().reshape(len(self.matrix), self.layer.inputs, -1).sum(dim=2)
+        return (self.goal.styles.square() @ power.T + EPSILON).rsqrt()
+
+    def values(self, keys: Keys, change: Tensor, factor: Tensor) -> Float[Tensor, "n outputs"]:
+        """What the edited layer writes for some keys, after demodulation."""
+        parts = [
+            keys.keys[:, columns] @ (self.matrix + change)[rows].T for rows, columns in self.layer.blocks()
+        ]
+        return torch.cat(parts, dim=1) * factor[keys.image]
+
+    def objective(self, change: Float[Tensor, "outputs group_width"]) -> float:
+        """Σ a‖v - v*‖² over the wanted keys + Σ b‖v - v₀‖² over the others + λ E‖v - v₀‖² + μ Σ s²Δ²."""
+        factor = self.demodulation(change)
+        total = self._misses(self.goal.wanted, self.goal.targets, change, factor)
+        total += self._misses(self.goal.others, self.goal.others.values, change, factor)
+        if self.settings.protect != float("inf"):
+            kept = self._misses(self.goal.protected, self.goal.protected.values, change, factor)
+            total += self.settings.protect * kept
+        return total + self.settings.damage * self._damage(change, factor) + self.settings.drift * self._tension(change)
+
+    def _misses(self, keys: Keys, wanted: Tensor, change: Tensor, factor: Tensor) -> float:
+        if not len(keys):
+            return 0.0
+        return float((keys.weights @ (self.values(keys, change, factor) - wanted).square()).sum())
+
+    def _damage(self, change: Tensor, factor: Tensor) -> float:
+        """E‖v - v₀‖² at ordinary keys, with the mean demodulation of the goal's images."""
+        first = self.demodulation(torch.zeros_like(change)).mean(dim=0)[:, None]
+        moved = factor.mean(dim=0)[:, None] * (self.matrix + change) - first * self.matrix
+        return sum(algebra.price(moved[rows], self.moment[columns, columns]) for rows, columns in self.layer.blocks())
+
+    def _tension(self, change: Tensor) -> float:
+        first = self.demodulation(torch.zeros_like(change)).mean(dim=0)[:, None]
+        power = self.style_row
+        return sum(
+            float(((first[rows] * change[rows]).square() * power[columns]).sum())
+            for rows, columns in self.layer.blocks()
+        )
+
+    @property
+    def style_row(self) -> Float[Tensor, " key"]:
+        """E[s²] repeated over the taps."""
+        return self.style_power.repeat_interleave(self.layer.taps)
+
+    def _block(self, rows: slice, columns: slice) -> "_Block":
+        settings, goal = self.settings, self.goal
+        moment = settings.damage * self.moment[columns, columns]
+        metric = Metric(moment + settings.drift * torch.diag(self.style_row[columns]))
+        soft = [goal.others]
+        if settings.protect not in (0, float("inf")):
+            kept = goal.protected
+            soft.append(replace(kept, weights=kept.weights * settings.protect))
+        for keys in soft:
+            if len(keys):
+                metric = metric.with_keys(keys.keys[:, columns], keys.weights)
+        return _Block(rows, columns, metric, moment, tuple(soft))
+
+    def _descend(self, change: Tensor, aim: Tensor, value: float) -> tuple[Tensor, float] | None:
+        for size in STEP_SIZES:
+            trial = torch.lerp(change, aim, size)
+            reached = self.objective(trial)
+            if reached < value:
+                return trial, reached
+        return None
+
+    def _described(self, change: Tensor, path: tuple[float, ...]) -> Solution:
+        factor, nothing = self.demodulation(change), torch.zeros_like(change)
+        first = self.demodulation(nothing)
+        goal = self.goal
+        start = self._misses(goal.wanted, goal.targets, nothing, first)
+        usual = sum(
+            algebra.price((first.mean(dim=0)[:, None] * self.matrix)[rows], self.moment[columns, columns])
+            for rows, columns in self.layer.blocks()
+        )
+        return Solution(
+            change=change,
+            objective=path,
+            residual=(self._misses(goal.wanted, goal.targets, change, factor) / max(start, 1e-300)) ** 0.5,
+            damage=self._damage(change, factor) / max(usual, 1e-300),
+            drift=float((factor / first).mean()),
+            interference={
+                name: float((self.values(keys, change, factor) - keys.values).norm() / keys.values.norm())
+                for name, keys in (("others", goal.others), ("protected", goal.protected))
+                if len(keys)
+            },
+        )
+
+
+@dataclass(frozen=True)
+class _Block:
+    """One group of a layer: its own least-squares problem, with the metric factored once for all steps."""
+
+    rows: slice
+    columns: slice
+    metric: Metric
+    moment: Tensor
+    soft: tuple[Keys, ...]
+
+    def step(self, problem: Problem, change: Tensor) -> Float[Tensor, "rows columns"]:
+        """Solve with the demodulation held at that of the present change."""
+        goal, matrix = problem.goal, problem.matrix[self.rows]
+        factor, first = (
+            problem.demodulation(at)[:, self.rows] for at in (change, torch.zeros_like(change))
+        )
+        keys = goal.wanted.keys[:, self.columns]
+        residual = goal.targets[:, self.rows] / factor[goal.wanted.image] - keys @ matrix.T
+        relative = (factor / factor.mean(dim=0)).square().mean(dim=1)
+        fixed = goal.protected if problem.settings.protect == float("inf") else None
+        ratio = first / factor
+        return algebra.minimise(
+            self.metric,
+            keys,
+            residual,
+            goal.wanted.weights * relative[goal.wanted.image],
+            fixed=None if fixed is None else fixed.keys[:, self.columns],
+            fixed_residual=None if fixed is None else self._kept(fixed, matrix, ratio),
+            pull=self._pull(matrix, ratio),
+        )
+
+    def _kept(self, keys: Keys, matrix: Tensor, ratio: Tensor) -> Tensor:
+        """What a key needs beyond W k so that its value stays while the demodulation moves."""
+        return keys.keys[:, self.columns] @ matrix.T * (ratio[keys.image] - 1)
+
+    def _pull(self, matrix: Tensor, ratio: Tensor) -> Tensor:
+        """The gradient that keeps the values of hard negatives and of ordinary keys where they were."""
+        pull = (ratio.mean(dim=0)[:, None] - 1) * (matrix @ self.moment)
+        for keys in self.soft:
+            if len(keys):
+                wanted = keys.weights[:, None] * self._kept(keys, matrix, ratio)
+                pull = pull + wanted.T @ keys.keys[:, self.columns]
+        return pull
+
+    def restrict(self, problem: Problem, change: Tensor) -> Float[Tensor, "rows columns"]:
+        """Bring a change down to the rank that the settings ask for."""
+        goal, settings = problem.goal, problem.settings
+        joined = self.metric.with_keys(goal.wanted.keys[:, self.columns], goal.wanted.weights)
+        if settings.constraint == "written":
+            first = problem.demodulation(torch.zeros_like(problem.matrix)).mean(dim=0)[self.rows, None]
+            return algebra.truncate(change[self.rows] * first, joined, settings.rank) / first
+        rows = algebra.directions(goal.context[:, self.columns], self.metric, settings.rank)
+        # The best change Λ D of the quadratic whose minimum is `change`: Λ = Δ H Dᵀ (D H Dᵀ)⁻¹.
+        across = rows @ joined.matrix
+        return torch.linalg.solve(across @ rows.T, across @ change[self.rows].T).T @ rows

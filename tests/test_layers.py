@@ -1,0 +1,99 @@
+"""A layer's keys and matrix are the layer: checked against torch's own convolutions."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from rewrite.layers import Layer
+
+PAIR = st.tuples(st.integers(1, 3), st.integers(1, 3))
+
+
+def describe(module: nn.Conv2d | nn.ConvTranspose2d, grid: tuple[int, int]) -> Layer:
+    transposed = isinstance(module, nn.ConvTranspose2d)
+    return Layer(
+        name="layer",
+        weight="weight",
+        kind="transposed" if transposed else "convolution",
+        inputs=module.in_channels,
+        outputs=module.out_channels,
+        grid=grid,
+        kernel=module.kernel_size,
+        stride=module.stride,
+        padding=module.padding,
+        output_padding=module.output_padding if transposed else (0, 0),
+        dilation=module.dilation,
+        groups=module.groups,
+        inputs_first=transposed,
+    )
+
+
+def written_by_matrix(layer: Layer, keys: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
+    parts = [keys[..., columns] @ matrix[rows].T for rows, columns in layer.blocks()]
+    return torch.cat(parts, dim=-1)
+
+
+@st.composite
+def convolutions(draw):
+    groups = draw(st.integers(1, 2))
+    options = {
+        "kernel_size": draw(PAIR),
+        "stride": draw(PAIR),
+        "dilation": draw(PAIR),
+        "groups": groups,
+        "bias": False,
+    }
+    options["padding"] = tuple(draw(st.integers(0, side)) for side in options["kernel_size"])
+    inputs, outputs = groups * draw(st.integers(1, 3)), groups * draw(st.integers(1, 3))
+    if draw(st.booleans()):
+        limits = [max(stride, dilation) - 1 for stride, dilation in zip(options["stride"], options["dilation"])]
+        options["output_padding"] = tuple(draw(st.integers(0, limit)) for limit in limits)
+        options["padding"] = tuple(
+            min(p, d * (k - 1)) for p, d, k in zip(options["padding"], options["dilation"], options["kernel_size"])
+        )
+        return nn.ConvTranspose2d(inputs, outputs, **options).double()
+    return nn.Conv2d(inputs, outputs, **options).double()
+
+
+@settings(deadline=None, max_examples=150)
+@given(convolutions(), st.integers(7, 9), st.integers(7, 9))
+def test_matrix_times_keys_is_the_convolution(module, height, width):
+    layer = describe(module, (height, width))
+    features = torch.randn(2, module.in_channels, height, width, dtype=torch.float64)
+    expected = module(features)
+    assert layer.output_grid == tuple(expected.shape[2:])
+    written = written_by_matrix(layer, layer.keys(features), layer.matrix(module.weight))
+    torch.testing.assert_close(written.transpose(1, 2).reshape(expected.shape), expected)
+    torch.testing.assert_close(layer.apply(features, module.weight), expected)
+    torch.testing.assert_close(layer.weight_from(layer.matrix(module.weight)), module.weight, rtol=0, atol=0)
+
+
+@settings(deadline=None, max_examples=60)
+@given(convolutions(), st.integers(0, 10_000))
+def test_chosen_positions_are_rows_of_all_positions(module, seed):
+    layer = describe(module, (8, 7))
+    features = torch.randn(3, module.in_channels, 8, 7, dtype=torch.float64)
+    everything = layer.keys(features)
+    generator = torch.Generator().manual_seed(seed)
+    positions = torch.randint(everything.shape[1], (3, 5), generator=generator)
+    chosen = layer.keys(features, positions)
+    assert torch.equal(chosen, torch.stack([everything[i, positions[i]] for i in range(3)]))
+
+
+def test_a_linear_layer_is_the_case_of_one_position():
+    module = nn.Linear(5, 4, bias=False)
+    layer = Layer("fc", "weight", "linear", inputs=5, outputs=4, grid=(1, 1), gain=0.5)
+    features = torch.randn(3, 5, 1, 1)
+    written = layer.apply(features, module.weight)[:, :, 0, 0]
+    torch.testing.assert_close(written, 0.5 * module(features[:, :, 0, 0]))
+    torch.testing.assert_close(layer.keys(features)[:, 0] @ layer.matrix(module.weight).T, written)
+
+
+@pytest.mark.parametrize("name", ["b4.conv1", "b8.conv0", "b8.conv1", "b16.torgb"])
+def test_every_stylegan2_layer_writes_what_its_matrix_says(tiny_generator, name):
+    layer, cut = tiny_generator.layer(name), tiny_generator.cut(name, tiny_generator.latents([3, 4]))
+    written = layer.apply(cut.features, tiny_generator.weight(name))
+    keys, matrix = layer.keys(cut.features), layer.matrix(tiny_generator.weight(name))
+    torch.testing.assert_close((keys @ matrix.T).transpose(1, 2).reshape(written.shape), written, rtol=1e-4, atol=1e-4)
