@@ -1,0 +1,1 @@
+"""Measure: what an image shows, and what units and keys mean."""

@@ -42,7 +42,9 @@ class Metric:
         factor, trouble = torch.linalg.cholesky_ex(self.matrix)
         if trouble.item():
             ridge = 1e-12 * self.matrix.diagonal().mean()
-            factor, trouble = torch.linalg.cholesky_ex(self.matrix + ridge * torch.eye(len(self.matrix)).to(self.matrix))
+            factor, trouble = torch.linalg.cholesky_ex(
+                self.matrix + ridge * torch.eye(len(self.matrix)).to(self.matrix)
+            )
         if trouble.item():
             raise ValueError(
                 "the second moment is singular: measure more samples, or give the drift or the damage more weight"
@@ -130,7 +132,7 @@ def _solve_wishes(gram: Tensor, missing: Tensor, wanted: Tensor) -> Tensor:
     """Missing times gram⁻¹, refusing wishes that no change can meet together."""
     scale = gram.diagonal().clamp(min=1e-300).rsqrt()
     values, vectors = torch.linalg.eigh(gram * scale[:, None] * scale)
-    weak = values < CONFLICT * values[-1]
+    weak = values <= CONFLICT * values[-1]
     if weak.any():
         # Along a weak direction the keys agree; what is wanted of them must agree as well.
         contradiction = (wanted.T * scale) @ vectors[:, weak]

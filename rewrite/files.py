@@ -4,6 +4,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -37,6 +38,35 @@ def write_whole(path: str | Path, write: Callable[[Path], None]) -> None:
         raise ValueError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_together(folder: str | Path, contents: Mapping[str, bytes]) -> None:
+    """Write several files into a folder: all of them, or none.
+
+    Raises:
+        ValueError: The folder cannot be written to, or the disk is full; the old files are still there.
+    """
+    folder, temporaries = Path(folder), {}
+    made = not folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in contents.items():
+            handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{name}.")
+            temporaries[name] = Path(temporary)
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+        for name, temporary in temporaries.items():
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(folder / name)
+        made = False
+    except OSError as error:
+        raise ValueError(f"cannot write into {folder}: {error.strerror or error}") from None
+    finally:
+        for temporary in temporaries.values():
+            temporary.unlink(missing_ok=True)
+        if made:
+            with suppress(OSError):
+                folder.rmdir()
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -88,7 +118,7 @@ def read_header(path: str | Path) -> tuple[str, dict]:
         raise ValueError(f"{path} is a safetensors file, but not one of this library's")
     try:
         about = json.loads(header.get("about", ""))
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         raise ValueError(f"{path} is damaged: its header is not JSON") from None
     if not isinstance(about, dict):
         raise ValueError(f"{path} is damaged: its header is not an object")

@@ -1,6 +1,5 @@
 """A rule becomes numbers: the keys that shall give other values, the values, and the keys that must not change."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -28,12 +27,15 @@ class Keys:
         values: What the layer writes for each (after demodulation, before noise, bias and activation), float64.
         weights: Weight of each key; all weights of a set add up to its weight in the rule.
         image: Which row of the goal's styles belongs to each key.
+        offsets: Bias and noise that are added to each value before the activation, float64; zero where other steps
+            (a blur) come first.
     """
 
     keys: Float[Tensor, "n key"]
     values: Float[Tensor, "n outputs"]
     weights: Float[Tensor, " n"]
     image: Int[Tensor, " n"]
+    offsets: Float[Tensor, "n outputs"]
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -76,8 +78,10 @@ def build_goal(generator: Generator, rule: Rule) -> Goal:
     for region in regions:
         region.mask.check_size(generator.size)
     scene = _Scene.of(generator, layer, [region.latent for region in regions])
-    wanted = [_Wanted.erased(scene, place) if rule.action == "erase" else _Wanted.pasted(scene, rule, place)
-              for place in _goal_places(rule)]
+    wanted = [
+        _Wanted.erased(scene, place) if rule.action == "erase" else _Wanted.pasted(scene, rule, place)
+        for place in _goal_places(rule)
+    ]
     wanted = [place for place in wanted if place.cells.any()]
     if not wanted:
         raise ValueError("the marked places cover no cell of this layer: mark more, or take a layer of a finer grid")
@@ -101,24 +105,29 @@ def _goal_places(rule: Rule) -> Sequence[Region]:
 class _Scene:
     """The images that a rule speaks of, at its layer: what is read and what is written there."""
 
-    def __init__(self, layer: Layer, images: dict[Latent, int], keys: Tensor, values: Tensor, styles: Tensor):
-        self.layer, self.images, self.keys, self.values, self.styles = layer, images, keys, values, styles
+    def __init__(
+        self, layer: Layer, images: dict[Latent, int], keys: Tensor, values: Tensor, offsets: Tensor, styles: Tensor
+    ):
+        self.layer, self.images, self.keys = layer, images, keys
+        self.values, self.offsets, self.styles = values, offsets, styles
 
     @classmethod
     def of(cls, generator: Generator, layer: Layer, latents: Sequence[Latent], batch: int = 16) -> "_Scene":
         order = list(dict.fromkeys(latents))
-        keys, values, styles = [], [], []
+        keys, values, offsets, styles = [], [], [], []
         with torch.no_grad():
             for i in range(0, len(order), batch):
                 cut = generator.cut(layer.name, _stack(generator, order[i : i + batch]))
                 keys.append(layer.keys(cut.features).cpu())
                 values.append(written_values(generator, layer, cut).double().cpu())
+                offsets.append(generator.offset(layer.name, cut).double().expand_as(values[-1]).cpu())
                 styles.append(torch.zeros(len(cut.features), 0) if cut.style is None else cut.style.cpu())
         return cls(
             layer,
             {latent: i for i, latent in enumerate(order)},
             torch.cat(keys),
             torch.cat(values),
+            torch.cat(offsets),
             torch.cat(styles).double(),
         )
 
@@ -134,12 +143,14 @@ class _Scene:
         places = [(image, torch.from_numpy(np.flatnonzero(cells))) for image, cells in parts]
         keys = [self.keys[image, flat].double() for image, flat in places]
         values = [self.values[image].flatten(1).T[flat] for image, flat in places]
+        offsets = [self.offsets[image].flatten(1).T[flat] for image, flat in places]
         images = [torch.full([len(flat)], image) for image, flat in places]
         empty = torch.zeros(0, dtype=torch.float64)
         weights = torch.cat([*(shares or [torch.ones(len(flat)).double() for _, flat in places]), empty])
         return Keys(
             keys=torch.cat([*keys, torch.zeros(0, self.keys.shape[-1], dtype=torch.float64)]),
             values=torch.cat([*values, torch.zeros(0, self.values.shape[1], dtype=torch.float64)]),
+            offsets=torch.cat([*offsets, torch.zeros(0, self.values.shape[1], dtype=torch.float64)]),
             weights=weights * (total / weights.sum()) if len(weights) else weights,
             image=torch.cat([*images, torch.zeros(0, dtype=torch.int64)]),
         )
@@ -233,10 +244,13 @@ def _others(scene: _Scene, rule: Rule, wanted: Sequence[_Wanted]) -> Keys:
 
 def _best_copy(layer: Layer, rule: Rule, place: Mask) -> tuple[Region, tuple[int, int]]:
     """The copy whose position within a cell fits the place best, and its shift in whole cells."""
+
     def misfit(candidate: Region) -> tuple[float, tuple[int, int]]:
         exact = [
             (to * layer_cells(layer, axis) - at * layer_cells(layer, axis))
-            for axis, (at, to) in enumerate(zip(_anchor(candidate.mask, rule.anchor), _anchor(place, rule.anchor), strict=True))
+            for axis, (at, to) in enumerate(
+                zip(_anchor(candidate.mask, rule.anchor), _anchor(place, rule.anchor), strict=True)
+            )
         ]
         whole = (round(exact[0]), round(exact[1]))
         return sum((a - b) ** 2 for a, b in zip(exact, whole, strict=True)), whole

@@ -67,9 +67,7 @@ class Layer:
     def blocks(self) -> list[tuple[slice, slice]]:
         """The rows of the matrix and the entries of the key that belong together, one pair for each group."""
         rows, columns = self.outputs // self.groups, self.width // self.groups
-        return [
-            (slice(g * rows, (g + 1) * rows), slice(g * columns, (g + 1) * columns)) for g in range(self.groups)
-        ]
+        return [(slice(g * rows, (g + 1) * rows), slice(g * columns, (g + 1) * columns)) for g in range(self.groups)]
 
     def matrix(self, weight: Tensor) -> Float[Tensor, "outputs group_width"]:
         """The effective weight as a matrix over patch keys (ordered channel, row, column)."""

@@ -70,7 +70,9 @@ class Memory:
                 raise ValueError(f"memories can be joined only if their {name} agree, got {mine} and {theirs}")
         overlap = [(a, b) for a in self.seeds for b in other.seeds if a[0] < b[1] and b[0] < a[1]]
         if overlap:
-            raise ValueError(f"these memories share seeds ({overlap[0][0]} and {overlap[0][1]}): they would count twice")
+            raise ValueError(
+                f"these memories share seeds ({overlap[0][0]} and {overlap[0][1]}): they would count twice"
+            )
         return replace(
             self,
             total=self.total + other.total,
@@ -127,13 +129,16 @@ class Memory:
                 truncation=float(about["truncation"]),
                 seeds=tuple((int(first), int(last)) for first, last in about["seeds"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"{path} is a damaged memory: {error!r}") from None
-        total = memory.total
-        if total.ndim != 2 or total.shape[0] != total.shape[1] or total.dtype != torch.float64 or memory.count < 1:
+        total, power = memory.total, memory.style_power
+        if total.ndim != 2 or total.shape[0] != total.shape[1] or total.dtype != torch.float64:
             raise ValueError(f"{path} is a damaged memory: its second moment is {tuple(total.shape)} {total.dtype}")
-        if not torch.isfinite(total).all() or (total.diagonal() < 0).any():
-            raise ValueError(f"{path} is a damaged memory: its second moment is not that of finite keys")
+        files.finite(tensors, path)
+        if (total.diagonal() < 0).any() or power.ndim != 1 or (power < 0).any():
+            raise ValueError(f"{path} is a damaged memory: its second moment is not that of any keys")
+        if memory.key_space not in KEY_SPACES or not (0 < memory.images < 2**63 and 0 < memory.count < 2**63):
+            raise ValueError(f"{path} is a damaged memory: it does not say of how many keys, or of which kind")
         return memory
 
 
@@ -179,7 +184,7 @@ def measure(
             keys = _read(described, cut.features, part, chosen)
             total.addmm_(keys.T, keys)
             count += len(keys)
-            if cut.style is not None:
+            if described.modulated and cut.style is not None:
                 style_power = cut.style.double().square().sum(dim=0) + (style_power if len(style_power) else 0)
             bar.update(len(part))
     if not torch.isfinite(total).all():

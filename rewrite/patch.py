@@ -1,6 +1,5 @@
 """The answer to a rule: a low-rank change of one weight, that applies, scales, stacks and comes off exactly."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from torch import Tensor
 from rewrite import files
 from rewrite.generators.contract import Generator, hash_of
 from rewrite.layers import Layer
+from rewrite.rule import Rule
 
 NEGLIGIBLE = 1e-7
 
@@ -56,21 +56,25 @@ class Patch:
         """The change of the stored weight at strength 1, float64."""
         return layer.weight_from(self.left.double() @ self.right.double())
 
-    def check(self, generator: Generator) -> None:
+    def check(self, generator: Generator, base: Tensor | None = None) -> None:
         """Refuse a weight that the patch was not made for.
+
+        Args:
+            generator: The generator.
+            base: The weight without any patches, if the generator's own is edited now.
 
         Raises:
             LookupError: The generator has no such layer.
             ValueError: The weight is another one.
         """
-        weight, layer = generator.weight(self.layer), generator.layer(self.layer)
+        layer = generator.layer(self.layer)
         expected = (layer.outputs, layer.width // layer.groups)
         if (len(self.left), self.right.shape[1]) != expected:
             raise ValueError(
                 f"this patch changes a matrix of {len(self.left)} x {self.right.shape[1]}, "
                 f"but layer {self.layer} has one of {expected[0]} x {expected[1]}"
             )
-        found = hash_of({"weight": weight})
+        found = hash_of({"weight": generator.weight(self.layer) if base is None else base})
         if found != self.base:
             raise ValueError(f"this patch was made for weight {self.base} of {self.layer}, not for weight {found}")
 
@@ -114,6 +118,8 @@ class Patch:
             raise ValueError(f"{path} is a damaged patch: {error!r}") from None
         if patch.left.ndim != 2 or patch.right.ndim != 2 or patch.left.shape[1] != patch.right.shape[0]:
             raise ValueError(f"{path} is a damaged patch: its factors do not fit together")
+        if patch.left.dtype != torch.float32 or patch.right.dtype != torch.float32:
+            raise ValueError(f"{path} is a damaged patch: its factors are not float32")
         files.finite(tensors, path)
         return patch
 
@@ -139,7 +145,7 @@ class Stack:
         for patch, strength in patches:
             if not abs(strength) < float("inf"):
                 raise ValueError(f"strength must be a finite number, got {strength}")
-            self._check(patch)
+            patch.check(self.generator, self.base.get(patch.layer))
         layers = {patch.layer for patch, _ in patches}
         for layer in layers - set(self.base):
             self.base[layer] = self.generator.weight(layer).detach().clone()
@@ -163,12 +169,6 @@ class Stack:
         finally:
             self.hold(before)
 
-    def _check(self, patch: Patch) -> None:
-        if patch.layer not in self.base:
-            patch.check(self.generator)
-        elif hash_of({"weight": self.base[patch.layer]}) != patch.base:
-            raise ValueError(f"this patch was made for weight {patch.base} of {patch.layer}, which is not the base")
-
     def _write(self, layer: str, patches: Sequence[tuple[Patch, float]]) -> None:
         weight, base = self.generator.weight(layer), self.base[layer]
         if any(strength for _, strength in patches):
@@ -183,11 +183,10 @@ class Stack:
 def describe(path: str | Path) -> dict:
     """What `rewrite inspect` says of a patch file."""
     patch = Patch.load(path)
-    rules = [json.loads(rule) for rule in patch.rules]
     return {
         "layer": patch.layer,
         "rank": patch.rank,
-        "rules": [rule.get("name") for rule in rules],
+        "rules": [Rule.from_json(rule).name for rule in patch.rules],
         "model": patch.model,
         "base weight": patch.base,
         "forecast": dict(patch.forecast),

@@ -15,7 +15,10 @@ ACTIONS = ("paste", "erase")
 CONTEXT_USES = ("goal", "direction")
 ANCHORS = ("centre", "bottom")
 CONSTRAINTS = ("written", "fires")
+EXPECTATIONS = ("efficacy", "outside")
 LARGEST_FILE = 64 * 2**20
+LARGEST_LATENT = 1e6
+MOST_DIGITS = 20
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,9 @@ class Latent:
 
     def __post_init__(self):
         _require(0 <= self.seed < 2**32, "a seed lies between 0 and 4294967295", self.seed)
-        _require(self.z is None or all(math.isfinite(x) for x in self.z), "a latent holds finite numbers", "others")
+        # Far beyond any latent that was ever drawn, and its square is still finite in float32.
+        wild = [x for x in self.z or () if not abs(x) <= LARGEST_LATENT]
+        _require(not wild, f"the numbers of a latent lie between ±{LARGEST_LATENT:.0f}", wild[:1])
 
 
 @dataclass(frozen=True)
@@ -118,10 +123,13 @@ class Rule:
         )
         _require(self.anchor in ANCHORS, f"anchor is one of {', '.join(ANCHORS)}", self.anchor)
         if self.action == "paste":
-            _require(bool(self.copy), "a rule that pastes needs a copy", "none")
-        _require(self.paste is not None or bool(self.context), "a rule needs a place: paste or context", "neither")
+            _require(bool(self.copy), "a rule that pastes needs a copy", None)
+        _require(self.paste is not None or bool(self.context), "a rule needs a place: paste or context", None)
         if self.context_use == "direction":
-            _require(self.paste is not None, "contexts that only steer need one paste", "none")
+            _require(self.paste is not None, "contexts that only steer need one paste", None)
+        _require(0 <= self.truncation <= 2, "truncation lies between 0 and 2", self.truncation)
+        for name, value in self.expect.items():
+            _require(math.isfinite(value), f"the expected {name} is a finite number", value)
 
     @property
     def places(self) -> tuple[Region, ...]:
@@ -151,17 +159,26 @@ class Rule:
         path = Path(path)
         if not path.exists():
             raise FileNotFoundError(f"there is no file {path}")
+        if not path.is_file():
+            raise ValueError(f"{path} is not a file")
         try:
             if path.stat().st_size > LARGEST_FILE:
                 raise ValueError(f"a rule file has at most {LARGEST_FILE} bytes")
             return cls.from_json(path.read_text(encoding="utf-8"))
-        except (ValueError, OSError, RecursionError) as error:
+        except (ValueError, OSError) as error:
             raise ValueError(f"{path} is no rule: {error}") from None
 
     @classmethod
     def from_json(cls, text: str) -> "Rule":
-        """Read a rule from a JSON document."""
-        document = json.loads(text)
+        """Read a rule from a JSON document.
+
+        Raises:
+            ValueError: It is no rule; the message says what is wrong.
+        """
+        try:
+            document = json.loads(text, parse_int=_whole)
+        except RecursionError:
+            raise ValueError("the document is nested too deeply") from None
         if not isinstance(document, dict) or document.get("schema") != SCHEMA:
             raise ValueError(f'the document must say "schema": "{SCHEMA}"')
         return _rule(document)
@@ -171,6 +188,8 @@ def _rule(document: dict) -> Rule:
     known = {entry.name for entry in fields(Rule)} | {"schema"}
     _only(document, known, "rule")
     settings = _settings(_typed(document.get("settings", {}), dict, "settings"))
+    expect = _typed(document.get("expect", {}), dict, "expect")
+    _only(expect, set(EXPECTATIONS), "expect")
     paste = document.get("paste")
     return Rule(
         name=_typed(document.get("name"), str, "name"),
@@ -186,7 +205,7 @@ def _rule(document: dict) -> Rule:
         truncation=_number(document.get("truncation", 1.0), "truncation"),
         settings=settings,
         effect=_effect(_typed(document.get("effect", {}), dict, "effect")),
-        expect={k: _number(v, k) for k, v in _typed(document.get("expect", {}), dict, "expect").items()},
+        expect={name: _number(value, name) for name, value in expect.items()},
     )
 
 
@@ -221,13 +240,20 @@ def _region(document: Any, name: str) -> Region:
     _only(latent, {"seed", "z"}, "latent")
     _only(mask, {"size", "runs"}, "mask")
     z = latent.get("z")
+    runs = tuple(_pair(run, "run") for run in _typed(mask.get("runs"), list, "runs"))
     return Region(
         Latent(
             _typed(latent.get("seed"), int, "seed"),
             None if z is None else tuple(_number(x, "z") for x in _typed(z, list, "z")),
         ),
-        Mask(_pair(mask.get("size"), "size"), tuple(_pair(run, "run") for run in _typed(mask.get("runs"), list, "runs"))),
+        Mask(_pair(mask.get("size"), "size"), runs),
     )
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > MOST_DIGITS:
+        raise ValueError(f"a whole number has at most {MOST_DIGITS} digits, got {len(digits)}")
+    return int(digits)
 
 
 def _pair(value: Any, name: str) -> tuple[int, int]:
@@ -255,9 +281,15 @@ _NAMES = {str: "a text", int: "a whole number", list: "a list", dict: "an object
 def _only(document: dict, known: set[str], name: str) -> None:
     unknown = sorted(set(document) - known)
     if unknown:
-        raise ValueError(f"{name} has no field {unknown[0]!r}")
+        raise ValueError(f"{name} has no field {_shown(unknown[0])}")
 
 
 def _require(holds: bool, rule: str, given: Any) -> None:
     if not holds:
-        raise ValueError(f"{rule}, got {given}")
+        raise ValueError(f"{rule}, got {_shown(given)}")
+
+
+def _shown(given: Any) -> str:
+    """What was given on one short line, whatever it holds."""
+    text = repr(given)
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -5,7 +5,7 @@ edited also sits inside the factor. Each step solves the linear problem with the
 the solution, and is taken only as far as it lowers the true objective, in which the factor follows the weight.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -24,6 +24,7 @@ from rewrite.rule import Rule, Settings
 EPSILON = 1e-8
 STEP_SIZES = (1.0, 0.5, 0.25, 0.1)
 ENOUGH = 1e-3
+RIDGE = 1e-2
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,7 @@ def solve(
     goals = [weaken(build_goal(generator, rules[i]), strengths[i]) for i in order]
     settings = rules[order[0]].settings if rank is None else replace(rules[order[0]].settings, rank=rank)
     layer = generator.layer(layers[0])
-    problem = Problem.of(layer, layer.matrix(generator.weight(layer.name)), memory, join(goals), settings)
-    solution = problem.solve()
+    solution = Problem.of(generator, memory, join(goals), settings).solve()
     return Patch.from_change(
         layer,
         solution.change,
@@ -118,6 +118,7 @@ def join(goals: Sequence[Goal]) -> Goal:
             torch.cat([part.values for part in parts]),
             torch.cat([part.weights for part in parts]),
             torch.cat([part.image + shift for part, shift in zip(parts, shifts, strict=True)]),
+            torch.cat([part.offsets for part in parts]),
         )
 
     return Goal(
@@ -136,13 +137,12 @@ class Problem:
 
     Attributes:
         matrix: W.
-        metric: M = λ C + μ diag(E[s²]), the price of a change by itself.
-        second_moment: λ C alone.
+        moment: C = E[k kᵀ] of patch keys.
+        style_power: E[s²] of the modulation, for each input.
         goal: What is to be achieved.
         settings: How.
-        blocks: Rows and columns that belong together (one pair, unless the layer has groups).
-        taps: Taps of the kernel, for the demodulation.
-        modulated: Whether there is one.
+        key_space: That of the memory, which says what a direction is.
+        activate: What follows the bias, for losses after the activation.
     """
 
     layer: Layer
@@ -151,10 +151,14 @@ class Problem:
     style_power: Float[Tensor, " inputs"]
     goal: Goal
     settings: Settings
+    key_space: str
+    activate: Callable[[Tensor], Tensor]
 
     @classmethod
-    def of(cls, layer: Layer, matrix: Tensor, memory: Memory, goal: Goal, settings: Settings) -> "Problem":
+    def of(cls, generator: Generator, memory: Memory, goal: Goal, settings: Settings) -> "Problem":
         """Set the problem up from a memory of either key space."""
+        layer = generator.layer(memory.layer)
+        matrix = layer.matrix(generator.weight(layer.name)).detach().double().cpu()
         moment = memory.second_moment
         if memory.key_space == "channel":
             # Channel keys say nothing of how the taps hang together: they are priced as if independent.
@@ -163,7 +167,7 @@ class Problem:
         if len(power) == 0:
             # A plain layer has no modulation; the energy of each input plays its part as a ridge.
             power = moment.diagonal().reshape(layer.inputs, -1).mean(dim=1)
-        return cls(layer, matrix.detach().double().cpu(), moment, power, goal, settings)
+        return cls(layer, matrix, moment, power, goal, settings, memory.key_space, generator.activation(layer.name))
 
     def solve(self) -> Solution:
         """The best change that the steps find; never one with a higher objective than no change at all."""
@@ -179,10 +183,10 @@ class Problem:
             path.append(value)
             if path[-2] - path[-1] < ENOUGH * path[-2]:
                 break
-        if self.settings.rank is not None:
-            change = torch.cat([block.restrict(self, change) for block in base])
+        if self.settings.rank is not None and self.settings.constraint == "written":
+            change = torch.cat([block.truncate(self, change) for block in base])
             path.append(self.objective(change))
-        return self._described(change, tuple(path))
+        return self.describe(change, tuple(path))
 
     @property
     def modulated(self) -> bool:
@@ -198,9 +202,7 @@ class Problem:
 
     def values(self, keys: Keys, change: Tensor, factor: Tensor) -> Float[Tensor, "n outputs"]:
         """What the edited layer writes for some keys, after demodulation."""
-        parts = [
-            keys.keys[:, columns] @ (self.matrix + change)[rows].T for rows, columns in self.layer.blocks()
-        ]
+        parts = [keys.keys[:, columns] @ (self.matrix + change)[rows].T for rows, columns in self.layer.blocks()]
         return torch.cat(parts, dim=1) * factor[keys.image]
 
     def objective(self, change: Float[Tensor, "outputs group_width"]) -> float:
@@ -248,7 +250,25 @@ class Problem:
         for keys in soft:
             if len(keys):
                 metric = metric.with_keys(keys.keys[:, columns], keys.weights)
-        return _Block(rows, columns, metric, moment, tuple(soft))
+        within = None
+        if settings.rank is not None and settings.constraint == "fires":
+            within = self._directions(columns, metric, settings.rank)
+        return _Block(rows, columns, metric, moment, tuple(soft), within)
+
+    def _directions(self, columns: slice, metric: Metric, rank: int) -> Float[Tensor, "rows key"]:
+        """The rows that a change may use when it is confined to where the rule fires.
+
+        Patch keys: `rank` patterns of the whole receptive field. Channel keys, as in the 2020 paper: `rank` mixtures
+        of channels, each free at every tap.
+        """
+        context, taps = self.goal.context[:, columns], self.layer.taps
+        if self.key_space == "patch":
+            return algebra.directions(context, metric, rank)
+        middle = taps // 2
+        moment = self.moment[columns, columns][::taps, ::taps]
+        ridge = RIDGE * moment.diagonal().mean() * torch.eye(len(moment), dtype=moment.dtype)
+        rows = algebra.directions(context[:, middle::taps], Metric(moment + ridge), rank)
+        return torch.kron(rows, torch.eye(taps, dtype=rows.dtype))
 
     def _descend(self, change: Tensor, aim: Tensor, value: float) -> tuple[Tensor, float] | None:
         for size in STEP_SIZES:
@@ -258,7 +278,13 @@ class Problem:
                 return trial, reached
         return None
 
-    def _described(self, change: Tensor, path: tuple[float, ...]) -> Solution:
+    def rows(self) -> Float[Tensor, "rows key"] | None:
+        """The rows that a change is confined to, or None where it is free; for a layer without groups."""
+        (rows, columns), *_ = self.layer.blocks()
+        return self._block(rows, columns).within
+
+    def describe(self, change: Float[Tensor, "outputs key"], path: tuple[float, ...] = ()) -> Solution:
+        """What a change does to the numbers of this problem."""
         factor, nothing = self.demodulation(change), torch.zeros_like(change)
         first = self.demodulation(nothing)
         goal = self.goal
@@ -290,26 +316,34 @@ class _Block:
     metric: Metric
     moment: Tensor
     soft: tuple[Keys, ...]
+    within: Tensor | None
 
     def step(self, problem: Problem, change: Tensor) -> Float[Tensor, "rows columns"]:
         """Solve with the demodulation held at that of the present change."""
         goal, matrix = problem.goal, problem.matrix[self.rows]
-        factor, first = (
-            problem.demodulation(at)[:, self.rows] for at in (change, torch.zeros_like(change))
-        )
+        factor, first = (problem.demodulation(at)[:, self.rows] for at in (change, torch.zeros_like(change)))
         keys = goal.wanted.keys[:, self.columns]
         residual = goal.targets[:, self.rows] / factor[goal.wanted.image] - keys @ matrix.T
         relative = (factor / factor.mean(dim=0)).square().mean(dim=1)
-        fixed = goal.protected if problem.settings.protect == float("inf") else None
+        hard = goal.protected if problem.settings.protect == float("inf") else None
         ratio = first / factor
-        return algebra.minimise(
-            self.metric,
-            keys,
-            residual,
-            goal.wanted.weights * relative[goal.wanted.image],
-            fixed=None if fixed is None else fixed.keys[:, self.columns],
-            fixed_residual=None if fixed is None else self._kept(fixed, matrix, ratio),
-            pull=self._pull(matrix, ratio),
+        weights, pull = goal.wanted.weights * relative[goal.wanted.image], self._pull(matrix, ratio)
+        fixed = None if hard is None else hard.keys[:, self.columns]
+        kept = None if hard is None else self._kept(hard, matrix, ratio)
+        if self.within is None:
+            return algebra.minimise(self.metric, keys, residual, weights, fixed=fixed, fixed_residual=kept, pull=pull)
+        across = self.within.T
+        return (
+            algebra.minimise(
+                Metric(self.within @ self.metric.matrix @ across),
+                keys @ across,
+                residual,
+                weights,
+                fixed=None if fixed is None else fixed @ across,
+                fixed_residual=kept,
+                pull=pull @ across,
+            )
+            @ self.within
         )
 
     def _kept(self, keys: Keys, matrix: Tensor, ratio: Tensor) -> Tensor:
@@ -325,14 +359,10 @@ class _Block:
                 pull = pull + wanted.T @ keys.keys[:, self.columns]
         return pull
 
-    def restrict(self, problem: Problem, change: Tensor) -> Float[Tensor, "rows columns"]:
-        """Bring a change down to the rank that the settings ask for."""
-        goal, settings = problem.goal, problem.settings
+    def truncate(self, problem: Problem, change: Tensor) -> Float[Tensor, "rows columns"]:
+        """The best change of the rank that the settings ask for, at its present demodulation."""
+        goal = problem.goal
         joined = self.metric.with_keys(goal.wanted.keys[:, self.columns], goal.wanted.weights)
-        if settings.constraint == "written":
-            first = problem.demodulation(torch.zeros_like(problem.matrix)).mean(dim=0)[self.rows, None]
-            return algebra.truncate(change[self.rows] * first, joined, settings.rank) / first
-        rows = algebra.directions(goal.context[:, self.columns], self.metric, settings.rank)
-        # The best change Λ D of the quadratic whose minimum is `change`: Λ = Δ H Dᵀ (D H Dᵀ)⁻¹.
-        across = rows @ joined.matrix
-        return torch.linalg.solve(across @ rows.T, across @ change[self.rows].T).T @ rows
+        # Rows are weighed by the demodulation, so that the error is counted in what the layer writes.
+        first = problem.demodulation(torch.zeros_like(problem.matrix)).mean(dim=0)[self.rows, None]
+        return algebra.truncate(change[self.rows] * first, joined, problem.settings.rank) / first

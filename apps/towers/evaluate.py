@@ -7,7 +7,7 @@ Generated images and scenes are labelled by the same segmenter, so that its mist
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +41,7 @@ def load_sample(path: Path) -> Sample:
 def label_scenes(segmenter: Segmenter, seeds: range) -> tuple[np.ndarray, np.ndarray]:
     """The exact labels of scenes, and what the segmenter makes of their pictures, both (n, 64, 64)."""
     truth, guess = [], []
-    for part in tqdm(batches(seeds), desc="label scenes", unit=f"x{BATCH}"):
+    for part in batches(seeds, "label scenes"):
         pictures, labels = scenes(part)
         truth.append(labels)
         guess.append(segmenter.label(images_of(pictures)))
@@ -50,21 +50,23 @@ def label_scenes(segmenter: Segmenter, seeds: range) -> tuple[np.ndarray, np.nda
 
 def label_generated(segmenter: Segmenter, sample: Sample, seeds: range) -> np.ndarray:
     """What the segmenter makes of generated images, (n, 64, 64)."""
-    bar = tqdm(batches(seeds), desc="label generated", unit=f"x{BATCH}")
-    return np.concatenate([segmenter.label(sample(part)) for part in bar])
+    return np.concatenate([segmenter.label(sample(part)) for part in batches(seeds, "label generated")])
 
 
-def batches(seeds: range) -> list[range]:
-    """The seeds in parts of at most BATCH."""
-    return [seeds[i : i + BATCH] for i in range(0, len(seeds), BATCH)]
+def batches(seeds: range, what: str) -> Iterator[range]:
+    """The seeds in parts of at most BATCH, under a progress bar that counts images."""
+    with tqdm(total=len(seeds), desc=what, unit="image") as bar:
+        for i in range(0, len(seeds), BATCH):
+            yield seeds[i : i + BATCH]
+            bar.update(len(seeds[i : i + BATCH]))
 
 
 def segmenter_scores(truth: np.ndarray, guess: np.ndarray) -> dict:
     """Mean IoU, IoU of each concept and pixel accuracy."""
     matrix = confusion(truth, guess, len(CONCEPTS))
     iou = class_iou(matrix)
-    by_concept = dict(zip(CONCEPTS, iou.tolist(), strict=True))
-    return {"scenes": len(truth), "mean_iou": float(iou.mean()), "pixel_accuracy": accuracy(matrix), "iou": by_concept}
+    by_concept, mean = dict(zip(CONCEPTS, iou.tolist(), strict=True)), float(np.nanmean(iou))
+    return {"scenes": len(truth), "mean_iou": mean, "pixel_accuracy": accuracy(matrix), "iou": by_concept}
 
 
 def counting_scores(taken: Sequence[Census], seeds: range) -> dict[str, float]:

@@ -57,8 +57,13 @@ def export(
         model: Name or path of the checkpoint that the generator was loaded from.
 
     Raises:
-        ValueError: A patch was made for another weight, or the file cannot be written.
+        ValueError: A patch was made for another weight, the checkpoint is not that of the generator, or the file
+            cannot be written.
     """
+    if load_generator(model).fingerprint != generator.fingerprint:
+        raise ValueError(
+            f"{model} is not the checkpoint that this generator was loaded from, or its weights were edited"
+        )
     patches = [patches] if isinstance(patches, Patch) else list(patches)
     stack = Stack(generator)
     with stack.holding([(patch, 1.0) for patch in patches]):

@@ -2,7 +2,7 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 
@@ -75,6 +75,14 @@ class Generator(ABC):
     @abstractmethod
     def finish(self, layer: str, cut: Cut, written: Tensor, demodulation: Tensor | None) -> Tensor:
         """The output of `layer` after everything that belongs to it: demodulation, blur, noise, bias, activation."""
+
+    def offset(self, layer: str, cut: Cut) -> Float[Tensor, "#images #outputs #height #width"]:
+        """What is added to the values of `layer` right before `activation`; zero if more than that lies between."""
+        return torch.zeros(1, 1, 1, 1, device=self.device)
+
+    def activation(self, layer: str) -> Callable[[Tensor], Tensor]:
+        """The function that follows the values of `layer` and `offset`; the identity if more lies between."""
+        return lambda x: x
 
     def weight(self, layer: str) -> nn.Parameter:
         """The stored weight of a layer."""

@@ -1,16 +1,17 @@
 """StyleGAN2 seen as editable layers: cut before any convolution, resumed after it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
+import torch
 from torch import Tensor
 
 from rewrite.generators.contract import Cut, Generator, Latents
-from rewrite.generators.stylegan2 import Noise, State, StyleGAN2, SynthesisLayer
+from rewrite.generators.stylegan2 import Noise, State, StyleGAN2, SynthesisLayer, activate
 from rewrite.layers import Layer
 
 
 class StyleGAN2Generator(Generator):
-    """A StyleGAN2 network with named layers `b4.conv1`, `b4.torgb`, `b8.conv0`, …
+    """A StyleGAN2 network with named layers: `b4.conv1`, `b4.torgb`, `b8.conv0` and so on.
 
     Args:
         network: The network.
@@ -65,6 +66,21 @@ class StyleGAN2Generator(Generator):
             return written + stage.bias[:, None, None]
         noise = cut.state.noise.draw(stage, synthesis.stages[layer], written)
         return stage.finish(written, demodulation, noise)
+
+    def offset(self, layer: str, cut: Cut) -> Tensor:
+        synthesis = self.network.synthesis
+        stage = synthesis.get_submodule(layer)
+        bias = stage.bias[None, :, None, None]
+        if not isinstance(stage, SynthesisLayer):
+            return bias
+        if stage.up:
+            return torch.zeros_like(bias)
+        noise = cut.state.noise.draw(stage, synthesis.stages[layer], cut.features)
+        return bias if noise is None else bias + noise * stage.noise_strength
+
+    def activation(self, layer: str) -> Callable[[Tensor], Tensor]:
+        stage = self.network.synthesis.get_submodule(layer)
+        return activate if isinstance(stage, SynthesisLayer) and not stage.up else super().activation(layer)
 
     def _describe(self, name: str) -> Layer:
         stage = self.network.synthesis.get_submodule(name)

@@ -1,0 +1,116 @@
+"""Efficacy against damage: what a rule does on unseen seeds, for many settings of the solver.
+
+    python benchmarks/rule_curves.py rewrite/rules/tree-on-towers.json --seeds 2000 --out curve.json
+
+Efficacy is the share of former source pixels that show the target, outside the share of all other pixels whose
+concept changed, both by the segmenter of the towers world on seeds that the rule does not use.
+"""
+
+import argparse
+import itertools
+import json
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from dissect.scenes import CONCEPTS
+from dissect.segmenter import load_segmenter
+from rewrite import Generator, Memory, Rule, files, load_generator, measure, solve
+from rewrite.concepts import Aim, Counts, count_concepts
+from rewrite.generators.contract import batched
+
+FIRST_SEED = 500_000
+
+
+class Unseen:
+    """Images of unseen seeds, drawn and labelled once, against which every setting is counted."""
+
+    def __init__(self, generator: Generator, count: int):
+        self.generator, self.label = generator, load_segmenter().label
+        self.parts = list(batched(range(FIRST_SEED, FIRST_SEED + count), 50))
+        self.before = [self.label(generator.sample(part)) for part in self.parts]
+
+    def counts(self, aim: Aim) -> Counts:
+        """Compare with the generator as it is now."""
+        found = [
+            count_concepts(before, self.label(self.generator.sample(part)), len(CONCEPTS), [aim])
+            for part, before in zip(self.parts, self.before, strict=True)
+        ]
+        return Counts.joined(found)
+
+
+def main() -> None:
+    """Run the program."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("rule")
+    parser.add_argument("--generator", default="towers")
+    parser.add_argument("--seeds", type=int, default=300)
+    parser.add_argument("--samples", type=int, default=2000)
+    parser.add_argument("--layers", nargs="*")
+    parser.add_argument("--damage", type=float, nargs="*")
+    parser.add_argument("--drift", type=float, nargs="*")
+    parser.add_argument("--others", type=float, nargs="*")
+    parser.add_argument("--margin", type=int, nargs="*")
+    parser.add_argument("--rank", type=int, nargs="*")
+    parser.add_argument("--key-space", nargs="*", default=["patch"])
+    parser.add_argument("--constraint", nargs="*", default=["written"])
+    parser.add_argument("--strength", type=float, nargs="*", default=[1.0])
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    generator, rule = load_generator(options.generator), Rule.load(options.rule)
+    aim, unseen = Aim.of(rule.name, rule.effect, CONCEPTS), Unseen(generator, options.seeds)
+    memories: dict[tuple[str, str], Memory] = {}
+    rows = []
+    print(
+        f"{'layer':10} {'keys':7} {'damage':>6} {'drift':>6} {'others':>6} {'margin':>6} {'rank':>5} {'str':>4} | "
+        "efficacy outside clear | residual damage drift seconds"
+    )
+    grid = itertools.product(
+        options.layers or [rule.layer],
+        options.key_space,
+        options.constraint,
+        options.rank or [rule.settings.rank],
+        options.damage or [rule.settings.damage],
+        options.drift or [rule.settings.drift],
+        options.others or [rule.settings.others],
+        options.margin or [rule.settings.margin],
+    )
+    for layer, key_space, constraint, rank, damage, drift, others, margin in grid:
+        if (layer, key_space) not in memories:
+            memories[layer, key_space] = measure(generator, layer, options.samples, key_space=key_space)
+        tried = replace(rule, layer=layer).with_settings(
+            constraint=constraint, rank=rank or None, damage=damage, drift=drift, others=others, margin=margin
+        )
+        began = time.perf_counter()
+        patch = solve(generator, memories[layer, key_space], tried)
+        seconds = time.perf_counter() - began
+        for strength in options.strength:
+            with patch.applied(generator, strength):
+                counts = unseen.counts(aim)
+            efficacy, outside, told = counts.efficacy(), counts.outside_change(), patch.forecast
+            print(
+                f"{layer:10} {key_space:7} {damage:6} {drift:6} {others:6} {margin:6} {patch.rank:5} {strength:4} | "
+                f"{efficacy.value:8.3f} {outside.value:7.3f} {counts.clear():5.2f} | "
+                f"{told['residual']:8.3f} {told['damage']:6.3f} {told['drift']:5.2f} {seconds:7.2f}",
+                flush=True,
+            )
+            rows.append(
+                {
+                    "layer": layer,
+                    "key_space": key_space,
+                    **asdict(tried.settings),
+                    "strength": strength,
+                    "efficacy": asdict(efficacy),
+                    "outside": asdict(outside),
+                    "clear": counts.clear(),
+                    "forecast": dict(told),
+                    "seconds": seconds,
+                    "transitions": counts.top_transitions(CONCEPTS),
+                }
+            )
+    if options.out:
+        files.write_text(options.out, json.dumps(rows, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""The rule solved by gradient descent, in the manner of the 2020 paper: a reference, and a polish.
+
+Source: Bau et al., "Rewriting a Deep Generative Model" (ECCV 2020), section 3.3, and its released code: Adam on the
+whole weight against an L1 loss after the activation, projected onto W + Λ D every ten steps.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from rewrite.solvers import EPSILON, Problem
+
+STEPS = 2001
+RATE = 0.05
+PROJECT_EVERY = 10
+
+
+@dataclass(frozen=True)
+class Descent:
+    """What a descent delivers.
+
+    Attributes:
+        change: Δ of the delivered weights.
+        loss: Their loss: never that of weights that nobody gets.
+        start: The loss of no change.
+        reported: The last loss seen on the way, before the projection; what the 2020 code shows its user.
+    """
+
+    change: Float[Tensor, "outputs key"]
+    loss: float
+    start: float
+    reported: float
+
+
+def paper_descent(
+    problem: Problem,
+    loss: Callable[[Tensor], Tensor],
+    rows: Float[Tensor, "rank key"],
+    *,
+    steps: int = STEPS,
+    rate: float = RATE,
+    every: int = PROJECT_EVERY,
+) -> Descent:
+    """Adam on the whole weight, projected onto changes of the form Λ D every few steps and at the end.
+
+    Args:
+        problem: The problem; a layer without groups.
+        loss: From a change of the matrix, float32, to a scalar.
+        rows: D, orthonormal rows. Channel directions come spread over the taps.
+        steps: Steps of Adam.
+        rate: Its learning rate.
+        every: Steps between projections.
+    """
+    projector = (rows.T @ rows).float()
+    change = torch.zeros_like(problem.matrix, dtype=torch.float32).requires_grad_()
+    optimiser = torch.optim.Adam([change], rate)
+    start, reported = float(loss(change.detach())), 0.0
+    for step in range(steps):
+        optimiser.zero_grad(set_to_none=True)
+        value = loss(change)
+        value.backward()
+        optimiser.step()
+        reported = float(value.detach())
+        if step % every == 0 or step == steps - 1:
+            with torch.no_grad():
+                change.copy_(change @ projector)
+    delivered = change.detach()
+    return Descent(delivered.double(), float(loss(delivered)), start, reported)
+
+
+def polish(
+    problem: Problem,
+    loss: Callable[[Tensor], Tensor],
+    change: Float[Tensor, "outputs key"],
+    *,
+    steps: int = 50,
+) -> Descent:
+    """Lower a loss further by L-BFGS within the row space of a change; the best iterate is delivered.
+
+    Args:
+        problem: The problem.
+        loss: From a change of the matrix, float64, to a scalar.
+        change: Where to start, the closed form's answer.
+        steps: Most iterations.
+    """
+    _, sizes, right = torch.linalg.svd(change, full_matrices=False)
+    rows = right[sizes > 1e-9 * sizes[0]]
+    factors = (change @ rows.T).clone().requires_grad_()
+    best, best_loss = change, float(loss(change))
+    start = reported = best_loss
+    optimiser = torch.optim.LBFGS([factors], max_iter=1, history_size=20, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimiser.zero_grad()
+        value = loss(factors @ rows)
+        value.backward()
+        return value
+
+    for _ in range(steps):
+        optimiser.step(closure)
+        reached = (factors @ rows).detach()
+        reported = float(loss(reached))
+        if not reported < float("inf"):
+            break
+        if reported < best_loss:
+            best, best_loss = reached, reported
+    return Descent(best, best_loss, start, reported)
+
+
+def activation_loss(problem: Problem, *, squared: bool = False) -> Callable[[Tensor], Tensor]:
+    """The mean difference between wanted and present outputs after bias, noise and activation, as a function of Δ."""
+    goal, offsets = problem.goal, problem.goal.wanted.offsets
+    typed: dict[torch.dtype, tuple] = {}
+
+    def loss(change: Tensor) -> Tensor:
+        if change.dtype not in typed:
+            wanted = problem.activate((goal.targets + offsets).to(change.dtype))
+            parts = (goal.wanted.keys, offsets, goal.styles.square(), problem.matrix)
+            typed[change.dtype] = (wanted, *(part.to(change.dtype) for part in parts))
+        wanted, keys, added, power, matrix = typed[change.dtype]
+        edited = matrix + change
+        written = keys @ edited.T
+        if problem.modulated:
+            energy = edited.square().reshape(len(edited), problem.layer.inputs, -1).sum(dim=2)
+            written = written * (power @ energy.T + EPSILON).rsqrt()[goal.wanted.image]
+        difference = problem.activate(written + added) - wanted
+        return difference.square().mean() if squared else difference.abs().mean()
+
+    return loss

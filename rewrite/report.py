@@ -1,0 +1,289 @@
+"""Side effects of patches: forecast, measured on unseen seeds, and held against what the rules expect."""
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rewrite import files
+from rewrite.concepts import CLEAR, Aim, Labeller, mean_of
+from rewrite.effect import MOVED, Applied, Effect, Movement, Places, before_and_after, measure_effect, measure_places
+from rewrite.generators.contract import Generator
+from rewrite.page import page
+from rewrite.patch import Patch, Stack
+from rewrite.perceptual import SMALLEST_SIDE, Perceptual
+from rewrite.pictures import Pair, before_after, change_map, pictures, png
+from rewrite.rule import Rule
+from rewrite.verdict import Expectation, Verdict, expectations
+
+SCHEMA = "rewrite-report/1"
+SEEDS = 200
+SHOWN = 16
+WORST = 4
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that is known of the side effects of some patches.
+
+    Attributes:
+        rules: The rules that the patches answer.
+        patches: The patches with their strengths.
+        model: Fingerprint of the generator.
+        truncation: Of the latents.
+        verdict: Efficacy and outside change, and how they were measured.
+        expectations: What the rules expect of them.
+        effect: What happened on unseen seeds.
+        concepts: The names of the labeller's concepts; empty without one.
+        places: What happened on the images of each rule, by its number in `rules`.
+        trunk: The trunk of LPIPS, if there was one.
+        shown: Images of the first seeds.
+        worst: Images with the most change outside.
+        notes: What could not be measured, one sentence each.
+    """
+
+    rules: tuple[Rule, ...]
+    patches: tuple[tuple[Patch, float], ...]
+    model: str
+    truncation: float
+    verdict: Verdict
+    expectations: tuple[Expectation, ...]
+    effect: Effect
+    concepts: tuple[str, ...]
+    places: Mapping[int, Places]
+    trunk: str | None
+    shown: tuple[Pair, ...]
+    worst: tuple[Pair, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def failed(self) -> tuple[Expectation, ...]:
+        """The expectations that are not met."""
+        return tuple(expectation for expectation in self.expectations if not expectation.met)
+
+    def document(self) -> dict[str, Any]:
+        """The report as plain numbers and texts; what could not be measured is None."""
+        verdict, counts = self.verdict, self.effect.counts
+        return _plain(
+            {
+                "schema": SCHEMA,
+                "library": files.library_version(),
+                "rules": [rule.name for rule in self.rules],
+                "model": self.model,
+                "truncation": self.truncation,
+                "patches": [_patch_document(patch, strength) for patch, strength in self.patches],
+                "images": len(self.effect.seeds),
+                "measured_by": verdict.kind,
+                "efficacy": verdict.efficacy.value if verdict.efficacy else None,
+                "efficacy_interval": [verdict.efficacy.low, verdict.efficacy.high] if verdict.efficacy else None,
+                "outside": verdict.outside.value,
+                "outside_interval": [verdict.outside.low, verdict.outside.high],
+                "efficacy_by_rule": [asdict(found) if found else None for found in verdict.by_rule],
+                "expectations": [{**asdict(each), "met": each.met} for each in self.expectations],
+                "clear": None if counts is None else {"least": CLEAR, "share": counts.clear()},
+                "transitions": [] if counts is None else counts.top_transitions(self.concepts),
+                "colours": {"threshold": MOVED, **_movement_document(self.effect.movement)},
+                "lpips": None if self.trunk is None else {"trunk": self.trunk, **_look_document(self.effect)},
+                "places": [_place_document(self.rules[number], found) for number, found in self.places.items()],
+                "notes": list(self.notes),
+                "per_image": [_image_document(self.effect, number) for number in range(len(self.effect.seeds))],
+            }
+        )
+
+    def save(self, folder: str | Path) -> None:
+        """Write report.json, before-after.png and report.html into a folder: all of them, or none.
+
+        Raises:
+            ValueError: The folder cannot be written to.
+        """
+        document = self.document()
+        strip = before_after(
+            [pair.before for pair in self.shown],
+            [pair.after for pair in self.shown],
+            [pair.caption for pair in self.shown],
+        )
+        contents = {
+            "report.json": (json.dumps(document, indent=1, allow_nan=False) + "\n").encode(),
+            "before-after.png": png(strip),
+            "report.html": page(document, self.shown, self.worst, change_map(self.effect.map)).encode(),
+        }
+        files.write_together(folder, contents)
+
+
+def report(
+    generator: Generator,
+    patches: Patch | Sequence[Patch],
+    *,
+    strengths: Sequence[float] | None = None,
+    seeds: Iterable[int] | None = None,
+    label: Labeller | None = None,
+    concepts: Sequence[str] = (),
+    perceptual: Perceptual | None = None,
+    batch: int = 16,
+    progress: bool = False,
+) -> Report:
+    """Measure what patches do, together, and hold it against what their rules expect.
+
+    Args:
+        generator: The generator without the patches.
+        patches: The patch or patches.
+        strengths: The strength of each; 1 if left out.
+        seeds: The images to measure on; the first 200 seeds that no rule uses if left out.
+        label: Images in [-1, 1] to maps of concepts.
+        concepts: The name of each concept that `label` gives.
+        perceptual: LPIPS, from `rewrite.perceptual.load_perceptual`.
+        batch: Images in one run; nothing hangs on it.
+        progress: Show a progress bar.
+
+    Raises:
+        LookupError: The generator has no such layer, or the labeller no such concept.
+        ValueError: A patch was made for another weight, or strengths or seeds do not fit.
+    """
+    patches = (patches,) if isinstance(patches, Patch) else tuple(patches)
+    held = _held(patches, strengths)
+    rules = tuple(Rule.from_json(text) for text in dict.fromkeys(rule for patch in patches for rule in patch.rules))
+    aims = {} if label is None else {i: Aim.of(r.name, r.effect, concepts) for i, r in enumerate(rules) if r.effect}
+    applied: Applied = partial(Stack(generator).holding, held)
+    notes: list[str] = []
+    perceptual = _usable(perceptual, generator, notes)
+    effect = measure_effect(
+        generator,
+        applied,
+        unseen_seeds(rules) if seeds is None else seeds,
+        label=label,
+        concepts=concepts,
+        aims=list(aims.values()),
+        perceptual=perceptual,
+        batch=batch,
+        progress=progress,
+    )
+    places = _places(generator, applied, rules, perceptual, notes)
+    verdict = Verdict.of(rules, aims, effect, places)
+    return Report(
+        rules=rules,
+        patches=held,
+        model=generator.fingerprint,
+        truncation=generator.truncation,
+        verdict=verdict,
+        expectations=expectations(rules, verdict),
+        effect=effect,
+        concepts=() if label is None else tuple(concepts),
+        places=places,
+        trunk=None if perceptual is None else perceptual.name,
+        shown=_shown(generator, applied, effect.seeds[:SHOWN]),
+        worst=_shown(generator, applied, worst_seeds(effect)),
+        notes=tuple(notes),
+    )
+
+
+def unseen_seeds(rules: Sequence[Rule], count: int = SEEDS, first: int = 0) -> tuple[int, ...]:
+    """The first seeds that no rule uses."""
+    used = {region.latent.seed for rule in rules for region in (*rule.copy, *rule.places, *rule.protect)}
+    return tuple(seed for seed in range(first, first + count + len(used)) if seed not in used)[:count]
+
+
+def worst_seeds(effect: Effect, count: int = WORST) -> tuple[int, ...]:
+    """The seeds with the most change outside, by concept where that was measured and by colour otherwise."""
+    if effect.counts is None:
+        amounts = effect.movement.moved
+    else:
+        amounts = effect.counts.changed / np.maximum(effect.counts.outside, 1)
+    order = np.argsort(-amounts, kind="stable")[:count]
+    return tuple(effect.seeds[number] for number in order.tolist() if amounts[number] > 0)
+
+
+def _held(patches: tuple[Patch, ...], strengths: Sequence[float] | None) -> tuple[tuple[Patch, float], ...]:
+    if not patches:
+        raise ValueError("a report needs at least one patch, got none")
+    strengths = [1.0] * len(patches) if strengths is None else list(strengths)
+    if len(strengths) != len(patches):
+        raise ValueError(f"each patch has one strength, got {len(patches)} patches and {len(strengths)} strengths")
+    return tuple(zip(patches, strengths, strict=True))
+
+
+def _usable(perceptual: Perceptual | None, generator: Generator, notes: list[str]) -> Perceptual | None:
+    if perceptual is None:
+        notes.append("LPIPS was not measured: no weights of a trunk were named, or found in torch's hub cache.")
+    elif min(generator.size) < SMALLEST_SIDE:
+        notes.append(f"LPIPS was not measured: it needs images of at least {SMALLEST_SIDE} pixels a side.")
+        return None
+    return perceptual
+
+
+def _places(
+    generator: Generator, applied: Applied, rules: Sequence[Rule], perceptual: Perceptual | None, notes: list[str]
+) -> dict[int, Places]:
+    found = {}
+    for number, rule in enumerate(rules):
+        if (rule.model, rule.truncation) == (generator.fingerprint, generator.truncation):
+            found[number] = measure_places(generator, applied, rule, perceptual=perceptual)
+        else:
+            notes.append(f"The places of rule {rule.name!r} were not measured: it was written on another model.")
+    return found
+
+
+def _shown(generator: Generator, applied: Applied, seeds: tuple[int, ...]) -> tuple[Pair, ...]:
+    if not seeds:
+        return ()
+    sides = [pictures(side) for side in before_and_after(generator, applied, generator.latents(seeds))]
+    return tuple(Pair(f"seed {seed}", *pair) for seed, *pair in zip(seeds, *sides, strict=True))
+
+
+def _patch_document(patch: Patch, strength: float) -> dict[str, Any]:
+    return {
+        "layer": patch.layer,
+        "rank": patch.rank,
+        "strength": strength,
+        "base": patch.base,
+        "rules": [Rule.from_json(rule).name for rule in patch.rules],
+        "forecast": dict(patch.forecast),
+    }
+
+
+def _movement_document(movement: Movement) -> dict[str, float]:
+    return {name: mean_of(getattr(movement, name)).value for name in ("difference", "moved")}
+
+
+def _look_document(found: Effect | Places) -> dict[str, float | None]:
+    values = {"whole": found.look, "outside": found.look_outside}
+    return {name: None if value is None else float(value.mean()) for name, value in values.items()}
+
+
+def _place_document(rule: Rule, found: Places) -> dict[str, Any]:
+    return {
+        "rule": rule.name,
+        "images": found.images,
+        "residual": found.residual,
+        "inside": _movement_document(found.inside),
+        "outside": _movement_document(found.outside),
+        "lpips": _look_document(found),
+    }
+
+
+def _image_document(effect: Effect, number: int) -> dict[str, Any]:
+    moved, counts = effect.movement, effect.counts
+    found = {"seed": effect.seeds[number], "difference": moved.difference[number], "moved": moved.moved[number]}
+    if counts is not None:
+        source, outside = counts.source[:, number].sum(), counts.outside[number]
+        found["source_pixels"] = int(source)
+        found["efficacy"] = counts.reached[:, number].sum() / source if source else None
+        found["outside"] = counts.changed[number] / outside if outside else None
+    if effect.look is not None:
+        found["lpips"] = effect.look[number]
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """Numbers of numpy as Python's own, with six digits; what is not finite as None."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float | np.floating):
+        return float(f"{value:.6g}") if math.isfinite(value) else None
+    return int(value) if isinstance(value, np.integer) else value

@@ -1,0 +1,266 @@
+"""Search before editing: where in any image would a rule fire?
+
+The context's direction d, chosen as for an edit (Bau et al. 2020, eq. 12), gives a response d·k at each position that
+the layer writes. It is counted in units of what ordinary keys give (the root of its mean square); its quantile among
+the responses in ordinary images says how unusual it is, and so where the rule would fire first.
+"""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+from rewrite.algebra import Metric, directions
+from rewrite.generators.contract import Generator, batched
+from rewrite.goal import build_goal
+from rewrite.layers import Layer
+from rewrite.memory import Memory
+from rewrite.rule import Rule
+
+RIDGE = 1e-2
+SAMPLES = 200
+FIRST_SEED = 3_000_000
+MOST_POSITIONS = 4096
+
+
+class Match(NamedTuple):
+    """One image as the search ranks it.
+
+    Attributes:
+        seed: The image's seed.
+        response: The strongest response in it.
+        quantile: Which share of the positions of ordinary images respond less.
+        place: Where in the image that is, as shares of its height and width.
+    """
+
+    seed: int
+    response: float
+    quantile: float
+    place: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Search:
+    """The directions of a rule's context, and how ordinary images respond to them.
+
+    Attributes:
+        generator: The generator.
+        layer: The rule's layer.
+        rows: The directions; their mean square response to ordinary keys is 1, and the context's is positive.
+        reference: Responses in ordinary images, in order.
+        ordinary: The seeds of those images.
+    """
+
+    generator: Generator
+    layer: Layer
+    rows: Float[Tensor, "rank key"]
+    reference: Float[Tensor, " n"]
+    ordinary: frozenset[int]
+
+    @classmethod
+    def of(
+        cls,
+        generator: Generator,
+        memory: Memory,
+        rule: Rule,
+        *,
+        rank: int = 1,
+        samples: int = SAMPLES,
+        avoid: Collection[int] = (),
+        batch: int = 16,
+    ) -> "Search":
+        """Prepare a search.
+
+        Args:
+            generator: The generator that the rule was written on.
+            memory: The second moment of the rule's layer, over either kind of keys.
+            rule: Its marked places are the context.
+            rank: Number of directions. With several, the response is the length of the key's part along them.
+            samples: Number of ordinary images that responses are compared with.
+            avoid: Seeds that are not to be among these, because they will be looked at.
+            batch: Images in one run.
+
+        Raises:
+            LookupError: The generator has no such layer.
+            ValueError: Rule, memory and generator do not belong together, or the rank is out of range.
+        """
+        memory.check(generator, rule.layer)
+        if samples < 1:
+            raise ValueError(f"samples must be at least 1, got {samples}")
+        layer = generator.layer(rule.layer)
+        rows = context_rows(build_goal(generator, rule).context, memory, layer, rank)
+        taken = set(avoid) | {place.latent.seed for place in rule.places}
+        seeds = ordinary_seeds(samples, taken)
+        found = [_some(responses(generator, layer, rows, part)) for part in batched(seeds, batch)]
+        return cls(generator, layer, rows, torch.cat(found).sort().values, frozenset(seeds))
+
+    def firing(self, seeds: Iterable[int], batch: int = 16) -> Float[Tensor, "images height width"]:
+        """A heat-map for each image: the quantile of the response, 0 to 1, upsampled to the image's size.
+
+        Raises:
+            ValueError: One of the seeds is among the ordinary images: it would be compared with itself.
+        """
+        maps = [self._quantiles(found) for _, found in self._run(seeds, batch)]
+        together = torch.cat(maps) if maps else torch.zeros(0, *self.layer.output_grid)
+        return upsampled(together, self.layer, self.generator.size)
+
+    def strongest(self, seeds: Iterable[int], count: int | None = None, batch: int = 16) -> list[Match]:
+        """The images in which the rule would fire most, strongest first.
+
+        Args:
+            seeds: The images to rank.
+            count: How many to name; all of them if left out.
+            batch: Images in one run.
+        """
+        matches = []
+        for part, found in self._run(seeds, batch):
+            best = found.flatten(1).max(dim=1)
+            quantiles = self._quantiles(best.values)
+            for seed, response, quantile, position in zip(part, best.values, quantiles, best.indices, strict=True):
+                matches.append(Match(seed, float(response), float(quantile), self._place(int(position))))
+        matches.sort(key=lambda match: (-match.response, match.seed))
+        return matches[:count]
+
+    def _run(self, seeds: Iterable[int], batch: int) -> Iterable[tuple[tuple[int, ...], Tensor]]:
+        for part in batched(seeds, batch):
+            both = sorted(self.ordinary.intersection(part))
+            if both:
+                raise ValueError(f"seed {both[0]} is one of the ordinary images of this search: prepare it with avoid")
+            yield part, responses(self.generator, self.layer, self.rows, part)
+
+    def _quantiles(self, found: Tensor) -> Tensor:
+        return torch.searchsorted(self.reference, found.contiguous()).to(found) / len(self.reference)
+
+    def _place(self, position: int) -> tuple[float, float]:
+        at = divmod(position, self.layer.output_grid[1])
+        row, column = (share(self.layer, axis, at[axis]) for axis in (0, 1))
+        return row, column
+
+
+def firing(
+    generator: Generator, memory: Memory, rule: Rule, seeds: Iterable[int], *, rank: int = 1, samples: int = SAMPLES
+) -> Float[Tensor, "images height width"]:
+    """Where in the images of some seeds a rule would fire: quantiles of the response, 0 to 1, at the images' size.
+
+    The responses are compared with those of `samples` ordinary images, none of which is among `seeds`.
+    """
+    seeds = list(seeds)
+    return Search.of(generator, memory, rule, rank=rank, samples=samples, avoid=seeds).firing(seeds)
+
+
+def strongest(
+    generator: Generator,
+    memory: Memory,
+    rule: Rule,
+    seeds: Iterable[int],
+    count: int | None = None,
+    *,
+    rank: int = 1,
+    samples: int = SAMPLES,
+) -> list[Match]:
+    """The images in which a rule would fire most, strongest first."""
+    seeds = list(seeds)
+    return Search.of(generator, memory, rule, rank=rank, samples=samples, avoid=seeds).strongest(seeds, count)
+
+
+def context_rows(context: Float[Tensor, "n key"], memory: Memory, layer: Layer, rank: int) -> Float[Tensor, "rank key"]:
+    """Directions that fire on the context, each scaled to a mean square response of 1 to ordinary keys.
+
+    An upsampling layer reads its map with zeros between the pixels: keys of different phases have no tap in common, so
+    that one direction could fire at one phase only. Each phase has its own directions, and a row holds one of each.
+
+    Raises:
+        ValueError: The context does not span so many directions.
+    """
+    moment = second_moment(memory, layer)
+    rows = torch.zeros(rank, layer.width, dtype=moment.dtype)
+    for columns in phases(layer):
+        keys, part = context[:, columns], moment[columns][:, columns]
+        keys = keys[keys.any(dim=1)]
+        if len(keys):
+            found = directions(keys, Metric(part), rank)
+            usual = ((found @ part) * found).sum(dim=1) * len(phases(layer))
+            rows[:, columns] = found / usual.sqrt()[:, None]
+    return rows
+
+
+def second_moment(memory: Memory, layer: Layer) -> Float[Tensor, "key key"]:
+    """The second moment over patch keys, with a ridge of a hundredth of its mean diagonal.
+
+    Channel keys say nothing of how the taps hang together: they are taken as independent.
+    """
+    moment = memory.second_moment
+    if memory.key_space == "channel":
+        moment = torch.kron(moment, torch.eye(layer.taps, dtype=moment.dtype))
+    return moment + RIDGE * moment.diagonal().mean() * torch.eye(len(moment), dtype=moment.dtype)
+
+
+def phases(layer: Layer) -> list[Int[Tensor, " columns"]]:
+    """Which entries of a patch key are read together: all of them, or one set for each phase of an upsampling layer."""
+    step = layer.stride if layer.kind == "transposed" else (1, 1)
+    taps = torch.arange(layer.width) % layer.taps
+    rows, columns = (taps // layer.kernel[1]) * layer.dilation[0], (taps % layer.kernel[1]) * layer.dilation[1]
+    number = rows % step[0] * step[1] + columns % step[1]
+    return [torch.nonzero(number == phase)[:, 0] for phase in number.unique().tolist()]
+
+
+@torch.no_grad()
+def responses(
+    generator: Generator, layer: Layer, rows: Float[Tensor, "rank key"], seeds: Iterable[int]
+) -> Float[Tensor, "images height width"]:
+    """How much each position that the layer writes responds to some directions.
+
+    A direction is a row of a weight, so that the layer itself, with the directions in place of its weight, gives the
+    response at all positions.
+    """
+    detector = replace(layer, outputs=len(rows), groups=1)
+    features = generator.cut(layer.name, generator.latents(seeds)).features
+    found = detector.apply(features, detector.weight_from(rows.to(features)))
+    return (found[:, 0] if len(rows) == 1 else found.norm(dim=1)).float().cpu()
+
+
+def upsampled(
+    maps: Float[Tensor, "images rows columns"], layer: Layer, size: tuple[int, int]
+) -> Float[Tensor, "images height width"]:
+    """Maps over the layer's written grid, read at the middle of every pixel of the image (bilinear).
+
+    A grid that sticks out of the image on each side is cut to it, so that a cell lies where it acts.
+    """
+    axes = []
+    for axis in (0, 1):
+        cells = layer.output_grid[axis]
+        shares = (torch.arange(size[axis], dtype=torch.float64) + 0.5) / size[axis]
+        axes.append(2 * (shares * (cells - 2 * layer.overhang) + layer.overhang) / cells - 1)
+    rows, columns = torch.meshgrid(*axes, indexing="ij")
+    places = torch.stack([columns, rows], dim=-1).to(maps).expand(len(maps), *size, 2)
+    return F.grid_sample(maps[:, None], places, mode="bilinear", padding_mode="border", align_corners=False)[:, 0]
+
+
+def share(layer: Layer, axis: int, position: int) -> float:
+    """Where the middle of a cell of the written grid lies, as a share of the image's side, 0 to 1."""
+    cells = layer.output_grid[axis]
+    return min(1.0, max(0.0, (position + 0.5 - layer.overhang) / (cells - 2 * layer.overhang)))
+
+
+def ordinary_seeds(samples: int, taken: Collection[int]) -> list[int]:
+    """The first seeds from 3,000,000 on that are not taken."""
+    seeds, seed = [], FIRST_SEED
+    while len(seeds) < samples:
+        if seed not in taken:
+            seeds.append(seed)
+        seed += 1
+    return seeds
+
+
+def _some(found: Tensor) -> Float[Tensor, " n"]:
+    """Responses of a batch as one list; of large maps, the same positions of each image are drawn from a fixed seed."""
+    flat = found.flatten(1)
+    if flat.shape[1] > MOST_POSITIONS:
+        chosen = np.random.default_rng(0).choice(flat.shape[1], MOST_POSITIONS, replace=False)
+        flat = flat[:, torch.from_numpy(np.sort(chosen))]
+    return flat.flatten()

@@ -1,0 +1,239 @@
+"""Trunks of LPIPS: the convolutions of three ImageNet classifiers, in the layout of torchvision's state dicts.
+
+Plain torch, so that torchvision is not needed. Weights come from a file that the user names, from torch's own hub
+cache, or, only where a download is asked for, from where torchvision keeps them.
+"""
+
+import hashlib
+import pickle
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from tqdm import tqdm
+
+CHUNK = 2**16
+TIMEOUT = 30.0
+
+
+class Fire(nn.Module):
+    """SqueezeNet's module: a narrow 1x1 convolution, then 1x1 and 3x3 convolutions side by side."""
+
+    def __init__(self, inputs: int, narrow: int, wide: int):
+        super().__init__()
+        self.squeeze = nn.Conv2d(inputs, narrow, 1)
+        self.expand1x1 = nn.Conv2d(narrow, wide, 1)
+        self.expand3x3 = nn.Conv2d(narrow, wide, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.squeeze(x).relu()
+        return torch.cat([self.expand1x1(x).relu(), self.expand3x3(x).relu()], dim=1)
+
+
+def squeeze_features() -> nn.Sequential:
+    """SqueezeNet 1.1 up to its last fire module (Iandola et al. 2016)."""
+    pool = nn.MaxPool2d(3, 2, ceil_mode=True)
+    first = [nn.Conv2d(3, 64, 3, 2), nn.ReLU(), pool, Fire(64, 16, 64), Fire(128, 16, 64), pool]
+    last = [Fire(256, 48, 192), Fire(384, 48, 192), Fire(384, 64, 256), Fire(512, 64, 256)]
+    return nn.Sequential(*first, Fire(128, 32, 128), Fire(256, 32, 128), pool, *last)
+
+
+def alex_features() -> nn.Sequential:
+    """AlexNet up to its last convolution (Krizhevsky 2014)."""
+    first = [nn.Conv2d(3, 64, 11, 4, 2), nn.ReLU(), nn.MaxPool2d(3, 2)]
+    second = [nn.Conv2d(64, 192, 5, padding=2), nn.ReLU(), nn.MaxPool2d(3, 2)]
+    sizes = ((192, 384), (384, 256), (256, 256))
+    last = [part for a, b in sizes for part in (nn.Conv2d(a, b, 3, padding=1), nn.ReLU())]
+    return nn.Sequential(*first, *second, *last)
+
+
+def vgg_features() -> nn.Sequential:
+    """VGG-16 up to its last convolution (Simonyan and Zisserman 2015)."""
+    parts: list[nn.Module] = []
+    inputs = 3
+    for outputs, count in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
+        parts += [nn.MaxPool2d(2)] if parts else []
+        for _ in range(count):
+            parts += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU()]
+            inputs = outputs
+    return nn.Sequential(*parts)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One of the trunks that LPIPS was fitted on.
+
+    Attributes:
+        build: Makes the network with random weights.
+        taps: After which modules LPIPS reads.
+        file: What torchvision calls its weights.
+        sha256: The hash of that file.
+    """
+
+    build: Callable[[], nn.Sequential]
+    taps: tuple[int, ...]
+    file: str
+    sha256: str
+
+    @property
+    def url(self) -> str:
+        """Where torchvision gets the weights."""
+        return f"https://download.pytorch.org/models/{self.file}"
+
+
+KINDS = {
+    "squeeze": Kind(
+        squeeze_features,
+        (1, 4, 7, 9, 10, 11, 12),
+        "squeezenet1_1-b8a52dc0.pth",
+        "b8a52dc049b60e4b6ab68ad0df457362afab8b6304b2febdc1650a5dab4d7e7b",
+    ),
+    "alex": Kind(
+        alex_features,
+        (1, 4, 7, 9, 11),
+        "alexnet-owt-7be5be79.pth",
+        "7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02",
+    ),
+    "vgg": Kind(
+        vgg_features,
+        (3, 8, 15, 22, 29),
+        "vgg16-397923af.pth",
+        "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
+    ),
+}
+
+
+class Trunk(nn.Module):
+    """A trunk that gives what LPIPS reads of it.
+
+    Attributes:
+        name: Which of `KINDS` it is.
+    """
+
+    def __init__(self, name: str, weights: Mapping[str, Tensor]):
+        super().__init__()
+        self.name, self.taps = name, KINDS[name].taps
+        self.features = KINDS[name].build()
+        self.load_state_dict({key: value.float() for key, value in weights.items() if key.startswith("features.")})
+        self.eval().requires_grad_(False)
+
+    def forward(self, images: Float[Tensor, "images 3 height width"]) -> list[Tensor]:
+        seen = []
+        for number, module in enumerate(self.features):
+            images = module(images)
+            if number in self.taps:
+                seen.append(images)
+        return seen
+
+
+def load_trunk(path: str | Path) -> Trunk:
+    """Load a trunk from a state dict in torchvision's layout; which of the three it is, its shapes say.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is damaged, or holds none of the three.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    try:
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, OSError) as error:
+        raise ValueError(f"{path} cannot be read as weights of a trunk: {str(error).splitlines()[0]}") from None
+    for name in KINDS:
+        try:
+            return Trunk(name, weights)
+        except (RuntimeError, AttributeError, TypeError):
+            continue
+    raise ValueError(f"{path} holds none of the trunks of LPIPS ({', '.join(KINDS)}) in torchvision's layout")
+
+
+def cached_trunk() -> Path | None:
+    """The first trunk in torch's own hub cache, where torchvision and lpips leave theirs; None if there is none."""
+    paths = [cache_folder() / kind.file for kind in KINDS.values()]
+    return next((path for path in paths if path.is_file()), None)
+
+
+def cache_folder() -> Path:
+    """Where torch's hub keeps weights."""
+    return Path(torch.hub.get_dir()) / "checkpoints"
+
+
+def download_trunk(name: str = "squeeze", *, progress: bool = False) -> Path:
+    """Bring a trunk into torch's hub cache, unless it is there. This is the one place that touches the network.
+
+    Raises:
+        LookupError: There is no such trunk.
+        ValueError: What came is not what was asked for, or the network or the disk refused.
+    """
+    if name not in KINDS:
+        raise LookupError(f"there is no trunk {name!r}: there are {', '.join(KINDS)}")
+    path = cache_folder() / KINDS[name].file
+    if not path.is_file():
+        download(KINDS[name].url, path, KINDS[name].sha256, progress=progress)
+    return path
+
+
+def download(url: str, path: Path, sha256: str, *, progress: bool = False) -> None:
+    """Download a file; one that was cut short is taken up where it ended.
+
+    What has come so far lies beside `path` with `.part` added; it takes the name `path` once its hash is right.
+
+    Raises:
+        ValueError: The hash is wrong (then the part is removed), or the network or the disk refused (then it stays).
+    """
+    part = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _fetch(url, part, progress)
+        found = _hash(part)
+        if found != sha256:
+            part.unlink()
+            raise ValueError(f"{url} did not give the file that was expected: its SHA-256 is {found}, not {sha256}")
+        part.replace(path)
+    except OSError as error:
+        reason = getattr(error, "reason", None) or error.strerror or error
+        raise ValueError(f"cannot download {url}: {reason}") from None
+
+
+def _fetch(url: str, part: Path, progress: bool) -> None:
+    done = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={done}-"} if done else {})
+    try:
+        answer = urllib.request.urlopen(request, timeout=TIMEOUT)
+    except urllib.error.HTTPError as error:
+        if error.code != 416 or not done:
+            raise
+        # Nothing lies beyond what is here: the file is whole, and its hash will say whether it is right.
+        error.close()
+        return
+    with answer:
+        resumed = answer.status == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {done}-")
+        length = int(answer.headers.get("Content-Length") or 0)
+        first = done if resumed else 0
+        with (
+            part.open("ab" if resumed else "wb") as file,
+            tqdm(
+                total=first + length or None,
+                initial=first,
+                unit="B",
+                unit_scale=True,
+                desc=f"download {part.stem}",
+                disable=not progress,
+            ) as bar,
+        ):
+            while content := answer.read(CHUNK):
+                file.write(content)
+                bar.update(len(content))
+        if length and part.stat().st_size != first + length:
+            raise OSError(f"the connection ended after {part.stat().st_size} of {first + length} bytes")
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,96 @@
+"""Efficacy and outside change, by the best measure at hand, and what the rules expect of them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from rewrite.concepts import Aim, Interval, mean_of
+from rewrite.effect import Effect, Places
+from rewrite.rule import Rule
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How much of what was wanted happened, and how much else.
+
+    Attributes:
+        kind: How both were measured: `concepts` (by a labeller, on unseen seeds), `places` (on the rules' own images:
+            1 - residual at the layer, and the share of pixels outside the marks that moved) or `colours` (no rule
+            speaks: no efficacy, and the share of all pixels of unseen seeds that moved).
+        efficacy: Share of the wanted change that happened.
+        outside: Share of everything else that changed.
+        by_rule: The efficacy of each rule, None where it could not be measured.
+    """
+
+    kind: str
+    efficacy: Interval | None
+    outside: Interval
+    by_rule: tuple[Interval | None, ...]
+
+    @classmethod
+    def of(
+        cls, rules: Sequence[Rule], aims: Mapping[int, Aim], effect: Effect, places: Mapping[int, Places]
+    ) -> "Verdict":
+        """Judge what was measured.
+
+        Args:
+            rules: The rules.
+            aims: What they turn into what, by number; empty without a labeller.
+            effect: What happened on unseen seeds.
+            places: What happened on the rules' own images, by number.
+        """
+        by_rule = tuple(_efficacy(number, aims, effect, places) for number in range(len(rules)))
+        if aims:
+            assert effect.counts is not None
+            return cls("concepts", effect.counts.efficacy(), effect.counts.outside_change(), by_rule)
+        if places:
+            efficacy = Interval(float(np.mean([1 - found.residual for found in places.values()])))
+            most = max((found.outside_moved for found in places.values()), key=lambda moved: moved.value)
+            return cls("places", efficacy, most, by_rule)
+        return cls("colours", None, mean_of(effect.movement.moved), by_rule)
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What a rule expects of a measure, and what was found.
+
+    Attributes:
+        rule: The rule's name.
+        measure: `efficacy` (at least `bound`) or `outside` (at most `bound`).
+        bound: The least or the greatest value.
+        found: The measured value, None where nothing could be measured.
+    """
+
+    rule: str
+    measure: str
+    bound: float
+    found: float | None
+
+    @property
+    def met(self) -> bool:
+        """Whether it holds; what could not be measured does not."""
+        if self.found is None or np.isnan(self.found):
+            return False
+        return self.found >= self.bound if self.measure == "efficacy" else self.found <= self.bound
+
+    def __str__(self) -> str:
+        side = "at least" if self.measure == "efficacy" else "at most"
+        found = "could not be measured" if self.found is None or np.isnan(self.found) else f"is {self.found:.3f}"
+        return f"rule {self.rule!r} expects {self.measure} of {side} {self.bound:g}: it {found}"
+
+
+def expectations(rules: Sequence[Rule], verdict: Verdict) -> tuple[Expectation, ...]:
+    """Every expectation of the rules with what was found."""
+    found = []
+    for rule, efficacy in zip(rules, verdict.by_rule, strict=True):
+        measured = {"efficacy": None if efficacy is None else efficacy.value, "outside": verdict.outside.value}
+        found += [Expectation(rule.name, name, bound, measured[name]) for name, bound in sorted(rule.expect.items())]
+    return tuple(found)
+
+
+def _efficacy(number: int, aims: Mapping[int, Aim], effect: Effect, places: Mapping[int, Places]) -> Interval | None:
+    if number in aims:
+        assert effect.counts is not None
+        return effect.counts.efficacy(list(aims).index(number))
+    return Interval(1 - places[number].residual) if number in places else None

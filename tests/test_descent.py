@@ -1,0 +1,69 @@
+"""The descent reports what it delivers, and the polish never makes a solution worse."""
+
+import numpy as np
+import pytest
+import torch
+
+from rewrite import Latent, Mask, Region, Rule, Settings, measure
+from rewrite.descent import activation_loss, paper_descent, polish
+from rewrite.goal import build_goal
+from rewrite.solvers import Problem
+
+
+def square(top: int, left: int) -> Mask:
+    array = np.zeros((16, 16), dtype=bool)
+    array[top : top + 6, left : left + 6] = True
+    return Mask.from_array(array)
+
+
+@pytest.fixture(params=["b8.conv1", "b16.conv0", "b16.torgb"])
+def problem(request, tiny_generator) -> Problem:
+    rule = Rule(
+        name="shift",
+        model=tiny_generator.fingerprint,
+        layer=request.param,
+        copy=(Region(Latent(1), square(4, 4)),),
+        context=tuple(Region(Latent(seed), square(4, 8)) for seed in (2, 3, 4)),
+        settings=Settings(rank=1, constraint="fires", damage=0.01),
+    )
+    memory = measure(tiny_generator, request.param, 64)
+    return Problem.of(tiny_generator, memory, build_goal(tiny_generator, rule), rule.settings)
+
+
+@pytest.mark.parametrize("squared", [False, True])
+def test_the_loss_is_that_of_the_edited_layers_own_output(tiny_generator, squared):
+    layer, name = tiny_generator.layer("b8.conv1"), "b8.conv1"
+    place = Region(Latent(2), square(4, 8))  # six pixels wide: whole cells of the 8x8 grid
+    rule = Rule("r", tiny_generator.fingerprint, name, context=(place,), copy=(Region(Latent(1), square(4, 8)),))
+    memory = measure(tiny_generator, name, 32)
+    problem = Problem.of(tiny_generator, memory, build_goal(tiny_generator, rule), rule.settings)
+    change = 0.3 * torch.randn_like(problem.matrix)
+
+    source, target = (tiny_generator.cut(name, tiny_generator.latents([seed])) for seed in (1, 2))
+    plain = tiny_generator.weight(name)
+    edited = (plain.double() + layer.weight_from(change)).float()
+
+    def output(cut, weight):
+        factor = tiny_generator.demodulation(name, cut.style, weight)
+        return tiny_generator.finish(name, target, layer.apply(cut.features, weight), factor)[0, :, 2:5, 4:7]
+
+    # What is wanted has the values of the copy and the noise of the place.
+    difference = output(target, edited) - output(source, plain)
+    expected = difference.square().mean() if squared else difference.abs().mean()
+    loss = activation_loss(problem, squared=squared)(change)
+    torch.testing.assert_close(loss.float(), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_delivered_change_lies_in_the_rows_and_has_the_loss_that_is_told(problem):
+    loss, rows = activation_loss(problem), problem.rows()
+    result = paper_descent(problem, loss, rows, steps=31)
+    torch.testing.assert_close(result.change @ rows.T @ rows, result.change, rtol=1e-4, atol=1e-5)
+    assert result.loss == pytest.approx(float(loss(result.change)), rel=1e-4)
+
+
+def test_polishing_never_ends_above_its_start_and_stays_in_the_row_space(problem):
+    loss, start = activation_loss(problem, squared=True), problem.solve().change
+    result = polish(problem, loss, start, steps=5)
+    assert result.loss <= float(loss(start)) * (1 + 1e-12)
+    joined = torch.linalg.matrix_rank(torch.cat([start, result.change]), rtol=1e-7)
+    assert joined == torch.linalg.matrix_rank(start, rtol=1e-7)
