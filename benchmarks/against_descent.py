@@ -3,8 +3,8 @@
     python benchmarks/against_descent.py [--rule rewrite/rules/tree-on-towers.json] [--rank 1] [--steps 2001]
 
 Prints, for the descent (2,001 steps of Adam, projected every ten), the loss that it reports, the loss of the weights
-that it delivers, and their damage; for the closed form along its λ, and for the polished closed form, delivered loss and
-damage; and the seconds of each. The loss is the descent's own: mean |difference| after bias, noise and activation
+that it delivers, and their damage; for the closed form along its λ, and for the polished closed form, delivered loss
+and damage; and the seconds of each. The loss is the descent's own: mean |difference| after bias, noise and activation
 (and the squared one).
 """
 

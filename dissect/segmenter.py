@@ -118,11 +118,15 @@ def load_segmenter(path: Path | str | None = None) -> Segmenter:
     files.finite(weights, path)
     try:
         segmenter = Segmenter(tuple(about["concepts"]), tuple(about["widths"]))
-        segmenter.load_state_dict({name: weight.float() for name, weight in weights.items()})
         segmenter.provenance = about["provenance"]
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{path} is damaged: its weights do not fit what its header says of them: {reason}") from None
+    except (KeyError, TypeError, ValueError, RuntimeError):
+        raise ValueError(f"{path} is damaged: its header names no concepts, widths and provenance") from None
+    wanted = {name: weight.shape for name, weight in segmenter.state_dict().items()}
+    given = {name: weight.shape for name, weight in weights.items()}
+    wrong = sorted(name for name in wanted | given if wanted.get(name) != given.get(name))
+    if wrong:
+        raise ValueError(f"{path} is damaged: {len(wrong)} of its weights do not fit its header, first {wrong[0]}")
+    segmenter.load_state_dict({name: weight.float() for name, weight in weights.items()})
     return segmenter.eval().requires_grad_(False)
 
 

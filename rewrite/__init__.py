@@ -1,26 +1,40 @@
 """Change a rule of a trained generator by editing one weight."""
 
 from rewrite.checkpoints.loading import export, load_generator
+from rewrite.concepts import Aim, Counts, Interval
+from rewrite.effect import Effect, measure_effect
 from rewrite.generators.contract import Generator, Latents
 from rewrite.masks import Mask
 from rewrite.memory import Memory, measure
 from rewrite.patch import Patch, Stack
+from rewrite.report import Report, report_on
 from rewrite.rule import Latent, Region, Rule, Settings
+from rewrite.search import Search, firing, strongest
 from rewrite.solvers import solve
 
 __all__ = [
+    "Aim",
+    "Counts",
+    "Effect",
     "Generator",
+    "Interval",
     "Latent",
     "Latents",
     "Mask",
     "Memory",
     "Patch",
     "Region",
+    "Report",
     "Rule",
+    "Search",
     "Settings",
     "Stack",
     "export",
+    "firing",
     "load_generator",
     "measure",
+    "measure_effect",
+    "report_on",
     "solve",
+    "strongest",
 ]

@@ -168,7 +168,7 @@ def missing(generator: Generator, applied: Applied, rule: Rule) -> float:
     goal, layer = build_goal(generator, rule), generator.layer(rule.layer)
     keys = goal.wanted.keys
     with applied():
-        weight = generator.weight(rule.layer).detach().double().cpu()
+        weight = generator.weight(rule.layer).detach().clone().double().cpu()
     matrix = layer.matrix(weight)
     values = torch.cat([keys[:, columns] @ matrix[rows].T for rows, columns in layer.blocks()], dim=1)
     if layer.modulated:

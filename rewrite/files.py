@@ -75,10 +75,10 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def save_tensors(path: str | Path, tensors: Mapping[str, Tensor], kind: str, about: Mapping) -> None:
-    """Write tensors with a header that says what they are."""
+    """Write tensors with a header that says what they are; equal contents give equal files."""
     header = {"format": FORMAT, "kind": kind, "library": library_version(), "about": json.dumps(about, sort_keys=True)}
     stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_whole(path, lambda temporary: safetensors.torch.save_file(stored, temporary, header))
+    write_whole(path, lambda temporary: _write_tensors(temporary, stored, header))
 
 
 def load_tensors(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict]:
@@ -138,6 +138,17 @@ def finite(tensors: Mapping[str, Tensor], path: str | Path) -> None:
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise ValueError(f"{path} holds values that are not finite, first in {name}")
+
+
+def _write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> None:
+    data = memoryview(safetensors.torch.save(tensors, header))
+    end = 8 + int.from_bytes(data[:8], "little")
+    # The library writes the header's entries in an order that changes from run to run.
+    ordered = json.dumps(json.loads(bytes(data[8:end])), sort_keys=True, separators=(",", ":")).encode()
+    ordered += b" " * (-len(ordered) % 8)
+    with path.open("wb") as file:
+        file.write(len(ordered).to_bytes(8, "little") + ordered)
+        file.write(data[end:])
 
 
 def _umask() -> int:

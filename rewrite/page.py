@@ -236,7 +236,7 @@ def _percent(value: float | None, digits: int = 1) -> str:
     return "not measured" if value is None else f"{100 * value:.{digits}f} %"
 
 
-def _number(value: float | None) -> str:
+def _number(value: int | float | None) -> str:
     if value is None:
         return "–"
     return str(value) if isinstance(value, int) else f"{value:.3f}"

@@ -18,7 +18,7 @@ COLUMNS = 8
 BACKGROUND, INK = (255, 255, 255), (70, 70, 70)
 LINE, SPACE, CAPTION, MARGIN = 2, 10, 15, 18
 FONT_SIZE = 11
-FAINT = 0.9
+FAINT = 0.95
 
 # OKLab to linear sRGB (Ottosson 2020).
 TO_CONES = np.array(

@@ -115,7 +115,7 @@ class Report:
         files.write_together(folder, contents)
 
 
-def report(
+def report_on(
     generator: Generator,
     patches: Patch | Sequence[Patch],
     *,

@@ -118,9 +118,7 @@ class Rule:
 
     def __post_init__(self):
         _require(self.action in ACTIONS, f"action is one of {', '.join(ACTIONS)}", self.action)
-        _require(
-            self.context_use in CONTEXT_USES, f"context_use is one of {', '.join(CONTEXT_USES)}", self.context_use
-        )
+        _require(self.context_use in CONTEXT_USES, f"context_use is one of {', '.join(CONTEXT_USES)}", self.context_use)
         _require(self.anchor in ANCHORS, f"anchor is one of {', '.join(ANCHORS)}", self.anchor)
         if self.action == "paste":
             _require(bool(self.copy), "a rule that pastes needs a copy", None)

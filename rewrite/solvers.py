@@ -5,6 +5,7 @@ edited also sits inside the factor. Each step solves the linear problem with the
 the solution, and is taken only as far as it lowers the true objective, in which the factor follows the weight.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -79,7 +80,7 @@ def solve(
         raise ValueError(f"rules solved together must be of one layer, got {' and '.join(layers)}")
     memory.check(generator, layers[0])
     order = sorted(range(len(rules)), key=lambda i: rules[i].to_json())
-    strengths = [1.0] * len(rules) if strengths is None else list(strengths)
+    strengths = _checked_strengths(strengths, len(rules))
     goals = [weaken(build_goal(generator, rules[i]), strengths[i]) for i in order]
     settings = rules[order[0]].settings if rank is None else replace(rules[order[0]].settings, rank=rank)
     layer = generator.layer(layers[0])
@@ -98,6 +99,15 @@ def solve(
             "objective": list(solution.objective),
         },
     )
+
+
+def _checked_strengths(strengths: Sequence[float] | None, count: int) -> list[float]:
+    strengths = [1.0] * count if strengths is None else [float(strength) for strength in strengths]
+    if len(strengths) != count:
+        raise ValueError(f"each rule has one strength, got {count} rules and {len(strengths)} strengths")
+    if not all(math.isfinite(strength) for strength in strengths):
+        raise ValueError(f"strengths must be finite numbers, got {strengths}")
+    return strengths
 
 
 def weaken(goal: Goal, strength: float) -> Goal:
@@ -184,8 +194,11 @@ class Problem:
             if path[-2] - path[-1] < ENOUGH * path[-2]:
                 break
         if self.settings.rank is not None and self.settings.constraint == "written":
-            change = torch.cat([block.truncate(self, change) for block in base])
-            path.append(self.objective(change))
+            nothing = torch.zeros_like(change)
+            lower = torch.cat([block.truncate(self, change) for block in base])
+            # The demodulation moves with the weight: the full step of a lower rank may be too far.
+            change, value = self._descend(nothing, lower, path[0]) or (nothing, path[0])
+            path.append(value)
         return self.describe(change, tuple(path))
 
     @property

@@ -144,7 +144,8 @@ def load_trunk(path: str | Path) -> Trunk:
     try:
         weights = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, OSError) as error:
-        raise ValueError(f"{path} cannot be read as weights of a trunk: {str(error).splitlines()[0]}") from None
+        reason = (str(error).splitlines() or ["it is empty"])[0]
+        raise ValueError(f"{path} cannot be read as weights of a trunk: {reason}") from None
     for name in KINDS:
         try:
             return Trunk(name, weights)

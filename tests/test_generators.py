@@ -56,7 +56,7 @@ def test_truncation_zero_gives_every_seed_the_mean_image(tiny_generator):
 
 
 def test_an_unknown_layer_is_refused_with_the_nearest_name(tiny_generator):
-    with pytest.raises(LookupError, match="did you mean b8.conv1"):
+    with pytest.raises(LookupError, match=r"did you mean b8\.conv1"):
         tiny_generator.cut("b8.conv11", tiny_generator.latents([0]))
 
 

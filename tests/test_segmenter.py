@@ -1,13 +1,16 @@
 """The packaged segmenter labels scenes that it has not seen, and a damaged file is refused in one sentence."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
 from dissect.agreement import class_iou, confusion
-from dissect.scenes import CONCEPTS, scenes
+from dissect.scenes import CONCEPTS, LEAVES, Tree, compose, draw, scenes
 from dissect.segmenter import PACKAGED, Segmenter, images_of, load_segmenter, save_segmenter
+from rewrite.files import save_tensors
 
 
 @pytest.fixture(scope="module")
@@ -34,11 +37,11 @@ def test_the_packaged_file_is_small_and_says_where_it_comes_from(segmenter):
 def test_held_out_scenes_are_labelled_right(segmenter, held_out):
     iou = scores(segmenter, *held_out)
     assert iou.mean() >= 0.97
-    assert iou.min() >= 0.92
+    assert iou.min() >= 0.95
 
 
 def test_mild_blur_and_noise_do_little_harm(segmenter, held_out):
-    images, labels = held_out[0][:30], held_out[1][:30]
+    images, labels = held_out[0][:20], held_out[1][:20]
     soft = F.avg_pool2d(F.pad(images, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
     blurred = torch.lerp(images, soft, 0.5)
     noisy = images + 0.04 * torch.randn(images.shape, generator=torch.Generator().manual_seed(0))
@@ -46,22 +49,16 @@ def test_mild_blur_and_noise_do_little_harm(segmenter, held_out):
     assert scores(segmenter, noisy, labels).mean() >= 0.93
 
 
-def test_a_tree_on_a_tower_is_a_tree(segmenter, held_out):
-    images, labels = held_out[0].clone(), held_out[1]
-    seen = []
-    for image, label in zip(images, labels):
-        dome, leaves = label == CONCEPTS.index("dome"), label == CONCEPTS.index("tree")
-        if dome.any() and leaves.any():
-            (y, x), (to_y, to_x) = (np.argwhere(mask).mean(axis=0).round().astype(int) for mask in (leaves, dome))
-            rows, columns = np.nonzero(leaves)
-            fits = (rows + to_y - y >= 0) & (np.abs(columns - x) < 8) & (columns + to_x - x >= 0)
-            fits &= columns + to_x - x < 64
-            rows, columns = rows[fits], columns[fits]
-            moved = rows + to_y - y, columns + to_x - x
-            image[:, moved[0], moved[1]] = image[:, rows, columns]
-            seen.append((segmenter.label(image[None])[0][moved] == CONCEPTS.index("tree")).mean())
-    assert len(seen) > 10
-    assert np.mean(seen) > 0.9
+def test_a_tree_on_a_tower_is_a_tree(segmenter):
+    pictures, labels = [], []
+    for seed in range(2_000_000, 2_000_020):
+        scene = compose(seed)
+        trees = tuple(Tree(tower.x, tower.top + 1, 5.5, LEAVES[seed % len(LEAVES)]) for tower in scene.towers)
+        picture, exact = draw(replace(scene, trees=trees))
+        pictures.append(picture)
+        labels.append(exact)
+    iou = scores(segmenter, images_of(np.stack(pictures)), np.stack(labels))
+    assert iou[CONCEPTS.index("tree")] >= 0.93
 
 
 def test_labels_do_not_hang_on_the_batch(segmenter, held_out):
@@ -125,4 +122,9 @@ def test_weights_that_do_not_fit_the_header_are_refused_in_one_sentence(tmp_path
     with pytest.raises(ValueError, match="do not fit") as caught:
         load_segmenter(tmp_path / "other.safetensors")
     assert "\n" not in str(caught.value)
-    assert len(str(caught.value)) < 500
+
+
+def test_a_header_without_widths_is_refused_in_one_sentence(tmp_path):
+    save_tensors(tmp_path / "bare.safetensors", {"weight": torch.zeros(1)}, "segmenter", {"concepts": ["sky"]})
+    with pytest.raises(ValueError, match="names no concepts, widths and provenance"):
+        load_segmenter(tmp_path / "bare.safetensors")

@@ -34,9 +34,13 @@ def load(path: str | Path) -> StyleGAN2Generator:
     if about.get("family") != "stylegan2":
         raise ValueError(f"{path} holds a generator of family {about.get('family')!r}, which is not known here")
     config = _config(about.get("config"), path)
-    _check_tensors(tensors, empty_state(config), path)
+    _check_tensors(tensors, config, path)
     network = StyleGAN2(**config)
-    network.load_state_dict(tensors)
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        first = str(error).splitlines()[-1].strip()
+        raise ValueError(f"{path} does not hold what its header says: {first}") from None
     return StyleGAN2Generator(network)
 
 
@@ -68,19 +72,18 @@ def _config(config: Any, path: str | Path) -> dict[str, Any]:
     return {**sizes, "channels": channels}
 
 
-def _check_tensors(tensors: Mapping[str, Tensor], expected: Mapping[str, torch.Size], path: str | Path) -> None:
-    """Refuse tensors that are not those of the header, before a network of the header's size is built."""
-    for name in sorted({*expected, *tensors}):
-        found = tensors[name].shape if name in tensors else None
-        if found != expected.get(name):
-            sides = [None if shape is None else tuple(shape) for shape in (found, expected.get(name))]
-            raise ValueError(f"{path} does not hold what its header says: {name} is {sides[0]}, not {sides[1]}")
-        if tensors[name].dtype not in TYPES:
-            raise ValueError(f"{path} holds {name} as {tensors[name].dtype}, in which no weight is kept")
+def _check_tensors(tensors: Mapping[str, Tensor], config: Mapping[str, Any], path: str | Path) -> None:
+    """Refuse tensors that are not as large as the header says, so that no network is larger than its file."""
+    width, channels = config["w_dim"], config["channels"]
+    sizes = {f"mapping.fc{i}.weight": (width, width) for i in range(config["mapping_layers"])}
+    sizes["mapping.fc0.weight"] = (width, config["z_dim"])
+    sizes |= {f"synthesis.b{side}.conv1.weight": (count, count, 3, 3) for side, count in channels.items()}
+    sizes |= {f"synthesis.b{side}.conv1.noise_const": (side, side) for side in channels}
+    for name, size in sizes.items():
+        found = tuple(tensors[name].shape) if name in tensors else "missing"
+        if found != size:
+            raise ValueError(f"{path} does not hold what its header says: {name} is {found}, not {size}")
+    for name, tensor in tensors.items():
+        if tensor.dtype not in TYPES:
+            raise ValueError(f"{path} holds {name} as {tensor.dtype}, in which no weight is kept")
     files.finite(tensors, path)
-
-
-def empty_state(config: Mapping) -> dict[str, torch.Size]:
-    """Names and shapes of the tensors that a configuration has; no memory is taken for them."""
-    with torch.device("meta"):
-        return {name: tensor.shape for name, tensor in StyleGAN2(**config).state_dict().items()}

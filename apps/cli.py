@@ -1,0 +1,236 @@
+"""The command line: one program, `rewrite`, with one command for each step.
+
+Only the parser is here. A command's module is imported when the command runs, so that `--help` answers at once.
+"""
+
+import importlib
+import json
+import os
+import sys
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import NoReturn
+
+NOISES = ("seed", "const", "none")
+KEY_SPACES = ("patch", "channel")
+TRUNKS = ("squeeze", "alex", "vgg")
+
+EXAMPLES = """examples:
+  rewrite demo --out demo
+  rewrite sample towers --seeds 0-15 --out grid.png
+  rewrite solve tree-on-towers --out patch.safetensors
+  rewrite report patch.safetensors --out report
+  rewrite export towers patch.safetensors --out edited.safetensors
+"""
+
+
+class Parser(ArgumentParser):
+    """A parser whose complaints are one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse the arguments; `main` prints the sentence."""
+        raise ValueError(f"{message} (see {self.prog} --help)")
+
+
+def build_parser() -> Parser:
+    """The parser of all commands."""
+    parser = Parser(
+        prog="rewrite",
+        description="Change a rule of a trained image generator by editing one weight.",
+        epilog=EXAMPLES,
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, add in COMMANDS.items():
+        add(commands)
+        command = commands.choices[name]
+        command.add_argument("--json", action="store_true", help="print the result for programs, as JSON on stdout")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Returns:
+        The exit status: 0, 1 if a report's expectations failed, 2 for bad input, 130 after Ctrl-C.
+    """
+    try:
+        return _run(_parse(list(sys.argv[1:] if argv is None else argv)))
+    except KeyboardInterrupt:
+        print("rewrite: interrupted; nothing half-written was left", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # Whoever read stdout has gone; what is left of it must not complain once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (ValueError, LookupError, OSError, MemoryError) as error:
+        if os.environ.get("REWRITE_TRACEBACK"):
+            raise
+        print(f"rewrite: {_sentence(error)}", file=sys.stderr)
+        return 2
+
+
+def _run(options: Namespace) -> int:
+    command = importlib.import_module(f"apps.commands.{options.command}")
+    result = command.run(options)
+    print(json.dumps(result, indent=1) if options.json else command.tell(result), flush=True)
+    return 1 if result.get("failed") else 0
+
+
+def _parse(arguments: list[str]) -> Namespace:
+    if arguments and not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
+        near = get_close_matches(arguments[0], COMMANDS, 1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(COMMANDS)}"
+        raise LookupError(f"there is no command {arguments[0]!r}: {hint}")
+    return build_parser().parse_args(arguments)
+
+
+def _sentence(error: BaseException) -> str:
+    """What an error says, on one line."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    text = " ".join(str(error.args[0] if error.args else "").split())
+    return text or ("there is not enough memory" if isinstance(error, MemoryError) else type(error).__name__)
+
+
+def _command(commands, name: str, text: str, details: str = "") -> Parser:
+    return commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}. {details}".strip())
+
+
+def _demo(commands) -> None:
+    parser = _command(
+        commands,
+        "demo",
+        "rewrite the built-in rule of the built-in generator",
+        "Writes before-after.png, patch.safetensors, towers-edited.safetensors, report.json and report.html.",
+    )
+    parser.add_argument("--out", type=Path, default=Path("demo"), help="folder to write into (default: demo)")
+
+
+def _sample(commands) -> None:
+    parser = _command(commands, "sample", "draw images of some seeds")
+    _model(parser)
+    _truncation(parser)
+    parser.add_argument("--seeds", default="0-15", help="such as 0-15 or 0-3,7 (default: 0-15)")
+    parser.add_argument("--noise", choices=NOISES, help="where noise inputs come from (default: the seed)")
+    _patches(parser)
+    parser.add_argument("--compare", action="store_true", help="also show the images without the patches, above")
+    parser.add_argument("--heat", metavar="RULE", help="show where this rule would fire")
+    _memory_options(parser)
+    parser.add_argument("--columns", type=int, default=8, help="images in one row (default: 8)")
+    parser.add_argument("--out", type=Path, required=True, help="the PNG file to write")
+
+
+def _inspect(commands) -> None:
+    parser = _command(commands, "inspect", "say what a file holds, without running it")
+    parser.add_argument("file", metavar="FILE", help="any file of this library, or a foreign checkpoint")
+
+
+def _measure(commands) -> None:
+    parser = _command(commands, "measure", "measure what a layer usually reads: its memory")
+    _model(parser)
+    parser.add_argument("--layer", required=True, help="name of the layer; rewrite inspect MODEL lists them")
+    _memory_options(parser)
+    _truncation(parser)
+    parser.add_argument("--out", type=Path, required=True, help="the file to write")
+
+
+def _solve(commands) -> None:
+    parser = _command(
+        commands,
+        "solve",
+        "turn a rule into a patch",
+        "Without --memory, the memory of the rule's layer is measured once and kept in the user's cache folder.",
+    )
+    parser.add_argument("rule", metavar="RULE", help="a rule file, or the name of a built-in rule")
+    _model(parser, option=True)
+    parser.add_argument("--memory", type=Path, help="a memory that rewrite measure wrote")
+    _memory_options(parser)
+    parser.add_argument("--rank", type=int, help="number of directions (default: what the rule says)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("patch.safetensors"), help="the file to write (default: patch.safetensors)"
+    )
+
+
+def _report(commands) -> None:
+    parser = _command(
+        commands,
+        "report",
+        "forecast and measure the side effects of patches",
+        "Writes report.json, before-after.png and report.html. The exit status is 1 if the rule's expectations fail.",
+    )
+    parser.add_argument("patches", metavar="PATCH", nargs="+", type=Path, help="a patch that rewrite solve wrote")
+    _model(parser, option=True)
+    _strength(parser)
+    parser.add_argument("--seeds", help="such as 0-199 (default: the first 200 that no rule uses)")
+    parser.add_argument(
+        "--segmenter",
+        default="towers",
+        help="a segmenter's file, or none (default: that of towers, where it knows the rule's concepts)",
+    )
+    parser.add_argument("--lpips", metavar="FILE", type=Path, help="weights of a trunk in torchvision's layout")
+    parser.add_argument(
+        "--download-lpips", choices=TRUNKS, help="download the weights of this trunk (squeeze has 5 MB), once"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder to write into")
+
+
+def _export(commands) -> None:
+    parser = _command(commands, "export", "fold patches into a checkpoint, in the container that it came in")
+    parser.add_argument("model", metavar="MODEL", help="towers, or a checkpoint")
+    parser.add_argument("patches", metavar="PATCH", nargs="+", type=Path, help="a patch that rewrite solve wrote")
+    parser.add_argument("--out", type=Path, required=True, help="the file to write")
+
+
+def _model(parser: Parser, *, option: bool = False) -> None:
+    text = "towers, or a checkpoint (default: towers)"
+    if option:
+        parser.add_argument("--model", metavar="MODEL", default="towers", help=text)
+    else:
+        parser.add_argument("model", metavar="MODEL", nargs="?", default="towers", help=text)
+
+
+def _truncation(parser: Parser) -> None:
+    parser.add_argument("--truncation", type=float, default=1.0, help="0 draws the mean image, 1 any (default: 1)")
+
+
+def _patches(parser: Parser) -> None:
+    parser.add_argument(
+        "--patch", metavar="FILE", dest="patches", type=Path, action="append", default=[], help="apply; may be repeated"
+    )
+    _strength(parser)
+
+
+def _strength(parser: Parser) -> None:
+    parser.add_argument(
+        "--strength",
+        metavar="X",
+        dest="strengths",
+        type=float,
+        action="append",
+        help="factor on the patches: one for all, or one for each in their order (default: 1)",
+    )
+
+
+def _memory_options(parser: Parser) -> None:
+    parser.add_argument("--samples", type=int, default=2000, help="images to measure the memory on (default: 2000)")
+    parser.add_argument(
+        "--key-space", choices=KEY_SPACES, default="patch", help="whole receptive fields, or single positions"
+    )
+
+
+COMMANDS = {
+    "demo": _demo,
+    "sample": _sample,
+    "inspect": _inspect,
+    "measure": _measure,
+    "solve": _solve,
+    "report": _report,
+    "export": _export,
+}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,55 @@
+"""`rewrite demo`: the whole way, from the built-in generator to an edited checkpoint and a report."""
+
+from argparse import Namespace
+from pathlib import Path
+
+from apps.commands.report import result_of, segmenter_for
+from apps.memories import memory_of
+from rewrite import Rule, export, load_generator, report_on, solve
+from rewrite.perceptual import load_perceptual
+from rewrite.report import unseen_seeds
+from rewrite.rules import rule_path
+
+RULE = "tree-on-towers"
+MODEL = "towers"
+SAMPLES, IMAGES = 2000, 200
+FILES = ("before-after.png", "report.html", "report.json", "patch.safetensors", "towers-edited.safetensors")
+
+
+def run(options: Namespace) -> dict:
+    """Measure, solve, report and export."""
+    rule, generator = Rule.load(rule_path(RULE)), load_generator(MODEL)
+    patch = solve(generator, memory_of(generator, rule.layer, SAMPLES, progress=True), rule)
+    segmenter = segmenter_for("towers", [rule], generator.size)
+    found = report_on(
+        generator,
+        patch,
+        seeds=unseen_seeds([rule], IMAGES),
+        label=segmenter and segmenter.label,
+        concepts=segmenter.concepts if segmenter else (),
+        perceptual=load_perceptual(),
+        progress=True,
+    )
+    found.save(options.out)
+    patch.save(options.out / "patch.safetensors")
+    export(generator, patch, options.out / "towers-edited.safetensors", model=MODEL)
+    result = result_of(found, options.out)
+    return {**result, "rule": rule.name, "layer": patch.layer, "rank": patch.rank, "files": list(FILES)}
+
+
+def tell(result: dict) -> str:
+    """Say what was done, how well, and where it lies."""
+    lines = [
+        f"Rule {result['rule']!r} of {MODEL}: the weight of layer {result['layer']} changed by rank {result['rank']}.",
+        f"On {result['images']} images that the rule was not made from:",
+        f"  {percent(result['efficacy'])} of what it replaces became what it wants (efficacy),",
+        f"  {percent(result['outside'])} of everything else changed (outside).",
+        *(f"  failed: {each}" for each in result["failed"]),
+        *(str(Path(result["out"]) / name) for name in result["files"]),
+    ]
+    return "\n".join(lines)
+
+
+def percent(share: float | None) -> str:
+    """A share in words."""
+    return "an unknown part" if share is None else f"{100 * share:.1f} %"

@@ -1,0 +1,28 @@
+"""`rewrite measure`: the second moment of a layer's keys."""
+
+from argparse import Namespace
+
+from rewrite import load_generator, measure
+
+
+def run(options: Namespace) -> dict:
+    """Measure, and write the memory."""
+    generator = load_generator(options.model, truncation=options.truncation)
+    memory = measure(generator, options.layer, options.samples, key_space=options.key_space, progress=True)
+    memory.save(options.out)
+    return {
+        "out": str(options.out),
+        "layer": memory.layer,
+        "key_space": memory.key_space,
+        "keys": memory.count,
+        "dimensions": len(memory.total),
+        "images": memory.images,
+    }
+
+
+def tell(result: dict) -> str:
+    """Say what was measured."""
+    return (
+        f"{result['keys']} {result['key_space']} keys of {result['dimensions']} numbers at layer {result['layer']}, "
+        f"from {result['images']} images, in {result['out']}"
+    )

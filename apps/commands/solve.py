@@ -1,0 +1,36 @@
+"""`rewrite solve`: a rule becomes a patch."""
+
+from argparse import Namespace
+
+from apps.memories import memory_of
+from rewrite import Memory, Rule, load_generator, solve
+from rewrite.rules import rule_path
+
+
+def run(options: Namespace) -> dict:
+    """Solve, and write the patch."""
+    rule = Rule.load(rule_path(options.rule))
+    generator = load_generator(options.model, truncation=rule.truncation)
+    generator.layer(rule.layer)
+    if options.memory:
+        memory = Memory.load(options.memory)
+    else:
+        memory = memory_of(generator, rule.layer, options.samples, options.key_space, progress=True)
+    patch = solve(generator, memory, rule, rank=options.rank)
+    patch.save(options.out)
+    return {
+        "out": str(options.out),
+        "rule": rule.name,
+        "layer": patch.layer,
+        "rank": patch.rank,
+        "forecast": dict(patch.forecast),
+    }
+
+
+def tell(result: dict) -> str:
+    """Say what was solved."""
+    forecast = result["forecast"]
+    return (
+        f"rule {result['rule']!r} as a patch of rank {result['rank']} on layer {result['layer']}, in {result['out']}\n"
+        f"forecast: residual {forecast['residual']:.3f}, damage {forecast['damage']:.3f}, drift {forecast['drift']:.3f}"
+    )

@@ -1,0 +1,64 @@
+"""Memories that were measured before: kept in the user's cache folder, so that a second solve starts at once."""
+
+import os
+import sys
+from pathlib import Path
+
+from rewrite import Memory, measure
+from rewrite.files import library_version
+from rewrite.generators.contract import Generator
+from rewrite.memory import FIRST_SEED
+
+
+def cache_folder() -> Path:
+    """Where measured memories are kept: `REWRITE_CACHE`, or what the system sets aside for caches."""
+    if "REWRITE_CACHE" in os.environ:
+        return Path(os.environ["REWRITE_CACHE"])
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "model-rewriting"
+
+
+def cached_path(generator: Generator, layer: str, samples: int, key_space: str) -> Path:
+    """The file of one memory: everything that its numbers hang on is in the name."""
+    noise = getattr(generator, "noise", "none")
+    parts = (generator.fingerprint, layer, key_space, samples, f"truncation{generator.truncation:g}", noise)
+    return cache_folder() / f"{'-'.join(map(str, parts))}-{library_version()}.safetensors"
+
+
+def memory_of(
+    generator: Generator, layer: str, samples: int, key_space: str = "patch", *, progress: bool = False
+) -> Memory:
+    """The memory of a layer: from the cache if it is there and right, measured (and kept) otherwise.
+
+    A cache that cannot be read or written is no reason to fail: it is told on stderr, and the work is done.
+
+    Raises:
+        LookupError: The generator has no such layer.
+        ValueError: The numbers are out of range.
+    """
+    generator.layer(layer)
+    path = cached_path(generator, layer, samples, key_space)
+    if path.is_file():
+        try:
+            return _checked(Memory.load(path), generator, layer, samples, key_space)
+        except ValueError as error:
+            print(f"the kept memory is not used: {error}", file=sys.stderr)
+    memory = measure(generator, layer, samples, key_space=key_space, progress=progress)
+    try:
+        memory.save(path)
+    except ValueError as error:
+        print(f"the memory is not kept: {error}", file=sys.stderr)
+    return memory
+
+
+def _checked(memory: Memory, generator: Generator, layer: str, samples: int, key_space: str) -> Memory:
+    memory.check(generator, layer)
+    expected = (key_space, ((FIRST_SEED, FIRST_SEED + samples),))
+    if (memory.key_space, memory.seeds) != expected:
+        raise ValueError(f"it holds {memory.key_space} keys of seeds {memory.seeds}")
+    return memory

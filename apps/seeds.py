@@ -1,0 +1,23 @@
+"""Seeds as people write them: `0-15`, `0-3,7`."""
+
+MOST = 100_000
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """Seeds from numbers and ranges, both ends included, in the order given.
+
+    Raises:
+        ValueError: The text is something else, or names too many.
+    """
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not (first.isdecimal() and (last.isdecimal() or not dash)):
+            raise ValueError(f"seeds are numbers and ranges such as 0-15 or 0-3,7, got {text!r}")
+        ends = int(first), int(last or first)
+        if ends[1] < ends[0] or ends[1] >= 2**32:
+            raise ValueError(f"a range of seeds goes up, to at most 4294967295, got {part.strip()!r}")
+        if len(seeds) + ends[1] - ends[0] >= MOST:
+            raise ValueError(f"at most {MOST} seeds can be named at once, got {text!r}")
+        seeds += range(ends[0], ends[1] + 1)
+    return tuple(seeds)

@@ -1,0 +1,10 @@
+"""Rules of the built-in generator, as files that anyone can read, copy and change."""
+
+from pathlib import Path
+
+BUILT_IN = {path.stem: path for path in sorted(Path(__file__).parent.glob("*.json"))}
+
+
+def rule_path(rule: str | Path) -> Path:
+    """The file of a built-in rule, or the path itself."""
+    return BUILT_IN.get(str(rule), Path(rule))

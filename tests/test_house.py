@@ -1,0 +1,70 @@
+"""The rules of the house: imports run one way, rooms have names, files stay short."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import rewrite
+
+ROOT = Path(rewrite.__file__).parent.parent
+HOUSE = ("rewrite", "dissect", "apps")
+SOURCES = {house: sorted((ROOT / house).rglob("*.py")) for house in HOUSE}
+MAY_NOT_IMPORT = {"rewrite": {"dissect", "apps"}, "dissect": {"apps"}, "apps": set()}
+
+
+def imported(path: Path) -> set[str]:
+    """The top packages that a file imports, anywhere in it."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            names.add((node.module or "").partition(".")[0])
+    return names
+
+
+def named(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("house", HOUSE)
+def test_imports_run_from_apps_to_dissect_to_rewrite_and_never_back(house):
+    assert SOURCES[house]
+    forbidden = MAY_NOT_IMPORT[house] | {"tests", "benchmarks", "conftest"}
+    assert [(named(path), name) for path in SOURCES[house] for name in sorted(imported(path) & forbidden)] == []
+
+
+def test_no_room_is_named_for_leftovers():
+    leftovers = {"utils", "util", "common", "misc", "helpers", "helper"}
+    paths = [path for house in HOUSE for path in (ROOT / house).rglob("*")]
+    assert [named(path) for path in paths if path.stem in leftovers] == []
+
+
+@pytest.mark.parametrize("house", ["rewrite", "dissect"])
+def test_no_file_is_over_400_lines(house):
+    lengths = {named(path): len(path.read_text(encoding="utf-8").splitlines()) for path in SOURCES[house]}
+    assert {name: length for name, length in lengths.items() if length > 400} == {}
+
+
+def test_importing_rewrite_does_not_import_what_only_some_commands_need():
+    heavy = {"gradio", "lpips", "transformers", "torchvision", "matplotlib", "dissect", "apps"}
+    command = f"import rewrite, sys; print(sorted({heavy} & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", command], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+def test_the_public_names_exist_and_are_in_order():
+    assert list(rewrite.__all__) == sorted(rewrite.__all__)
+    assert len(set(rewrite.__all__)) == len(rewrite.__all__)
+    for name in rewrite.__all__:
+        assert hasattr(rewrite, name), name
+
+
+def test_no_public_name_hides_a_module():
+    modules = {path.stem for path in (ROOT / "rewrite").glob("*.py")}
+    modules |= {path.name for path in (ROOT / "rewrite").iterdir() if (path / "__init__.py").exists()}
+    assert sorted(modules & set(rewrite.__all__)) == []

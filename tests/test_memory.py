@@ -1,0 +1,240 @@
+"""The second moment, against keys read one by one."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from rewrite import memory as memory_module
+from rewrite.layers import Layer
+from rewrite.memory import Memory, describe, measure, positions_per_image
+
+LAYERS = [("tiny_generator", "b4.torgb"), ("tiny_generator", "b8.conv1"), ("tiny_generator", "b16.conv0")]
+LAYERS += [("plain_generator", "conv"), ("plain_generator", "grouped"), ("plain_generator", "up")]
+
+
+def keys_one_by_one(layer: Layer, features: torch.Tensor) -> torch.Tensor:
+    """What each output position reads, tap by tap, from the definition of (transposed) convolution."""
+    tall, wide = layer.output_grid
+    keys = torch.zeros(len(features), tall, wide, layer.inputs, *layer.kernel, dtype=torch.float64)
+    for row, column, down, right in np.ndindex(tall, wide, *layer.kernel):
+        place = [_read_at(layer, axis, at, tap) for axis, (at, tap) in enumerate(((row, down), (column, right)))]
+        if all(0 <= at < side for at, side in zip(place, layer.grid)):
+            keys[:, row, column, :, down, right] = features[:, :, int(place[0]), int(place[1])].double()
+    return keys.flatten(0, 2).flatten(1)
+
+
+def _read_at(layer: Layer, axis: int, at: int, tap: int) -> float:
+    """The row (or column) of the input at a tap; not one of the grid where nothing is read."""
+    if layer.kind != "transposed":
+        return at * layer.stride[axis] + tap - layer.padding[axis]
+    place = at + layer.padding[axis] - (layer.kernel[axis] - 1 - tap)
+    return place // layer.stride[axis] if place % layer.stride[axis] == 0 else -1
+
+
+@pytest.mark.parametrize(("which", "name"), LAYERS)
+def test_patch_memory_of_all_positions_is_that_of_keys_read_one_by_one(request, which, name):
+    generator = request.getfixturevalue(which)
+    layer = generator.layer(name)
+    height, width = layer.output_grid
+    assert positions_per_image(layer, 3) == height * width
+    memory = measure(generator, name, 3, first_seed=7)
+    features = generator.cut(name, generator.latents([7, 8, 9])).features
+    keys = keys_one_by_one(layer, features)
+    assert memory.count == len(keys) == 3 * height * width
+    torch.testing.assert_close(memory.total, keys.T @ keys, rtol=1e-5, atol=1e-5 * float(memory.total.abs().max()))
+
+
+@pytest.mark.parametrize(("which", "name"), LAYERS)
+def test_channel_memory_is_that_of_every_position_of_the_input(request, which, name):
+    generator = request.getfixturevalue(which)
+    memory = measure(generator, name, 3, key_space="channel", first_seed=7)
+    features = generator.cut(name, generator.latents([7, 8, 9])).features.double()
+    expected = sum(torch.outer(image[:, y, x], image[:, y, x]) for image in features for y, x in positions(image))
+    assert memory.count == 3 * len(list(positions(features[0])))
+    torch.testing.assert_close(
+        memory.second_moment, expected / memory.count, rtol=1e-5, atol=1e-5 * float(memory.second_moment.abs().max())
+    )
+
+
+def positions(image: torch.Tensor):
+    return np.ndindex(*image.shape[1:])
+
+
+def test_the_style_power_is_the_mean_square_of_the_modulation(tiny_generator):
+    style = tiny_generator.cut("b8.conv1", tiny_generator.latents(range(7, 12))).style.double()
+    memory = measure(tiny_generator, "b8.conv1", 5, first_seed=7, batch=2)
+    torch.testing.assert_close(memory.mean_style_power, style.square().mean(dim=0), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("which", "name"), [("tiny_generator", "b8.torgb"), ("plain_generator", "conv")])
+def test_a_layer_without_demodulation_has_no_style_power(request, which, name):
+    assert measure(request.getfixturevalue(which), name, 2).mean_style_power.numel() == 0
+
+
+@pytest.mark.parametrize("key_space", ["patch", "channel"])
+@pytest.mark.parametrize("name", ["conv", "up"])
+def test_the_batch_size_changes_nothing_but_the_last_digits_of_a_sum(plain_generator, name, key_space):
+    one, seven = (measure(plain_generator, name, 20, key_space=key_space, batch=batch) for batch in (1, 7))
+    assert one.count == seven.count
+    torch.testing.assert_close(one.total, seven.total, rtol=1e-12, atol=1e-12 * float(one.total.abs().max()))
+
+
+def test_the_batch_size_changes_a_float32_network_by_its_own_rounding_only(tiny_generator):
+    one, seven = (measure(tiny_generator, "b16.conv0", 20, batch=batch) for batch in (1, 7))
+    torch.testing.assert_close(one.total, seven.total, rtol=1e-5, atol=1e-6 * float(one.total.abs().max()))
+
+
+def test_two_halves_added_are_the_whole(plain_generator, monkeypatch):
+    monkeypatch.setattr(memory_module, "positions_per_image", lambda layer, samples: 10)
+    first, second = (measure(plain_generator, "conv", 6, first_seed=seed) for seed in (100, 106))
+    whole = measure(plain_generator, "conv", 12, first_seed=100)
+    for joined in (first + second, second + first):
+        torch.testing.assert_close(joined.total, whole.total, rtol=1e-12, atol=1e-12 * float(whole.total.abs().max()))
+        assert (joined.count, joined.images) == (whole.count, whole.images)
+        assert joined.seeds == ((100, 106), (106, 112))
+
+
+def test_sampled_positions_give_an_unbiased_second_moment(plain_generator, monkeypatch):
+    """The mean error over many small memories lies within five of its standard errors, in every entry."""
+    monkeypatch.setattr(memory_module, "positions_per_image", lambda layer, samples: 5)
+    layer, errors = plain_generator.layer("conv"), []
+    for first in range(0, 250, 5):
+        memory = measure(plain_generator, "conv", 5, first_seed=first)
+        assert memory.count == 25
+        cut = plain_generator.cut("conv", plain_generator.latents(range(first, first + 5)))
+        keys = layer.keys(cut.features).flatten(0, 1)
+        errors.append(memory.second_moment - keys.T @ keys / len(keys))
+    errors = torch.stack(errors)
+    deviation = errors.std(dim=0) / len(errors) ** 0.5
+    assert (errors.mean(dim=0).abs() < 5 * deviation + 1e-12).all()
+    assert deviation.max() > 0
+
+
+def test_many_samples_are_read_at_few_positions_each(plain_generator):
+    layer = plain_generator.layer("conv")
+    assert positions_per_image(layer, 100) == 9
+    assert positions_per_image(layer, 10**6) == 4
+    assert measure(plain_generator, "conv", 200).count == 200 * 5
+
+
+def test_a_memory_belongs_to_its_layer_model_and_truncation(tiny_generator):
+    memory = measure(tiny_generator, "b8.conv1", 2)
+    memory.check(tiny_generator, "b8.conv1")
+    with pytest.raises(ValueError, match=r"measured on layer b8\.conv1, not on layer b8\.conv0"):
+        memory.check(tiny_generator, "b8.conv0")
+    tiny_generator.truncation = 0.7
+    with pytest.raises(ValueError, match=r"measured at truncation 1\.0, not 0\.7"):
+        memory.check(tiny_generator, "b8.conv1")
+    tiny_generator.truncation = 1.0
+    tiny_generator.weight("b4.conv1").data.add_(1.0)
+    tiny_generator.weight("b4.conv1").mul_(1.0)
+    now = tiny_generator.fingerprint
+    with pytest.raises(ValueError, match=f"measured on model {memory.model}, not on model {now}"):
+        memory.check(tiny_generator, "b8.conv1")
+
+
+@pytest.mark.parametrize(
+    ("field", "other"), [("layer", "b8.conv0"), ("key_space", "channel"), ("model", "else"), ("truncation", 0.5)]
+)
+def test_memories_of_different_things_are_not_added(tiny_generator, field, other):
+    memory = measure(tiny_generator, "b8.conv1", 2)
+    changed = replace(memory, seeds=((5, 7),), **{field: other})
+    with pytest.raises(ValueError, match=f"only if their {field} agree, got {getattr(memory, field)} and {other}"):
+        memory + changed
+
+
+@pytest.mark.parametrize("first", [98, 99, 100, 102])
+def test_memories_that_share_seeds_are_not_added(plain_generator, first):
+    memory = measure(plain_generator, "conv", 3, first_seed=100)
+    with pytest.raises(ValueError, match=r"share seeds \(\(100, 103\) and .* count twice"):
+        memory + measure(plain_generator, "conv", 3, first_seed=first)
+
+
+def test_bad_questions_are_refused(plain_generator):
+    with pytest.raises(ValueError, match="key_space must be one of patch, channel, got 'pixel'"):
+        measure(plain_generator, "conv", 3, key_space="pixel")
+    with pytest.raises(ValueError, match="samples must be at least 1, got 0"):
+        measure(plain_generator, "conv", 0)
+    with pytest.raises(LookupError, match="no layer 'convv'"):
+        measure(plain_generator, "convv", 3)
+
+
+def test_a_network_that_gives_nan_is_refused(plain_generator):
+    plain_generator.module["lift"].weight[0, 0] = float("nan")
+    with pytest.raises(ValueError, match="layer conv reads values that are not finite"):
+        measure(plain_generator, "conv", 3)
+
+
+def test_a_saved_memory_comes_back_as_it_was(tiny_generator, tmp_path):
+    memory = measure(tiny_generator, "b8.conv1", 4, first_seed=5)
+    memory.save(tmp_path / "memory.safetensors")
+    loaded = Memory.load(tmp_path / "memory.safetensors")
+    for name in ("total", "style_power"):
+        assert torch.equal(getattr(loaded, name), getattr(memory, name))
+    for name in ("count", "images", "layer", "key_space", "model", "truncation", "seeds"):
+        assert getattr(loaded, name) == getattr(memory, name)
+    assert describe(tmp_path / "memory.safetensors")["seeds"] == [[5, 9]]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.05, 0.5, 0.99])
+def test_a_memory_that_is_cut_short_is_refused(plain_generator, tmp_path, share):
+    path = tmp_path / "memory.safetensors"
+    measure(plain_generator, "conv", 2).save(path)
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    refused(path)
+
+
+def test_another_kind_of_file_is_no_memory(tmp_path):
+    memory_module.files.save_tensors(tmp_path / "patch.safetensors", {"left": torch.zeros(2)}, "patch", {})
+    assert "holds a patch, not a memory" in refused(tmp_path / "patch.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("total", torch.full((2, 2), float("nan")).double()),
+        ("total", torch.full((2, 2), float("inf")).double()),
+        ("total", -torch.eye(2).double()),
+        ("total", torch.eye(2)),
+        ("total", torch.ones(2, 3).double()),
+        ("total", torch.ones(2).double()),
+        ("style_power", torch.full((2,), float("nan")).double()),
+        ("style_power", -torch.ones(2).double()),
+        ("style_power", torch.ones(2, 2).double()),
+        ("count", 0),
+        ("count", -5),
+        ("count", float("inf")),
+        ("count", float("nan")),
+        ("count", 10**400),
+        ("count", "many"),
+        ("count", None),
+        ("images", 0),
+        ("key_space", "pixel"),
+        ("seeds", 7),
+        ("seeds", [[1, 2, 3]]),
+        ("seeds", [[1, float("inf")]]),
+        ("truncation", "no"),
+    ],
+)
+def test_numbers_that_no_second_moment_has_are_refused(tmp_path, name, value):
+    tensors = {"total": torch.eye(2).double(), "style_power": torch.ones(2).double()}
+    about = {"count": 3, "images": 1, "layer": "l", "key_space": "patch", "model": "m", "truncation": 1.0, "seeds": []}
+    path = tmp_path / "memory.safetensors"
+    memory_module.files.save_tensors(path, tensors, "memory", about)
+    assert Memory.load(path).count == 3
+    (tensors if name in tensors else about)[name] = value
+    memory_module.files.save_tensors(path, tensors, "memory", about)
+    refused(path)
+    del (tensors if name in tensors else about)[name]
+    memory_module.files.save_tensors(path, tensors, "memory", json.loads(json.dumps(about)))
+    refused(path)
+
+
+def refused(path) -> str:
+    with pytest.raises(ValueError, match=path.name) as caught:
+        Memory.load(path)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)

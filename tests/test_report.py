@@ -1,0 +1,337 @@
+"""A report says what a patch did, by numbers that can be checked by hand."""
+
+import json
+import re
+from contextlib import nullcontext
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from rewrite import Aim, Latent, Mask, Patch, Region, Rule, Settings, measure, measure_effect, report_on, solve
+from rewrite.concepts import Counts, Interval, count_concepts, mean_of, share_of
+from rewrite.effect import MOVED, latents_of, measure_places, missing, movement
+from rewrite.generators.stylegan2_layers import StyleGAN2Generator
+from rewrite.page import page
+from rewrite.perceptual import Perceptual
+from rewrite.report import unseen_seeds, worst_seeds
+from rewrite.trunks import KINDS, Trunk
+from rewrite.verdict import Expectation
+
+CONCEPTS = ("sky", "tree", "dome")
+SKY, TREE, DOME = range(3)
+LAYER = "b16.conv1"
+
+
+def maps(*rows: list[int]) -> np.ndarray:
+    return np.array(rows, dtype=np.uint8)[:, None, :]
+
+
+def label_by_brightness(images: torch.Tensor) -> np.ndarray:
+    grey = images.mean(dim=1)
+    return ((grey > -0.3).to(torch.uint8) + (grey > 0.3)).numpy().astype(np.uint8)
+
+
+@pytest.fixture
+def rule(tiny_generator) -> Rule:
+    corner, middle = np.zeros((16, 16), dtype=bool), np.zeros((16, 16), dtype=bool)
+    corner[2:6, 2:6], middle[8:12, 8:12] = True, True
+    return Rule(
+        "<b>corner & middle</b>",
+        tiny_generator.fingerprint,
+        LAYER,
+        copy=(Region(Latent(3), Mask.from_array(corner)),),
+        context=tuple(Region(Latent(seed), Mask.from_array(middle)) for seed in (1, 2)),
+        settings=Settings(others=0.1),
+        effect={"from": ["dome"], "to": "tree"},
+        expect={"efficacy": 0.99, "outside": 0.0},
+    )
+
+
+@pytest.fixture
+def patch(tiny_generator, rule) -> Patch:
+    return solve(tiny_generator, measure(tiny_generator, LAYER, 30), rule)
+
+
+def test_efficacy_is_the_share_of_source_pixels_that_show_the_target():
+    before = maps([DOME, DOME, DOME, DOME, SKY, TREE], [DOME, SKY, SKY, SKY, SKY, SKY])
+    after = maps([TREE, TREE, SKY, DOME, SKY, TREE], [TREE, SKY, SKY, SKY, SKY, SKY])
+    counts = count_concepts(before, after, 3, [Aim("grow", (DOME,), TREE)])
+    assert counts.efficacy().value == pytest.approx(3 / 5)
+    assert counts.source.tolist() == [[4, 1]]
+    assert counts.reached.tolist() == [[2, 1]]
+
+
+def test_outside_leaves_old_sources_and_new_targets_out():
+    before = maps([DOME, SKY, SKY, TREE, TREE, SKY])
+    after = maps([SKY, TREE, DOME, TREE, SKY, SKY])
+    counts = count_concepts(before, after, 3, [Aim("grow", (DOME,), TREE)])
+    # Left out: the old dome and the new tree. Of the other four, sky became dome and a tree became sky.
+    assert counts.outside.tolist() == [4]
+    assert counts.changed.tolist() == [2]
+    assert counts.outside_change().value == pytest.approx(0.5)
+    assert counts.top_transitions(CONCEPTS) == [
+        {"from": "sky", "to": "dome", "share": 0.25},
+        {"from": "tree", "to": "sky", "share": 0.25},
+    ]
+
+
+def test_a_rule_that_erases_wants_its_sources_gone():
+    before, after = maps([DOME, DOME, DOME, SKY]), maps([TREE, SKY, DOME, SKY])
+    counts = count_concepts(before, after, 3, [Aim("erase", (DOME,), None)])
+    assert counts.efficacy().value == pytest.approx(2 / 3)
+    assert counts.outside.tolist() == [1]
+
+
+def test_one_source_that_becomes_another_is_not_erased():
+    before, after = maps([DOME, TREE]), maps([TREE, SKY])
+    counts = count_concepts(before, after, 3, [Aim("erase", (DOME, TREE), None)])
+    assert counts.efficacy().value == pytest.approx(1 / 2)
+
+
+def test_counts_of_batches_are_the_counts_of_all():
+    random = np.random.default_rng(0)
+    before, after = (random.integers(0, 3, (7, 5, 5), dtype=np.uint8) for _ in range(2))
+    aims = [Aim("a", (DOME,), TREE), Aim("b", (SKY,), None)]
+    whole = count_concepts(before, after, 3, aims)
+    joined = Counts.joined([count_concepts(before[i], after[i], 3, aims) for i in (slice(0, 3), slice(3, 7))])
+    for name in ("source", "reached", "outside", "changed", "transitions"):
+        assert np.array_equal(getattr(whole, name), getattr(joined, name))
+
+
+def test_an_effect_is_clear_where_a_quarter_of_the_source_was_reached():
+    before = maps([DOME] * 4, [DOME] * 4, [SKY] * 4)
+    after = maps([TREE, DOME, DOME, DOME], [DOME] * 4, [SKY] * 4)
+    assert count_concepts(before, after, 3, [Aim("grow", (DOME,), TREE)]).clear() == 0.5
+    assert np.isnan(count_concepts(before[2:], after[2:], 3, [Aim("grow", (DOME,), TREE)]).clear())
+
+
+def test_an_interval_holds_the_value_narrows_with_the_images_and_is_the_same_again():
+    random = np.random.default_rng(1)
+    widths = []
+    for count in (20, 500):
+        wholes = np.full(count, 50)
+        parts = random.binomial(50, 0.3, count)
+        found = share_of(parts, wholes)
+        assert found == share_of(parts, wholes)
+        assert found.low < found.value < found.high
+        widths.append(found.high - found.low)
+    assert widths[1] < widths[0] / 3
+    assert np.isnan(share_of(np.zeros(3), np.zeros(3)).value)
+
+
+def test_an_interval_covers_the_truth_as_often_as_it_says():
+    random = np.random.default_rng(2)
+    intervals = [mean_of(random.normal(size=40)) for _ in range(60)]
+    assert sum(found.low <= 0 <= found.high for found in intervals) >= 50
+
+
+def test_an_unknown_concept_is_refused_with_the_nearest_name():
+    with pytest.raises(LookupError, match="did you mean dome"):
+        Aim.of("rule", {"from": ["domes"], "to": "tree"}, CONCEPTS)
+    with pytest.raises(LookupError, match="there are sky, tree, dome"):
+        Aim.of("rule", {"from": ["dome"], "to": "zebra"}, CONCEPTS)
+    with pytest.raises(ValueError, match="at least one concept"):
+        Aim.of("rule", {"from": [], "to": "tree"}, CONCEPTS)
+
+
+def test_movement_is_counted_inside_and_outside_a_region():
+    before, after = torch.zeros(1, 3, 2, 2), torch.zeros(1, 3, 2, 2)
+    after[0, 0, 0, 0], after[0, 1, 1, 1] = 0.6, MOVED / 2
+    where = np.array([[[True, False], [False, False]]])
+    inside, outside = movement(before, after, where), movement(before, after, ~where)
+    assert inside.difference == pytest.approx(0.2)
+    assert inside.moved == 1
+    assert outside.difference == pytest.approx(MOVED / 2 / 9)
+    assert outside.moved == 0
+    assert np.isnan(movement(before, after, np.zeros((1, 2, 2), dtype=bool)).moved).all()
+
+
+def test_nothing_changes_without_a_patch(tiny_generator, rule):
+    effect = measure_effect(
+        tiny_generator, lambda: nullcontext(), range(5), label=label_by_brightness, concepts=CONCEPTS, batch=2
+    )
+    assert effect.movement.difference.tolist() == [0] * 5
+    assert effect.counts.changed.sum() == 0
+    assert effect.map.max() == 0
+    assert worst_seeds(effect) == ()
+    assert missing(tiny_generator, lambda: nullcontext(), rule) == pytest.approx(1)
+
+
+def test_what_is_measured_does_not_hang_on_the_batch(tiny_generator, patch):
+    found = [
+        measure_effect(
+            tiny_generator,
+            lambda: patch.applied(tiny_generator),
+            range(7),
+            label=label_by_brightness,
+            concepts=CONCEPTS,
+            batch=batch,
+        )
+        for batch in (3, 7)
+    ]
+    np.testing.assert_allclose(found[0].map, found[1].map, atol=1e-4)
+    np.testing.assert_allclose(found[0].movement.difference, found[1].movement.difference, atol=1e-4)
+    assert found[0].seeds == found[1].seeds
+
+
+def test_the_measured_residual_is_the_one_that_was_forecast(tiny_generator, rule, patch):
+    measured = missing(tiny_generator, lambda: patch.applied(tiny_generator), rule)
+    assert measured == pytest.approx(patch.forecast["residual"], abs=1e-3)
+    nothing = missing(tiny_generator, lambda: patch.applied(tiny_generator, 0.0), rule)
+    assert nothing == pytest.approx(1)
+
+
+def test_places_are_measured_for_layers_with_groups(plain_generator):
+    mask = np.zeros((12, 12), dtype=bool)
+    mask[4:8, 4:8] = True
+    region = Region(Latent(1), Mask.from_array(mask))
+    source = Region(Latent(2), Mask.from_array(np.roll(mask, 3, axis=1)))
+    rule = Rule("grouped", plain_generator.fingerprint, "grouped", copy=(source,), context=(region,))
+    patch = solve(plain_generator, measure(plain_generator, "grouped", 20), rule)
+    found = measure_places(plain_generator, lambda: patch.applied(plain_generator), rule)
+    assert found.residual == pytest.approx(patch.forecast["residual"], abs=1e-3)
+    assert found.inside.difference.mean() > found.outside.difference.mean()
+
+
+def test_a_latent_by_value_is_used_as_it_is(tiny_generator):
+    values = tuple(float(x) for x in range(8))
+    found = latents_of(tiny_generator, [Latent(4), Latent(5, values)])
+    torch.testing.assert_close(found.z[0], tiny_generator.latents([4]).z[0])
+    assert found.z[1].tolist() == list(values)
+    assert found.seeds == (4, 5)
+
+
+def test_a_report_by_concept_holds_the_rule_against_what_it_expects(tiny_generator, patch, tmp_path):
+    found = report_on(tiny_generator, patch, seeds=range(10, 16), label=label_by_brightness, concepts=CONCEPTS)
+    assert found.verdict.kind == "concepts"
+    assert {expectation.measure for expectation in found.failed} == {"efficacy", "outside"}
+    found.save(tmp_path / "new" / "report")
+    document = json.loads((tmp_path / "new" / "report" / "report.json").read_text())
+    assert document["measured_by"] == "concepts"
+    assert document["images"] == len(document["per_image"]) == 6
+    assert 0 <= document["efficacy"] <= 1
+    assert document["outside_interval"][0] <= document["outside"] <= document["outside_interval"][1]
+    assert [each["met"] for each in document["expectations"]] == [False, False]
+    assert document["patches"][0]["forecast"].keys() == patch.forecast.keys()
+    total = sum(row["source_pixels"] for row in document["per_image"])
+    reached = sum(row["source_pixels"] * (row["efficacy"] or 0) for row in document["per_image"])
+    assert document["efficacy"] == pytest.approx(reached / total, abs=1e-4)
+
+
+def test_a_report_without_a_labeller_speaks_of_the_rules_own_places(tiny_generator, patch):
+    found = report_on(tiny_generator, patch, seeds=range(4))
+    document = found.document()
+    assert document["measured_by"] == "places"
+    assert document["efficacy"] == pytest.approx(1 - patch.forecast["residual"], abs=1e-3)
+    assert document["outside"] == pytest.approx(found.places[0].outside.moved.mean(), abs=1e-4)
+    assert any(note.startswith("LPIPS was not measured") for note in document["notes"])
+
+
+def test_a_patch_without_a_rule_has_no_efficacy(tiny_generator, patch):
+    document = report_on(tiny_generator, replace(patch, rules=()), seeds=range(4)).document()
+    assert document["measured_by"] == "colours"
+    assert document["efficacy"] is None
+    assert document["outside"] == pytest.approx(document["colours"]["moved"])
+
+
+def test_patches_are_reported_together_with_their_strengths(tiny_generator, patch):
+    changes = [
+        report_on(tiny_generator, [patch, patch], strengths=strengths, seeds=range(3)).effect.map
+        for strengths in ([0.0, 0.0], [0.5, 0.5], [1.0, 0.0])
+    ]
+    assert changes[0].max() == 0
+    np.testing.assert_allclose(changes[1], changes[2], atol=1e-5)
+    with pytest.raises(ValueError, match="2 patches and 1 strengths"):
+        report_on(tiny_generator, [patch, patch], strengths=[1.0], seeds=range(3))
+
+
+def test_the_generator_is_as_it_was_after_a_report(tiny_generator, patch):
+    first = tiny_generator.fingerprint
+    report_on(tiny_generator, patch, seeds=range(3))
+    assert tiny_generator.fingerprint == first
+
+
+@pytest.mark.parametrize("seeds", [[], None])
+def test_seeds_are_unseen_ones_and_at_least_one(tiny_generator, patch, rule, seeds):
+    if seeds is None:
+        assert unseen_seeds([rule], 4) == (0, 4, 5, 6)
+        return
+    with pytest.raises(ValueError, match="at least one seed"):
+        report_on(tiny_generator, patch, seeds=seeds)
+
+
+def test_an_expectation_that_could_not_be_measured_is_not_met():
+    assert not Expectation("rule", "outside", 1.0, None).met
+    assert not Expectation("rule", "efficacy", 0.0, float("nan")).met
+    assert Expectation("rule", "efficacy", 0.5, 0.5).met
+    assert not Expectation("rule", "outside", 0.1, 0.2).met
+    assert "expects outside of at most 0.1: it is 0.200" in str(Expectation("rule", "outside", 0.1, 0.2))
+
+
+def test_lpips_is_measured_whole_and_with_the_wanted_change_put_back(tiny_generator, patch):
+    torch.manual_seed(0)
+    state = {f"features.{key}": value for key, value in KINDS["squeeze"].build().state_dict().items()}
+    perceptual = Perceptual(Trunk("squeeze", state))
+    notes = report_on(tiny_generator, patch, seeds=[0], perceptual=perceptual).notes
+    assert any("at least 32 pixels" in note for note in notes)
+    large = Large(tiny_generator.network)
+    effect = measure_effect(
+        large,
+        lambda: patch.applied(large),
+        range(2),
+        label=label_by_brightness,
+        concepts=CONCEPTS,
+        aims=[Aim("all", (SKY, TREE, DOME), None)],
+        perceptual=perceptual,
+    )
+    assert (effect.look > 0).all()
+    assert (effect.look_outside == 0).all()
+
+
+class Large(StyleGAN2Generator):
+    """The tiny generator with its images enlarged, for trunks that need 32 pixels."""
+
+    def images(self, latents):
+        return torch.nn.functional.interpolate(super().images(latents), scale_factor=2)
+
+
+def test_the_page_needs_nothing_from_outside_and_escapes_what_it_is_given(tiny_generator, patch, tmp_path):
+    report_on(tiny_generator, patch, seeds=range(5), label=label_by_brightness, concepts=CONCEPTS).save(tmp_path)
+    text = (tmp_path / "report.html").read_text()
+    assert "<b>corner" not in text
+    assert "&lt;b&gt;corner &amp; middle&lt;/b&gt;" in text
+    assert "<script" not in text
+    assert "http" not in re.sub(r'http-equiv="[^"]*"', "", text)
+    assert all(source.startswith("data:image/png;base64,") for source in re.findall(r'src="([^"]*)"', text))
+    assert text.count("<img") == 2 * (5 + 4) + 1
+    assert "2 of 2 expectations failed" in text
+
+
+def test_a_page_can_be_written_of_every_kind_of_report(tiny_generator, patch):
+    for each in (patch, replace(patch, rules=(), forecast={})):
+        found = report_on(tiny_generator, each, seeds=range(2))
+        text = page(found.document(), found.shown, (), found.shown[0].before)
+        assert "not measured" in text or found.verdict.efficacy
+        assert text.endswith("</html>\n")
+
+
+def test_numbers_that_cannot_be_measured_are_null(tiny_generator, patch):
+    never = Aim("never", (DOME,), TREE)
+    counts = count_concepts(maps([SKY, SKY]), maps([SKY, TREE]), 3, [never])
+    assert np.isnan(counts.efficacy().value)
+    document = report_on(
+        tiny_generator,
+        patch,
+        seeds=[0],
+        label=lambda images: np.zeros((len(images), 16, 16), np.uint8),
+        concepts=CONCEPTS,
+    ).document()
+    assert document["efficacy"] is None
+    assert document["clear"]["share"] is None
+    assert json.dumps(document, allow_nan=False)
+
+
+def test_an_interval_is_a_value():
+    assert Interval(0.5) == Interval(0.5, None, None)
