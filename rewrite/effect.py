@@ -46,7 +46,7 @@ class Effect:
         map: Mean of |after - before| at each pixel, over all images.
         counts: By concept, where a labeller was at hand.
         look: LPIPS of each whole image, where a trunk was at hand.
-        look_outside: LPIPS of each image with the regions of all aims put back as they were; needs both.
+        look_outside: LPIPS of each image outside the regions of all aims; needs both.
     """
 
     seeds: tuple[int, ...]
@@ -68,7 +68,7 @@ class Places:
         outside: How far they moved everywhere else.
         outside_moved: The share of all pixels outside the marks that moved, with its interval.
         look: LPIPS of the whole images, where a trunk was at hand.
-        look_outside: LPIPS with the marked regions put back as they were.
+        look_outside: LPIPS outside the marks.
     """
 
     images: int
@@ -196,14 +196,13 @@ def movement(
 def looks(
     perceptual: Perceptual | None, before: Tensor, after: Tensor, region: Bool[np.ndarray, "images height width"] | None
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """LPIPS of whole images, and with a region put back as it was; None for what cannot be measured."""
+    """LPIPS of whole images, and outside a region; None for what cannot be measured."""
     if perceptual is None:
         return None, None
     whole = perceptual(before, after).double().numpy()
     if region is None or region.shape[1:] != tuple(before.shape[2:]):
         return whole, None
-    put_back = torch.where(torch.from_numpy(region)[:, None], before, after)
-    return whole, perceptual(before, put_back).double().numpy()
+    return whole, perceptual(before, after, torch.from_numpy(~region)).double().numpy()
 
 
 @torch.no_grad()

@@ -43,7 +43,7 @@ p{margin:.25rem 0 .75rem;max-width:44rem}small,.soft{color:var(--soft)}
 .card{background:var(--card);border-radius:.5rem;padding:.75rem 1rem}
 .card b{display:block;font-size:1.9rem;line-height:1.2;font-variant-numeric:tabular-nums}
 .good{color:var(--good)}.bad{color:var(--bad)}
-.pairs{display:grid;grid-template-columns:repeat(auto-fill,minmax(7.5rem,1fr));gap:.75rem}
+.pairs{display:grid;grid-template-columns:repeat(auto-fill,minmax(max(6.5rem,11%),1fr));gap:.75rem}
 figure{margin:0}figure img{display:block;width:100%;height:auto;margin-bottom:2px}
 figcaption{font-size:.8rem;color:var(--soft);text-align:center}
 .map{max-width:16rem}
@@ -90,7 +90,7 @@ def page(document: Mapping[str, Any], shown: Sequence[Pair], worst: Sequence[Pai
 
 def _head(document: Mapping[str, Any], title: str) -> str:
     patches = "; ".join(
-        f"rank {patch['rank']} on layer {escape(patch['layer'])} at strength {patch['strength']:g}"
+        f"Rank {patch['rank']} on layer {escape(patch['layer'])} at strength {patch['strength']:g}"
         for patch in document["patches"]
     )
     about = f"{patches}. Measured on {document['images']} images of model {escape(document['model'])}."
@@ -182,7 +182,7 @@ def _measured(document: Mapping[str, Any]) -> str:
         name = f"LPIPS ({escape(lpips['trunk'])})"
         rows.append((name, _number(lpips["whole"]), "How different the images look."))
         if lpips["outside"] is not None:
-            rows.append((f"{name}, outside", _number(lpips["outside"]), "With the wanted change put back as it was."))
+            rows.append((f"{name}, outside", _number(lpips["outside"]), "The same, away from the wanted change."))
     return _table(("What", "Value", "Meaning"), rows) if rows else "<p>Nothing beyond the numbers above.</p>"
 
 

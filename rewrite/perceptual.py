@@ -10,8 +10,9 @@ import importlib.util
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from rewrite.trunks import Trunk, cached_trunk, download_trunk, load_trunk
 
@@ -41,9 +42,18 @@ class Perceptual(nn.Module):
 
     @torch.no_grad()
     def forward(
-        self, before: Float[Tensor, "images 3 height width"], after: Float[Tensor, "images 3 height width"]
+        self,
+        before: Float[Tensor, "images 3 height width"],
+        after: Float[Tensor, "images 3 height width"],
+        where: Bool[Tensor, "images height width"] | None = None,
     ) -> Float[Tensor, " images"]:
-        """The distance of each pair of images in [-1, 1]; 0 for equal ones.
+        """The distance of each pair of images; 0 for equal ones.
+
+        Args:
+            before: Images in [-1, 1].
+            after: The images to compare them with.
+            where: Pixels over which the distance is averaged, after each tap's map was enlarged to the image
+                (bilinear, as the package's `spatial`); NaN for an image without any. All positions if left out.
 
         Raises:
             ValueError: The images are smaller than the trunk can see.
@@ -56,7 +66,7 @@ class Perceptual(nn.Module):
         total = torch.zeros(len(before))
         for weight, first, second in zip(self.weights, *seen, strict=True):
             squared = (_unit(first) - _unit(second)).square()
-            total += torch.einsum("c,nchw->nhw", weight, squared).mean(dim=(1, 2))
+            total += _average(torch.einsum("c,nchw->nhw", weight, squared), where)
         return total
 
 
@@ -95,6 +105,13 @@ def linear_weights(name: str) -> list[Float[Tensor, " channels"]]:
         raise FileNotFoundError("LPIPS needs the weights of the lpips package, which is not installed")
     stored = torch.load(Path(found.origin).parent / f"weights/v0.1/{name}.pth", map_location="cpu", weights_only=True)
     return [stored[f"lin{number}.model.1.weight"].flatten() for number in range(len(stored))]
+
+
+def _average(distances: Float[Tensor, "images rows columns"], where: Tensor | None) -> Float[Tensor, " images"]:
+    if where is None:
+        return distances.mean(dim=(1, 2))
+    enlarged = F.interpolate(distances[:, None], size=where.shape[1:], mode="bilinear", align_corners=False)[:, 0]
+    return (enlarged * where).sum(dim=(1, 2)) / where.sum(dim=(1, 2))
 
 
 def _unit(seen: Float[Tensor, "images channels height width"]) -> Tensor:

@@ -251,7 +251,7 @@ def _movement_document(movement: Movement) -> dict[str, float]:
 
 def _look_document(found: Effect | Places) -> dict[str, float | None]:
     values = {"whole": found.look, "outside": found.look_outside}
-    return {name: None if value is None else float(value.mean()) for name, value in values.items()}
+    return {name: None if value is None else mean_of(value).value for name, value in values.items()}
 
 
 def _place_document(rule: Rule, found: Places) -> dict[str, Any]:

@@ -1,20 +1,31 @@
-"""Small random networks that every test file can use."""
+"""Small random networks that every test file can use, and files for tests of the program."""
 
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from apps.cli import main
+from rewrite import Latent, Mask, Region, Rule, load_generator, measure, solve
+from rewrite.checkpoints import native
 from rewrite.generators.contract import Cut, Generator, Latents
 from rewrite.generators.stylegan2 import StyleGAN2
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 from rewrite.layers import Layer
 
+CONFIG = {"z_dim": 8, "w_dim": 8, "mapping_layers": 2, "channels": {4: 6, 8: 5, 16: 4}}
+
 
 def random_stylegan2(seed: int = 0) -> StyleGAN2:
     """A StyleGAN2 of 16x16 whose noise and biases do something."""
     torch.manual_seed(seed)
-    network = StyleGAN2(z_dim=8, w_dim=8, mapping_layers=2, channels={4: 6, 8: 5, 16: 4})
+    network = StyleGAN2(**CONFIG)
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             if name.endswith("noise_strength"):
@@ -83,3 +94,68 @@ def tiny_generator() -> StyleGAN2Generator:
 def plain_generator() -> PlainGenerator:
     """The same for layers without modulation."""
     return PlainGenerator()
+
+
+@pytest.fixture
+def cache(tmp_path, tmp_path_factory, monkeypatch) -> Path:
+    """An empty folder in place of the user's caches."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("REWRITE_CACHE", str(folder))
+    monkeypatch.delenv("REWRITE_TRACEBACK", raising=False)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(folder / "hub"))
+    return folder
+
+
+def marked_rule(model: str | Path, side: int = 16, **changes) -> Rule:
+    """A rule of a saved tiny generator, whose masks are `side` pixels high and wide."""
+    mask = np.zeros((side, side), dtype=bool)
+    mask[4:8, 4:8] = True
+    regions = tuple(Region(Latent(seed), Mask.from_array(mask)) for seed in (1, 2))
+    fingerprint = load_generator(model).fingerprint
+    return replace(Rule("r", fingerprint, "b16.conv1", copy=regions[:1], context=regions), **changes)
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory) -> dict[str, Path]:
+    """A saved model, a rule of its layer b16.conv1, the layer's memory and the rule's patch."""
+    folder = tmp_path_factory.mktemp("files")
+    names = ("model.safetensors", "rule.json", "memory.safetensors", "patch.safetensors")
+    paths = {name.partition(".")[0]: folder / name for name in names}
+    native.save_stylegan2(paths["model"], random_stylegan2().state_dict(), CONFIG, {"seed": 0})
+    generator, rule = load_generator(paths["model"]), marked_rule(paths["model"])
+    memory = measure(generator, rule.layer, 30)
+    rule.save(paths["rule"])
+    memory.save(paths["memory"])
+    solve(generator, memory, rule, rank=3).save(paths["patch"])
+    return paths
+
+
+@pytest.fixture
+def answer(capsys) -> Callable[..., dict]:
+    """Run a command that succeeds, and give what it says to programs."""
+
+    def run(*arguments) -> dict:
+        capsys.readouterr()
+        assert main([*map(str, arguments), "--json"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    return run
+
+
+@pytest.fixture
+def refusal(capsys) -> Callable[..., str]:
+    """Run a command on bad input, and give what it says: one sentence on stderr, status 2."""
+
+    def run(*arguments) -> str:
+        capsys.readouterr()
+        status = main(list(map(str, arguments)))
+        out, error = capsys.readouterr()
+        assert status == 2, error
+        assert out == ""
+        said = [line for line in error.replace("\r", "\n").splitlines() if line.startswith("rewrite:")]
+        assert len(said) == 1
+        assert error.rstrip().endswith(said[0])
+        assert "Traceback" not in error
+        return said[0]
+
+    return run

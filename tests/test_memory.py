@@ -11,7 +11,7 @@ from rewrite import memory as memory_module
 from rewrite.layers import Layer
 from rewrite.memory import Memory, describe, measure, positions_per_image
 
-LAYERS = [("tiny_generator", "b4.torgb"), ("tiny_generator", "b8.conv1"), ("tiny_generator", "b16.conv0")]
+LAYERS = [("tiny_generator", "b4.torgb"), ("tiny_generator", "b8.conv1"), ("tiny_generator", "b8.conv0")]
 LAYERS += [("plain_generator", "conv"), ("plain_generator", "grouped"), ("plain_generator", "up")]
 
 

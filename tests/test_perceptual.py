@@ -51,6 +51,10 @@ def test_the_distance_is_that_of_the_lpips_package(name, monkeypatch):
     expected = packaged_lpips(name, perceptual.trunk.features, monkeypatch)
     before, after = torch.rand(2, 3, 64, 64) * 2 - 1, torch.rand(2, 3, 64, 64) * 2 - 1
     torch.testing.assert_close(perceptual(before, after), expected(before, after).detach().flatten())
+    expected.spatial, where = True, torch.rand(2, 64, 64) > 0.5
+    each = expected(before, after).detach()[:, 0]
+    outside = torch.stack([one[chosen].mean() for one, chosen in zip(each, where)])
+    torch.testing.assert_close(perceptual(before, after, where), outside)
 
 
 @pytest.mark.parametrize("name", list(KINDS))

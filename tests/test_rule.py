@@ -247,7 +247,7 @@ anything = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=120)
+@settings(deadline=None, max_examples=80)
 @given(paths, anything)
 def test_anything_anywhere_is_a_rule_or_refused_in_one_line(path, value):
     try:

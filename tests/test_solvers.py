@@ -85,7 +85,7 @@ def test_no_step_raises_the_objective(generator, layer, changes):
     [
         ("tiny_generator", "b16.torgb", 1),
         ("tiny_generator", "b16.conv1", 1),
-        pytest.param("tiny_generator", "b16.conv0", 1, marks=pytest.mark.xfail(strict=True, reason="open defect")),
+        ("tiny_generator", "b16.conv0", 1),
         ("tiny_generator", "b16.conv0", 2),
         ("plain_generator", "conv", 1),
         ("plain_generator", "grouped", 1),
@@ -198,7 +198,6 @@ def test_on_a_plain_layer_the_solution_is_proportional_to_the_strength(plain_gen
         torch.testing.assert_close(part.change(described), expected, rtol=0, atol=float(1e-6 * scale))
 
 
-@pytest.mark.xfail(strict=True, reason="open defect: solve does not check the strengths")
 @pytest.mark.parametrize("strengths", [[1.0], [1.0, 1.0, 1.0], [1.0, float("nan")]])
 def test_strengths_that_do_not_fit_the_rules_are_refused(plain_generator, strengths):
     rules, memory = [rule_on(plain_generator, "conv", i) for i in range(2)], memory_of(plain_generator, "conv")
