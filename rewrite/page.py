@@ -1,7 +1,7 @@
 """A report as one HTML page that needs nothing else: no script, no outside resource, pictures as data URIs."""
 
 import base64
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -190,7 +190,7 @@ def _per_image(document: Mapping[str, Any]) -> str:
     columns = [name for name in document["per_image"][0] if name != "seed"]
     rows = [(str(row["seed"]), *(_number(row[name]) for name in columns)) for row in document["per_image"]]
     titles = ("seed", *(name.replace("_", " ") for name in columns))
-    return f"<details><summary>{len(rows)} images</summary>{_table(titles, rows)}</details>"
+    return f"<details><summary>{len(rows)} images</summary>{_table(titles, rows, numbers=range(len(titles)))}</details>"
 
 
 def _notes(document: Mapping[str, Any]) -> str:
@@ -220,16 +220,15 @@ def _image(picture: Image.Image, text: str) -> str:
     return f'<img {size} alt="{escape(text)}" src="data:image/png;base64,{content}">'
 
 
-def _table(titles: Sequence[str], rows: Iterable[Sequence[str]], style: str = "") -> str:
-    """A table whose second column holds numbers; the cells are HTML."""
-    head = "".join(f"<th{_numeric(i)}>{title}</th>" for i, title in enumerate(titles))
-    cells = ("".join(f"<td{_numeric(i)}>{cell}</td>" for i, cell in enumerate(row)) for row in rows)
+def _table(
+    titles: Sequence[str], rows: Iterable[Sequence[str]], style: str = "", numbers: Container[int] = (1,)
+) -> str:
+    """A table, some of whose columns hold numbers; the cells are HTML."""
+    mark = [' class="n"' if column in numbers else "" for column in range(len(titles))]
+    head = "".join(f"<th{kind}>{title}</th>" for kind, title in zip(mark, titles, strict=True))
+    cells = ("".join(f"<td{kind}>{cell}</td>" for kind, cell in zip(mark, row, strict=True)) for row in rows)
     body = "".join(f"<tr>{row}</tr>" for row in cells)
     return f'<div class="scroll"><table class="{style}"><tr>{head}</tr>{body}</table></div>'
-
-
-def _numeric(column: int) -> str:
-    return ' class="n"' if column == 1 else ""
 
 
 def _percent(value: float | None, digits: int = 1) -> str:

@@ -106,12 +106,12 @@ def cache(tmp_path, tmp_path_factory, monkeypatch) -> Path:
     return folder
 
 
-def marked_rule(model: str | Path, side: int = 16, **changes) -> Rule:
+def marked_rule(path: Path, side: int = 16, **changes) -> Rule:
     """A rule of a saved tiny generator, whose masks are `side` pixels high and wide."""
     mask = np.zeros((side, side), dtype=bool)
     mask[4:8, 4:8] = True
     regions = tuple(Region(Latent(seed), Mask.from_array(mask)) for seed in (1, 2))
-    fingerprint = load_generator(model).fingerprint
+    fingerprint = load_generator(path).fingerprint
     return replace(Rule("r", fingerprint, "b16.conv1", copy=regions[:1], context=regions), **changes)
 
 

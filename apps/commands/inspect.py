@@ -10,15 +10,15 @@ from typing import Any
 from dissect.segmenter import load_segmenter
 from rewrite import Rule, files, memory, patch
 from rewrite.checkpoints import containers, native
-from rewrite.checkpoints.loading import BUILT_IN
+from rewrite.checkpoints.loading import BUILT_IN as GENERATORS
 from rewrite.report import SCHEMA
 from rewrite.rule import LARGEST_FILE
-from rewrite.rules import rule_path
+from rewrite.rules import BUILT_IN as RULES
 
 
 def run(options: Namespace) -> dict:
     """Look into the file."""
-    path = BUILT_IN.get(options.file, rule_path(options.file))
+    path = {**GENERATORS, **RULES}.get(options.file, Path(options.file))
     _check(path)
     with path.open("rb") as file:
         start = file.read(4096).lstrip()
@@ -38,7 +38,7 @@ def _check(path: Path) -> None:
         raise ValueError(f"{path} is a folder, not a file")
     if not path.exists():
         siblings = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
-        near = get_close_matches(path.name, [*siblings, *BUILT_IN], 1)
+        near = get_close_matches(path.name, [*siblings, *GENERATORS, *RULES], 1)
         raise FileNotFoundError(f"there is no file {path}" + (f": did you mean {near[0]}?" if near else ""))
 
 

@@ -1,6 +1,6 @@
 """Evaluate the built-in segmenter and a towers generator against held-out scenes.
 
-    python -m apps.towers.evaluate --generator .training/generator.pt --count 5000 --out report.json
+    python -m apps.towers.evaluate --generator towers --count 5000 --out report.json
 
 Generated images and scenes are labelled by the same segmenter, so that its mistakes are on both sides.
 """
@@ -11,31 +11,21 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from apps.towers.train_generator import GENERATOR
 from dissect.agreement import accuracy, class_iou, confusion
 from dissect.areas import areas, frechet_distance
 from dissect.counts import Census, census, coverage, modes
 from dissect.scenes import CONCEPTS, compose, scenes
 from dissect.segmenter import Segmenter, images_of, load_segmenter
+from rewrite import load_generator
 from rewrite.files import write_text
-from rewrite.generators.stylegan2 import StyleGAN2
-from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 
 HELD_OUT_SEED = 2_000_000
 BATCH = 50
 
 Sample = Callable[[Sequence[int]], Tensor]
-
-
-def load_sample(path: Path) -> Sample:
-    """What draws images (n, 3, 64, 64) of seeds: the averaged generator in a training state."""
-    network = StyleGAN2(**GENERATOR)
-    network.load_state_dict(torch.load(path, weights_only=True, map_location="cpu")["average"])
-    return StyleGAN2Generator(network, noise="const").sample
 
 
 def label_scenes(segmenter: Segmenter, seeds: range) -> tuple[np.ndarray, np.ndarray]:
@@ -138,11 +128,11 @@ def as_text(report: dict) -> str:
 def main() -> None:
     """Read the command line, evaluate, print a table and write JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--generator", type=Path, default=Path(".training/generator.pt"), help="a training state")
+    parser.add_argument("--generator", default="towers", help="name or path of a generator")
     parser.add_argument("--count", type=int, default=5000, help="how many images on each side")
     parser.add_argument("--out", type=Path, help="write the report as JSON")
     options = parser.parse_args()
-    report = evaluate(load_segmenter(), load_sample(options.generator), options.count)
+    report = evaluate(load_segmenter(), load_generator(options.generator).sample, options.count)
     print(as_text(report))
     if options.out:
         write_text(options.out, json.dumps(report, indent=2) + "\n")

@@ -6,5 +6,13 @@ BUILT_IN = {path.stem: path for path in sorted(Path(__file__).parent.glob("*.jso
 
 
 def rule_path(rule: str | Path) -> Path:
-    """The file of a built-in rule, or the path itself."""
-    return BUILT_IN.get(str(rule), Path(rule))
+    """The file of a built-in rule, or the path itself.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+    """
+    path = BUILT_IN.get(str(rule), Path(rule))
+    if not path.exists():
+        names = ", ".join(BUILT_IN) or "none"
+        raise FileNotFoundError(f"there is no file {path}, and no built-in rule of that name (there is {names})")
+    return path

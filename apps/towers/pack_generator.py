@@ -1,0 +1,55 @@
+"""Write the averaged generator of a training state as the file that comes with the library.
+
+    python -m apps.towers.pack_generator --state .training
+
+The header says how it was trained.
+"""
+
+import argparse
+import platform
+from pathlib import Path
+
+import torch
+
+from apps.towers.train_generator import GENERATOR, PHASES
+from rewrite.checkpoints.loading import BUILT_IN
+from rewrite.checkpoints.native import save_stylegan2
+
+
+def machine() -> str:
+    """This machine in a few words: processor, cores used by torch, version of torch."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    processor = names[0] if names else platform.processor() or platform.machine()
+    return f"{processor}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+
+
+def pack(state: Path, out: Path) -> dict:
+    """Write the generator and return what its header says of the training."""
+    kept = torch.load(state / "generator.pt", weights_only=True, map_location="cpu")
+    progress = kept["progress"]
+    training = {
+        "script": "apps/towers/train_generator.py",
+        "seed": progress["seed"],
+        "images": progress["seen"],
+        "steps": progress["steps"],
+        "seconds": round(progress["seconds"]),
+        "finished": progress["phase"] == len(PHASES),
+        "machine": machine(),
+    }
+    save_stylegan2(out, kept["average"], GENERATOR, training)
+    return training
+
+
+def main() -> None:
+    """Run the program."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--state", type=Path, default=Path(".training"), help="folder of the training state")
+    parser.add_argument("--out", type=Path, default=BUILT_IN["towers"])
+    options = parser.parse_args()
+    for name, value in pack(options.state, options.out).items():
+        print(f"{name}: {value}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""An edit is counted by concept, in numbers that can be checked by hand."""
+
+import numpy as np
+import pytest
+
+from rewrite.concepts import Aim, Counts, count_concepts, mean_of, share_of
+
+CONCEPTS = ("sky", "tree", "dome")
+SKY, TREE, DOME = range(3)
+
+
+def maps(*rows: list[int]) -> np.ndarray:
+    return np.array(rows, dtype=np.uint8)[:, None, :]
+
+
+def test_efficacy_is_the_share_of_source_pixels_that_show_the_target():
+    before = maps([DOME, DOME, DOME, DOME, SKY, TREE], [DOME, SKY, SKY, SKY, SKY, SKY])
+    after = maps([TREE, TREE, SKY, DOME, SKY, TREE], [TREE, SKY, SKY, SKY, SKY, SKY])
+    counts = count_concepts(before, after, 3, [Aim("grow", (DOME,), TREE)])
+    assert counts.efficacy().value == pytest.approx(3 / 5)
+    assert counts.source.tolist() == [[4, 1]]
+    assert counts.reached.tolist() == [[2, 1]]
+
+
+def test_outside_leaves_old_sources_and_new_targets_out():
+    before = maps([DOME, SKY, SKY, TREE, TREE, SKY])
+    after = maps([SKY, TREE, DOME, TREE, SKY, SKY])
+    counts = count_concepts(before, after, 3, [Aim("grow", (DOME,), TREE)])
+    # Left out: the old dome and the new tree. Of the other four, sky became dome and a tree became sky.
+    assert counts.outside.tolist() == [4]
+    assert counts.changed.tolist() == [2]
+    assert counts.outside_change().value == pytest.approx(0.5)
+    assert counts.top_transitions(CONCEPTS) == [
+        {"from": "sky", "to": "dome", "share": 0.25},
+        {"from": "tree", "to": "sky", "share": 0.25},
+    ]
+
+
+def test_a_rule_that_erases_wants_its_sources_gone():
+    before, after = maps([DOME, DOME, DOME, SKY]), maps([TREE, SKY, DOME, SKY])
+    counts = count_concepts(before, after, 3, [Aim("erase", (DOME,), None)])
+    assert counts.efficacy().value == pytest.approx(2 / 3)
+    assert counts.outside.tolist() == [1]
+
+
+def test_one_source_that_becomes_another_is_not_erased():
+    before, after = maps([DOME, TREE]), maps([TREE, SKY])
+    counts = count_concepts(before, after, 3, [Aim("erase", (DOME, TREE), None)])
+    assert counts.efficacy().value == pytest.approx(1 / 2)
+
+
+def test_counts_of_batches_are_the_counts_of_all():
+    random = np.random.default_rng(0)
+    before, after = (random.integers(0, 3, (7, 5, 5), dtype=np.uint8) for _ in range(2))
+    aims = [Aim("a", (DOME,), TREE), Aim("b", (SKY,), None)]
+    whole = count_concepts(before, after, 3, aims)
+    joined = Counts.joined([count_concepts(before[i], after[i], 3, aims) for i in (slice(0, 3), slice(3, 7))])
+    for name in ("source", "reached", "outside", "changed", "transitions"):
+        assert np.array_equal(getattr(whole, name), getattr(joined, name))
+
+
+def test_an_effect_is_clear_where_a_quarter_of_the_source_was_reached():
+    before = maps([DOME] * 4, [DOME] * 4, [SKY] * 4)
+    after = maps([TREE, DOME, DOME, DOME], [DOME] * 4, [SKY] * 4)
+    assert count_concepts(before, after, 3, [Aim("grow", (DOME,), TREE)]).clear() == 0.5
+    assert np.isnan(count_concepts(before[2:], after[2:], 3, [Aim("grow", (DOME,), TREE)]).clear())
+
+
+def test_an_interval_holds_the_value_narrows_with_the_images_and_is_the_same_again():
+    random = np.random.default_rng(1)
+    widths = []
+    for count in (20, 500):
+        wholes = np.full(count, 50)
+        parts = random.binomial(50, 0.3, count)
+        found = share_of(parts, wholes)
+        assert found == share_of(parts, wholes)
+        assert found.low < found.value < found.high
+        widths.append(found.high - found.low)
+    assert widths[1] < widths[0] / 3
+    assert np.isnan(share_of(np.zeros(3), np.zeros(3)).value)
+
+
+def test_an_interval_covers_the_truth_as_often_as_it_says():
+    random = np.random.default_rng(2)
+    intervals = [mean_of(random.normal(size=40)) for _ in range(30)]
+    assert sum(found.low <= 0 <= found.high for found in intervals) >= 25
+
+
+def test_an_unknown_concept_is_refused_with_the_nearest_name():
+    with pytest.raises(LookupError, match="did you mean dome"):
+        Aim.of("rule", {"from": ["domes"], "to": "tree"}, CONCEPTS)
+    with pytest.raises(LookupError, match="there are sky, tree, dome"):
+        Aim.of("rule", {"from": ["dome"], "to": "zebra"}, CONCEPTS)
+    with pytest.raises(ValueError, match="at least one concept"):
+        Aim.of("rule", {"from": [], "to": "tree"}, CONCEPTS)
