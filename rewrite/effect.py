@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from rewrite.concepts import Aim, Counts, Interval, Labeller, all_regions, count_concepts, share_of
 from rewrite.generators.contract import Generator, Latents, batched
-from rewrite.goal import build_goal
+from rewrite.goal import build_goal, latents_of
 from rewrite.perceptual import Perceptual
 from rewrite.rule import Latent, Rule
 
@@ -214,13 +214,6 @@ def before_and_after(
     with applied():
         after = generator.images(latents)
     return before.clamp(-1, 1).float().cpu(), after.clamp(-1, 1).float().cpu()
-
-
-def latents_of(generator: Generator, chosen: Sequence[Latent]) -> Latents:
-    """The generator's latents for those of a rule: by value where they have one, of their seed otherwise."""
-    drawn = generator.latents(latent.seed for latent in chosen)
-    rows = [z if latent.z is None else torch.tensor(latent.z).to(z) for z, latent in zip(drawn.z, chosen, strict=True)]
-    return Latents(torch.stack(rows), drawn.seeds)
 
 
 def _sized(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -117,7 +117,7 @@ class _Scene:
         keys, values, offsets, styles = [], [], [], []
         with torch.no_grad():
             for i in range(0, len(order), batch):
-                cut = generator.cut(layer.name, _stack(generator, order[i : i + batch]))
+                cut = generator.cut(layer.name, latents_of(generator, order[i : i + batch]))
                 keys.append(layer.keys(cut.features).cpu())
                 values.append(written_values(generator, layer, cut).double().cpu())
                 offsets.append(generator.offset(layer.name, cut).double().expand_as(values[-1]).cpu())
@@ -285,12 +285,15 @@ def _shifted(values: Tensor, down: int, right: int) -> Tensor:
     return moved
 
 
-def _stack(generator: Generator, latents: Sequence[Latent]) -> Latents:
-    """The generator's latents for those of a rule."""
-    drawn = generator.latents(latent.seed for latent in latents)
-    rows = []
-    for i, latent in enumerate(latents):
+def latents_of(generator: Generator, chosen: Sequence[Latent]) -> Latents:
+    """The generator's latents for those of a rule.
+
+    Raises:
+        ValueError: A latent by value has another length than the generator's.
+    """
+    for latent in chosen:
         if latent.z is not None and len(latent.z) != generator.z_dim:
             raise ValueError(f"latents of this generator have {generator.z_dim} numbers, got {len(latent.z)}")
-        rows.append(drawn.z[i] if latent.z is None else torch.tensor(latent.z).to(drawn.z))
+    drawn = generator.latents(latent.seed for latent in chosen)
+    rows = [z if latent.z is None else torch.tensor(latent.z).to(z) for z, latent in zip(drawn.z, chosen, strict=True)]
     return Latents(torch.stack(rows), drawn.seeds)

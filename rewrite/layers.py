@@ -64,6 +64,18 @@ class Layer:
         height, width = (self._outputs(axis) for axis in (0, 1))
         return height, width
 
+    def phases(self) -> list[Int[Tensor, " columns"]]:
+        """Which entries of a group's keys are read together.
+
+        An upsampling layer reads its map with zeros between the pixels, so that keys of different phases have no tap
+        in common; any other layer has one phase, which holds all entries.
+        """
+        step = self.stride if self.kind == "transposed" else (1, 1)
+        taps = torch.arange(self.width // self.groups) % self.taps
+        rows, columns = taps // self.kernel[1] * self.dilation[0], taps % self.kernel[1] * self.dilation[1]
+        number = rows % step[0] * step[1] + columns % step[1]
+        return [torch.nonzero(number == phase)[:, 0] for phase in number.unique().tolist()]
+
     def blocks(self) -> list[tuple[slice, slice]]:
         """The rows of the matrix and the entries of the key that belong together, one pair for each group."""
         rows, columns = self.outputs // self.groups, self.width // self.groups

@@ -62,6 +62,12 @@ class Memory:
         """E[s²] of the modulation, float64; empty for a plain layer."""
         return self.style_power / max(self.images, 1)
 
+    def patch_moment(self, layer: Layer) -> Float[Tensor, "key key"]:
+        """C over patch keys. Channel keys say nothing of how the taps hang together: they count as independent."""
+        if self.key_space == "patch":
+            return self.second_moment
+        return torch.kron(self.second_moment, torch.eye(layer.taps, dtype=self.total.dtype))
+
     def __add__(self, other: "Memory") -> "Memory":
         """Join two memories of the same layer that were measured on different seeds."""
         for name in ("layer", "key_space", "model", "truncation"):
@@ -178,7 +184,10 @@ def measure(
     style_power = torch.zeros(0, dtype=torch.float64, device=generator.device)
     count = 0
     seeds = range(first_seed, first_seed + samples)
-    with torch.no_grad(), tqdm(total=samples, desc=f"measure {layer}", unit="img", disable=not progress) as bar:
+    with (
+        torch.no_grad(),
+        tqdm(total=samples, desc=f"measure {layer}", unit="img", delay=1, disable=not progress) as bar,
+    ):
         for part in batched(seeds, batch):
             cut = generator.cut(layer, generator.latents(part))
             keys = _read(described, cut.features, part, chosen)

@@ -15,6 +15,7 @@ ACTIONS = ("paste", "erase")
 CONTEXT_USES = ("goal", "direction")
 ANCHORS = ("centre", "bottom")
 CONSTRAINTS = ("written", "fires")
+EXACT = "exact"
 EXPECTATIONS = ("efficacy", "outside")
 LARGEST_FILE = 64 * 2**20
 LARGEST_LATENT = 1e6
@@ -51,9 +52,11 @@ class Settings:
         damage: Weight λ of the change at ordinary keys, beside a weight of 1 for the goal (all its keys together).
         drift: Weight μ of the term that keeps a modulated layer's demodulation where it is.
         others: Weight of all the places in the context images that are not context (hard negatives), together.
-        protect: Weight of all protected places, together; infinity keeps them exactly.
+        protect: Weight of all protected places, together; infinity (`"exact"` in a file) keeps them exactly. A rank
+            with the constraint `written` can undo that on a modulated layer; the forecast says by how much.
         margin: Places nearer than this to the context or the paste, in cells, are not hard negatives.
-        rank: Number of directions of the patch, or None for as many as the goal asks for.
+        rank: Number of directions of the patch (in each group of a grouped layer), or None for as many as the goal
+            asks for.
         constraint: `written` keeps the best rank-r patch; `fires` confines the patch to r directions of the context.
         steps: Most closed-form solves while the demodulation is followed.
     """
@@ -140,7 +143,10 @@ class Rule:
 
     def to_json(self) -> str:
         """The rule as a JSON document; equal rules give equal text."""
-        return json.dumps({"schema": SCHEMA, **asdict(self)}, indent=1, sort_keys=True, default=list) + "\n"
+        document = {"schema": SCHEMA, **asdict(self)}
+        if self.settings.protect == math.inf:
+            document["settings"]["protect"] = EXACT  # JSON has no infinity
+        return json.dumps(document, indent=1, sort_keys=True, default=list, allow_nan=False) + "\n"
 
     def save(self, path: str | Path) -> None:
         """Write the rule as a JSON file."""
@@ -215,6 +221,8 @@ def _settings(document: dict) -> Settings:
             values[name] = _typed(value, str, name)
         elif name in ("margin", "steps") or (name == "rank" and value is not None):
             values[name] = _typed(value, int, name)
+        elif name == "protect" and value == EXACT:
+            values[name] = math.inf
         else:
             values[name] = None if value is None and name == "rank" else _number(value, name)
     return Settings(**values)

@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from rewrite.algebra import Metric, directions
+from rewrite.context import patch_rows
 from rewrite.generators.contract import Generator, batched
 from rewrite.goal import build_goal
 from rewrite.layers import Layer
@@ -93,7 +93,7 @@ class Search:
         if samples < 1:
             raise ValueError(f"samples must be at least 1, got {samples}")
         layer = generator.layer(rule.layer)
-        rows = context_rows(build_goal(generator, rule).context, memory, layer, rank)
+        rows = patch_rows(build_goal(generator, rule).context, ordinary_moment(memory, layer), layer, rank)
         taken = set(avoid) | {place.latent.seed for place in rule.places}
         seeds = ordinary_seeds(samples, taken)
         found = [_some(responses(generator, layer, rows, part)) for part in batched(seeds, batch)]
@@ -168,45 +168,10 @@ def strongest(
     return Search.of(generator, memory, rule, rank=rank, samples=samples, avoid=seeds).strongest(seeds, count)
 
 
-def context_rows(context: Float[Tensor, "n key"], memory: Memory, layer: Layer, rank: int) -> Float[Tensor, "rank key"]:
-    """Directions that fire on the context, each scaled to a mean square response of 1 to ordinary keys.
-
-    An upsampling layer reads its map with zeros between the pixels: keys of different phases have no tap in common, so
-    that one direction could fire at one phase only. Each phase has its own directions, and a row holds one of each.
-
-    Raises:
-        ValueError: The context does not span so many directions.
-    """
-    moment = second_moment(memory, layer)
-    rows = torch.zeros(rank, layer.width, dtype=moment.dtype)
-    for columns in phases(layer):
-        keys, part = context[:, columns], moment[columns][:, columns]
-        keys = keys[keys.any(dim=1)]
-        if len(keys):
-            found = directions(keys, Metric(part), rank)
-            usual = ((found @ part) * found).sum(dim=1) * len(phases(layer))
-            rows[:, columns] = found / usual.sqrt()[:, None]
-    return rows
-
-
-def second_moment(memory: Memory, layer: Layer) -> Float[Tensor, "key key"]:
-    """The second moment over patch keys, with a ridge of a hundredth of its mean diagonal.
-
-    Channel keys say nothing of how the taps hang together: they are taken as independent.
-    """
-    moment = memory.second_moment
-    if memory.key_space == "channel":
-        moment = torch.kron(moment, torch.eye(layer.taps, dtype=moment.dtype))
+def ordinary_moment(memory: Memory, layer: Layer) -> Float[Tensor, "key key"]:
+    """The second moment over patch keys, with a ridge of a hundredth of its mean diagonal."""
+    moment = memory.patch_moment(layer)
     return moment + RIDGE * moment.diagonal().mean() * torch.eye(len(moment), dtype=moment.dtype)
-
-
-def phases(layer: Layer) -> list[Int[Tensor, " columns"]]:
-    """Which entries of a patch key are read together: all of them, or one set for each phase of an upsampling layer."""
-    step = layer.stride if layer.kind == "transposed" else (1, 1)
-    taps = torch.arange(layer.width) % layer.taps
-    rows, columns = (taps // layer.kernel[1]) * layer.dilation[0], (taps % layer.kernel[1]) * layer.dilation[1]
-    number = rows % step[0] * step[1] + columns % step[1]
-    return [torch.nonzero(number == phase)[:, 0] for phase in number.unique().tolist()]
 
 
 @torch.no_grad()

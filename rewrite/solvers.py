@@ -15,6 +15,7 @@ from torch import Tensor
 
 from rewrite import algebra
 from rewrite.algebra import Metric
+from rewrite.context import channel_rows, patch_rows
 from rewrite.generators.contract import Generator, hash_of
 from rewrite.goal import Goal, Keys, build_goal
 from rewrite.layers import Layer
@@ -23,8 +24,11 @@ from rewrite.patch import Patch
 from rewrite.rule import Rule, Settings
 
 EPSILON = 1e-8
+HEAVY = 100.0
+MOST_RESTORING_STEPS = 30
 STEP_SIZES = (1.0, 0.5, 0.25, 0.1)
 ENOUGH = 1e-3
+EXACT = 1e-10
 RIDGE = 1e-2
 
 
@@ -65,12 +69,13 @@ def solve(
         generator: The generator that the rules were written on.
         memory: The second moment of the rules' layer.
         rule: The rule, or the rules.
-        rank: Number of directions; what the first rule's settings say if left out.
+        rank: Number of directions; what the rules' settings say if left out.
         strengths: How much of each rule is wanted, 1 if left out.
 
     Raises:
         LookupError: The generator has no such layer.
-        ValueError: Rule, memory and generator do not belong together, or the rank is out of range.
+        ValueError: Rule, memory and generator do not belong together, the rules' settings differ where they act on the
+            whole layer, or the rank is out of range.
     """
     rules = [rule] if isinstance(rule, Rule) else list(rule)
     if not rules:
@@ -81,8 +86,8 @@ def solve(
     memory.check(generator, layers[0])
     order = sorted(range(len(rules)), key=lambda i: rules[i].to_json())
     strengths = _checked_strengths(strengths, len(rules))
+    settings = _joint_settings([rules[i].settings for i in order], rank)
     goals = [weaken(build_goal(generator, rules[i]), strengths[i]) for i in order]
-    settings = rules[order[0]].settings if rank is None else replace(rules[order[0]].settings, rank=rank)
     layer = generator.layer(layers[0])
     solution = Problem.of(generator, memory, join(goals), settings).solve()
     return Patch.from_change(
@@ -99,6 +104,19 @@ def solve(
             "objective": list(solution.objective),
         },
     )
+
+
+def _joint_settings(settings: Sequence[Settings], rank: int | None) -> Settings:
+    """The settings of several rules, which must agree wherever they are not of one rule alone (as its margin is)."""
+    first = settings[0] if rank is None else replace(settings[0], rank=rank)
+    for name in ("damage", "drift", "protect", "constraint", "steps", *(["rank"] if rank is None else [])):
+        values = [getattr(each, name) for each in settings]
+        differing = [value for value in values if value != values[0]]
+        if differing:
+            raise ValueError(
+                f"rules solved together must agree in their settings, got {name} {values[0]} and {differing[0]}"
+            )
+    return first
 
 
 def _checked_strengths(strengths: Sequence[float] | None, count: int) -> list[float]:
@@ -169,10 +187,7 @@ class Problem:
         """Set the problem up from a memory of either key space."""
         layer = generator.layer(memory.layer)
         matrix = layer.matrix(generator.weight(layer.name)).detach().double().cpu()
-        moment = memory.second_moment
-        if memory.key_space == "channel":
-            # Channel keys say nothing of how the taps hang together: they are priced as if independent.
-            moment = torch.kron(moment, torch.eye(layer.taps, dtype=torch.float64))
+        moment = memory.patch_moment(layer)
         power = memory.mean_style_power
         if len(power) == 0:
             # A plain layer has no modulation; the energy of each input plays its part as a ridge.
@@ -193,6 +208,10 @@ class Problem:
             path.append(value)
             if path[-2] - path[-1] < ENOUGH * path[-2]:
                 break
+        if self.exact and self.modulated and change.any():
+            restored = self._restored(base[0], change)
+            change = restored if self.objective(restored) < path[0] else torch.zeros_like(change)
+            path.append(self.objective(change))
         if self.settings.rank is not None and self.settings.constraint == "written":
             nothing = torch.zeros_like(change)
             lower = torch.cat([block.truncate(self, change) for block in base])
@@ -200,6 +219,44 @@ class Problem:
             change, value = self._descend(nothing, lower, path[0]) or (nothing, path[0])
             path.append(value)
         return self.describe(change, tuple(path))
+
+    def _restored(self, block: "_Block", change: Tensor) -> Tensor:
+        """The change nearby that leaves what a modulated layer writes at the protected keys exactly as it was.
+
+        Newton's method for d(s, w) w·k = v₀, row by row of the weight, within the directions H⁻¹k that serve the keys
+        at the least cost.
+
+        Raises:
+            ValueError: There is no such change nearby.
+        """
+        kept, matrix = self.goal.protected, self.matrix + change
+        across = block.metric.solve(kept.keys) if block.within is None else block.within
+        power = self.goal.styles.square()[kept.image].repeat_interleave(self.layer.taps, dim=1)
+        reach = kept.keys @ across.T
+        for _ in range(MOST_RESTORING_STEPS):
+            factor = (power @ matrix.square().T + EPSILON).rsqrt()
+            values = kept.keys @ matrix.T * factor
+            missing = kept.values - values
+            if missing.norm() <= EXACT * kept.values.norm():
+                return matrix - self.matrix
+            spread = torch.einsum("nk,ok,rk->onr", power, matrix, across)
+            slopes = factor.T[:, :, None] * reach - (values * factor.square()).T[:, :, None] * spread
+            matrix = (
+                matrix + torch.linalg.lstsq(slopes, missing.T[:, :, None], driver="gelsd").solution[..., 0] @ across
+            )
+        raise ValueError(
+            "the protected places cannot all be kept exactly: protect fewer, allow a higher rank, or protect by weight"
+        )
+
+    @property
+    def exact(self) -> bool:
+        """Whether protected places are kept exactly."""
+        return self.settings.protect == math.inf and len(self.goal.protected) > 0
+
+    @property
+    def protect(self) -> float:
+        """Weight of the protected places; a heavy one on the way to keeping them exactly."""
+        return HEAVY if self.settings.protect == math.inf else self.settings.protect
 
     @property
     def modulated(self) -> bool:
@@ -223,9 +280,7 @@ class Problem:
         factor = self.demodulation(change)
         total = self._misses(self.goal.wanted, self.goal.targets, change, factor)
         total += self._misses(self.goal.others, self.goal.others.values, change, factor)
-        if self.settings.protect != float("inf"):
-            kept = self._misses(self.goal.protected, self.goal.protected.values, change, factor)
-            total += self.settings.protect * kept
+        total += self.protect * self._misses(self.goal.protected, self.goal.protected.values, change, factor)
         return total + self.settings.damage * self._damage(change, factor) + self.settings.drift * self._tension(change)
 
     def _misses(self, keys: Keys, wanted: Tensor, change: Tensor, factor: Tensor) -> float:
@@ -257,9 +312,8 @@ class Problem:
         moment = settings.damage * self.moment[columns, columns]
         metric = Metric(moment + settings.drift * torch.diag(self.style_row[columns]))
         soft = [goal.others]
-        if settings.protect not in (0, float("inf")):
-            kept = goal.protected
-            soft.append(replace(kept, weights=kept.weights * settings.protect))
+        if self.protect > 0:
+            soft.append(replace(goal.protected, weights=goal.protected.weights * self.protect))
         for keys in soft:
             if len(keys):
                 metric = metric.with_keys(keys.keys[:, columns], keys.weights)
@@ -276,12 +330,10 @@ class Problem:
         """
         context, taps = self.goal.context[:, columns], self.layer.taps
         if self.key_space == "patch":
-            return algebra.directions(context, metric, rank)
-        middle = taps // 2
+            return torch.linalg.qr(patch_rows(context, metric.matrix, self.layer, rank).T).Q.T
         moment = self.moment[columns, columns][::taps, ::taps]
         ridge = RIDGE * moment.diagonal().mean() * torch.eye(len(moment), dtype=moment.dtype)
-        rows = algebra.directions(context[:, middle::taps], Metric(moment + ridge), rank)
-        return torch.kron(rows, torch.eye(taps, dtype=rows.dtype))
+        return channel_rows(context, moment + ridge, self.layer, rank)
 
     def _descend(self, change: Tensor, aim: Tensor, value: float) -> tuple[Tensor, float] | None:
         for size in STEP_SIZES:
@@ -338,13 +390,12 @@ class _Block:
         keys = goal.wanted.keys[:, self.columns]
         residual = goal.targets[:, self.rows] / factor[goal.wanted.image] - keys @ matrix.T
         relative = (factor / factor.mean(dim=0)).square().mean(dim=1)
-        hard = goal.protected if problem.settings.protect == float("inf") else None
+        hard = goal.protected if problem.exact and not problem.modulated else None
         ratio = first / factor
         weights, pull = goal.wanted.weights * relative[goal.wanted.image], self._pull(matrix, ratio)
         fixed = None if hard is None else hard.keys[:, self.columns]
-        kept = None if hard is None else self._kept(hard, matrix, ratio)
         if self.within is None:
-            return algebra.minimise(self.metric, keys, residual, weights, fixed=fixed, fixed_residual=kept, pull=pull)
+            return algebra.minimise(self.metric, keys, residual, weights, fixed=fixed, pull=pull)
         across = self.within.T
         return (
             algebra.minimise(
@@ -353,7 +404,6 @@ class _Block:
                 residual,
                 weights,
                 fixed=None if fixed is None else fixed @ across,
-                fixed_residual=kept,
                 pull=pull @ across,
             )
             @ self.within

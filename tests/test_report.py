@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from rewrite import Aim, Latent, Mask, Patch, Region, Rule, Settings, measure, measure_effect, report_on, solve
-from rewrite.effect import MOVED, latents_of, measure_places, missing, movement
+from rewrite.effect import MOVED, measure_places, missing, movement
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
+from rewrite.goal import latents_of
 from rewrite.page import page
 from rewrite.perceptual import Perceptual
 from rewrite.report import unseen_seeds, worst_seeds

@@ -40,7 +40,7 @@ documents = objects(
         damage=st.floats(1e-9, 1e9),
         drift=positive,
         others=positive,
-        protect=positive | st.just(math.inf),
+        protect=positive | st.just("exact"),
         margin=st.integers(0, 64),
         rank=st.none() | st.integers(1, 10_000),
         constraint=st.sampled_from(CONSTRAINTS),
@@ -92,6 +92,7 @@ def test_a_rule_made_in_python_comes_back_from_json_as_it_was():
     place = Region(Latent(7, (0.1, -2.0)), Mask((2, 3), ((0, 2), (4, 2))))
     rule = Rule("n", "m", "l", paste=place, copy=(place,), settings=Settings(protect=math.inf, rank=2))
     assert Rule.from_json(rule.to_json()) == rule
+    assert json.loads(rule.to_json())["settings"]["protect"] == "exact"
 
 
 def test_a_saved_rule_comes_back_and_equal_rules_are_equal_files(tmp_path):

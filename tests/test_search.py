@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from rewrite import Latent, Mask, Region, Rule, Search, firing, measure, strongest
+from rewrite.context import patch_rows
 from rewrite.generators.contract import Generator
-from rewrite.search import FIRST_SEED, context_rows, phases, responses, second_moment, upsampled
+from rewrite.search import FIRST_SEED, ordinary_moment, responses, upsampled
 
 LAYERS = ("b8.conv0", "b8.conv1", "b16.conv0", "b16.torgb")
 
@@ -61,17 +62,18 @@ def test_ordinary_keys_have_a_mean_square_response_of_one(tiny_generator):
     layer = tiny_generator.layer("b8.conv1")
     memory = measure(tiny_generator, "b8.conv1", 40)
     context = torch.randn(20, layer.width, dtype=torch.float64)
-    rows = context_rows(context, memory, layer, 2)
-    power = ((rows @ second_moment(memory, layer)) * rows).sum(dim=1)
+    moment = ordinary_moment(memory, layer)
+    rows = patch_rows(context, moment, layer, 2)
+    power = ((rows @ moment) * rows).sum(dim=1)
     torch.testing.assert_close(power, torch.ones(2, dtype=torch.float64))
 
 
 def test_each_phase_of_an_upsampling_layer_has_its_own_direction(tiny_generator):
     layer = tiny_generator.layer("b8.conv0")
-    parts = phases(layer)
+    parts = layer.phases()
     assert sorted(torch.cat(parts).tolist()) == list(range(layer.width))
     assert sorted(len(part) // layer.inputs for part in parts) == [1, 2, 2, 4]
-    assert len(phases(tiny_generator.layer("b8.conv1"))) == 1
+    assert len(tiny_generator.layer("b8.conv1").phases()) == 1
     keys = layer.keys(tiny_generator.cut("b8.conv0", tiny_generator.latents([0])).features)[0]
     for key in keys:
         assert sum(bool(key[part].any()) for part in parts) <= 1

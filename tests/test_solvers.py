@@ -149,6 +149,25 @@ def test_exactly_protected_keys_keep_what_a_plain_layer_writes_for_them(generato
     assert patch.forecast["interference"]["protected"] < 1e-5
 
 
+@pytest.mark.parametrize("layer", ["b16.conv1", "b16.conv0", "b8.conv1"])
+@pytest.mark.parametrize("constraint", ["written", "fires"])
+def test_exactly_protected_keys_keep_their_values_though_the_demodulation_follows_the_weight(
+    tiny_generator, layer, constraint
+):
+    rule = rule_on(tiny_generator, layer, protect=float("inf"), constraint=constraint)
+    rule = replace(rule, protect=(region(tiny_generator, 1, 0, 0, 3, 3),))
+    _, solution = solution_of(tiny_generator, rule)
+    assert solution.objective[-1] < solution.objective[0]
+    assert abs(solution.drift - 1) > 1e-4
+    assert solution.interference["protected"] < 1e-8
+    patch = solve(tiny_generator, memory_of(tiny_generator, layer), rule)
+    goal = build_goal(tiny_generator, rule)
+    before = goal.protected.values
+    with patch.applied(tiny_generator):
+        after = values(tiny_generator, layer, goal, goal.protected)
+    assert (after - before).norm() < 1e-5 * before.norm()
+
+
 @pytest.mark.parametrize(("generator", "layer"), [*PLAIN, ("tiny_generator", "b16.conv1")], indirect=["generator"])
 def test_more_protection_leaves_less_change_where_it_is(generator, layer):
     rule = replace(rule_on(generator, layer), protect=(region(generator, 1, 0, 0, 4, 4),))
@@ -219,8 +238,29 @@ def test_a_rank_that_the_layer_cannot_have_is_refused(plain_generator, rank):
         solve(plain_generator, memory_of(plain_generator, "conv"), rule_on(plain_generator, "conv"), rank=rank)
 
 
+def test_rules_whose_settings_differ_are_not_solved_together(plain_generator):
+    rules = [rule_on(plain_generator, "conv", i, damage=damage) for i, damage in enumerate((0.1, 0.3))]
+    with pytest.raises(ValueError, match=r"must agree in their settings, got damage 0\.1 and 0\.3"):
+        solve(plain_generator, memory_of(plain_generator, "conv"), rules)
+
+
+def test_rules_may_differ_in_their_rank_where_another_is_named(plain_generator):
+    rules = [rule_on(plain_generator, "conv", i, rank=rank) for i, rank in enumerate((1, 2))]
+    assert solve(plain_generator, memory_of(plain_generator, "conv"), rules, rank=3).rank <= 3
+
+
+def test_one_direction_of_an_upsampling_layer_fires_at_every_phase_of_the_context(tiny_generator):
+    layer = tiny_generator.layer("b16.conv0")
+    rule = rule_on(tiny_generator, layer.name, rank=1, constraint="fires")
+    problem, solution = solution_of(tiny_generator, rule)
+    context, row = problem.goal.context, torch.linalg.svd(solution.change).Vh[0]
+    for columns in layer.phases():
+        keys = context[:, columns]
+        assert (keys[keys.any(dim=1)] @ row[columns]).abs().max() > 1e-3 * solution.change.norm()
+
+
 @pytest.mark.parametrize(
-    ("generator", "layer"), [("tiny_generator", "b16.conv0"), ("plain_generator", "conv")], indirect=["generator"]
+    ("generator", "layer"), [("tiny_generator", "b16.conv1"), ("plain_generator", "conv")], indirect=["generator"]
 )
 def test_a_patch_that_fires_on_the_context_reads_only_its_directions(generator, layer):
     rule = rule_on(generator, layer, rank=2, constraint="fires", others=0.0, drift=0.1)

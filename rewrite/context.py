@@ -1,0 +1,61 @@
+"""What the context of a rule has in common: the directions along which the rule fires.
+
+Source: Bau et al., "Rewriting a Deep Generative Model" (ECCV 2020), eq. 12, with the metric of this library in place of
+the second moment alone.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from rewrite.algebra import Metric, directions
+from rewrite.layers import Layer
+
+
+def patch_rows(
+    context: Float[Tensor, "n key"], moment: Float[Tensor, "key key"], layer: Layer, rank: int
+) -> Float[Tensor, "rank key"]:
+    """Patterns of the whole receptive field, each scaled to a mean square response of 1 to ordinary keys.
+
+    One direction of an upsampling layer could fire at one phase only. Each phase has its own directions, and a row
+    holds one of each: it fires, and writes the same, wherever the context stands.
+
+    Args:
+        context: Keys of one group of the layer.
+        moment: The metric of these keys, positive definite.
+        layer: The layer.
+        rank: Number of rows.
+
+    Raises:
+        ValueError: The context does not span so many directions.
+    """
+    rows = torch.zeros(rank, context.shape[1], dtype=moment.dtype)
+    for columns in layer.phases():
+        keys, part = context[:, columns], moment[columns][:, columns]
+        keys = keys[keys.any(dim=1)]
+        if len(keys):
+            found = directions(keys, Metric(part), rank)
+            usual = ((found @ part) * found).sum(dim=1) * len(layer.phases())
+            rows[:, columns] = found / usual.sqrt()[:, None]
+    return rows
+
+
+def channel_rows(
+    context: Float[Tensor, "n key"], moment: Float[Tensor, "key key"], layer: Layer, rank: int
+) -> Float[Tensor, "rows key"]:
+    """Mixtures of channels, each free at every tap, as in the 2020 paper: orthonormal, `rank` times taps of them.
+
+    Args:
+        context: Patch keys of one group of the layer; what stands at their middle is the context.
+        moment: The metric of channels at one tap, positive definite.
+        layer: The layer.
+        rank: Number of mixtures.
+
+    Raises:
+        ValueError: The context does not span so many directions.
+    """
+    spread = context.reshape(len(context), -1, layer.taps)
+    # An upsampling layer reads zeros at the middle of most of its keys: there every tap that it does read counts.
+    middle = spread.movedim(2, 1).flatten(0, 1) if layer.kind == "transposed" else spread[:, :, layer.taps // 2]
+    mixtures = directions(middle[middle.any(dim=1)], Metric(moment), rank)
+    return torch.kron(mixtures, torch.eye(layer.taps, dtype=mixtures.dtype))
