@@ -217,7 +217,9 @@ def _strength(parser: Parser) -> None:
 def _memory_options(parser: Parser) -> None:
     parser.add_argument("--samples", type=int, default=2000, help="images to measure the memory on (default: 2000)")
     parser.add_argument(
-        "--key-space", choices=KEY_SPACES, default="patch", help="whole receptive fields, or single positions"
+        "--key-space",
+        choices=KEY_SPACES,
+        help="whole receptive fields, or single positions (default: the rule's, or patch)",
     )
 
 

@@ -35,7 +35,8 @@ def main() -> None:
     torch.manual_seed(0)
     generator, rule = load_generator(options.generator), Rule.load(options.rule)
     rule = replace(
-        rule.with_settings(rank=options.rank, constraint="fires", others=0.0), layer=options.layer or rule.layer
+        rule.with_settings(rank=options.rank, constraint="fires", others=0.0, key_space="channel"),
+        layer=options.layer or rule.layer,
     )
     began = time.perf_counter()
     memory = measure(generator, rule.layer, options.samples, key_space="channel")

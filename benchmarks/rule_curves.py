@@ -79,7 +79,13 @@ def main() -> None:
         if (layer, key_space) not in memories:
             memories[layer, key_space] = measure(generator, layer, options.samples, key_space=key_space)
         tried = replace(rule, layer=layer).with_settings(
-            constraint=constraint, rank=rank or None, damage=damage, drift=drift, others=others, margin=margin
+            key_space=key_space,
+            constraint=constraint,
+            rank=rank or None,
+            damage=damage,
+            drift=drift,
+            others=others,
+            margin=margin,
         )
         began = time.perf_counter()
         patch = solve(generator, memories[layer, key_space], tried)

@@ -19,8 +19,8 @@ from tqdm import tqdm
 from rewrite import files
 from rewrite.generators.contract import Generator, batched
 from rewrite.layers import Layer
+from rewrite.rule import KEY_SPACES
 
-KEY_SPACES = ("patch", "channel")
 FIRST_SEED = 1_000_000
 KEYS_PER_DIMENSION = 30
 

@@ -14,6 +14,7 @@ SCHEMA = "rewrite-rule/1"
 ACTIONS = ("paste", "erase")
 CONTEXT_USES = ("goal", "direction")
 ANCHORS = ("centre", "bottom")
+KEY_SPACES = ("patch", "channel")
 CONSTRAINTS = ("written", "fires")
 EXACT = "exact"
 EXPECTATIONS = ("efficacy", "outside")
@@ -59,6 +60,8 @@ class Settings:
             asks for.
         constraint: `written` keeps the best rank-r patch; `fires` confines the patch to r directions of the context.
         steps: Most closed-form solves while the demodulation is followed.
+        key_space: Over which keys the memory is taken: `patch` for whole receptive fields, `channel` for single
+            positions, as in the 2020 paper.
     """
 
     damage: float = 0.03
@@ -69,6 +72,7 @@ class Settings:
     rank: int | None = None
     constraint: str = "written"
     steps: int = 8
+    key_space: str = "patch"
 
     def __post_init__(self):
         for name in ("damage", "drift", "others"):
@@ -79,6 +83,7 @@ class Settings:
         _require(0 <= self.margin <= 64, "margin lies between 0 and 64 cells", self.margin)
         _require(self.rank is None or self.rank >= 1, "rank must be at least 1", self.rank)
         _require(self.constraint in CONSTRAINTS, f"constraint is one of {', '.join(CONSTRAINTS)}", self.constraint)
+        _require(self.key_space in KEY_SPACES, f"key_space is one of {', '.join(KEY_SPACES)}", self.key_space)
         _require(1 <= self.steps <= 1000, "steps lie between 1 and 1000", self.steps)
 
 
@@ -217,7 +222,7 @@ def _settings(document: dict) -> Settings:
     _only(document, {entry.name for entry in fields(Settings)}, "settings")
     values: dict[str, Any] = {}
     for name, value in document.items():
-        if name == "constraint":
+        if name in ("constraint", "key_space"):
             values[name] = _typed(value, str, name)
         elif name in ("margin", "steps") or (name == "rank" and value is not None):
             values[name] = _typed(value, int, name)

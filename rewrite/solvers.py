@@ -87,6 +87,10 @@ def solve(
     order = sorted(range(len(rules)), key=lambda i: rules[i].to_json())
     strengths = _checked_strengths(strengths, len(rules))
     settings = _joint_settings([rules[i].settings for i in order], rank)
+    if memory.key_space != settings.key_space:
+        raise ValueError(
+            f"this rule is solved over {settings.key_space} keys, this memory is of {memory.key_space} keys"
+        )
     goals = [weaken(build_goal(generator, rules[i]), strengths[i]) for i in order]
     layer = generator.layer(layers[0])
     solution = Problem.of(generator, memory, join(goals), settings).solve()
@@ -109,7 +113,7 @@ def solve(
 def _joint_settings(settings: Sequence[Settings], rank: int | None) -> Settings:
     """The settings of several rules, which must agree wherever they are not of one rule alone (as its margin is)."""
     first = settings[0] if rank is None else replace(settings[0], rank=rank)
-    for name in ("damage", "drift", "protect", "constraint", "steps", *(["rank"] if rank is None else [])):
+    for name in ("damage", "drift", "protect", "constraint", "steps", "key_space", *(["rank"] if rank is None else [])):
         values = [getattr(each, name) for each in settings]
         differing = [value for value in values if value != values[0]]
         if differing:
@@ -169,7 +173,6 @@ class Problem:
         style_power: E[s²] of the modulation, for each input.
         goal: What is to be achieved.
         settings: How.
-        key_space: That of the memory, which says what a direction is.
         activate: What follows the bias, for losses after the activation.
     """
 
@@ -179,7 +182,6 @@ class Problem:
     style_power: Float[Tensor, " inputs"]
     goal: Goal
     settings: Settings
-    key_space: str
     activate: Callable[[Tensor], Tensor]
 
     @classmethod
@@ -192,7 +194,7 @@ class Problem:
         if len(power) == 0:
             # A plain layer has no modulation; the energy of each input plays its part as a ridge.
             power = moment.diagonal().reshape(layer.inputs, -1).mean(dim=1)
-        return cls(layer, matrix, moment, power, goal, settings, memory.key_space, generator.activation(layer.name))
+        return cls(layer, matrix, moment, power, goal, settings, generator.activation(layer.name))
 
     def solve(self) -> Solution:
         """The best change that the steps find; never one with a higher objective than no change at all."""
@@ -329,7 +331,7 @@ class Problem:
         of channels, each free at every tap.
         """
         context, taps = self.goal.context[:, columns], self.layer.taps
-        if self.key_space == "patch":
+        if self.settings.key_space == "patch":
             return torch.linalg.qr(patch_rows(context, metric.matrix, self.layer, rank).T).Q.T
         moment = self.moment[columns, columns][::taps, ::taps]
         ridge = RIDGE * moment.diagonal().mean() * torch.eye(len(moment), dtype=moment.dtype)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rewrite.masks import Mask
-from rewrite.rule import ACTIONS, ANCHORS, CONSTRAINTS, CONTEXT_USES, Latent, Region, Rule, Settings
+from rewrite.rule import ACTIONS, ANCHORS, CONSTRAINTS, CONTEXT_USES, KEY_SPACES, Latent, Region, Rule, Settings
 
 
 def objects(**parts) -> st.SearchStrategy[dict]:
@@ -45,6 +45,7 @@ documents = objects(
         rank=st.none() | st.integers(1, 10_000),
         constraint=st.sampled_from(CONSTRAINTS),
         steps=st.integers(1, 1000),
+        key_space=st.sampled_from(KEY_SPACES),
     ),
     effect=st.just({}) | objects(**{"from": st.lists(st.text(), max_size=2), "to": st.none() | st.text()}),
     expect=st.dictionaries(st.sampled_from(["efficacy", "outside"]), st.floats(0, 1)),
@@ -72,6 +73,7 @@ DOCUMENT = {
         "rank": 3,
         "constraint": "fires",
         "steps": 4,
+        "key_space": "channel",
     },
     "effect": {"from": ["dome"], "to": "tree"},
     "expect": {"efficacy": 0.5, "outside": 0.2},

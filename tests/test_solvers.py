@@ -273,8 +273,10 @@ def test_a_patch_that_fires_on_the_context_reads_only_its_directions(generator, 
 
 def test_a_memory_of_channel_keys_solves_as_well(plain_generator):
     memory = memory_of(plain_generator, "conv", key_space="channel")
-    patch = solve(plain_generator, memory, rule_on(plain_generator, "conv"))
+    patch = solve(plain_generator, memory, rule_on(plain_generator, "conv", key_space="channel"))
     assert patch.forecast["objective"][-1] < patch.forecast["objective"][0]
+    with pytest.raises(ValueError, match="solved over patch keys, this memory is of channel keys"):
+        solve(plain_generator, memory, rule_on(plain_generator, "conv"))
 
 
 def test_a_memory_or_rules_of_another_layer_are_refused(tiny_generator):

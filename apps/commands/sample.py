@@ -34,7 +34,7 @@ def run(options: Namespace) -> dict:
             rows["after" if options.compare else ""] = pictures(draw(generator, seeds))
     if options.heat:
         rule = Rule.load(rule_path(options.heat))
-        memory = memory_of(generator, rule.layer, options.samples, options.key_space, progress=True)
+        memory = memory_of(generator, rule.layer, options.samples, options.key_space or "patch", progress=True)
         maps = Search.of(generator, memory, rule, avoid=seeds).firing(seeds)
         images = draw(generator, seeds) if plain is None else plain
         rows["fires"] = [overlay(image, heat) for image, heat in zip(images, maps, strict=True)]

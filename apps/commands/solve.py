@@ -10,12 +10,14 @@ from rewrite.rules import rule_path
 def run(options: Namespace) -> dict:
     """Solve, and write the patch."""
     rule = Rule.load(rule_path(options.rule))
+    if options.key_space:
+        rule = rule.with_settings(key_space=options.key_space)
     generator = load_generator(options.model, truncation=rule.truncation)
     generator.layer(rule.layer)
     if options.memory:
         memory = Memory.load(options.memory)
     else:
-        memory = memory_of(generator, rule.layer, options.samples, options.key_space, progress=True)
+        memory = memory_of(generator, rule.layer, options.samples, rule.settings.key_space, progress=True)
     patch = solve(generator, memory, rule, rank=options.rank)
     patch.save(options.out)
     return {
