@@ -179,7 +179,8 @@ class Noise:
 
     def draw(self, layer: SynthesisLayer, number: int, like: Tensor) -> Tensor | None:
         side = layer.resolution
-        if self.mode == "none":
+        # Drawing noise from seeds takes time; a trained layer that gives it no strength needs none.
+        if self.mode == "none" or not (layer.training or layer.noise_strength):
             return None
         if self.mode == "const":
             return layer.noise_const[None, None]

@@ -1,0 +1,380 @@
+"""Pickles read as data: each opcode is interpreted here, and nothing that a pickle names is imported or called.
+
+Python's own unpickler, even with its `find_class` closed, can be made to allocate any amount of memory by a few bytes,
+or to hash for ever. This one allocates no more than the file holds, and takes only plain values as keys.
+"""
+
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+MOST_OPERATIONS = 1_000_000
+LONGEST_NUMBER = 1000
+LONGEST_TEXT = 2**22
+MARK = object()
+
+Value = Any
+
+
+class DamagedError(ValueError):
+    """The bytes are no pickle that is read here; the message says why."""
+
+
+@dataclass(frozen=True)
+class Named:
+    """A class or function that the pickle names. It is never looked up."""
+
+    module: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.module}.{self.name}"
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Bytes of the file: from `start` up to, not including, `stop`."""
+
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+
+@dataclass(eq=False)
+class Made:
+    """What a call in the pickle would have made: the callable's name, its arguments, and what was put into it."""
+
+    named: Value
+    arguments: tuple = ()
+    state: Value = None
+    items: list = field(default_factory=list)
+    entries: dict = field(default_factory=dict)
+
+    def build(self, state: Value) -> None:
+        """Take the state that the object would have been given."""
+        self.state = state
+
+
+Maker = Callable[..., Value]
+
+
+class Pickle:
+    """One pickle in a buffer.
+
+    Args:
+        buffer: The whole file.
+        start: Where the pickle begins.
+        makers: Our own functions for the callables that are known, by (module, name). Every other call gives a `Made`.
+        persistent: What a persistent id stands for.
+    """
+
+    def __init__(
+        self,
+        buffer: memoryview,
+        start: int = 0,
+        *,
+        makers: Mapping[tuple[str, str], Maker] | None = None,
+        persistent: Callable[[Value], Value] | None = None,
+    ):
+        self.buffer, self.position, self.end = buffer, start, len(buffer)
+        self.makers, self.persistent = makers or {}, persistent
+        self.stack: list[Value] = []
+        self.memo: dict[int, Value] = {}
+
+    def load(self) -> Value:
+        """Read up to the end of the pickle; `position` is then behind it.
+
+        Raises:
+            DamagedError: It is cut short, or does what no pickle of data does.
+        """
+        for _ in range(MOST_OPERATIONS):
+            code = self._take(1)[0]
+            if code == 0x2E:  # STOP
+                return self._pop()
+            operation = OPERATIONS.get(code)
+            if operation is None:
+                raise DamagedError(f"it holds opcode {code:#04x}, which is not read here")
+            operation(self)
+        raise DamagedError(f"it has more than {MOST_OPERATIONS} operations")
+
+    # Reading
+
+    def _take(self, size: int) -> memoryview:
+        if size < 0 or self.position + size > self.end:
+            raise DamagedError("it is cut short")
+        self.position += size
+        return self.buffer[self.position - size : self.position]
+
+    def _number(self, form: str) -> Any:
+        return struct.unpack(form, self._take(struct.calcsize(form)))[0]
+
+    def _line(self, longest: int = LONGEST_TEXT) -> str:
+        start = self.position
+        for stop in range(start, min(self.end, start + longest)):
+            if self.buffer[stop] == 0x0A:
+                self.position = stop + 1
+                return bytes(self.buffer[start:stop]).decode("utf-8", "surrogateescape")
+        raise DamagedError("a line of it has no end")
+
+    def _text(self, size: int) -> str:
+        if size > LONGEST_TEXT:
+            raise DamagedError(f"it holds a text of {size} bytes")
+        try:
+            return bytes(self._take(size)).decode("utf-8", "surrogatepass")
+        except UnicodeDecodeError:
+            raise DamagedError("it holds a text that is not UTF-8") from None
+
+    def _stretch(self, size: int) -> Stretch:
+        self._take(size)
+        return Stretch(self.position - size, self.position)
+
+    # The stack
+
+    def _push(self, value: Value) -> None:
+        self.stack.append(value)
+
+    def _pop(self) -> Value:
+        if not self.stack or self.stack[-1] is MARK:
+            raise DamagedError("it takes a value from an empty stack")
+        return self.stack.pop()
+
+    def _top(self) -> Value:
+        if not self.stack or self.stack[-1] is MARK:
+            raise DamagedError("it takes a value from an empty stack")
+        return self.stack[-1]
+
+    def _since_mark(self) -> list[Value]:
+        for depth in range(len(self.stack) - 1, -1, -1):
+            if self.stack[depth] is MARK:
+                values = self.stack[depth + 1 :]
+                del self.stack[depth:]
+                return values
+        raise DamagedError("it looks for a mark that is not there")
+
+    # Containers
+
+    def _append(self, values: list[Value]) -> None:
+        target = self._top()
+        if isinstance(target, list):
+            target.extend(values)
+        elif isinstance(target, Made):
+            target.items.extend(values)
+        else:
+            raise DamagedError(f"it appends to a {type(target).__name__}")
+
+    def _set(self, values: list[Value]) -> None:
+        target = self._top()
+        if isinstance(target, Made):
+            target = target.entries
+        if not isinstance(target, dict) or len(values) % 2:
+            raise DamagedError(f"it sets items of a {type(target).__name__}")
+        for key, value in zip(values[::2], values[1::2], strict=True):
+            target[_checked_key(key)] = value
+
+    # Calls
+
+    def _call(self, named: Value, arguments: Value, keywords: Value = None) -> Value:
+        if not isinstance(arguments, tuple):
+            raise DamagedError("it calls with arguments that are not a tuple")
+        maker = self.makers.get((named.module, named.name)) if isinstance(named, Named) else None
+        if maker is None:
+            return Made(named, arguments, entries=dict(keywords) if isinstance(keywords, dict) else {})
+        try:
+            return maker(*arguments)
+        except DamagedError:
+            raise
+        except (TypeError, ValueError, AttributeError, KeyError, OverflowError):
+            raise DamagedError(f"it calls {named} in a way that is not known") from None
+
+    def _build(self) -> None:
+        state, target = self._pop(), self._top()
+        build = getattr(target, "build", None)
+        if build is None:
+            if not isinstance(target, dict):
+                raise DamagedError(f"it gives a state to a {type(target).__name__}")
+            return  # The state of an ordered dictionary is of no use here.
+        try:
+            build(state)
+        except DamagedError:
+            raise
+        except (TypeError, ValueError, AttributeError, KeyError, OverflowError):
+            raise DamagedError(f"it gives a {type(target).__name__} a state that is not known") from None
+
+    def _remember(self, index: int) -> None:
+        self.memo[index] = self._top()
+
+    def _recall(self, index: int) -> None:
+        if index not in self.memo:
+            raise DamagedError(f"it recalls value {index}, which it never kept")
+        self._push(self.memo[index])
+
+    def _global(self) -> None:
+        module = self._line()
+        self._push(Named(module, self._line()))
+
+    def _stack_global(self) -> None:
+        name, module = self._pop(), self._pop()
+        if not (isinstance(name, str) and isinstance(module, str)):
+            raise DamagedError("it names something by what is not a text")
+        self._push(Named(module, name))
+
+    def _reduce(self) -> None:
+        arguments = self._pop()
+        self._push(self._call(self._pop(), arguments))
+
+    def _new_with_keywords(self) -> None:
+        keywords, arguments = self._pop(), self._pop()
+        self._push(self._call(self._pop(), arguments, keywords))
+
+    def _instance(self) -> None:
+        values = self._since_mark()
+        module = self._line()
+        self._push(self._call(Named(module, self._line()), tuple(values)))
+
+    def _object(self) -> None:
+        values = self._since_mark()
+        if not values:
+            raise DamagedError("it makes an object of no class")
+        self._push(self._call(values[0], tuple(values[1:])))
+
+    def _persist(self, identity: Value) -> None:
+        if self.persistent is None:
+            raise DamagedError("it refers to something outside of itself")
+        self._push(self.persistent(identity))
+
+    def _tuple(self, size: int) -> None:
+        self._push(tuple(reversed([self._pop() for _ in range(size)])))
+
+    def _set_one(self) -> None:
+        value, key = self._pop(), self._pop()
+        self._set([key, value])
+
+    def _append_one(self) -> None:
+        value = self._pop()
+        self._append([value])
+
+    def _pop_any(self) -> None:
+        if not self.stack:
+            raise DamagedError("it takes a value from an empty stack")
+        self.stack.pop()
+
+    def _whole(self, text: str) -> int:
+        try:
+            return int(text.rstrip("L"))
+        except ValueError:
+            raise DamagedError("it holds a number that is none") from None
+
+    def _real(self) -> None:
+        try:
+            self._push(float(self._line(LONGEST_NUMBER)))
+        except ValueError:
+            raise DamagedError("it holds a number that is none") from None
+
+    def _line_number(self) -> None:
+        text = self._line(LONGEST_NUMBER)
+        self._push({"00": False, "01": True}[text] if text in ("00", "01") else self._whole(text))
+
+    def _long(self, size: int) -> None:
+        if size > LONGEST_NUMBER:
+            raise DamagedError(f"it holds a number of {size} bytes")
+        self._push(int.from_bytes(self._take(size), "little", signed=True))
+
+    def _quoted(self) -> None:
+        text = self._line()
+        if len(text) < 2 or text[0] != text[-1] or text[0] not in "'\"":
+            raise DamagedError("it holds a text without quotes")
+        self._push(text[1:-1])
+
+    def _escaped(self) -> str:
+        try:
+            return self._line().encode("utf-8", "surrogateescape").decode("raw-unicode-escape")
+        except UnicodeDecodeError:
+            raise DamagedError("it holds a text that is not Unicode") from None
+
+    def _dictionary(self) -> None:
+        values = self._since_mark()
+        self._push({})
+        self._set(values)
+
+
+def _checked_key(key: Value) -> Value:
+    plain = str | int | float | bool | bytes | None
+    if isinstance(key, plain) or (isinstance(key, tuple) and all(isinstance(part, plain) for part in key)):
+        return key
+    raise DamagedError(f"it uses a {type(key).__name__} as a key")
+
+
+def _pushes(read: Callable[[Pickle], Value]) -> Callable[[Pickle], None]:
+    return lambda pickle: pickle._push(read(pickle))
+
+
+OPERATIONS: Mapping[int, Callable[[Pickle], None]] = {
+    ord(code): operation
+    for code, operation in {
+        "\x80": lambda p: p._take(1),  # PROTO
+        "\x95": lambda p: p._take(8),  # FRAME
+        "(": _pushes(lambda p: MARK),
+        "0": Pickle._pop_any,
+        "1": lambda p: p._since_mark(),
+        "2": _pushes(Pickle._top),
+        "N": _pushes(lambda p: None),
+        "\x88": _pushes(lambda p: True),
+        "\x89": _pushes(lambda p: False),
+        "I": Pickle._line_number,
+        "L": _pushes(lambda p: p._whole(p._line(LONGEST_NUMBER))),
+        "J": _pushes(lambda p: p._number("<i")),
+        "K": _pushes(lambda p: p._number("<B")),
+        "M": _pushes(lambda p: p._number("<H")),
+        "\x8a": lambda p: p._long(p._number("<B")),
+        "\x8b": lambda p: p._long(p._number("<i")),
+        "F": Pickle._real,
+        "G": _pushes(lambda p: p._number(">d")),
+        "S": Pickle._quoted,
+        "V": _pushes(Pickle._escaped),
+        "X": _pushes(lambda p: p._text(p._number("<I"))),
+        "\x8c": _pushes(lambda p: p._text(p._number("<B"))),
+        "\x8d": _pushes(lambda p: p._text(p._number("<Q"))),
+        "T": _pushes(lambda p: p._stretch(p._number("<i"))),
+        "U": _pushes(lambda p: bytes(p._take(p._number("<B"))).decode("latin-1")),
+        "B": _pushes(lambda p: p._stretch(p._number("<I"))),
+        "C": _pushes(lambda p: p._stretch(p._number("<B"))),
+        "\x8e": _pushes(lambda p: p._stretch(p._number("<Q"))),
+        "\x96": _pushes(lambda p: p._stretch(p._number("<Q"))),
+        "]": _pushes(lambda p: []),
+        "}": _pushes(lambda p: {}),
+        ")": _pushes(lambda p: ()),
+        "\x8f": _pushes(lambda p: []),  # a set, as a list
+        "l": _pushes(Pickle._since_mark),
+        "d": Pickle._dictionary,
+        "t": _pushes(lambda p: tuple(p._since_mark())),
+        "\x85": lambda p: p._tuple(1),
+        "\x86": lambda p: p._tuple(2),
+        "\x87": lambda p: p._tuple(3),
+        "\x91": _pushes(Pickle._since_mark),  # a frozen set, as a list
+        "a": Pickle._append_one,
+        "e": lambda p: p._append(p._since_mark()),
+        "\x90": lambda p: p._append(p._since_mark()),
+        "s": Pickle._set_one,
+        "u": lambda p: p._set(p._since_mark()),
+        "p": lambda p: p._remember(p._whole(p._line(LONGEST_NUMBER))),
+        "q": lambda p: p._remember(p._number("<B")),
+        "r": lambda p: p._remember(p._number("<I")),
+        "\x94": lambda p: p._remember(len(p.memo)),
+        "g": lambda p: p._recall(p._whole(p._line(LONGEST_NUMBER))),
+        "h": lambda p: p._recall(p._number("<B")),
+        "j": lambda p: p._recall(p._number("<I")),
+        "c": Pickle._global,
+        "\x93": Pickle._stack_global,
+        "R": Pickle._reduce,
+        "\x81": Pickle._reduce,  # NEWOBJ
+        "\x92": Pickle._new_with_keywords,
+        "i": Pickle._instance,
+        "o": Pickle._object,
+        "b": Pickle._build,
+        "P": lambda p: p._persist(p._line()),
+        "Q": lambda p: p._persist(p._pop()),
+    }.items()
+}

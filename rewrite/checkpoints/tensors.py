@@ -1,0 +1,212 @@
+"""Tensors where they lie in a file: what a pickle says of them, and nothing read until it is asked for."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rewrite.checkpoints.pickles import DamagedError, Maker, Named, Stretch
+
+TYPES = {
+    "FloatStorage": torch.float32,
+    "DoubleStorage": torch.float64,
+    "HalfStorage": torch.float16,
+    "BFloat16Storage": torch.bfloat16,
+    "LongStorage": torch.int64,
+    "IntStorage": torch.int32,
+    "ShortStorage": torch.int16,
+    "CharStorage": torch.int8,
+    "ByteStorage": torch.uint8,
+    "BoolStorage": torch.bool,
+}
+ARRAY_TYPES = {
+    "f2": torch.float16,
+    "f4": torch.float32,
+    "f8": torch.float64,
+    "i1": torch.int8,
+    "i2": torch.int16,
+    "i4": torch.int32,
+    "i8": torch.int64,
+    "u1": torch.uint8,
+    "b1": torch.bool,
+}
+MOST_DIMENSIONS = 16
+
+
+@dataclass(eq=False)
+class Storage:
+    """Numbers of one type, one after the other in the file.
+
+    Attributes:
+        dtype: Their type; little-endian.
+        count: How many.
+        start: Where the first lies in the file; None until that is known.
+        name: What the container calls it.
+    """
+
+    dtype: torch.dtype
+    count: int
+    start: int | None = None
+    name: str = ""
+
+    @property
+    def size(self) -> int:
+        """Number of bytes."""
+        return self.count * self.dtype.itemsize
+
+
+@dataclass(frozen=True, eq=False)
+class Placed:
+    """A tensor in a storage.
+
+    Attributes:
+        storage: The storage.
+        offset: Which number of the storage is the tensor's first.
+        shape, stride: As in torch.
+    """
+
+    storage: Storage
+    offset: int
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+
+    def __post_init__(self):
+        whole = (*self.shape, *self.stride, self.offset)
+        if not all(isinstance(number, int) and not isinstance(number, bool) and number >= 0 for number in whole):
+            raise DamagedError("it holds a tensor whose size is no size")
+        if len(self.shape) != len(self.stride) or len(self.shape) > MOST_DIMENSIONS:
+            raise DamagedError("it holds a tensor whose size and stride do not fit together")
+        last = self.offset + sum((size - 1) * step for size, step in zip(self.shape, self.stride, strict=True))
+        count = math.prod(self.shape)
+        # A stride of zero would make a huge tensor of a few numbers.
+        if count and (last >= self.storage.count or count > self.storage.count):
+            raise DamagedError(
+                f"it holds a tensor of {count} numbers that reaches beyond its {self.storage.count} numbers"
+            )
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the numbers."""
+        return self.storage.dtype
+
+    def read(self, buffer: memoryview) -> Tensor:
+        """A copy of the tensor."""
+        if math.prod(self.shape) == 0:
+            return torch.empty(self.shape, dtype=self.dtype)
+        return self._view(_whole_storage(self.storage, buffer)).clone()
+
+    def write(self, buffer: bytearray | memoryview, values: Tensor) -> None:
+        """Put other values of the same shape into a writable copy of the file."""
+        if tuple(values.shape) != self.shape:
+            raise ValueError(f"the tensor has the shape {self.shape}, not {tuple(values.shape)}")
+        if math.prod(self.shape):
+            self._view(_whole_storage(self.storage, buffer)).copy_(values)
+
+    def _view(self, whole: Tensor) -> Tensor:
+        return whole.as_strided(self.shape, self.stride, self.offset)
+
+
+def _whole_storage(storage: Storage, buffer: bytearray | memoryview) -> Tensor:
+    if storage.start is None or storage.start + storage.size > len(buffer):
+        raise DamagedError("it is cut short: not all of its numbers are there")
+    # numpy takes memory that cannot be written without a warning, unlike torch.frombuffer.
+    raw = np.frombuffer(buffer, np.uint8, storage.size, storage.start)
+    if not raw.flags.writeable:
+        raw = raw.view()
+        return _unwritable(raw).view(storage.dtype)
+    return torch.from_numpy(raw).view(storage.dtype)
+
+
+def _unwritable(raw: np.ndarray) -> Tensor:
+    """A tensor over memory that is only read; the caller copies it before anyone could write."""
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return torch.from_numpy(raw)
+
+
+class NumpyType:
+    """A numpy dtype as a pickle describes it."""
+
+    def __init__(self, code: str, *_: Any):
+        if not isinstance(code, str):
+            raise DamagedError("it holds an array of no type")
+        self.code, self.order = code, "<"
+
+    def build(self, state: tuple) -> None:
+        """Take the byte order."""
+        self.order = state[1]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The same type of torch."""
+        if self.code not in ARRAY_TYPES or self.order not in ("<", "|", "="):
+            raise DamagedError(f"it holds an array of type {self.order}{self.code}, which is not read here")
+        return ARRAY_TYPES[self.code]
+
+
+class NumpyArray:
+    """A numpy array as a pickle describes it; `placed` is set once its state came."""
+
+    def __init__(self, *_: Any):
+        self.placed: Placed | None = None
+
+    def build(self, state: tuple) -> None:
+        """Take shape, type and bytes."""
+        _, shape, kind, by_columns, content = state
+        if not isinstance(content, Stretch) or not isinstance(kind, NumpyType):
+            raise DamagedError("it holds an array of objects, which is not read here")
+        shape = tuple(shape)
+        dtype = kind.dtype
+        if len(content) % dtype.itemsize:
+            raise DamagedError("it holds an array that is cut short")
+        storage = Storage(dtype, len(content) // dtype.itemsize, content.start)
+        self.placed = Placed(storage, 0, shape, _columns_first(shape) if by_columns else _rows_first(shape))
+
+
+def _rows_first(shape: Sequence[int]) -> tuple[int, ...]:
+    return tuple(math.prod(shape[i + 1 :]) for i in range(len(shape)))
+
+
+def _columns_first(shape: Sequence[int]) -> tuple[int, ...]:
+    return tuple(math.prod(shape[:i]) for i in range(len(shape)))
+
+
+def _tensor(storage: Storage, offset: int, shape: tuple, stride: tuple, *_: Any) -> Placed:
+    if not isinstance(storage, Storage):
+        raise DamagedError("it holds a tensor without numbers")
+    return Placed(storage, offset, tuple(shape), tuple(stride))
+
+
+def _parameter(data: Placed, *_: Any) -> Placed:
+    if not isinstance(data, Placed):
+        raise DamagedError("it holds a parameter that is no tensor")
+    return data
+
+
+def storage_type(named: Any) -> torch.dtype:
+    """The type of numbers that a storage class of torch holds."""
+    name = named.name if isinstance(named, Named) else None
+    if name not in TYPES:
+        raise DamagedError(f"it holds numbers of type {named}, which is not read here")
+    return TYPES[name]
+
+
+MAKERS: dict[tuple[str, str], Maker] = {
+    ("collections", "OrderedDict"): lambda pairs=(): dict(pairs) if not pairs else dict(map(tuple, pairs)),
+    ("dnnlib.util", "EasyDict"): lambda: {},
+    ("torch._utils", "_rebuild_tensor"): _tensor,
+    ("torch._utils", "_rebuild_tensor_v2"): _tensor,
+    ("torch._utils", "_rebuild_parameter"): _parameter,
+    ("torch._utils", "_rebuild_parameter_with_state"): _parameter,
+    ("torch", "Size"): lambda sizes=(): tuple(sizes),
+    ("torch.nn.parameter", "Parameter"): _parameter,
+    ("numpy", "dtype"): NumpyType,
+    ("numpy.core.multiarray", "_reconstruct"): NumpyArray,
+    ("numpy._core.multiarray", "_reconstruct"): NumpyArray,
+}
