@@ -15,17 +15,17 @@ from apps.cli import main
 from rewrite import Latent, Mask, Region, Rule, load_generator, measure, solve
 from rewrite.checkpoints import native
 from rewrite.generators.contract import Cut, Generator, Latents
-from rewrite.generators.stylegan2 import StyleGAN2
+from rewrite.generators.stylegan2 import Design, StyleGAN2
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 from rewrite.layers import Layer
 
 CONFIG = {"z_dim": 8, "w_dim": 8, "mapping_layers": 2, "channels": {4: 6, 8: 5, 16: 4}}
 
 
-def random_stylegan2(seed: int = 0) -> StyleGAN2:
+def random_stylegan2(seed: int = 0, design: Design | None = None) -> StyleGAN2:
     """A StyleGAN2 of 16x16 whose noise and biases do something."""
     torch.manual_seed(seed)
-    network = StyleGAN2(**CONFIG)
+    network = StyleGAN2(design or Design(**CONFIG))
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             if name.endswith("noise_strength"):

@@ -3,6 +3,10 @@
 import pytest
 import torch
 
+from rewrite.generators.stylegan2 import Design
+from rewrite.generators.stylegan2_layers import StyleGAN2Generator
+from tests.conftest import CONFIG, random_stylegan2
+
 LAYERS = ["b4.conv1", "b4.torgb", "b8.conv0", "b8.conv1", "b8.torgb", "b16.conv0", "b16.conv1", "b16.torgb"]
 
 
@@ -70,3 +74,39 @@ def test_the_fingerprint_follows_the_weights(tiny_generator):
     with torch.no_grad():
         weight.copy_(saved)
     assert tiny_generator.fingerprint == first
+
+
+DESIGNS = {
+    "resnet": {"architecture": "resnet"},
+    "orig": {"architecture": "orig"},
+    "classes": {"c_dim": 3, "embed_dim": 4},
+    "clamped": {"architecture": "resnet", "clamp": 0.5},
+    "scaled": {"conv_gain": True},
+}
+
+
+@pytest.mark.parametrize("how", DESIGNS)
+def test_every_layer_of_every_architecture_can_be_cut_and_resumed(how):
+    generator = StyleGAN2Generator(random_stylegan2(design=Design(**CONFIG, **DESIGNS[how])))
+    latents = generator.latents([0, 1])
+    images = generator.images(latents)
+    for name in generator.layers:
+        cut = generator.cut(name, latents)
+        torch.testing.assert_close(generator.rerun(name, cut), images, rtol=1e-5, atol=1e-5)
+        values = generator.layer(name).apply(cut.features, generator.weight(name))
+        factor = generator.demodulation(name, cut.style)
+        values = values if factor is None else values * factor[:, :, None, None]
+        if generator.activation(name)(torch.full((1,), -1.0)) != -1.0:
+            finished = generator.finish(name, cut, values / (1 if factor is None else factor[:, :, None, None]), factor)
+            predicted = generator.activation(name)(values + generator.offset(name, cut))
+            torch.testing.assert_close(predicted, finished, rtol=1e-4, atol=1e-5)
+
+
+def test_a_class_changes_the_image_and_an_unknown_one_is_refused():
+    generator = StyleGAN2Generator(random_stylegan2(design=Design(**CONFIG, c_dim=3)))
+    first = generator.sample([1])
+    generator.label = 2
+    assert (generator.sample([1]) - first).abs().max() > 1e-3
+    generator.label = 3
+    with pytest.raises(ValueError, match="classes 0 to 2, got 3"):
+        generator.sample([1])

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from apps.towers.discriminator import Discriminator
 from dissect.scenes import scenes
-from rewrite.generators.stylegan2 import Noise, StyleGAN2
+from rewrite.generators.stylegan2 import Design, Noise, StyleGAN2
 
 GENERATOR = {"z_dim": 128, "w_dim": 128, "mapping_layers": 3, "channels": {4: 128, 8: 128, 16: 96, 32: 64, 64: 32}}
 CRITIC = {4: 128, 8: 96, 16: 64, 32: 40}
@@ -54,7 +54,7 @@ class Run:
 
     def __init__(self, seed: int):
         torch.manual_seed(seed)
-        self.generator, self.critic = StyleGAN2(**GENERATOR), Discriminator(CRITIC)
+        self.generator, self.critic = StyleGAN2(Design(**GENERATOR)), Discriminator(CRITIC)
         for block in (32, 64):
             torch.nn.init.zeros_(self.generator.synthesis.get_submodule(f"b{block}.torgb").weight)
         self.average = copy.deepcopy(self.generator).requires_grad_(False)

@@ -1,7 +1,7 @@
 """Generators as safetensors with our own header: what family, how wide, and how it was trained."""
 
 from collections.abc import Mapping
-from itertools import pairwise
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from rewrite import files
-from rewrite.generators.stylegan2 import StyleGAN2
+from rewrite.generators.stylegan2 import Design, StyleGAN2, shapes
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 
-LARGEST_CHANNELS = 4096
+LARGEST_COUNT = 4096
 LARGEST_SIDE = 4096
+MOST_LAYERS = 32
 TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -33,14 +34,10 @@ def load(path: str | Path) -> StyleGAN2Generator:
     tensors, about = files.load_tensors(path, "generator")
     if about.get("family") != "stylegan2":
         raise ValueError(f"{path} holds a generator of family {about.get('family')!r}, which is not known here")
-    config = _config(about.get("config"), path)
-    _check_tensors(tensors, config, path)
-    network = StyleGAN2(**config)
-    try:
-        network.load_state_dict(tensors)
-    except RuntimeError as error:
-        first = str(error).splitlines()[-1].strip()
-        raise ValueError(f"{path} does not hold what its header says: {first}") from None
+    design = _design(about.get("config"), path)
+    check_tensors(tensors, design, path)
+    network = StyleGAN2(design)
+    network.load_state_dict(tensors)
     return StyleGAN2Generator(network)
 
 
@@ -55,34 +52,44 @@ def export(path: str | Path, source: str | Path, tensors: Mapping[str, Tensor], 
     files.save_tensors(path, original, "generator", {**about, "edits": [*history, edits]})
 
 
-def _config(config: Any, path: str | Path) -> dict[str, Any]:
+def _design(config: Any, path: str | Path) -> Design:
     """Check the sizes before anything is built from them: a hostile header could ask for any amount of memory."""
     try:
-        channels = {int(side): int(count) for side, count in config["channels"].items()}
-        sizes = {name: int(config[name]) for name in ("z_dim", "w_dim", "mapping_layers")}
+        known = {entry.name: entry.type for entry in fields(Design)}
+        values = {name: value for name, value in config.items() if name in known}
+        for name, value in values.items():
+            if name != "channels" and "int" in str(known[name]) and value is not None:
+                values[name] = _counted(value)
+        values["channels"] = {_counted(side): _counted(count) for side, count in config["channels"].items()}
+        design = Design(**{**values, "mapping_rate": float(values.get("mapping_rate", 0.01))})
     except (TypeError, KeyError, ValueError, OverflowError, AttributeError):
         raise ValueError(f"{path} does not say how its generator is built") from None
-    sides = sorted(channels)
-    doubling = all(b == 2 * a for a, b in pairwise(sides))
-    if not sides or not doubling or sides[0] != 4 or sides[-1] > LARGEST_SIDE:
-        raise ValueError(f"{path} names sides {sides}, which do not double from 4")
-    counts = [*channels.values(), sizes["z_dim"], sizes["w_dim"]]
-    if not all(1 <= count <= LARGEST_CHANNELS for count in counts) or not 1 <= sizes["mapping_layers"] <= 32:
+    if max(design.channels) > LARGEST_SIDE or not 1 <= design.mapping_layers <= MOST_LAYERS:
         raise ValueError(f"{path} names sizes that no generator has")
-    return {**sizes, "channels": channels}
+    return design
 
 
-def _check_tensors(tensors: Mapping[str, Tensor], config: Mapping[str, Any], path: str | Path) -> None:
-    """Refuse tensors that are not as large as the header says, so that no network is larger than its file."""
-    width, channels = config["w_dim"], config["channels"]
-    sizes = {f"mapping.fc{i}.weight": (width, width) for i in range(config["mapping_layers"])}
-    sizes["mapping.fc0.weight"] = (width, config["z_dim"])
-    sizes |= {f"synthesis.b{side}.conv1.weight": (count, count, 3, 3) for side, count in channels.items()}
-    sizes |= {f"synthesis.b{side}.conv1.noise_const": (side, side) for side in channels}
-    for name, size in sizes.items():
+def _counted(value: Any) -> int:
+    """A number of channels or the like; none is as large as to be a danger."""
+    if not 0 <= int(value) <= LARGEST_COUNT:
+        raise ValueError(f"a size lies between 0 and {LARGEST_COUNT}")
+    return int(value)
+
+
+def check_tensors(tensors: Mapping[str, Tensor], design: Design, path: str | Path) -> None:
+    """Refuse tensors that are not those of a design: nothing is built that is larger than its file.
+
+    Raises:
+        ValueError: One is missing, of another size or kind, or not finite.
+    """
+    expected = shapes(design)
+    for name, size in expected.items():
         found = tuple(tensors[name].shape) if name in tensors else "missing"
         if found != size:
             raise ValueError(f"{path} does not hold what its header says: {name} is {found}, not {size}")
+    unknown = sorted(set(tensors) - set(expected))
+    if unknown:
+        raise ValueError(f"{path} does not hold what its header says: nothing is named {unknown[0]}")
     for name, tensor in tensors.items():
         if tensor.dtype not in TYPES:
             raise ValueError(f"{path} holds {name} as {tensor.dtype}, in which no weight is kept")

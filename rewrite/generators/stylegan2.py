@@ -1,4 +1,4 @@
-"""StyleGAN2 in plain PyTorch (Karras et al., CVPR 2020), with skip outputs, as named stages.
+"""StyleGAN2 in plain PyTorch (Karras et al., CVPR 2020), in all its architectures, as named stages.
 
 A modulated convolution is written as *scale the input, convolve with the shared weight, scale the
 output*: the same numbers as the fused form, no grouped convolution, and the tensor that enters the
@@ -6,13 +6,17 @@ convolution is exactly the key. Parameter names and conventions are those of NVI
 """
 
 import math
+from collections.abc import Mapping as Mappings
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+ARCHITECTURES = ("skip", "resnet", "orig")
 NOISE_MODES = ("const", "seed", "random", "none")
 LEAK = 0.2
 GAIN = math.sqrt(2)
@@ -68,31 +72,63 @@ class Blur(nn.Module):
 
 
 class Mapping(nn.Module):
-    """z to w: the second moment of z is normalised, then linear layers with leaky ReLU."""
+    """z (and a class) to w: second moments are normalised, then linear layers with leaky ReLU."""
 
-    def __init__(self, z_dim: int, w_dim: int, depth: int):
+    def __init__(
+        self, z_dim: int, w_dim: int, depth: int, *, c_dim: int = 0, embed_dim: int | None = None, rate: float = 0.01
+    ):
         super().__init__()
-        self.depth = depth
+        self.depth, self.c_dim = depth, c_dim
+        inputs = z_dim
+        if c_dim:
+            self.embed = Linear(c_dim, embed_dim or w_dim)
+            inputs += embed_dim or w_dim
         for i in range(depth):
-            setattr(self, f"fc{i}", Linear(z_dim if i == 0 else w_dim, w_dim, rate=0.01))
+            setattr(self, f"fc{i}", Linear(w_dim if i else inputs, w_dim, rate=rate))
         self.register_buffer("w_avg", torch.zeros(w_dim))
 
-    def forward(self, z: Tensor) -> Tensor:
-        x = z * (z.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
+    def forward(self, z: Tensor, c: Tensor | None = None) -> Tensor:
+        x = _normalised(z)
+        if self.c_dim:
+            x = torch.cat([x, _normalised(self.embed(z.new_zeros(len(z), self.c_dim) if c is None else c))], dim=1)
         for i in range(self.depth):
             x = activate(getattr(self, f"fc{i}")(x))
         return x
 
 
+def _normalised(x: Tensor) -> Tensor:
+    return x * (x.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
+
+
 class SynthesisLayer(nn.Module):
     """A modulated convolution with noise, bias and leaky ReLU; with `up`, it doubles the side.
 
-    key = style ⊙ x → convolution → demodulation (→ blur) → noise → bias → activation.
+    key = style ⊙ x → convolution → demodulation (→ blur) → noise → bias → activation → clamp.
+
+    Args:
+        inputs, outputs: Numbers of channels.
+        w_dim: Length of w.
+        resolution: Side of what it writes.
+        up: Whether it doubles the side.
+        gain: The effective weight is the stored one times this (rosinality's files; 1 in NVIDIA's).
+        clamp: Outputs beyond ± this are cut off; None for no limit.
+        scale: The output of a residual block's second layer is scaled by this.
     """
 
-    def __init__(self, inputs: int, outputs: int, w_dim: int, resolution: int, *, up: bool):
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        w_dim: int,
+        resolution: int,
+        *,
+        up: bool,
+        gain: float = 1.0,
+        clamp: float | None = None,
+        scale: float = 1.0,
+    ):
         super().__init__()
-        self.up, self.resolution = up, resolution
+        self.up, self.resolution, self.gain, self.clamp, self.scale = up, resolution, gain, clamp, scale
         self.affine = Linear(w_dim, inputs, bias=1.0)
         self.weight = nn.Parameter(torch.randn(outputs, inputs, 3, 3))
         self.bias = nn.Parameter(torch.zeros(outputs))
@@ -107,25 +143,27 @@ class SynthesisLayer(nn.Module):
 
     def demodulation(self, style: Tensor) -> Tensor:
         """The factor on each output channel, shape (images, outputs)."""
-        power = self.weight.square().sum(dim=(2, 3))
+        power = (self.weight * self.gain).square().sum(dim=(2, 3))
         return (style.square() @ power.T + DEMODULATION_EPSILON).rsqrt()
 
     def convolve(self, key: Tensor) -> Tensor:
         """The linear map that an edit changes, before demodulation and blur."""
-        weight = self.weight.to(key.dtype)
+        weight = (self.weight * self.gain).to(key.dtype)
         if self.up:
             return F.conv_transpose2d(key, weight.transpose(0, 1), stride=2)
         return F.conv2d(key, weight, padding=1)
 
     def finish(self, written: Tensor, demodulation: Tensor, noise: Tensor | None) -> Tensor:
         """From what the convolution wrote to the layer's output."""
-        # Leaky ReLU is positively homogeneous: its factor √2 goes into the small tensors before it.
-        y = written * (demodulation * GAIN)[:, :, None, None].to(written.dtype)
+        # Leaky ReLU is positively homogeneous: factors that follow it go into the small tensors before it.
+        gain = GAIN * self.scale
+        y = written * (demodulation * gain)[:, :, None, None].to(written.dtype)
         if self.up:
             y = self.blur(y)
         if noise is not None:
-            y = y + (noise * (self.noise_strength * GAIN)).to(y.dtype)
-        return F.leaky_relu_(y + (self.bias * GAIN)[:, None, None].to(y.dtype), LEAK)
+            y = y + (noise * (self.noise_strength * gain)).to(y.dtype)
+        y = F.leaky_relu_(y + (self.bias * gain)[:, None, None].to(y.dtype), LEAK)
+        return y if self.clamp is None else y.clamp_(-self.clamp * self.scale, self.clamp * self.scale)
 
     def forward(self, x: Tensor, w: Tensor, noise: Tensor | None) -> Tensor:
         style = self.affine(w)
@@ -135,8 +173,9 @@ class SynthesisLayer(nn.Module):
 class ToRGB(nn.Module):
     """A modulated 1x1 convolution to colours, without demodulation."""
 
-    def __init__(self, inputs: int, w_dim: int, colours: int = 3):
+    def __init__(self, inputs: int, w_dim: int, colours: int = 3, clamp: float | None = None):
         super().__init__()
+        self.clamp = clamp
         self.affine = Linear(w_dim, inputs, bias=1.0)
         self.weight = nn.Parameter(torch.randn(colours, inputs, 1, 1))
         self.bias = nn.Parameter(torch.zeros(colours))
@@ -147,23 +186,93 @@ class ToRGB(nn.Module):
         return x * (style * self.gain)[:, :, None, None].to(x.dtype)
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        y = F.conv2d(self.key(x, self.affine(w)), self.weight.to(x.dtype))
-        return y + self.bias[:, None, None].to(y.dtype)
+        return self.finish(F.conv2d(self.key(x, self.affine(w)), self.weight.to(x.dtype)))
+
+    def finish(self, written: Tensor) -> Tensor:
+        """From what the convolution wrote to colours."""
+        y = written + self.bias[:, None, None].to(written.dtype)
+        return y if self.clamp is None else y.clamp(-self.clamp, self.clamp)
+
+
+class Shortcut(nn.Module):
+    """What a residual block adds to its output: a 1x1 convolution of its input, at twice the side."""
+
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, 1, 1))
+        self.gain = 1 / math.sqrt(inputs)
+        self.blur = Blur(4.0)
+
+    def finish(self, written: Tensor) -> Tensor:
+        """From what the convolution wrote to what is added."""
+        return self.blur.upsample(written) * math.sqrt(0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.finish(F.conv2d(x, (self.weight * self.gain).to(x.dtype)))
+
+
+@dataclass(frozen=True)
+class Design:
+    """What a StyleGAN2 is built like.
+
+    Attributes:
+        z_dim, w_dim: Lengths of z and w.
+        mapping_layers: Number of linear layers from z to w.
+        channels: Number of channels at each side; the sides double from 4.
+        architecture: `skip` adds colours at every side, `orig` and `resnet` draw them at the last alone.
+        colours: Number of channels of an image.
+        c_dim: Number of classes; 0 for none.
+        embed_dim: Length of a class's embedding; w_dim if left out.
+        mapping_rate: Learning-rate multiplier of the mapping.
+        clamp: Limit of what a layer writes; None for none.
+        conv_gain: Whether stored weights of convolutions are scaled by 1/√fan-in, as in rosinality's files.
+    """
+
+    z_dim: int
+    w_dim: int
+    mapping_layers: int
+    channels: Mappings[int, int]
+    architecture: str = "skip"
+    colours: int = 3
+    c_dim: int = 0
+    embed_dim: int | None = None
+    mapping_rate: float = 0.01
+    clamp: float | None = None
+    conv_gain: bool = False
+
+    def __post_init__(self):
+        if self.architecture not in ARCHITECTURES:
+            raise ValueError(f"the architecture is one of {', '.join(ARCHITECTURES)}, got {self.architecture!r}")
+        sides = sorted(self.channels)
+        if not sides or sides[0] != 4 or any(b != 2 * a for a, b in pairwise(sides)):
+            raise ValueError(f"sides double from 4, got {sides}")
+        if min(self.z_dim, self.w_dim, self.colours, *self.channels.values()) < 1:
+            raise ValueError("a number of channels is at least 1, got 0")
 
 
 class Block(nn.Module):
     """All layers of one resolution."""
 
-    def __init__(self, inputs: int, outputs: int, w_dim: int, resolution: int):
+    def __init__(self, design: Design, resolution: int):
         super().__init__()
         self.resolution = resolution
-        if inputs == 0:
+        inputs, outputs = design.channels.get(resolution // 2, 0), design.channels[resolution]
+        residual = bool(inputs) and design.architecture == "resnet"
+
+        def layer(inputs: int, **how: Any) -> SynthesisLayer:
+            gain = 1 / math.sqrt(inputs * 9) if design.conv_gain else 1.0
+            return SynthesisLayer(inputs, outputs, design.w_dim, resolution, gain=gain, clamp=design.clamp, **how)
+
+        if not inputs:
             self.const = nn.Parameter(torch.randn(outputs, resolution, resolution))
         else:
-            self.conv0 = SynthesisLayer(inputs, outputs, w_dim, resolution, up=True)
+            if residual:
+                self.skip = Shortcut(inputs, outputs)
+            self.conv0 = layer(inputs, up=True)
             self.blur = Blur(4.0)
-        self.conv1 = SynthesisLayer(outputs, outputs, w_dim, resolution, up=False)
-        self.torgb = ToRGB(outputs, w_dim)
+        self.conv1 = layer(outputs, up=False, scale=math.sqrt(0.5) if residual else 1.0)
+        if design.architecture == "skip" or resolution == max(design.channels):
+            self.torgb = ToRGB(outputs, design.w_dim, design.colours, design.clamp)
 
 
 class Noise:
@@ -201,24 +310,23 @@ class State(NamedTuple):
     ws: Tensor  # [images, num_ws, w_dim]
     noise: Noise
     x: Tensor | None = None  # [images, channels, side, side]
+    added: Tensor | None = None  # what a residual block adds to its output, likewise
     image: Tensor | None = None  # [images, 3, side, side]
 
 
 class Synthesis(nn.Module):
     """The blocks from 4x4 up to the image's side, run stage by stage."""
 
-    def __init__(self, w_dim: int, channels: dict[int, int]):
+    def __init__(self, design: Design):
         super().__init__()
-        self.resolutions = tuple(sorted(channels))
+        self.resolutions = tuple(sorted(design.channels))
         self.stages: dict[str, int] = {}
-        inputs = 0
         for i, resolution in enumerate(self.resolutions):
-            self.add_module(f"b{resolution}", Block(inputs, channels[resolution], w_dim, resolution))
-            if inputs:
-                self.stages[f"b{resolution}.conv0"] = 2 * i - 1
-            self.stages[f"b{resolution}.conv1"] = 2 * i
-            self.stages[f"b{resolution}.torgb"] = 2 * i + 1
-            inputs = channels[resolution]
+            block = Block(design, resolution)
+            self.add_module(f"b{resolution}", block)
+            for name, number in (("skip", 2 * i - 1), ("conv0", 2 * i - 1), ("conv1", 2 * i), ("torgb", 2 * i + 1)):
+                if hasattr(block, name):
+                    self.stages[f"b{resolution}.{name}"] = number
 
     def start(self, ws: Tensor, noise: Noise, dtype: torch.dtype = torch.float32) -> State:
         """The state before the first stage. Features are computed in `dtype`, styles and colours in float32."""
@@ -228,10 +336,23 @@ class Synthesis(nn.Module):
     def advance(self, state: State, stage: str) -> State:
         """Run one stage."""
         number, layer = self.stages[stage], self.get_submodule(stage)
+        if isinstance(layer, Shortcut):
+            return self.store(state, stage, layer(state.x))
         w = state.ws[:, number]
-        if isinstance(layer, SynthesisLayer):
-            return state._replace(x=layer(state.x, w, state.noise.draw(layer, number, state.x)))
-        return state._replace(image=self.add_colours(state.image, layer(state.x, w).float(), stage))
+        if isinstance(layer, ToRGB):
+            return self.store(state, stage, layer(state.x, w).float())
+        return self.store(state, stage, layer(state.x, w, state.noise.draw(layer, number, state.x)))
+
+    def store(self, state: State, stage: str, output: Tensor) -> State:
+        """Put the output of a stage where the next ones look for it."""
+        layer = self.get_submodule(stage)
+        if isinstance(layer, Shortcut):
+            return state._replace(added=output)
+        if isinstance(layer, ToRGB):
+            return state._replace(image=self.add_colours(state.image, output, stage))
+        if state.added is not None and not layer.up:
+            return state._replace(x=state.added + output, added=None)
+        return state._replace(x=output)
 
     def add_colours(self, image: Tensor | None, colours: Tensor, stage: str) -> Tensor:
         """Add the colours of one resolution to the image of the resolutions below it."""
@@ -249,13 +370,26 @@ class Synthesis(nn.Module):
 class StyleGAN2(nn.Module):
     """A StyleGAN2 generator of any side and width."""
 
-    def __init__(self, z_dim: int, w_dim: int, mapping_layers: int, channels: dict[int, int]):
+    def __init__(self, design: Design):
         super().__init__()
-        self.z_dim, self.w_dim = z_dim, w_dim
-        self.mapping = Mapping(z_dim, w_dim, mapping_layers)
-        self.synthesis = Synthesis(w_dim, channels)
+        self.design, self.z_dim, self.w_dim = design, design.z_dim, design.w_dim
+        self.mapping = Mapping(
+            design.z_dim,
+            design.w_dim,
+            design.mapping_layers,
+            c_dim=design.c_dim,
+            embed_dim=design.embed_dim,
+            rate=design.mapping_rate,
+        )
+        self.synthesis = Synthesis(design)
 
     @property
     def num_ws(self) -> int:
         """How many copies of w the synthesis network reads."""
         return 2 * len(self.synthesis.resolutions)
+
+
+def shapes(design: Design) -> dict[str, tuple[int, ...]]:
+    """The shape of every tensor of a network of this design; no memory is taken."""
+    with torch.device("meta"):
+        return {name: tuple(tensor.shape) for name, tensor in StyleGAN2(design).state_dict().items()}

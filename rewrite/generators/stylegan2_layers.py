@@ -1,27 +1,29 @@
 """StyleGAN2 seen as editable layers: cut before any convolution, resumed after it."""
 
+import math
 from collections.abc import Callable, Mapping
 
-import torch
 from torch import Tensor
 
 from rewrite.generators.contract import Cut, Generator, Latents
-from rewrite.generators.stylegan2 import Noise, State, StyleGAN2, SynthesisLayer, activate
+from rewrite.generators.stylegan2 import Noise, Shortcut, State, StyleGAN2, SynthesisLayer, ToRGB, activate
 from rewrite.layers import Layer
 
 
 class StyleGAN2Generator(Generator):
-    """A StyleGAN2 network with named layers: `b4.conv1`, `b4.torgb`, `b8.conv0` and so on.
+    """A StyleGAN2 network with named layers: `b4.conv1`, `b4.torgb`, `b8.conv0`, in residual blocks `b8.skip`.
 
     Args:
         network: The network.
         truncation: Latents w are moved towards their mean by this factor (1: not at all).
         noise: `seed` draws each image's noise from its seed, `const` uses the noise stored in the network,
             `none` uses none.
+        label: The class to draw, for a network of several.
     """
 
-    def __init__(self, network: StyleGAN2, *, truncation: float = 1.0, noise: str = "seed"):
+    def __init__(self, network: StyleGAN2, *, truncation: float = 1.0, noise: str = "seed", label: int = 0):
         Noise(noise)
+        self.label = label
         self.module, self.truncation, self.noise = network.eval().requires_grad_(False), truncation, noise
         self.network = network
         self.z_dim = network.z_dim
@@ -32,9 +34,20 @@ class StyleGAN2Generator(Generator):
     def start(self, latents: Latents) -> State:
         """The state before the first stage."""
         mapping = self.network.mapping
-        w = mapping.w_avg.lerp(mapping(latents.z), self.truncation)
+        w = mapping.w_avg.lerp(mapping(latents.z, self._classes(latents)), self.truncation)
         ws = w[:, None].expand(-1, self.network.num_ws, -1)
         return self.network.synthesis.start(ws, Noise(self.noise, latents.seeds))
+
+    def _classes(self, latents: Latents) -> Tensor | None:
+        """The class as one-hot rows, None for a network without classes."""
+        count = self.network.design.c_dim
+        if not count:
+            return None
+        if not 0 <= self.label < count:
+            raise ValueError(f"this generator draws classes 0 to {count - 1}, got {self.label}")
+        classes = latents.z.new_zeros(len(latents.z), count)
+        classes[:, self.label] = 1
+        return classes
 
     def images(self, latents: Latents) -> Tensor:
         synthesis = self.network.synthesis
@@ -46,41 +59,44 @@ class StyleGAN2Generator(Generator):
         names = tuple(synthesis.stages)
         state = synthesis.run(self.start(latents), names[: names.index(layer)])
         stage = synthesis.get_submodule(layer)
+        if isinstance(stage, Shortcut):
+            return Cut(state, state.x)
         style = stage.affine(state.ws[:, synthesis.stages[layer]])
         return Cut(state, stage.key(state.x, style), style)
 
     def resume(self, layer: str, cut: Cut, written: Tensor, demodulation: Tensor | None) -> Tensor:
         synthesis = self.network.synthesis
         names = tuple(synthesis.stages)
-        output = self.finish(layer, cut, written, demodulation)
-        if isinstance(synthesis.get_submodule(layer), SynthesisLayer):
-            state = cut.state._replace(x=output)
-        else:
-            state = cut.state._replace(image=synthesis.add_colours(cut.state.image, output, layer))
+        state = synthesis.store(cut.state, layer, self.finish(layer, cut, written, demodulation))
         return synthesis.run(state, names[names.index(layer) + 1 :]).image
 
     def finish(self, layer: str, cut: Cut, written: Tensor, demodulation: Tensor | None) -> Tensor:
         synthesis = self.network.synthesis
         stage = synthesis.get_submodule(layer)
         if not isinstance(stage, SynthesisLayer):
-            return written + stage.bias[:, None, None]
+            return stage.finish(written)
         noise = cut.state.noise.draw(stage, synthesis.stages[layer], written)
         return stage.finish(written, demodulation, noise)
 
     def offset(self, layer: str, cut: Cut) -> Tensor:
         synthesis = self.network.synthesis
         stage = synthesis.get_submodule(layer)
+        if isinstance(stage, Shortcut) or (isinstance(stage, SynthesisLayer) and stage.up):
+            return super().offset(layer, cut)
         bias = stage.bias[None, :, None, None]
-        if not isinstance(stage, SynthesisLayer):
+        if isinstance(stage, ToRGB):
             return bias
-        if stage.up:
-            return torch.zeros_like(bias)
         noise = cut.state.noise.draw(stage, synthesis.stages[layer], cut.features)
         return bias if noise is None else bias + noise * stage.noise_strength
 
     def activation(self, layer: str) -> Callable[[Tensor], Tensor]:
         stage = self.network.synthesis.get_submodule(layer)
-        return activate if isinstance(stage, SynthesisLayer) and not stage.up else super().activation(layer)
+        if isinstance(stage, Shortcut) or (isinstance(stage, SynthesisLayer) and stage.up):
+            return super().activation(layer)
+        limit = math.inf if stage.clamp is None else stage.clamp
+        if isinstance(stage, ToRGB):
+            return lambda x: x.clamp(-limit, limit)
+        return lambda x: (activate(x)).clamp(-limit, limit) * stage.scale
 
     def _describe(self, name: str) -> Layer:
         stage = self.network.synthesis.get_submodule(name)
@@ -94,9 +110,10 @@ class StyleGAN2Generator(Generator):
             kind="transposed" if up else "convolution",
             inputs=inputs,
             outputs=outputs,
-            grid=(side // 2, side // 2) if up else (side, side),
+            grid=(side // 2, side // 2) if up or isinstance(stage, Shortcut) else (side, side),
             kernel=tuple(kernel),
             stride=(2, 2) if up else (1, 1),
+            gain=stage.gain if full or isinstance(stage, Shortcut) else 1.0,
             padding=(1, 1) if full and not up else (0, 0),
             overhang=0.5 if up else 0.0,
             modulated=full,
