@@ -1,13 +1,51 @@
 """From a name or a path to a generator, and back to a file."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, Protocol
 
-from rewrite.checkpoints import native
+from torch import Tensor
+
+from rewrite.checkpoints import native, nvidia, rosinality
+from rewrite.checkpoints.archives import Archive
 from rewrite.generators.contract import Generator
 from rewrite.patch import Patch, Stack
 
 BUILT_IN = {"towers": Path(__file__).parent.parent / "generators" / "towers.safetensors"}
+
+
+FOREIGN = (rosinality, nvidia)
+
+
+class Checkpoint(Protocol):
+    """An opened file that holds a generator."""
+
+    @property
+    def generator(self) -> Generator:
+        """The generator."""
+
+    def export(self, path: str | Path, tensors: Mapping[str, Tensor], edits: Mapping[str, Any]) -> None:
+        """Write the file again, in its own layout, with other values for some of the generator's tensors."""
+
+
+def open_checkpoint(path: Path) -> Checkpoint:
+    """Open a checkpoint of any kind that is known; what it is is told from its content.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is no generator that this library reads, or a damaged one.
+    """
+    with path.open("rb") as file:
+        start = file.read(9)
+    if start[:4] != b"PK\x03\x04" and start[:1] != b"\x80":
+        return native.NativeFile(path)
+    archive = Archive(path)
+    for family in FOREIGN:
+        if family.recognises(archive.content):
+            return family.load(archive)
+    held = archive.content
+    names = ", ".join(str(name) for name in list(held)[:5]) if isinstance(held, dict) else type(held).__name__
+    raise ValueError(f"{path} holds no generator that is known here; it holds {names or 'nothing'}"[:300])
 
 
 def checkpoint_path(model: str | Path) -> Path:
@@ -37,7 +75,7 @@ def load_generator(model: str | Path = "towers", *, truncation: float = 1.0, dev
     """
     if not 0 <= truncation <= 2:
         raise ValueError(f"truncation lies between 0 and 2, got {truncation}")
-    generator = native.load(checkpoint_path(model))
+    generator = open_checkpoint(checkpoint_path(model)).generator
     generator.truncation = truncation
     generator.module.to(device)
     return generator
@@ -60,7 +98,8 @@ def export(
         ValueError: A patch was made for another weight, the checkpoint is not that of the generator, or the file
             cannot be written.
     """
-    if load_generator(model).fingerprint != generator.fingerprint:
+    checkpoint = open_checkpoint(checkpoint_path(model))
+    if checkpoint.generator.fingerprint != generator.fingerprint:
         raise ValueError(
             f"{model} is not the checkpoint that this generator was loaded from, or its weights were edited"
         )
@@ -70,4 +109,4 @@ def export(
         names = {generator.layer(patch.layer).weight for patch in patches}
         edited = {name: generator.module.get_parameter(name).detach().cpu().clone() for name in sorted(names)}
     about = {"rules": [rule for patch in patches for rule in patch.rules], "layers": sorted(names)}
-    native.export(path, checkpoint_path(model), edited, about)
+    checkpoint.export(path, edited, about)

@@ -24,6 +24,28 @@ def save_stylegan2(path: str | Path, state: Mapping[str, Tensor], config: Mappin
     files.save_tensors(path, state, "generator", about)
 
 
+class NativeFile:
+    """A checkpoint of ours.
+
+    Attributes:
+        path: Where it is.
+        generator: The generator that it holds.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path, self.generator = Path(path), load(path)
+
+    def export(self, path: str | Path, tensors: Mapping[str, Tensor], edits: Mapping[str, Any]) -> None:
+        """Write the file again with some tensors replaced, and say so in its header."""
+        original, about = files.load_tensors(self.path, "generator")
+        history = about.get("edits", [])
+        if not isinstance(history, list):
+            raise ValueError(f"{self.path} is damaged: its history of edits is not a list")
+        for name, tensor in tensors.items():
+            original[name] = tensor.to(original[name].dtype).reshape(original[name].shape)
+        files.save_tensors(path, original, "generator", {**about, "edits": [*history, edits]})
+
+
 def load(path: str | Path) -> StyleGAN2Generator:
     """Build the generator that a file of ours holds.
 
@@ -39,17 +61,6 @@ def load(path: str | Path) -> StyleGAN2Generator:
     network = StyleGAN2(design)
     network.load_state_dict(tensors)
     return StyleGAN2Generator(network)
-
-
-def export(path: str | Path, source: str | Path, tensors: Mapping[str, Tensor], edits: Mapping[str, Any]) -> None:
-    """Write a file of ours again with some tensors replaced, and say so in its header."""
-    original, about = files.load_tensors(source, "generator")
-    history = about.get("edits", [])
-    if not isinstance(history, list):
-        raise ValueError(f"{source} is damaged: its history of edits is not a list")
-    for name, tensor in tensors.items():
-        original[name] = tensor.to(original[name].dtype).reshape(original[name].shape)
-    files.save_tensors(path, original, "generator", {**about, "edits": [*history, edits]})
 
 
 def _design(config: Any, path: str | Path) -> Design:

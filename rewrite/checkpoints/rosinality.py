@@ -1,0 +1,100 @@
+"""StyleGAN2 files of rosinality's port, and of the 2020 rewriting release, which renamed some of its tensors.
+
+https://github.com/rosinality/stylegan2-pytorch: a dictionary with `g_ema` (and `g`, `d`, `latent_avg`).
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rewrite.checkpoints.archives import Archive
+from rewrite.checkpoints.source import Source, stylegan2_source
+from rewrite.checkpoints.tensors import Placed
+from rewrite.generators.stylegan2 import Design
+
+FAMILY = "StyleGAN2 of rosinality's port"
+LAYER = {
+    "conv.weight": "weight",
+    "conv.modulation.weight": "affine.weight",
+    "conv.modulation.bias": "affine.bias",
+    "noise.weight": "noise_strength",
+    "activate.bias": "bias",
+    "bias": "bias",
+}
+# The names of the rewriting release (sequential modules), back to rosinality's.
+SEQUENTIAL = (
+    (r"^layer2\.conv\.mconv\.", "conv1.conv."),
+    (r"^layer2\.conv\.", "conv1."),
+    (r"^layer(\d+)\.sconv\.mconv\.", lambda found: f"convs.{int(found[1]) - 3}.conv."),
+    (r"^layer(\d+)\.sconv\.", lambda found: f"convs.{int(found[1]) - 3}."),
+    (r"^to_rgb1\.rgb\.", "to_rgb1."),
+    (r"^to_rgb(\d+)\.rgb\.", lambda found: f"to_rgbs.{int(found[1]) - 2}."),
+    (r"^(.*)conv\.dconv\.weight$", r"\1conv.weight"),
+    (r"^latents\.latent_avg$", "latent_avg"),
+)
+
+
+def recognises(content: Any) -> bool:
+    """Whether this is such a file: by the names in it."""
+    return "convs.0.conv.weight" in _state(content)
+
+
+def load(archive: Archive) -> Source:
+    """Build the generator of such a file.
+
+    Raises:
+        ValueError: It is not complete, or built in a way that this port does not build.
+    """
+    state = _state(archive.content)
+    blocks = len({name.split(".")[1] for name in state if name.startswith("to_rgbs.") and name.endswith(".bias")})
+    sides = [4 * 2**i for i in range(blocks + 1)]
+    places = {ours: state[theirs] for theirs, ours in _names(state, sides) if theirs in state}
+    if not all(f"synthesis.b{side}.conv1.weight" in places for side in sides) or "mapping.fc0.weight" not in places:
+        raise ValueError(f"{archive.path} is no complete {FAMILY}")
+    design = Design(
+        z_dim=places["mapping.fc0.weight"].shape[1],
+        w_dim=places["mapping.fc0.weight"].shape[0],
+        mapping_layers=sum(bool(re.fullmatch(r"mapping\.fc\d+\.weight", name)) for name in places),
+        channels={side: places[f"synthesis.b{side}.conv1.weight"].shape[1] for side in sides},
+        conv_gain=True,
+    )
+    return stylegan2_source(archive, design, places, FAMILY, noise="const")
+
+
+def _state(content: Any) -> dict[str, Placed]:
+    """The generator's tensors by rosinality's names."""
+    if not isinstance(content, dict):
+        return {}
+    found = content.get("g_ema", content.get("g", content))
+    if not isinstance(found, dict):
+        return {}
+    state = {_renamed(name): value for name, value in found.items() if isinstance(name, str)}
+    if "latent_avg" in content:
+        state["latent_avg"] = content["latent_avg"]
+    return {name: value for name, value in state.items() if isinstance(value, Placed)}
+
+
+def _renamed(name: str) -> str:
+    for pattern, replacement in SEQUENTIAL:
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
+def _names(state: Mapping[str, Placed], sides: list[int]) -> Iterator[tuple[str, str]]:
+    """Pairs of rosinality's name and ours."""
+    yield "latent_avg", "mapping.w_avg"
+    yield "input.input", "synthesis.b4.const"
+    for name in state:
+        linear = re.fullmatch(r"style\.(\d+)\.(weight|bias)", name)
+        if linear:
+            yield name, f"mapping.fc{int(linear[1]) - 1}.{linear[2]}"
+    layers = [("conv1", "b4.conv1"), ("to_rgb1", "b4.torgb")]
+    for number, side in enumerate(sides[1:]):
+        layers += [(f"convs.{2 * number + i}", f"b{side}.conv{i}") for i in (0, 1)]
+        layers.append((f"to_rgbs.{number}", f"b{side}.torgb"))
+    for theirs, ours in layers:
+        for part, mine in LAYER.items():
+            yield f"{theirs}.{part}", f"synthesis.{ours}.{mine}"
+    for number in range(2 * len(sides) - 1):
+        side, conv = sides[(number + 1) // 2], 1 if number % 2 == 0 else 0
+        yield f"noises.noise_{number}", f"synthesis.b{side}.conv{conv}.noise_const"
