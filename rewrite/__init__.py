@@ -4,6 +4,7 @@ from rewrite.checkpoints.loading import export, load_generator
 from rewrite.concepts import Aim, Counts, Interval
 from rewrite.effect import Effect, measure_effect
 from rewrite.generators.contract import Generator, Latents
+from rewrite.generators.wrapped import WrappedGenerator, wrap
 from rewrite.masks import Mask
 from rewrite.memory import Memory, measure
 from rewrite.patch import Patch, Stack
@@ -29,6 +30,7 @@ __all__ = [
     "Search",
     "Settings",
     "Stack",
+    "WrappedGenerator",
     "export",
     "firing",
     "load_generator",
@@ -37,4 +39,5 @@ __all__ = [
     "report_on",
     "solve",
     "strongest",
+    "wrap",
 ]

@@ -1,6 +1,7 @@
 """Files of other tools open without running anything in them, draw their images, and go back to those tools."""
 
 import pickle
+import re
 import sys
 from collections import OrderedDict
 from types import ModuleType
@@ -9,35 +10,39 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from rewrite import Mask, export, load_generator, measure, solve
-from rewrite.checkpoints.rosinality import _names
+from rewrite.generators.proggan import ProgressiveGAN
 from rewrite.generators.stylegan2 import Design, StyleGAN2
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 from rewrite.rule import Latent, Region, Rule
 from tests.conftest import CONFIG, random_stylegan2
 
-SIDES = [4, 8, 16]
-
 
 def rosinality_state(network: StyleGAN2) -> OrderedDict:
     """The tensors of a network by rosinality's names and in its shapes."""
     ours, theirs = network.state_dict(), OrderedDict()
-    names = {f"style.{i + 1}.{part}": None for i in range(CONFIG["mapping_layers"]) for part in ("weight", "bias")}
-    for name, mine in _names(names, SIDES):
-        if mine not in ours or name == "latent_avg":
-            continue
-        tensor = ours[mine]
-        if name.endswith("conv.weight") or name == "input.input":
-            tensor = tensor[None]
-        elif name.endswith("noise.weight"):
-            tensor = tensor.reshape(1)
-        elif name.startswith("to_rgb") and name.endswith(".bias") and "modulation" not in name:
-            tensor = tensor.reshape(1, -1, 1, 1)
-        elif name.startswith("noises"):
-            tensor = tensor[None, None]
-        theirs[name] = tensor.clone()
-    return theirs
+    for i in range(CONFIG["mapping_layers"]):
+        for part in ("weight", "bias"):
+            theirs[f"style.{i + 1}.{part}"] = ours[f"mapping.fc{i}.{part}"]
+    theirs["input.input"] = ours["synthesis.b4.const"][None]
+    styled = {"b4.conv1": "conv1", "b8.conv0": "convs.0", "b8.conv1": "convs.1", "b16.conv0": "convs.2"}
+    for number, (mine, name) in enumerate({**styled, "b16.conv1": "convs.3"}.items()):
+        mine = f"synthesis.{mine}"
+        theirs[f"{name}.conv.weight"] = ours[f"{mine}.weight"][None]
+        theirs[f"{name}.conv.modulation.weight"] = ours[f"{mine}.affine.weight"]
+        theirs[f"{name}.conv.modulation.bias"] = ours[f"{mine}.affine.bias"]
+        theirs[f"{name}.noise.weight"] = ours[f"{mine}.noise_strength"].reshape(1)
+        theirs[f"{name}.activate.bias"] = ours[f"{mine}.bias"]
+        theirs[f"noises.noise_{number}"] = ours[f"{mine}.noise_const"][None, None]
+    for mine, name in {"b4.torgb": "to_rgb1", "b8.torgb": "to_rgbs.0", "b16.torgb": "to_rgbs.1"}.items():
+        mine = f"synthesis.{mine}"
+        theirs[f"{name}.conv.weight"] = ours[f"{mine}.weight"][None]
+        theirs[f"{name}.conv.modulation.weight"] = ours[f"{mine}.affine.weight"]
+        theirs[f"{name}.conv.modulation.bias"] = ours[f"{mine}.affine.bias"]
+        theirs[f"{name}.bias"] = ours[f"{mine}.bias"].reshape(1, -1, 1, 1)
+    return OrderedDict((name, tensor.clone()) for name, tensor in theirs.items())
 
 
 def sequential(state: OrderedDict) -> OrderedDict:
@@ -192,6 +197,56 @@ def test_the_exported_file_is_loaded_by_torch_with_the_edited_weight(tmp_path, s
     found = torch.load(tmp_path / "edited.pt", weights_only=True)["g_ema"]["convs.1.conv.weight"]
     with patch.applied(generator):
         assert torch.equal(found[0], generator.weight("b8.conv1"))
+
+
+def proggan_state(older: bool = False) -> OrderedDict:
+    """A ProgressiveGAN of 16x16 by the published names."""
+    torch.manual_seed(2)
+    state = OrderedDict(
+        (name, torch.randn_like(tensor)) for name, tensor in ProgressiveGAN([6, 8, 7, 5]).state_dict().items()
+    )
+    if not older:
+        return state
+    return OrderedDict(
+        (
+            re.sub(r"^layer(\d+)", lambda found: f"features.{int(found[1]) - 1}", name).replace(
+                "output_16x16", "output"
+            ),
+            tensor,
+        )
+        for name, tensor in state.items()
+    )
+
+
+def proggan_reference(state: OrderedDict, z: torch.Tensor) -> torch.Tensor:
+    """The published network's arithmetic, written out."""
+    x = z[:, :, None, None]
+    for number in range(1, 8):
+        name = "output_16x16" if number == 7 else f"layer{number}"
+        weight = state[f"{name}.conv.weight"]
+        x = x / torch.sqrt(torch.mean(x**2, dim=1, keepdim=True) + 1e-8)
+        if number in (3, 5):
+            x = x.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+        kernel = weight.shape[-1]
+        gain = 1.0 if number == 7 else np.sqrt(2) / kernel
+        x = F.conv2d(x, weight, padding={4: 3, 3: 1, 1: 0}[kernel]) * (gain / np.sqrt(weight.shape[1]))
+        x = x + state[f"{name}.wscale.b"].view(1, -1, 1, 1)
+        x = F.hardtanh(x) if number == 7 else F.leaky_relu(x, 0.2)
+    return x
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_a_progressive_gan_draws_its_images_and_is_edited(tmp_path, older):
+    torch.save(proggan_state(older), tmp_path / "model.pth")
+    generator = load_generator(tmp_path / "model.pth")
+    expected = proggan_reference(proggan_state(), generator.latents([0, 7]).z)
+    torch.testing.assert_close(generator.sample([0, 7]), expected, rtol=0, atol=1e-5)
+    assert "layer4.conv" in generator.layers
+    generator, patch = edit_of(tmp_path / "model.pth", "layer4.conv")
+    export(generator, patch, tmp_path / "edited.pth", model=tmp_path / "model.pth")
+    with patch.applied(generator):
+        expected = generator.sample([3])
+    torch.testing.assert_close(load_generator(tmp_path / "edited.pth").sample([3]), expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("missing", ["convs.1.conv.weight", "style.1.weight", "to_rgbs.0.bias", "input.input"])

@@ -1,34 +1,21 @@
 """From a name or a path to a generator, and back to a file."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
 
-from torch import Tensor
-
-from rewrite.checkpoints import native, nvidia, rosinality
+from rewrite.checkpoints import native, nvidia, proggan, rosinality
 from rewrite.checkpoints.archives import Archive
+from rewrite.checkpoints.source import Source
 from rewrite.generators.contract import Generator
 from rewrite.patch import Patch, Stack
 
 BUILT_IN = {"towers": Path(__file__).parent.parent / "generators" / "towers.safetensors"}
 
 
-FOREIGN = (rosinality, nvidia)
+FOREIGN = (rosinality, nvidia, proggan)
 
 
-class Checkpoint(Protocol):
-    """An opened file that holds a generator."""
-
-    @property
-    def generator(self) -> Generator:
-        """The generator."""
-
-    def export(self, path: str | Path, tensors: Mapping[str, Tensor], edits: Mapping[str, Any]) -> None:
-        """Write the file again, in its own layout, with other values for some of the generator's tensors."""
-
-
-def open_checkpoint(path: Path) -> Checkpoint:
+def open_checkpoint(path: Path) -> native.NativeFile | Source:
     """Open a checkpoint of any kind that is known; what it is is told from its content.
 
     Raises:

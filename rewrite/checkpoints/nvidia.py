@@ -10,9 +10,10 @@ from typing import Any
 
 from rewrite.checkpoints.archives import DEEPEST, Archive
 from rewrite.checkpoints.pickles import Made, Named
-from rewrite.checkpoints.source import Source, stylegan2_source
+from rewrite.checkpoints.source import Source, read_state
 from rewrite.checkpoints.tensors import Placed
-from rewrite.generators.stylegan2 import Design
+from rewrite.generators.stylegan2 import OPTIONAL, Design, StyleGAN2
+from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 
 FAMILY = "StyleGAN2 of NVIDIA's PyTorch repositories"
 PERSISTENT = Named("torch_utils.persistence", "_reconstruct_persistent_obj")
@@ -58,7 +59,8 @@ def load(archive: Archive) -> Source:
         mapping_rate=float(_attributes(first).get("bias_gain", 0.01)),
         clamp=_limit(_attributes(_child(last, "conv1")).get("conv_clamp")),
     )
-    return stylegan2_source(archive, design, places, FAMILY, noise="const")
+    network = read_state(archive, lambda: StyleGAN2(design), places, FAMILY, OPTIONAL)
+    return Source(StyleGAN2Generator(network, noise="const"), archive, places, FAMILY)
 
 
 def _network(content: Any) -> Made | None:

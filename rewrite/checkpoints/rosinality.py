@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rewrite.checkpoints.archives import Archive
-from rewrite.checkpoints.source import Source, stylegan2_source
+from rewrite.checkpoints.source import Source, read_state
 from rewrite.checkpoints.tensors import Placed
-from rewrite.generators.stylegan2 import Design
+from rewrite.generators.stylegan2 import OPTIONAL, Design, StyleGAN2
+from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 
 FAMILY = "StyleGAN2 of rosinality's port"
 LAYER = {
@@ -58,7 +59,8 @@ def load(archive: Archive) -> Source:
         channels={side: places[f"synthesis.b{side}.conv1.weight"].shape[1] for side in sides},
         conv_gain=True,
     )
-    return stylegan2_source(archive, design, places, FAMILY, noise="const")
+    network = read_state(archive, lambda: StyleGAN2(design), places, FAMILY, OPTIONAL)
+    return Source(StyleGAN2Generator(network, noise="const"), archive, places, FAMILY)
 
 
 def _state(content: Any) -> dict[str, Placed]:

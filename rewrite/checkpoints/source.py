@@ -1,16 +1,18 @@
 """A checkpoint as a generator and as the place that each of its weights came from."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from rewrite.checkpoints.archives import Archive
 from rewrite.checkpoints.tensors import Placed
-from rewrite.generators.stylegan2 import Design, StyleGAN2, shapes
-from rewrite.generators.stylegan2_layers import StyleGAN2Generator
+from rewrite.generators.contract import Generator
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class Source:
         family: What people call files like this.
     """
 
-    generator: StyleGAN2Generator
+    generator: Generator
     archive: Archive
     places: Mapping[str, Placed]
     family: str
@@ -47,44 +49,46 @@ class Source:
         self.archive.write(path, changes)
 
 
-def stylegan2_source(archive: Archive, design: Design, places: Mapping[str, Placed], family: str, **how: Any) -> Source:
-    """Build a StyleGAN2 from tensors that lie in an archive.
+def read_state(
+    archive: Archive,
+    build: Callable[[], Network],
+    places: Mapping[str, Placed],
+    family: str,
+    optional: tuple[str, ...] = (),
+) -> Network:
+    """Build a network and fill it with tensors that lie in an archive.
+
+    Its size is checked before it is built: no file makes a network that is larger than itself.
 
     Args:
         archive: The file.
-        design: What the network is built like.
-        places: Where each of its tensors lies. Noise and the mean latent may be missing; they are zero then.
+        build: Makes the network; called once without memory and once with.
+        places: Where each of its tensors lies.
         family: What people call files like this.
-        how: Further arguments of the generator.
+        optional: Endings of names that may be missing; such tensors are zero then.
 
     Raises:
-        ValueError: Another tensor is missing, has another size, or is not finite.
+        ValueError: A tensor is missing, has another size, or is not finite.
     """
-    state = {}
-    for name, shape in shapes(design).items():
+    with torch.device("meta"):
+        shapes = {name: tuple(tensor.shape) for name, tensor in build().state_dict().items()}
+    for name, shape in shapes.items():
         if name not in places:
-            if not name.endswith(OPTIONAL):
+            if not name.endswith(optional or "\0"):
                 raise ValueError(f"{archive.path} is no complete {family}: {name} is missing")
+        elif _plain(places[name].shape) != _plain(shape):
+            raise ValueError(f"{archive.path} is no {family}: {name} has the shape {places[name].shape}, not {shape}")
+    network = build()
+    for name, tensor in network.state_dict().items():
+        if name not in places:
+            tensor.zero_()
             continue
-        tensor = archive.read(places[name]).float()
-        if tensor.numel() != _count(shape) or tuple(filter(lambda n: n != 1, tensor.shape)) != tuple(
-            filter(lambda n: n != 1, shape)
-        ):
-            raise ValueError(f"{archive.path} is no {family}: {name} has the shape {tuple(tensor.shape)}, not {shape}")
+        tensor.copy_(archive.read(places[name]).reshape(tensor.shape))
         if not tensor.isfinite().all():
             raise ValueError(f"{archive.path} holds values that are not finite, first in {name}")
-        state[name] = tensor.reshape(shape)
-    network = StyleGAN2(design)
-    unset = {name: tensor.zero_() for name, tensor in network.state_dict().items() if name not in state}
-    network.load_state_dict({**unset, **state})
-    return Source(StyleGAN2Generator(network, **how), archive, dict(places), family)
+    return network
 
 
-OPTIONAL = ("noise_const", "noise_strength", "w_avg")
-
-
-def _count(shape: tuple[int, ...]) -> int:
-    count = 1
-    for side in shape:
-        count *= side
-    return count
+def _plain(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A shape without its dimensions of length one, in which tools differ."""
+    return tuple(size for size in shape if size != 1)

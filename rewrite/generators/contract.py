@@ -84,8 +84,8 @@ class Generator(ABC):
         """The function that follows the values of `layer` and `offset`; the identity if more lies between."""
         return lambda x: x
 
-    def weight(self, layer: str) -> nn.Parameter:
-        """The stored weight of a layer."""
+    def weight(self, layer: str) -> Tensor:
+        """The stored weight of a layer; what is written into it changes the network."""
         return self.module.get_parameter(self.layer(layer).weight)
 
     def demodulation(

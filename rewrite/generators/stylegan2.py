@@ -18,6 +18,8 @@ from torch.nn import functional as F
 
 ARCHITECTURES = ("skip", "resnet", "orig")
 NOISE_MODES = ("const", "seed", "random", "none")
+# Files may leave these out: a network without noise, or one whose mean latent nobody kept.
+OPTIONAL = ("noise_const", "noise_strength", "w_avg")
 LEAK = 0.2
 GAIN = math.sqrt(2)
 DEMODULATION_EPSILON = 1e-8

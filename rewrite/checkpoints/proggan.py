@@ -1,0 +1,54 @@
+"""ProgressiveGAN files of the dissection papers, in their present and in their older tensor names."""
+
+import re
+from typing import Any
+
+from rewrite.checkpoints.archives import Archive
+from rewrite.checkpoints.source import Source, read_state
+from rewrite.checkpoints.tensors import Placed
+from rewrite.generators.proggan import ProgressiveGAN
+from rewrite.generators.wrapped import wrap
+
+FAMILY = "ProgressiveGAN of the dissection papers"
+
+
+def recognises(content: Any) -> bool:
+    """Whether this is such a file: by the names in it."""
+    return "layer1.conv.weight" in _state(content)
+
+
+def load(archive: Archive) -> Source:
+    """Build the generator of such a file.
+
+    Raises:
+        ValueError: It is not complete.
+    """
+    state = _state(archive.content)
+    layers = 0
+    while f"layer{layers + 1}.conv.weight" in state:
+        layers += 1
+    weights = [state[f"layer{number + 1}.conv.weight"].shape for number in range(layers)]
+    if layers < 2 or layers % 2 or any(len(shape) != 4 for shape in weights):
+        raise ValueError(f"{archive.path} is no complete {FAMILY}: it has {layers} layers")
+    sizes = [weights[0][1], *(shape[0] for shape in weights[::2])]
+    places = {_renamed(name, 4 * 2 ** (layers // 2 - 1)): tensor for name, tensor in state.items()}
+    network = read_state(archive, lambda: ProgressiveGAN(sizes), places, FAMILY)
+    generator = wrap(network.eval().requires_grad_(False), sizes[0])
+    return Source(generator, archive, places, FAMILY)
+
+
+def _state(content: Any) -> dict[str, Placed]:
+    found = content.get("state_dict", content) if isinstance(content, dict) else {}
+    if not isinstance(found, dict):
+        return {}
+    state = {name: value for name, value in found.items() if isinstance(name, str) and isinstance(value, Placed)}
+    return {re.sub(r"^features\.(\d+)\.", _counted_from_one, name): value for name, value in state.items()}
+
+
+def _counted_from_one(found: re.Match) -> str:
+    return f"layer{int(found[1]) + 1}."
+
+
+def _renamed(name: str, side: int) -> str:
+    """The output layer of older files does not say its side."""
+    return re.sub(r"^output\.", f"output_{side}x{side}.", name)

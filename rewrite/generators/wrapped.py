@@ -1,0 +1,382 @@
+"""Any module of the user's as a generator: its layers are found by running it once, and read through hooks.
+
+The module is not changed and need not follow any structure. Editable are convolutions, transposed convolutions and
+linear layers of torch, and the modulated convolutions of NVIDIA's and rosinality's StyleGAN2 as they stand in their own
+repositories. The one requirement is that the weight is a plain parameter and the layer runs once for an image.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rewrite.generators.contract import Cut, Generator, Latents
+from rewrite.layers import Layer
+
+TRIAL_SEEDS = (0, 1)
+ALIKE = 1e-3
+
+DrawLatents = Callable[[tuple[int, ...]], Tensor]
+
+
+def wrap(
+    module: nn.Module,
+    latents: int | tuple[int, ...] | DrawLatents,
+    layers: Iterable[str] | None = None,
+    *,
+    images: Callable[[Any], Tensor] | None = None,
+) -> "WrappedGenerator":
+    """See a module as a generator.
+
+    Args:
+        module: From latents to images. It is put into evaluation mode only if it is handed over so.
+        latents: The length or shape of one latent, drawn as `RandomState(seed).randn`; or a function from seeds to the
+            module's input, one row a seed.
+        layers: Paths of the layers to offer; all that can be edited if left out.
+        images: From what the module returns to images (n, 3, h, w) in [-1, 1]; the identity if left out.
+
+    Raises:
+        LookupError: The module has no layer of that name.
+        ValueError: A named layer cannot be edited, or what the module returns are no images.
+    """
+    return WrappedGenerator(module, latents, layers, images)
+
+
+class WrappedGenerator(Generator):
+    """A module of the user's, cut and resumed by hooks. See `wrap`."""
+
+    def __init__(
+        self,
+        module: nn.Module,
+        latents: int | tuple[int, ...] | DrawLatents,
+        layers: Iterable[str] | None,
+        images: Callable[[Any], Tensor] | None,
+    ):
+        self.module, self.convert = module, images or (lambda output: output)
+        self.draw_latents = latents if callable(latents) else None
+        self.shape = () if callable(latents) else ((latents,) if isinstance(latents, int) else tuple(latents))
+        self.z_dim = math.prod(self.shape)
+        self.alone = False
+        self.layers: Mapping[str, Layer] = {}
+        self._try(layers)
+
+    def latents(self, seeds: Iterable[int]) -> Latents:
+        if self.draw_latents is None:
+            return super().latents(seeds)
+        seeds = tuple(int(seed) for seed in seeds)
+        drawn = self.draw_latents(seeds).to(self.device)
+        self.shape, self.z_dim = tuple(drawn.shape[1:]), math.prod(drawn.shape[1:])
+        return Latents(drawn.flatten(1), seeds)
+
+    def images(self, latents: Latents) -> Tensor:
+        return torch.cat([self._run(part) for part in self._parts(latents)])
+
+    def cut(self, layer: str, latents: Latents) -> Cut:
+        described = self.layer(layer)
+        read = [self._read(described, part) for part in self._parts(latents)]
+        features = torch.cat([features for features, _ in read])
+        styles = [style for _, style in read if style is not None]
+        return Cut(latents, features, torch.cat(styles) if styles else None)
+
+    def resume(self, layer: str, cut: Cut, written: Tensor, demodulation: Tensor | None) -> Tensor:
+        """Run the module again, with what the layer gives replaced: a module can only be run from its beginning."""
+        output, drawn = self.finish(layer, cut, written, demodulation), []
+        for number, part in enumerate(self._parts(cut.state)):
+            first = number if self.alone else 0
+            with self._replacing(layer, output[first : first + len(part.z)]):
+                drawn.append(self._run(part))
+        return torch.cat(drawn)
+
+    def finish(self, layer: str, cut: Cut, written: Tensor, demodulation: Tensor | None) -> Tensor:
+        return _kind(self.module.get_submodule(layer)).finish(self.module.get_submodule(layer), written, demodulation)
+
+    def offset(self, layer: str, cut: Cut) -> Tensor:
+        stage = self.module.get_submodule(layer)
+        bias = getattr(stage, "bias", None)
+        if not isinstance(stage, PLAIN) or bias is None:
+            return super().offset(layer, cut)
+        return bias[None, :, None, None]
+
+    def weight(self, layer: str) -> Tensor:
+        weight = super().weight(layer)
+        return weight[0] if weight.ndim == 5 else weight  # rosinality's has one more dimension, of length one
+
+    def rerun(self, layer: str, cut: Cut) -> Tensor:
+        return self.images(cut.state)
+
+    # Running the module
+
+    def _parts(self, latents: Latents) -> Iterator[Latents]:
+        """The latents as they may be run together: one by one where an image hangs on its batch."""
+        if not self.alone:
+            yield latents
+            return
+        for i, seed in enumerate(latents.seeds):
+            yield Latents(latents.z[i : i + 1], (seed,))
+
+    def _run(self, latents: Latents) -> Tensor:
+        output = self.convert(self._forward(latents))
+        if not isinstance(output, Tensor) or output.ndim != 4 or len(output) != len(latents.z):
+            shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+            raise ValueError(f"the module gives {shape} where images (n, 3, h, w) are expected: name a conversion")
+        return output
+
+    def _forward(self, latents: Latents) -> Any:
+        dtype = next(self.module.parameters()).dtype
+        z = latents.z.reshape(len(latents.z), *self.shape).to(dtype)
+        if not self.alone:
+            return self.module(z)
+        # What the module draws by chance hangs on the image's seed, as everything else does.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(latents.seeds[0])
+            return self.module(z)
+
+    def _read(self, described: Layer, latents: Latents) -> tuple[Tensor, Tensor | None]:
+        """Run up to a layer and take what enters it."""
+        stage, found = self.module.get_submodule(described.name), []
+
+        def stop(_: nn.Module, inputs: tuple) -> None:
+            found.append(inputs)
+            raise _Reached
+
+        handle = stage.register_forward_pre_hook(stop)
+        try:
+            self._forward(latents)
+        except _Reached:
+            pass
+        finally:
+            handle.remove()
+        return _kind(stage).read(stage, found[0])
+
+    @contextmanager
+    def _replacing(self, layer: str, output: Tensor) -> Iterator[None]:
+        stage = self.module.get_submodule(layer)
+        handle = stage.register_forward_hook(lambda module, inputs, old: output.reshape(old.shape).to(old.dtype))
+        try:
+            yield
+        finally:
+            handle.remove()
+
+    # Finding out what the module is
+
+    @torch.no_grad()
+    def _try(self, wanted: Iterable[str] | None) -> None:
+        """Run two images, together and alone, and describe every layer that ran once."""
+        names = {name: stage for name, stage in self.module.named_modules() if _kind(stage) is not None}
+        seen: dict[str, list[tuple]] = {}
+        handles = [stage.register_forward_hook(_noting(seen.setdefault(name, []))) for name, stage in names.items()]
+        latents = self.latents(TRIAL_SEEDS)
+        try:
+            state = torch.get_rng_state()
+            together = self._run(latents)
+            by_chance = not torch.equal(state, torch.get_rng_state())
+            torch.set_rng_state(state)
+        finally:
+            for handle in handles:
+                handle.remove()
+        self.size = tuple(together.shape[-2:])
+        self.alone = True
+        apart = self.images(latents)
+        self.alone = by_chance or bool((apart - together).abs().max() > ALIKE * together.abs().max())
+        self.layers = {
+            name: _kind(stage).describe(name, stage, *seen[name][0])
+            for name, stage in names.items()
+            if len(seen[name]) == 1 and _editable(stage)
+        }
+        if wanted is None:
+            return
+        chosen = list(wanted)
+        for name in chosen:
+            if name in names and name not in self.layers:
+                why = (
+                    "runs more than once for an image"
+                    if len(seen[name]) > 1
+                    else "does not run, or has no plain weight"
+                )
+                raise ValueError(f"layer {name} cannot be edited: it {why}")
+            self.layer(name)
+        self.layers = {name: self.layers[name] for name in chosen}
+
+
+class _Reached(Exception):  # noqa: N818 (not an error: it ends a run that has served its purpose)
+    pass
+
+
+def _noting(calls: list) -> Callable:
+    return lambda module, inputs, output: calls.append((inputs, output))
+
+
+def _editable(stage: nn.Module) -> bool:
+    padding = getattr(stage, "padding_mode", "zeros")
+    return isinstance(stage._parameters.get("weight"), nn.Parameter) and padding == "zeros"
+
+
+class _Convolution:
+    """`nn.Conv2d`."""
+
+    @staticmethod
+    def describe(name: str, stage: nn.Conv2d, inputs: tuple, output: Tensor) -> Layer:
+        reach = [d * (k - 1) for d, k in zip(stage.dilation, stage.kernel_size, strict=True)]
+        padding = {"valid": (0, 0), "same": tuple(r // 2 for r in reach)}.get(stage.padding, stage.padding)
+        return Layer(
+            name=name,
+            weight=f"{name}.weight",
+            kind="convolution",
+            inputs=stage.in_channels,
+            outputs=stage.out_channels,
+            grid=tuple(inputs[0].shape[-2:]),
+            kernel=stage.kernel_size,
+            stride=stage.stride,
+            padding=padding,
+            dilation=stage.dilation,
+            groups=stage.groups,
+        )
+
+    @staticmethod
+    def read(stage: nn.Module, inputs: tuple) -> tuple[Tensor, Tensor | None]:
+        return inputs[0], None
+
+    @staticmethod
+    def finish(stage: nn.Module, written: Tensor, demodulation: Tensor | None) -> Tensor:
+        return written if stage.bias is None else written + stage.bias[:, None, None]
+
+
+class _Transposed(_Convolution):
+    """`nn.ConvTranspose2d`."""
+
+    @staticmethod
+    def describe(name: str, stage: nn.ConvTranspose2d, inputs: tuple, output: Tensor) -> Layer:
+        return Layer(
+            name=name,
+            weight=f"{name}.weight",
+            kind="transposed",
+            inputs=stage.in_channels,
+            outputs=stage.out_channels,
+            grid=tuple(inputs[0].shape[-2:]),
+            kernel=stage.kernel_size,
+            stride=stage.stride,
+            padding=stage.padding,
+            output_padding=stage.output_padding,
+            dilation=stage.dilation,
+            groups=stage.groups,
+            inputs_first=True,
+        )
+
+
+class _Linear(_Convolution):
+    """`nn.Linear`: the positions of a sequence are the rows of its map."""
+
+    @staticmethod
+    def describe(name: str, stage: nn.Linear, inputs: tuple, output: Tensor) -> Layer:
+        return Layer(
+            name=name,
+            weight=f"{name}.weight",
+            kind="linear",
+            inputs=stage.in_features,
+            outputs=stage.out_features,
+            grid=(math.prod(inputs[0].shape[1:-1]), 1),
+        )
+
+    @staticmethod
+    def read(stage: nn.Module, inputs: tuple) -> tuple[Tensor, Tensor | None]:
+        features = inputs[0]
+        return features.reshape(len(features), -1, features.shape[-1]).transpose(1, 2)[..., None], None
+
+    @staticmethod
+    def finish(stage: nn.Module, written: Tensor, demodulation: Tensor | None) -> Tensor:
+        rows = written[..., 0].transpose(1, 2)
+        return rows if stage.bias is None else rows + stage.bias
+
+
+class _Rosinality:
+    """`ModulatedConv2d` of rosinality's port: forward(x, w) gives what is written, demodulated and blurred."""
+
+    @staticmethod
+    def fits(stage: nn.Module) -> bool:
+        weight = stage._parameters.get("weight")
+        return weight is not None and weight.ndim == 5 and hasattr(stage, "modulation") and hasattr(stage, "demodulate")
+
+    @staticmethod
+    def describe(name: str, stage: nn.Module, inputs: tuple, output: Tensor) -> Layer:
+        up = bool(getattr(stage, "upsample", False))
+        _, outputs, channels, *kernel = stage.weight.shape
+        return Layer(
+            name=name,
+            weight=f"{name}.weight",
+            kind="transposed" if up else "convolution",
+            inputs=channels,
+            outputs=outputs,
+            grid=tuple(inputs[0].shape[-2:]),
+            kernel=tuple(kernel),
+            stride=(2, 2) if up else (1, 1),
+            padding=(0, 0) if up else tuple(k // 2 for k in kernel),
+            gain=float(stage.scale),
+            overhang=0.5 if up else 0.0,
+            modulated=bool(stage.demodulate),
+        )
+
+    @staticmethod
+    def read(stage: nn.Module, inputs: tuple) -> tuple[Tensor, Tensor | None]:
+        style = stage.modulation(inputs[1]).reshape(len(inputs[0]), -1)
+        return inputs[0] * style[:, :, None, None], style
+
+    @staticmethod
+    def finish(stage: nn.Module, written: Tensor, demodulation: Tensor | None) -> Tensor:
+        if demodulation is not None:
+            written = written * demodulation[:, :, None, None]
+        return stage.blur(written) if getattr(stage, "upsample", False) else written
+
+
+class _Nvidia:
+    """`SynthesisLayer` and `ToRGBLayer` of StyleGAN2-ADA: forward(x, w) gives the output after bias and activation."""
+
+    @staticmethod
+    def fits(stage: nn.Module) -> bool:
+        weight = stage._parameters.get("weight")
+        return weight is not None and weight.ndim == 4 and hasattr(stage, "affine") and not hasattr(stage, "up_filter")
+
+    @staticmethod
+    def describe(name: str, stage: nn.Module, inputs: tuple, output: Tensor) -> Layer:
+        up = getattr(stage, "up", 1) == 2
+        outputs, channels, *kernel = stage.weight.shape
+        return Layer(
+            name=name,
+            weight=f"{name}.weight",
+            kind="transposed" if up else "convolution",
+            inputs=channels,
+            outputs=outputs,
+            grid=tuple(inputs[0].shape[-2:]),
+            kernel=tuple(kernel),
+            stride=(2, 2) if up else (1, 1),
+            padding=(0, 0) if up else tuple(k // 2 for k in kernel),
+            overhang=0.5 if up else 0.0,
+            modulated=hasattr(stage, "resolution"),
+        )
+
+    @staticmethod
+    def read(stage: nn.Module, inputs: tuple) -> tuple[Tensor, Tensor | None]:
+        style = stage.affine(inputs[1]) * getattr(stage, "weight_gain", 1.0)
+        return inputs[0].to(style.dtype) * style[:, :, None, None], style
+
+    @staticmethod
+    def finish(stage: nn.Module, written: Tensor, demodulation: Tensor | None) -> Tensor:
+        raise NotImplementedError(
+            "noise and activation of a foreign layer are its own: change its weight and run again"
+        )
+
+
+PLAIN = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
+
+
+def _kind(stage: nn.Module) -> Any:
+    """How to read a layer, or None where it is none that can be edited."""
+    if isinstance(stage, nn.ConvTranspose2d):
+        return _Transposed
+    if isinstance(stage, nn.Conv2d):
+        return _Convolution
+    if isinstance(stage, nn.Linear):
+        return _Linear
+    return next((kind for kind in (_Rosinality, _Nvidia) if kind.fits(stage)), None)

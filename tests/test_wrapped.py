@@ -1,0 +1,192 @@
+"""A module of the user's is read through hooks and edited as it stands."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from rewrite import Mask, measure, solve, wrap
+from rewrite.rule import Latent, Region, Rule
+
+
+class Mixed(nn.Module):
+    """Layers of every plain kind, in an order that no container shows."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(3)
+        self.last = nn.Conv2d(4, 3, 3, padding="same", dilation=2)
+        self.up = nn.ConvTranspose2d(6, 4, 4, stride=2, padding=1)
+        self.grouped = nn.Conv2d(6, 6, 3, padding=1, groups=2)
+        self.lift = nn.Linear(5, 6 * 16)
+        self.mixing = nn.Linear(16, 16)
+        self.twice = nn.Conv2d(6, 6, 1)
+        self.unused = nn.Conv2d(1, 1, 1)
+        self.mirrored = nn.Conv2d(6, 6, 3, padding=1, padding_mode="reflect")
+
+    def forward(self, z):
+        x = F.leaky_relu(self.lift(z)).reshape(len(z), 6, 16)
+        x = (x + self.mixing(x)).reshape(len(z), 6, 4, 4)
+        x = self.twice(F.leaky_relu(self.twice(x)))
+        x = F.leaky_relu(self.grouped(x) + self.mirrored(x))
+        return torch.tanh(self.last(F.leaky_relu(self.up(x))))
+
+
+class Chancy(nn.Module):
+    """A network that draws noise of its own."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(4)
+        self.conv = nn.Conv2d(2, 3, 3, padding=1)
+
+    def forward(self, z):
+        x = z.reshape(-1, 2, 2, 2).repeat(1, 1, 4, 4)
+        return torch.tanh(self.conv(x + 0.1 * torch.randn_like(x)))
+
+
+class Crowd(nn.Module):
+    """A network whose images hang on their batch (normalisation in training mode)."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(5)
+        self.conv, self.norm = nn.Conv2d(2, 3, 3, padding=1), nn.BatchNorm2d(3, track_running_stats=False)
+
+    def forward(self, z):
+        return torch.tanh(self.norm(self.conv(z.reshape(-1, 2, 2, 2).repeat(1, 1, 4, 4))))
+
+
+class Modulated(nn.Module):
+    """rosinality's modulated convolution, as far as its users see it."""
+
+    def __init__(self, inputs, outputs, kernel, demodulate=True, upsample=False):
+        super().__init__()
+        self.demodulate, self.upsample, self.kernel = demodulate, upsample, kernel
+        self.scale = 1 / np.sqrt(inputs * kernel**2)
+        self.weight = nn.Parameter(torch.randn(1, outputs, inputs, kernel, kernel))
+        self.modulation = nn.Linear(5, inputs)
+        self.blur = nn.AvgPool2d(2, 1)
+
+    def forward(self, x, w):
+        style = self.modulation(w)
+        weight = self.scale * self.weight * style[:, None, :, None, None]
+        if self.demodulate:
+            weight = weight * (weight.square().sum(dim=(2, 3, 4), keepdim=True) + 1e-8).rsqrt()
+        drawn = []
+        for image, mine in zip(x, weight, strict=True):
+            if self.upsample:
+                drawn.append(self.blur(F.conv_transpose2d(image[None], mine.transpose(0, 1), stride=2)))
+            else:
+                drawn.append(F.conv2d(image[None], mine, padding=self.kernel // 2))
+        return torch.cat(drawn)
+
+
+class Styled(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(6)
+        self.const = nn.Parameter(torch.randn(1, 4, 4, 4))
+        self.first, self.second = Modulated(4, 6, 3, upsample=True), Modulated(6, 6, 3)
+        self.colours = Modulated(6, 3, 1, demodulate=False)
+
+    def forward(self, w):
+        x = F.leaky_relu(self.first(self.const.expand(len(w), -1, -1, -1), w))
+        return torch.tanh(self.colours(F.leaky_relu(self.second(x, w)), w))
+
+
+def frozen(module: nn.Module) -> nn.Module:
+    return module.requires_grad_(False)
+
+
+GENERATORS = {
+    "mixed": lambda: wrap(frozen(Mixed()), 5),
+    "chancy": lambda: wrap(frozen(Chancy()), 8),
+    "crowd": lambda: wrap(frozen(Crowd()), 8),
+    "styled": lambda: wrap(frozen(Styled()), 5),
+}
+
+
+@pytest.fixture(params=GENERATORS)
+def generator(request):
+    return GENERATORS[request.param]()
+
+
+def test_layers_of_every_kind_are_found_and_others_left_out():
+    found = GENERATORS["mixed"]()
+    assert list(found.layers) == ["last", "up", "grouped", "lift", "mixing"]
+    assert [layer.kind for layer in found.layers.values()] == [
+        "convolution",
+        "transposed",
+        "convolution",
+        "linear",
+        "linear",
+    ]
+    assert found.size == (8, 8)
+    styled = GENERATORS["styled"]().layers
+    assert [name for name, layer in styled.items() if layer.modulated] == ["first", "second"]
+
+
+def test_a_seed_is_the_same_image_alone_and_in_a_batch(generator):
+    alone = generator.sample([5])[0]
+    torch.testing.assert_close(generator.sample([1, 5, 9])[1], alone, rtol=0, atol=1e-5)
+
+
+def test_what_a_layer_reads_is_what_gives_its_output(generator):
+    latents = generator.latents([1, 2])
+    for name, layer in generator.layers.items():
+        cut = generator.cut(name, latents)
+        written = layer.apply(cut.features, generator.weight(name))
+        images = generator.resume(name, cut, written, generator.demodulation(name, cut.style))
+        torch.testing.assert_close(images, generator.images(latents), rtol=0, atol=1e-5)
+
+
+def test_keys_times_matrix_is_what_the_layer_writes(generator):
+    for name, layer in generator.layers.items():
+        cut = generator.cut(name, generator.latents([3]))
+        weight = generator.weight(name)
+        values = layer.keys(cut.features) @ layer.matrix(weight).T if layer.groups == 1 else None
+        if values is not None:
+            written = layer.apply(cut.features, weight)
+            torch.testing.assert_close(values.transpose(1, 2), written.flatten(2), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "layer"), [("mixed", "up"), ("mixed", "last"), ("crowd", "conv"), ("styled", "second")]
+)
+def test_a_rule_edits_a_wrapped_module_and_comes_off_again(name, layer):
+    generator = GENERATORS[name]()
+    mask = np.zeros(generator.size, dtype=bool)
+    mask[2:6, 2:6] = True
+    regions = [Region(Latent(seed), Mask.from_array(mask)) for seed in (1, 2)]
+    rule = Rule("r", generator.fingerprint, layer, copy=(regions[0],), context=(regions[1],))
+    patch = solve(generator, measure(generator, layer, 30), rule)
+    before, state = generator.sample([2, 3]), {k: v.clone() for k, v in generator.module.state_dict().items()}
+    with patch.applied(generator):
+        assert (generator.sample([2, 3]) - before).abs().max() > 1e-3
+    assert all(torch.equal(value, generator.module.state_dict()[key]) for key, value in state.items())
+    assert patch.forecast["residual"] < 1
+
+
+def test_layers_that_cannot_be_edited_say_why():
+    with pytest.raises(ValueError, match="twice cannot be edited: it runs more than once"):
+        wrap(Mixed(), 5, ["twice"])
+    with pytest.raises(ValueError, match="unused cannot be edited: it does not run"):
+        wrap(Mixed(), 5, ["unused"])
+    with pytest.raises(LookupError, match="did you mean grouped"):
+        wrap(Mixed(), 5, ["groupd"])
+
+
+def test_latents_may_come_from_a_function():
+    def drawn(seeds):
+        return torch.stack([torch.full((5,), float(seed)) for seed in seeds])
+
+    generator = wrap(Mixed(), drawn)
+    with torch.no_grad():
+        torch.testing.assert_close(generator.sample([2])[0], generator.module(torch.full((1, 5), 2.0))[0])
+
+
+def test_a_module_that_gives_no_images_is_refused():
+    with pytest.raises(ValueError, match="where images"):
+        wrap(nn.Linear(4, 2), 4)
