@@ -16,6 +16,7 @@ from rewrite.rule import Latent, Region, Rule
 
 LEAST_COVER = 0.05
 MOST_OTHERS_PER_DIMENSION = 4
+STYLE_MISFIT = 0.0
 
 
 @dataclass(frozen=True)
@@ -138,6 +139,14 @@ class _Scene:
         """The cells of the written map that a mask covers at least a little."""
         return (cover(mask.array(), self.layer) > LEAST_COVER).numpy()
 
+    def style_distance(self, one: Latent, other: Latent) -> float:
+        """How differently two images modulate the layer: 2 for a pair drawn by chance, 0 for a plain layer."""
+        if not self.styles.shape[1] or len(self.styles) < 2:
+            return 0.0
+        spread = self.styles.var(dim=0).sum()
+        between = (self.styles[self.index(one)] - self.styles[self.index(other)]).square().sum()
+        return float(between / spread.clamp(min=1e-12))
+
     def collect(self, parts: Sequence[tuple[int, np.ndarray]], shares: Sequence[Tensor] | None, total: float) -> Keys:
         """The keys of cells of images, with weights in proportion to `shares` that add up to `total`."""
         places = [(image, torch.from_numpy(np.flatnonzero(cells))) for image, cells in parts]
@@ -167,7 +176,7 @@ class _Wanted:
 
     @classmethod
     def pasted(cls, scene: _Scene, rule: Rule, place: Region) -> "_Wanted":
-        source, (down, right) = _best_copy(scene.layer, rule, place.mask)
+        source, (down, right) = _best_copy(scene, rule, place)
         share = _shifted(cover(source.mask.array(), scene.layer), down, right)
         object_values = _shifted(scene.values[scene.index(source.latent)], down, right)
         return cls._of(scene, scene.index(place.latent), share, object_values)
@@ -242,21 +251,26 @@ def _others(scene: _Scene, rule: Rule, wanted: Sequence[_Wanted]) -> Keys:
     return scene.collect(list(away.items()), None, rule.settings.others)
 
 
-def _best_copy(layer: Layer, rule: Rule, place: Mask) -> tuple[Region, tuple[int, int]]:
-    """The copy whose position within a cell fits the place best, and its shift in whole cells."""
+def _best_copy(scene: _Scene, rule: Rule, place: Region) -> tuple[Region, tuple[int, int]]:
+    """The copy that fits a place best, and its shift in whole cells.
 
-    def misfit(candidate: Region) -> tuple[float, tuple[int, int]]:
+    It fits by its position within a cell, and by the modulation of its image: under a like one, the same values look
+    the same.
+    """
+    layer, scores = scene.layer, []
+    for number, copy in enumerate(rule.copy):
         exact = [
-            (to * layer_cells(layer, axis) - at * layer_cells(layer, axis))
+            (to - at) * layer_cells(layer, axis)
             for axis, (at, to) in enumerate(
-                zip(_anchor(candidate.mask, rule.anchor), _anchor(place, rule.anchor), strict=True)
+                zip(_anchor(copy.mask, rule.anchor), _anchor(place.mask, rule.anchor), strict=True)
             )
         ]
         whole = (round(exact[0]), round(exact[1]))
-        return sum((a - b) ** 2 for a, b in zip(exact, whole, strict=True)), whole
-
-    chosen = min(range(len(rule.copy)), key=lambda i: (misfit(rule.copy[i])[0], i))
-    return rule.copy[chosen], misfit(rule.copy[chosen])[1]
+        misfit = sum((a - b) ** 2 for a, b in zip(exact, whole, strict=True))
+        misfit += STYLE_MISFIT * scene.style_distance(copy.latent, place.latent)
+        scores.append((misfit, number, whole))
+    _, chosen, whole = min(scores)
+    return rule.copy[chosen], whole
 
 
 def layer_cells(layer: Layer, axis: int) -> float:

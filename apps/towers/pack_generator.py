@@ -6,6 +6,7 @@ The header says how it was trained.
 """
 
 import argparse
+import os
 import platform
 from pathlib import Path
 
@@ -17,11 +18,11 @@ from rewrite.checkpoints.native import save_stylegan2
 
 
 def machine() -> str:
-    """This machine in a few words: processor, cores used by torch, version of torch."""
+    """This machine in a few words: processor, cores, version of torch."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     processor = names[0] if names else platform.processor() or platform.machine()
-    return f"{processor}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    return f"{processor}, {os.cpu_count()} cores, torch {torch.__version__}"
 
 
 def pack(state: Path, out: Path) -> dict:
