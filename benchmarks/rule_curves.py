@@ -52,12 +52,15 @@ def main() -> None:
     parser.add_argument("--others", type=float, nargs="*")
     parser.add_argument("--margin", type=int, nargs="*")
     parser.add_argument("--rank", type=int, nargs="*")
+    parser.add_argument("--refine", type=int)
     parser.add_argument("--key-space", nargs="*", default=["patch"])
     parser.add_argument("--constraint", nargs="*", default=["written"])
     parser.add_argument("--strength", type=float, nargs="*", default=[1.0])
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     generator, rule = load_generator(options.generator), Rule.load(options.rule)
+    if options.refine is not None:
+        rule = rule.with_settings(refine=options.refine)
     aim, unseen = Aim.of(rule.name, rule.effect, CONCEPTS), Unseen(generator, options.seeds)
     memories: dict[tuple[str, str], Memory] = {}
     rows = []

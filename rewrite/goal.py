@@ -1,7 +1,7 @@
 """A rule becomes numbers: the keys that shall give other values, the values, and the keys that must not change."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -9,9 +9,10 @@ from jaxtyping import Float, Int
 from scipy.ndimage import binary_dilation
 from torch import Tensor
 
-from rewrite.generators.contract import Cut, Generator, Latents
+from rewrite.generators.contract import Cut, Generator, Latents, batched
 from rewrite.layers import Layer
 from rewrite.masks import Mask, cover
+from rewrite.refine import Wish, refine
 from rewrite.rule import Latent, Region, Rule
 
 LEAST_COVER = 0.05
@@ -78,7 +79,7 @@ def build_goal(generator: Generator, rule: Rule) -> Goal:
     regions = (*rule.copy, *rule.places, *rule.protect)
     for region in regions:
         region.mask.check_size(generator.size)
-    scene = _Scene.of(generator, layer, [region.latent for region in regions])
+    scene = _Scene.of(generator, layer, [region.latent for region in regions], rule.anchor)
     wanted = [
         _Wanted.erased(scene, place) if rule.action == "erase" else _Wanted.pasted(scene, rule, place)
         for place in _goal_places(rule)
@@ -86,6 +87,8 @@ def build_goal(generator: Generator, rule: Rule) -> Goal:
     wanted = [place for place in wanted if place.cells.any()]
     if not wanted:
         raise ValueError("the marked places cover no cell of this layer: mark more, or take a layer of a finer grid")
+    if rule.settings.refine:
+        wanted = _refined(generator, scene, wanted, rule.settings.refine)
     return Goal(
         wanted=scene.collect([(place.image, place.cells) for place in wanted], [place.share for place in wanted], 1.0),
         targets=torch.cat([place.targets for place in wanted]),
@@ -107,29 +110,41 @@ class _Scene:
     """The images that a rule speaks of, at its layer: what is read and what is written there."""
 
     def __init__(
-        self, layer: Layer, images: dict[Latent, int], keys: Tensor, values: Tensor, offsets: Tensor, styles: Tensor
+        self,
+        layer: Layer,
+        images: dict[Latent, int],
+        features: Tensor,
+        values: Tensor,
+        offsets: Tensor,
+        styles: Tensor,
+        anchor: str,
     ):
-        self.layer, self.images, self.keys = layer, images, keys
+        self.layer, self.images, self.features, self.anchor = layer, images, features, anchor
+        self.pictures: dict[Latent, Tensor] = {}
         self.values, self.offsets, self.styles = values, offsets, styles
+        self.style_spread = styles.var(dim=0).sum().clamp(min=1e-12) if len(styles) > 1 else torch.ones([])
 
     @classmethod
-    def of(cls, generator: Generator, layer: Layer, latents: Sequence[Latent], batch: int = 16) -> "_Scene":
+    def of(
+        cls, generator: Generator, layer: Layer, latents: Sequence[Latent], anchor: str = "centre", batch: int = 16
+    ) -> "_Scene":
         order = list(dict.fromkeys(latents))
-        keys, values, offsets, styles = [], [], [], []
+        features, values, offsets, styles = [], [], [], []
         with torch.no_grad():
             for i in range(0, len(order), batch):
                 cut = generator.cut(layer.name, latents_of(generator, order[i : i + batch]))
-                keys.append(layer.keys(cut.features).cpu())
+                features.append(cut.features.cpu())
                 values.append(written_values(generator, layer, cut).double().cpu())
                 offsets.append(generator.offset(layer.name, cut).double().expand_as(values[-1]).cpu())
                 styles.append(torch.zeros(len(cut.features), 0) if cut.style is None else cut.style.cpu())
         return cls(
             layer,
             {latent: i for i, latent in enumerate(order)},
-            torch.cat(keys),
+            torch.cat(features),
             torch.cat(values),
             torch.cat(offsets),
             torch.cat(styles).double(),
+            anchor,
         )
 
     def index(self, latent: Latent) -> int:
@@ -139,25 +154,32 @@ class _Scene:
         """The cells of the written map that a mask covers at least a little."""
         return (cover(mask.array(), self.layer) > LEAST_COVER).numpy()
 
+    def picture(self, generator: Generator, latent: Latent) -> Float[Tensor, "3 height width"]:
+        """What an image looks like; drawn once."""
+        if latent not in self.pictures:
+            with torch.no_grad():
+                self.pictures[latent] = generator.images(latents_of(generator, [latent]))[0].cpu()
+        return self.pictures[latent]
+
     def style_distance(self, one: Latent, other: Latent) -> float:
         """How differently two images modulate the layer: 2 for a pair drawn by chance, 0 for a plain layer."""
         if not self.styles.shape[1] or len(self.styles) < 2:
             return 0.0
-        spread = self.styles.var(dim=0).sum()
         between = (self.styles[self.index(one)] - self.styles[self.index(other)]).square().sum()
-        return float(between / spread.clamp(min=1e-12))
+        return float(between / self.style_spread)
 
     def collect(self, parts: Sequence[tuple[int, np.ndarray]], shares: Sequence[Tensor] | None, total: float) -> Keys:
         """The keys of cells of images, with weights in proportion to `shares` that add up to `total`."""
         places = [(image, torch.from_numpy(np.flatnonzero(cells))) for image, cells in parts]
-        keys = [self.keys[image, flat].double() for image, flat in places]
+        # Only the keys that are asked for: all keys of many images are many times their features.
+        keys = [self.layer.keys(self.features[image][None], flat[None])[0].double() for image, flat in places]
         values = [self.values[image].flatten(1).T[flat] for image, flat in places]
         offsets = [self.offsets[image].flatten(1).T[flat] for image, flat in places]
         images = [torch.full([len(flat)], image) for image, flat in places]
         empty = torch.zeros(0, dtype=torch.float64)
         weights = torch.cat([*(shares or [torch.ones(len(flat)).double() for _, flat in places]), empty])
         return Keys(
-            keys=torch.cat([*keys, torch.zeros(0, self.keys.shape[-1], dtype=torch.float64)]),
+            keys=torch.cat([*keys, torch.zeros(0, self.layer.width, dtype=torch.float64)]),
             values=torch.cat([*values, torch.zeros(0, self.values.shape[1], dtype=torch.float64)]),
             offsets=torch.cat([*offsets, torch.zeros(0, self.values.shape[1], dtype=torch.float64)]),
             weights=weights * (total / weights.sum()) if len(weights) else weights,
@@ -173,25 +195,72 @@ class _Wanted:
     cells: np.ndarray
     share: Float[Tensor, " n"]
     targets: Float[Tensor, "n outputs"]
+    place: Region
+    copy: Region | None = None
 
     @classmethod
     def pasted(cls, scene: _Scene, rule: Rule, place: Region) -> "_Wanted":
         source, (down, right) = _best_copy(scene, rule, place)
         share = _shifted(cover(source.mask.array(), scene.layer), down, right)
         object_values = _shifted(scene.values[scene.index(source.latent)], down, right)
-        return cls._of(scene, scene.index(place.latent), share, object_values)
+        return cls._of(scene, place, share, object_values, source)
 
     @classmethod
     def erased(cls, scene: _Scene, place: Region) -> "_Wanted":
         share = cover(place.mask.array(), scene.layer)
-        image = scene.index(place.latent)
-        return cls._of(scene, image, share, filled(scene.values[image], share > LEAST_COVER))
+        return cls._of(scene, place, share, filled(scene.values[scene.index(place.latent)], share > LEAST_COVER))
 
     @classmethod
-    def _of(cls, scene: _Scene, image: int, share: Tensor, values: Tensor) -> "_Wanted":
-        cells = share > LEAST_COVER
+    def _of(cls, scene: _Scene, place: Region, share: Tensor, values: Tensor, copy: Region | None = None) -> "_Wanted":
+        cells, image = share > LEAST_COVER, scene.index(place.latent)
         blended = torch.lerp(scene.values[image], values, share)
-        return cls(image, cells.numpy(), share[cells], blended[:, cells].T)
+        return cls(image, cells.numpy(), share[cells], blended[:, cells].T, place, copy)
+
+
+def _refined(
+    generator: Generator, scene: _Scene, wanted: Sequence[_Wanted], steps: int, batch: int = 16
+) -> list[_Wanted]:
+    """The same places, whose values make the image itself show the copy, or the surroundings of what is erased."""
+    by_image: dict[int, list[_Wanted]] = {}
+    for each in wanted:
+        by_image.setdefault(each.image, []).append(each)
+    latents, values = list(scene.images), {}
+    for part in batched(by_image, batch):
+        chosen = latents_of(generator, [latents[image] for image in part])
+        with torch.no_grad():
+            images = generator.images(chosen).cpu()
+        wishes = [
+            _wish(generator, scene, picture, by_image[image]) for image, picture in zip(part, images, strict=True)
+        ]
+        values |= zip(part, refine(generator, scene.layer, chosen, wishes, steps), strict=True)
+    return [replace(each, targets=values[each.image][:, torch.from_numpy(each.cells)].T) for each in wanted]
+
+
+def _wish(generator: Generator, scene: _Scene, picture: Tensor, places: Sequence[_Wanted]) -> Wish:
+    """One image with every copy pasted into it, or every place filled from around it."""
+    values, cells = scene.values[places[0].image].clone(), np.zeros(scene.layer.output_grid, dtype=bool)
+    inside, pasted = torch.zeros(generator.size, dtype=torch.bool), picture.clone()
+    for each in places:
+        values[:, torch.from_numpy(each.cells)] = each.targets.T
+        cells |= each.cells
+        if each.copy is None:
+            mask = torch.from_numpy(each.place.mask.resized(generator.size))
+        else:
+            source, shift = each.copy, _pixels_between(generator, scene.anchor, each)
+            mask = _shifted(torch.from_numpy(source.mask.resized(generator.size)), *shift)
+            pasted = torch.where(mask, _shifted(scene.picture(generator, source.latent), *shift), pasted)
+        inside |= mask
+    if any(each.copy is None for each in places):
+        pasted = filled(pasted.double(), inside).to(picture)
+    return Wish(pasted, inside, torch.from_numpy(cells), values)
+
+
+def _pixels_between(generator: Generator, anchor: str, wanted: _Wanted) -> tuple[int, int]:
+    """How far a copy moves to its place, in whole pixels."""
+    assert wanted.copy is not None
+    at, to = _anchor(wanted.copy.mask, anchor), _anchor(wanted.place.mask, anchor)
+    down, right = (round((to[axis] - at[axis]) * generator.size[axis]) for axis in (0, 1))
+    return down, right
 
 
 def written_values(generator: Generator, layer: Layer, cut: Cut) -> Float[Tensor, "images outputs height width"]:

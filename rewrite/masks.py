@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -56,11 +57,20 @@ class Mask:
             flat[start : start + length] = True
         return flat.reshape(self.size)
 
-    @property
+    @cached_property
     def box(self) -> tuple[int, int, int, int]:
         """First and last row and column (inclusive) that hold a selected pixel."""
         rows, columns = np.nonzero(self.array())
         return int(rows.min()), int(rows.max()), int(columns.min()), int(columns.max())
+
+    def resized(self, size: tuple[int, int]) -> np.ndarray:
+        """The mask at another size, a whole multiple or part of its own: a pixel is selected if half of it is."""
+        array = self.array()
+        if self.size[0] < size[0]:
+            ratio = size[0] // self.size[0]
+            return np.kron(array, np.ones((ratio, ratio), dtype=bool))
+        ratio = self.size[0] // size[0]
+        return array.reshape(size[0], ratio, size[1], ratio).mean(axis=(1, 3)) >= 0.5
 
     def check_size(self, size: Sequence[int]) -> None:
         """Refuse a mask that was not drawn on an image of this size, or on one scaled by a whole number.

@@ -60,6 +60,8 @@ class Settings:
             asks for.
         constraint: `written` keeps the best rank-r patch; `fires` confines the patch to r directions of the context.
         steps: Most closed-form solves while the demodulation is followed.
+        refine: Number of steps by which pasted values are adjusted until the image itself shows the copy; 0 pastes the
+            copied values as they are (the 2020 paper).
         key_space: Over which keys the memory is taken: `patch` for whole receptive fields, `channel` for single
             positions, as in the 2020 paper.
     """
@@ -73,6 +75,7 @@ class Settings:
     constraint: str = "written"
     steps: int = 8
     key_space: str = "patch"
+    refine: int = 0
 
     def __post_init__(self):
         for name in ("damage", "drift", "others"):
@@ -84,6 +87,7 @@ class Settings:
         _require(self.rank is None or self.rank >= 1, "rank must be at least 1", self.rank)
         _require(self.constraint in CONSTRAINTS, f"constraint is one of {', '.join(CONSTRAINTS)}", self.constraint)
         _require(self.key_space in KEY_SPACES, f"key_space is one of {', '.join(KEY_SPACES)}", self.key_space)
+        _require(0 <= self.refine <= 1000, "refine lies between 0 and 1000 steps", self.refine)
         _require(1 <= self.steps <= 1000, "steps lie between 1 and 1000", self.steps)
 
 
@@ -224,7 +228,7 @@ def _settings(document: dict) -> Settings:
     for name, value in document.items():
         if name in ("constraint", "key_space"):
             values[name] = _typed(value, str, name)
-        elif name in ("margin", "steps") or (name == "rank" and value is not None):
+        elif name in ("margin", "steps", "refine") or (name == "rank" and value is not None):
             values[name] = _typed(value, int, name)
         elif name == "protect" and value == EXACT:
             values[name] = math.inf
