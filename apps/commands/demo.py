@@ -12,7 +12,7 @@ from rewrite.rules import rule_path
 
 RULE = "tree-on-towers"
 MODEL = "towers"
-SAMPLES, IMAGES = 2000, 200
+SAMPLES, IMAGES = 1000, 200
 FILES = ("before-after.png", "report.html", "report.json", "patch.safetensors", "towers-edited.safetensors")
 
 
