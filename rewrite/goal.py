@@ -17,7 +17,6 @@ from rewrite.rule import Latent, Region, Rule
 
 LEAST_COVER = 0.05
 MOST_OTHERS_PER_DIMENSION = 4
-STYLE_MISFIT = 0.0
 
 
 @dataclass(frozen=True)
@@ -122,7 +121,6 @@ class _Scene:
         self.layer, self.images, self.features, self.anchor = layer, images, features, anchor
         self.pictures: dict[Latent, Tensor] = {}
         self.values, self.offsets, self.styles = values, offsets, styles
-        self.style_spread = styles.var(dim=0).sum().clamp(min=1e-12) if len(styles) > 1 else torch.ones([])
 
     @classmethod
     def of(
@@ -160,13 +158,6 @@ class _Scene:
             with torch.no_grad():
                 self.pictures[latent] = generator.images(latents_of(generator, [latent]))[0].cpu()
         return self.pictures[latent]
-
-    def style_distance(self, one: Latent, other: Latent) -> float:
-        """How differently two images modulate the layer: 2 for a pair drawn by chance, 0 for a plain layer."""
-        if not self.styles.shape[1] or len(self.styles) < 2:
-            return 0.0
-        between = (self.styles[self.index(one)] - self.styles[self.index(other)]).square().sum()
-        return float(between / self.style_spread)
 
     def collect(self, parts: Sequence[tuple[int, np.ndarray]], shares: Sequence[Tensor] | None, total: float) -> Keys:
         """The keys of cells of images, with weights in proportion to `shares` that add up to `total`."""
@@ -321,11 +312,7 @@ def _others(scene: _Scene, rule: Rule, wanted: Sequence[_Wanted]) -> Keys:
 
 
 def _best_copy(scene: _Scene, rule: Rule, place: Region) -> tuple[Region, tuple[int, int]]:
-    """The copy that fits a place best, and its shift in whole cells.
-
-    It fits by its position within a cell, and by the modulation of its image: under a like one, the same values look
-    the same.
-    """
+    """The copy whose position within a cell fits the place best, and its shift in whole cells."""
     layer, scores = scene.layer, []
     for number, copy in enumerate(rule.copy):
         exact = [
@@ -336,7 +323,6 @@ def _best_copy(scene: _Scene, rule: Rule, place: Region) -> tuple[Region, tuple[
         ]
         whole = (round(exact[0]), round(exact[1]))
         misfit = sum((a - b) ** 2 for a, b in zip(exact, whole, strict=True))
-        misfit += STYLE_MISFIT * scene.style_distance(copy.latent, place.latent)
         scores.append((misfit, number, whole))
     _, chosen, whole = min(scores)
     return rule.copy[chosen], whole

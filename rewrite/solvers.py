@@ -18,6 +18,7 @@ from rewrite.algebra import Metric
 from rewrite.context import channel_rows, patch_rows
 from rewrite.generators.contract import Generator, hash_of
 from rewrite.goal import Goal, Keys, build_goal
+from rewrite.joint import checked_strengths, join, joint_settings, weaken
 from rewrite.layers import Layer
 from rewrite.memory import Memory
 from rewrite.patch import Patch
@@ -85,8 +86,8 @@ def solve(
         raise ValueError(f"rules solved together must be of one layer, got {' and '.join(layers)}")
     memory.check(generator, layers[0])
     order = sorted(range(len(rules)), key=lambda i: rules[i].to_json())
-    strengths = _checked_strengths(strengths, len(rules))
-    settings = _joint_settings([rules[i].settings for i in order], rank)
+    strengths = checked_strengths(strengths, len(rules))
+    settings = joint_settings([rules[i].settings for i in order], rank)
     if memory.key_space != settings.key_space:
         raise ValueError(
             f"this rule is solved over {settings.key_space} keys, this memory is of {memory.key_space} keys"
@@ -107,59 +108,6 @@ def solve(
             "interference": solution.interference,
             "objective": list(solution.objective),
         },
-    )
-
-
-def _joint_settings(settings: Sequence[Settings], rank: int | None) -> Settings:
-    """The settings of several rules, which must agree wherever they are not of one rule alone (as its margin is)."""
-    first = settings[0] if rank is None else replace(settings[0], rank=rank)
-    for name in ("damage", "drift", "protect", "constraint", "steps", "key_space", *(["rank"] if rank is None else [])):
-        values = [getattr(each, name) for each in settings]
-        differing = [value for value in values if value != values[0]]
-        if differing:
-            raise ValueError(
-                f"rules solved together must agree in their settings, got {name} {values[0]} and {differing[0]}"
-            )
-    return first
-
-
-def _checked_strengths(strengths: Sequence[float] | None, count: int) -> list[float]:
-    strengths = [1.0] * count if strengths is None else [float(strength) for strength in strengths]
-    if len(strengths) != count:
-        raise ValueError(f"each rule has one strength, got {count} rules and {len(strengths)} strengths")
-    if not all(math.isfinite(strength) for strength in strengths):
-        raise ValueError(f"strengths must be finite numbers, got {strengths}")
-    return strengths
-
-
-def weaken(goal: Goal, strength: float) -> Goal:
-    """The goal of going only part of the way."""
-    return replace(goal, targets=torch.lerp(goal.wanted.values, goal.targets, strength))
-
-
-def join(goals: Sequence[Goal]) -> Goal:
-    """One goal that holds the keys of several."""
-    if len(goals) == 1:
-        return goals[0]
-    shifts = [sum(len(goal.styles) for goal in goals[:i]) for i in range(len(goals))]
-
-    def joined(name: str) -> Keys:
-        parts = [getattr(goal, name) for goal in goals]
-        return Keys(
-            torch.cat([part.keys for part in parts]),
-            torch.cat([part.values for part in parts]),
-            torch.cat([part.weights for part in parts]),
-            torch.cat([part.image + shift for part, shift in zip(parts, shifts, strict=True)]),
-            torch.cat([part.offsets for part in parts]),
-        )
-
-    return Goal(
-        wanted=joined("wanted"),
-        targets=torch.cat([goal.targets for goal in goals]),
-        others=joined("others"),
-        protected=joined("protected"),
-        context=torch.cat([goal.context for goal in goals]),
-        styles=torch.cat([goal.styles for goal in goals]),
     )
 
 
