@@ -27,10 +27,9 @@ def image_with(generator, layer: str, rule: Rule) -> torch.Tensor:
     cut = generator.cut(layer, latents)
     factor = generator.demodulation(layer, cut.style)[:, :, None, None]
     values = generator.layer(layer).apply(cut.features, generator.weight(layer)) * factor
-    rows = {key.numpy().tobytes(): target for key, target in zip(goal.wanted.keys, goal.targets, strict=True)}
-    for position, key in enumerate(generator.layer(layer).keys(cut.features)[0].double()):
-        if key.numpy().tobytes() in rows:
-            values[0].flatten(1)[:, position] = rows[key.numpy().tobytes()].float()
+    keys = generator.layer(layer).keys(cut.features)[0].double()
+    positions = torch.cdist(goal.wanted.keys, keys).argmin(dim=1)
+    values[0].flatten(1)[:, positions] = goal.targets.T.float()
     return generator.resume(layer, cut, values / factor, factor.flatten(1))[0]
 
 

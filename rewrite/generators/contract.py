@@ -43,6 +43,7 @@ class Generator(ABC):
         layers: The editable layers by name, in the order in which they run.
         size: Height and width of an image.
         truncation: How far latents are drawn from the mean; 1 leaves them alone.
+        together: `sample` fills batches up to a multiple of this, so that an image is the same in any of them.
     """
 
     module: nn.Module
@@ -50,6 +51,7 @@ class Generator(ABC):
     size: tuple[int, int]
     z_dim: int
     truncation: float = 1.0
+    together: int = 1
 
     def latents(self, seeds: Iterable[int]) -> Latents:
         """The latent of each seed, numbered as NVIDIA's tools do: `RandomState(seed).randn(1, z_dim)`."""
@@ -105,7 +107,11 @@ class Generator(ABC):
     @torch.no_grad()
     def sample(self, seeds: Iterable[int], batch: int = 16) -> Float[Tensor, "images 3 height width"]:
         """Images of seeds in [-1, 1]. An image hangs on its seed alone, not on the batch around it."""
-        drawn = [self.images(self.latents(part)).clamp(-1, 1) for part in batched(seeds, batch)]
+        drawn = []
+        for part in batched(seeds, batch):
+            # Convolutions add up in another order for some batch sizes; a filled-up batch is always run alike.
+            filled = part + part[-1:] * (-len(part) % self.together)
+            drawn.append(self.images(self.latents(filled))[: len(part)].clamp(-1, 1))
         return torch.cat(drawn) if drawn else torch.zeros(0, 3, *self.size, device=self.device)
 
     def layer(self, name: str) -> Layer:

@@ -21,6 +21,8 @@ class StyleGAN2Generator(Generator):
         label: The class to draw, for a network of several.
     """
 
+    together = 4
+
     def __init__(self, network: StyleGAN2, *, truncation: float = 1.0, noise: str = "seed", label: int = 0):
         Noise(noise)
         self.label = label
