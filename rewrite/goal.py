@@ -78,7 +78,7 @@ def build_goal(generator: Generator, rule: Rule) -> Goal:
     regions = (*rule.copy, *rule.places, *rule.protect)
     for region in regions:
         region.mask.check_size(generator.size)
-    scene = _Scene.of(generator, layer, [region.latent for region in regions], rule.anchor)
+    scene = _Scene.of(generator, layer, [region.latent for region in regions])
     wanted = [
         _Wanted.erased(scene, place) if rule.action == "erase" else _Wanted.pasted(scene, rule, place)
         for place in _goal_places(rule)
@@ -87,7 +87,7 @@ def build_goal(generator: Generator, rule: Rule) -> Goal:
     if not wanted:
         raise ValueError("the marked places cover no cell of this layer: mark more, or take a layer of a finer grid")
     if rule.settings.refine:
-        wanted = _refined(generator, scene, wanted, rule.settings.refine)
+        wanted = _refined(generator, scene, rule, wanted)
     return Goal(
         wanted=scene.collect([(place.image, place.cells) for place in wanted], [place.share for place in wanted], 1.0),
         targets=torch.cat([place.targets for place in wanted]),
@@ -116,16 +116,13 @@ class _Scene:
         values: Tensor,
         offsets: Tensor,
         styles: Tensor,
-        anchor: str,
     ):
-        self.layer, self.images, self.features, self.anchor = layer, images, features, anchor
+        self.layer, self.images, self.features = layer, images, features
         self.pictures: dict[Latent, Tensor] = {}
         self.values, self.offsets, self.styles = values, offsets, styles
 
     @classmethod
-    def of(
-        cls, generator: Generator, layer: Layer, latents: Sequence[Latent], anchor: str = "centre", batch: int = 16
-    ) -> "_Scene":
+    def of(cls, generator: Generator, layer: Layer, latents: Sequence[Latent], batch: int = 16) -> "_Scene":
         order = list(dict.fromkeys(latents))
         features, values, offsets, styles = [], [], [], []
         with torch.no_grad():
@@ -142,7 +139,6 @@ class _Scene:
             torch.cat(values),
             torch.cat(offsets),
             torch.cat(styles).double(),
-            anchor,
         )
 
     def index(self, latent: Latent) -> int:
@@ -209,7 +205,7 @@ class _Wanted:
 
 
 def _refined(
-    generator: Generator, scene: _Scene, wanted: Sequence[_Wanted], steps: int, batch: int = 16
+    generator: Generator, scene: _Scene, rule: Rule, wanted: Sequence[_Wanted], batch: int = 16
 ) -> list[_Wanted]:
     """The same places, whose values make the image itself show the copy, or the surroundings of what is erased."""
     by_image: dict[int, list[_Wanted]] = {}
@@ -221,13 +217,13 @@ def _refined(
         with torch.no_grad():
             images = generator.images(chosen).cpu()
         wishes = [
-            _wish(generator, scene, picture, by_image[image]) for image, picture in zip(part, images, strict=True)
+            _wish(generator, scene, rule, picture, by_image[image]) for image, picture in zip(part, images, strict=True)
         ]
-        values |= zip(part, refine(generator, scene.layer, chosen, wishes, steps), strict=True)
+        values |= zip(part, refine(generator, scene.layer, chosen, wishes, rule.settings.refine), strict=True)
     return [replace(each, targets=values[each.image][:, torch.from_numpy(each.cells)].T) for each in wanted]
 
 
-def _wish(generator: Generator, scene: _Scene, picture: Tensor, places: Sequence[_Wanted]) -> Wish:
+def _wish(generator: Generator, scene: _Scene, rule: Rule, picture: Tensor, places: Sequence[_Wanted]) -> Wish:
     """One image with every copy pasted into it, or every place filled from around it."""
     values, cells = scene.values[places[0].image].clone(), np.zeros(scene.layer.output_grid, dtype=bool)
     inside, pasted = torch.zeros(generator.size, dtype=torch.bool), picture.clone()
@@ -237,7 +233,7 @@ def _wish(generator: Generator, scene: _Scene, picture: Tensor, places: Sequence
         if each.copy is None:
             mask = torch.from_numpy(each.place.mask.resized(generator.size))
         else:
-            source, shift = each.copy, _pixels_between(generator, scene.anchor, each)
+            source, shift = each.copy, _pixels_between(generator, rule.anchor, each)
             mask = _shifted(torch.from_numpy(source.mask.resized(generator.size)), *shift)
             pasted = torch.where(mask, _shifted(scene.picture(generator, source.latent), *shift), pasted)
         inside |= mask

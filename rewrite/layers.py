@@ -1,6 +1,8 @@
 """An editable layer: what it reads (keys), and its weight as a matrix that maps keys to values."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -47,6 +49,35 @@ class Layer:
     gain: float = 1.0
     overhang: float = 0.0
     modulated: bool = False
+
+    @classmethod
+    def of_stylegan2(
+        cls, name: str, weight: str, shape: Sequence[int], grid: Sequence[int], *, up: bool, **more: Any
+    ) -> "Layer":
+        """A convolution of StyleGAN2; with `up`, one that doubles the side and is blurred afterwards.
+
+        Args:
+            name: What users call it.
+            weight: Path of its parameter.
+            shape: Outputs, inputs, height and width of the kernel.
+            grid: Height and width of the map that it reads.
+            up: Whether it doubles the side.
+            more: Further attributes.
+        """
+        outputs, inputs, height, width = shape
+        return cls(
+            name=name,
+            weight=weight,
+            kind="transposed" if up else "convolution",
+            inputs=inputs,
+            outputs=outputs,
+            grid=(grid[0], grid[1]),
+            kernel=(height, width),
+            stride=(2, 2) if up else (1, 1),
+            padding=(0, 0) if up else (height // 2, width // 2),
+            overhang=0.5 if up else 0.0,
+            **more,
+        )
 
     @property
     def taps(self) -> int:

@@ -61,8 +61,9 @@ def refine(
     optimiser = torch.optim.Adam([moved], RATE * float(start.square().mean().sqrt()))
     with torch.enable_grad():
         for _ in range(steps):
-            optimiser.zero_grad(set_to_none=True)
             images = generator.resume(layer.name, cut, (start + moved * cells) / scale, factor)
-            ((images - wanted).square() * weight).mean().backward()
+            missed = ((images - wanted).square() * weight).mean()
+            # Asked for these values alone, so that a module whose weights can learn collects no gradients.
+            (moved.grad,) = torch.autograd.grad(missed, moved)
             optimiser.step()
     return (start + moved.detach() * cells).double().cpu()

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -20,6 +21,8 @@ EXACT = "exact"
 EXPECTATIONS = ("efficacy", "outside")
 LARGEST_FILE = 64 * 2**20
 LARGEST_LATENT = 1e6
+# Within a text of JSON no line ends, so that this finds no list but real ones.
+NUMBERS = re.compile(r"\[\n\s+[-+.\de]+(?:,\n\s+[-+.\de]+)*\n\s+\]")
 MOST_DIGITS = 20
 
 
@@ -155,7 +158,9 @@ class Rule:
         document = {"schema": SCHEMA, **asdict(self)}
         if self.settings.protect == math.inf:
             document["settings"]["protect"] = EXACT  # JSON has no infinity
-        return json.dumps(document, indent=1, sort_keys=True, default=list, allow_nan=False) + "\n"
+        text = json.dumps(document, indent=1, sort_keys=True, default=list, allow_nan=False)
+        # Runs of a mask and numbers of a latent stand on one line each, not on one line for each number.
+        return NUMBERS.sub(lambda found: " ".join(found[0].split()).replace("[ ", "[").replace(" ]", "]"), text) + "\n"
 
     def save(self, path: str | Path) -> None:
         """Write the rule as a JSON file."""

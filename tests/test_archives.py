@@ -189,6 +189,15 @@ def test_a_hostile_pickle_costs_neither_time_nor_memory(tmp_path, content, reaso
         Archive(tmp_path / "file")
 
 
+def test_a_key_that_would_take_for_ever_to_hash_is_refused_wherever_it_stands(tmp_path):
+    nested = b")" + b"2\x86" * 60  # a tuple of a tuple of …, each twice the one before
+    ordered = b"\x80\x02ccollections\nOrderedDict\n(](" + nested + b"K\x01\x86ltR."
+    for content in (b"\x80\x02}" + nested + b"K\x01s.", ordered):
+        (tmp_path / "file").write_bytes(content)
+        with pytest.raises(ValueError, match=r"as a key|not known"):
+            Archive(tmp_path / "file")
+
+
 def test_a_compressed_archive_is_refused_and_not_unpacked(tmp_path):
     with zipfile.ZipFile(tmp_path / "bomb.pt", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("archive/data.pkl", bytes(50_000_000))

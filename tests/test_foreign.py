@@ -249,6 +249,27 @@ def test_a_progressive_gan_draws_its_images_and_is_edited(tmp_path, older):
     torch.testing.assert_close(load_generator(tmp_path / "edited.pth").sample([3]), expected, rtol=0, atol=1e-6)
 
 
+def test_a_pickle_with_another_filter_is_refused(tmp_path, nvidia_modules, scaled):
+    scaled.network.synthesis.b8.conv0.register_buffer("resample_filter", torch.full((4, 4), 1 / 16))
+    with pytest.raises(ValueError, match="another low-pass filter, first in synthesis"):
+        load_generator(write_nvidia(tmp_path / "model.pkl", scaled))
+
+
+@pytest.mark.parametrize("value", [[], {}, "x", -1])
+def test_values_of_the_wrong_kind_are_refused_in_a_sentence(tmp_path, nvidia_modules, value):
+    generator = StyleGAN2Generator(random_stylegan2())
+    wrong = persistent(generator.network, generator.network.design)
+    wrong.attributes["z_dim"] = value
+    (tmp_path / "model.pkl").write_bytes(pickle.dumps({"G_ema": wrong}))
+    with pytest.raises(ValueError, match="size"):
+        load_generator(tmp_path / "model.pkl")
+    fc = wrong.attributes["_modules"]["mapping"].attributes["_modules"]["fc0"]
+    wrong.attributes["z_dim"], fc.attributes["bias_gain"] = 8, [value]
+    (tmp_path / "model.pkl").write_bytes(pickle.dumps({"G_ema": wrong}))
+    with pytest.raises(ValueError, match="is no complete StyleGAN2 of NVIDIA"):
+        load_generator(tmp_path / "model.pkl")
+
+
 @pytest.mark.parametrize("missing", ["convs.1.conv.weight", "style.1.weight", "to_rgbs.0.bias", "input.input"])
 def test_an_incomplete_file_is_refused(tmp_path, scaled, missing):
     def without(state):

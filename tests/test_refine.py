@@ -64,6 +64,12 @@ def test_what_is_erased_looks_like_its_surroundings(tiny_generator):
     assert missed[1] < missed[0]
 
 
+def test_weights_that_can_learn_collect_no_gradients(tiny_generator):
+    tiny_generator.module.requires_grad_(True)
+    build_goal(tiny_generator, rule_on(tiny_generator, "b16.conv1", refine=2))
+    assert all(parameter.grad is None for parameter in tiny_generator.module.parameters())
+
+
 def test_a_refined_rule_is_solved_to_the_same_patch_twice(tiny_generator):
     rule, memory = rule_on(tiny_generator, "b16.conv1", refine=3), measure(tiny_generator, "b16.conv1", 20)
     first, second = (solve(tiny_generator, memory, rule) for _ in range(2))

@@ -99,6 +99,12 @@ def test_a_rule_made_in_python_comes_back_from_json_as_it_was():
     assert json.loads(rule.to_json())["settings"]["protect"] == "exact"
 
 
+def test_a_name_with_brackets_stays_as_it_is():
+    rule = Rule.from_json(json.dumps(DOCUMENT | {"name": "[ 1,  2 ] and [\n 3\n]"}))
+    assert Rule.from_json(rule.to_json()).name == "[ 1,  2 ] and [\n 3\n]"
+    assert "[5, 2]" in rule.to_json()
+
+
 def test_a_saved_rule_comes_back_and_equal_rules_are_equal_files(tmp_path):
     rule = Rule.from_json(json.dumps(DOCUMENT))
     rule.save(tmp_path / "one.json")

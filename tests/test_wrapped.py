@@ -96,6 +96,39 @@ class Styled(nn.Module):
         return torch.tanh(self.colours(F.leaky_relu(self.second(x, w)), w))
 
 
+class Nvidia(nn.Module):
+    """NVIDIA's synthesis layer, as far as its users see it."""
+
+    def __init__(self, inputs, outputs, resolution, up=1):
+        super().__init__()
+        self.up, self.resolution = up, resolution
+        self.affine = nn.Linear(5, inputs)
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, 3, 3))
+        self.bias = nn.Parameter(torch.randn(outputs))
+        self.blur = nn.AvgPool2d(2, 1)
+
+    def forward(self, x, w, gain=1):
+        style = self.affine(w)
+        x, power = x * style[:, :, None, None], self.weight.square().sum(dim=(2, 3))
+        if self.up == 2:
+            x = self.blur(F.conv_transpose2d(x, self.weight.transpose(0, 1), stride=2))
+        else:
+            x = F.conv2d(x, self.weight, padding=1)
+        x = x * (style.square() @ power.T + 1e-8).rsqrt()[:, :, None, None]
+        return F.leaky_relu(x + self.bias[:, None, None], 0.2) * gain
+
+
+class Synthesis(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(7)
+        self.const = nn.Parameter(torch.randn(1, 4, 4, 4))
+        self.first, self.second = Nvidia(4, 6, 8, up=2), Nvidia(6, 3, 8)
+
+    def forward(self, w):
+        return torch.tanh(self.second(self.first(self.const.expand(len(w), -1, -1, -1), w), w, gain=0.5))
+
+
 def frozen(module: nn.Module) -> nn.Module:
     return module.requires_grad_(False)
 
@@ -105,6 +138,7 @@ GENERATORS = {
     "chancy": lambda: wrap(frozen(Chancy()), 8),
     "crowd": lambda: wrap(frozen(Crowd()), 8),
     "styled": lambda: wrap(frozen(Styled()), 5),
+    "nvidia": lambda: wrap(frozen(Synthesis()), 5, ["first", "second"]),
 }
 
 
@@ -133,12 +167,27 @@ def test_a_seed_is_the_same_image_alone_and_in_a_batch(generator):
     torch.testing.assert_close(generator.sample([1, 5, 9])[1], alone, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("generator", sorted(set(GENERATORS) - {"nvidia"}), indirect=True)
 def test_what_a_layer_reads_is_what_gives_its_output(generator):
     latents = generator.latents([1, 2])
     for name, layer in generator.layers.items():
         cut = generator.cut(name, latents)
         written = layer.apply(cut.features, generator.weight(name))
         images = generator.resume(name, cut, written, generator.demodulation(name, cut.style))
+        torch.testing.assert_close(images, generator.images(latents), rtol=0, atol=1e-5)
+
+
+def test_what_a_layer_of_nvidia_reads_gives_its_output_through_its_own_noise_and_activation():
+    generator = GENERATORS["nvidia"]()
+    first, second = (generator.module.get_submodule(name) for name in ("first", "second"))
+    latents = generator.latents([1, 2])
+    for name, blurred in (("first", True), ("second", False)):
+        cut = generator.cut(name, latents)
+        values = generator.layer(name).apply(cut.features, generator.weight(name))
+        values = values * generator.demodulation(name, cut.style)[:, :, None, None]
+        values = first.blur(values) if blurred else values
+        output = F.leaky_relu(values + (first if blurred else second).bias[:, None, None], 0.2)
+        images = torch.tanh(second(output, latents.z, gain=0.5) if blurred else output * 0.5)
         torch.testing.assert_close(images, generator.images(latents), rtol=0, atol=1e-5)
 
 
@@ -153,7 +202,15 @@ def test_keys_times_matrix_is_what_the_layer_writes(generator):
 
 
 @pytest.mark.parametrize(
-    ("name", "layer"), [("mixed", "up"), ("mixed", "last"), ("crowd", "conv"), ("styled", "second")]
+    ("name", "layer"),
+    [
+        ("mixed", "up"),
+        ("mixed", "last"),
+        ("crowd", "conv"),
+        ("styled", "second"),
+        ("nvidia", "second"),
+        ("nvidia", "first"),
+    ],
 )
 def test_a_rule_edits_a_wrapped_module_and_comes_off_again(name, layer):
     generator = GENERATORS[name]()

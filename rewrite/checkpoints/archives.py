@@ -16,12 +16,12 @@ from typing import Any
 from torch import Tensor
 
 from rewrite import files
+from rewrite.checkpoints.containers import LEGACY
 from rewrite.checkpoints.pickles import DamagedError, Made, Pickle, Stretch
 from rewrite.checkpoints.tensors import MAKERS, NumpyArray, Placed, Storage, storage_type
 
 MAGIC = 0x1950A86A20F9469CFC6C
 PROTOCOL = 1001
-LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 LOCAL_HEADER = 30
 DEEPEST = 50
 

@@ -10,8 +10,6 @@ from rewrite.generators.contract import Generator
 from rewrite.patch import Patch, Stack
 
 BUILT_IN = {"towers": Path(__file__).parent.parent / "generators" / "towers.safetensors"}
-
-
 FOREIGN = (rosinality, nvidia, proggan)
 
 
@@ -23,13 +21,17 @@ def open_checkpoint(path: Path) -> native.NativeFile | Source:
         ValueError: It is no generator that this library reads, or a damaged one.
     """
     with path.open("rb") as file:
-        start = file.read(9)
-    if start[:4] != b"PK\x03\x04" and start[:1] != b"\x80":
+        start = file.read(4)
+    if start != b"PK\x03\x04" and start[:1] != b"\x80":
         return native.NativeFile(path)
     archive = Archive(path)
     for family in FOREIGN:
         if family.recognises(archive.content):
-            return family.load(archive)
+            try:
+                return family.load(archive)
+            except (TypeError, IndexError, KeyError, AttributeError, OverflowError) as error:
+                # Values of the wrong kind where the family has numbers or tensors.
+                raise ValueError(f"{path} is no complete {family.FAMILY}: {error!r}"[:300]) from None
     held = archive.content
     names = ", ".join(str(name) for name in list(held)[:5]) if isinstance(held, dict) else type(held).__name__
     raise ValueError(f"{path} holds no generator that is known here; it holds {names or 'nothing'}"[:300])

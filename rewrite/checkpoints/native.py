@@ -57,7 +57,7 @@ def load(path: str | Path) -> StyleGAN2Generator:
     if about.get("family") != "stylegan2":
         raise ValueError(f"{path} holds a generator of family {about.get('family')!r}, which is not known here")
     design = _design(about.get("config"), path)
-    check_tensors(tensors, design, path)
+    _check_tensors(tensors, design, path)
     network = StyleGAN2(design)
     network.load_state_dict(tensors)
     return StyleGAN2Generator(network)
@@ -87,7 +87,7 @@ def _counted(value: Any) -> int:
     return int(value)
 
 
-def check_tensors(tensors: Mapping[str, Tensor], design: Design, path: str | Path) -> None:
+def _check_tensors(tensors: Mapping[str, Tensor], design: Design, path: str | Path) -> None:
     """Refuse tensors that are not those of a design: nothing is built that is larger than its file.
 
     Raises:

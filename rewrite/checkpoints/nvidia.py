@@ -12,12 +12,13 @@ from rewrite.checkpoints.archives import DEEPEST, Archive
 from rewrite.checkpoints.pickles import Made, Named
 from rewrite.checkpoints.source import Source, read_state
 from rewrite.checkpoints.tensors import Placed
-from rewrite.generators.stylegan2 import OPTIONAL, Design, StyleGAN2
+from rewrite.generators.stylegan2 import OPTIONAL, Blur, Design, StyleGAN2
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 
 FAMILY = "StyleGAN2 of NVIDIA's PyTorch repositories"
 PERSISTENT = Named("torch_utils.persistence", "_reconstruct_persistent_obj")
 NETWORKS = ("G_ema", "G")
+FILTER = "resample_filter"
 
 
 def recognises(content: Any) -> bool:
@@ -33,7 +34,7 @@ def load(archive: Archive) -> Source:
     """
     network = _network(archive.content)
     state = _attributes(network)
-    places = {name: tensor for name, tensor in _tensors(network) if not name.endswith("resample_filter")}
+    places = {name: tensor for name, tensor in _tensors(network) if not name.endswith(FILTER)}
     sides = sorted(
         int(found[1]) for name in places if (found := re.fullmatch(r"synthesis\.b(\d+)\.conv1\.weight", name))
     )
@@ -43,10 +44,10 @@ def load(archive: Archive) -> Source:
     last = blocks[sides[-1]]
     first = _child(_child(network, "mapping"), "fc0")
     layers = sum(bool(re.fullmatch(r"mapping\.fc\d+\.weight", name)) for name in places)
-    for attribute, known in (("activation", "lrelu"),):
-        found = _attributes(_child(last, "conv1")).get(attribute, known)
-        if found != known:
-            raise ValueError(f"{archive.path} was trained with the {attribute} {found!r}, which is not known here")
+    activation = _attributes(_child(last, "conv1")).get("activation", "lrelu")
+    if activation != "lrelu":
+        raise ValueError(f"{archive.path} was trained with the activation {activation!r}, which is not known here")
+    _check_filters(archive, network)
     design = Design(
         z_dim=_whole(state.get("z_dim")),
         w_dim=_whole(state.get("w_dim")),
@@ -59,8 +60,16 @@ def load(archive: Archive) -> Source:
         mapping_rate=float(_attributes(first).get("bias_gain", 0.01)),
         clamp=_limit(_attributes(_child(last, "conv1")).get("conv_clamp")),
     )
-    network = read_state(archive, lambda: StyleGAN2(design), places, FAMILY, OPTIONAL)
-    return Source(StyleGAN2Generator(network, noise="const"), archive, places, FAMILY)
+    built = read_state(archive, lambda: StyleGAN2(design), places, FAMILY, OPTIONAL)
+    return Source(StyleGAN2Generator(built, noise="const"), archive, places, FAMILY)
+
+
+def _check_filters(archive: Archive, network: Made) -> None:
+    """Refuse a network whose low-pass filter is another than ours."""
+    ours = Blur().taps
+    for name, tensor in _tensors(network):
+        if name.endswith(FILTER) and (tensor.shape != tuple(ours.shape) or not archive.read(tensor).allclose(ours)):
+            raise ValueError(f"{archive.path} was trained with another low-pass filter, first in {name}")
 
 
 def _network(content: Any) -> Made | None:

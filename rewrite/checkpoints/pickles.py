@@ -172,7 +172,7 @@ class Pickle:
         if not isinstance(target, dict) or len(values) % 2:
             raise DamagedError(f"it sets items of a {type(target).__name__}")
         for key, value in zip(values[::2], values[1::2], strict=True):
-            target[_checked_key(key)] = value
+            target[checked_key(key)] = value
 
     # Calls
 
@@ -300,7 +300,8 @@ class Pickle:
         self._set(values)
 
 
-def _checked_key(key: Value) -> Value:
+def checked_key(key: Value) -> Value:
+    """A key of a dictionary, if it is a plain value: nested tuples could be made to take for ever to hash."""
     plain = str | int | float | bool | bytes | None
     if isinstance(key, plain) or (isinstance(key, tuple) and all(isinstance(part, plain) for part in key)):
         return key

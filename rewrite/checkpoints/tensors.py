@@ -1,15 +1,15 @@
 """Tensors where they lie in a file: what a pickle says of them, and nothing read until it is asked for."""
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from rewrite.checkpoints.pickles import DamagedError, Maker, Named, Stretch
+from rewrite.checkpoints.pickles import DamagedError, Maker, Named, Stretch, checked_key
 
 TYPES = {
     "FloatStorage": torch.float32,
@@ -113,21 +113,10 @@ class Placed:
 def _whole_storage(storage: Storage, buffer: bytearray | memoryview) -> Tensor:
     if storage.start is None or storage.start + storage.size > len(buffer):
         raise DamagedError("it is cut short: not all of its numbers are there")
-    # numpy takes memory that cannot be written without a warning, unlike torch.frombuffer.
-    raw = np.frombuffer(buffer, np.uint8, storage.size, storage.start)
-    if not raw.flags.writeable:
-        raw = raw.view()
-        return _unwritable(raw).view(storage.dtype)
-    return torch.from_numpy(raw).view(storage.dtype)
-
-
-def _unwritable(raw: np.ndarray) -> Tensor:
-    """A tensor over memory that is only read; the caller copies it before anyone could write."""
-    import warnings
-
     with warnings.catch_warnings():
+        # Torch warns of memory that must not be written; here it is only copied from.
         warnings.simplefilter("ignore", UserWarning)
-        return torch.from_numpy(raw)
+        return torch.frombuffer(buffer, dtype=storage.dtype, count=storage.count, offset=storage.start)
 
 
 class NumpyType:
@@ -198,7 +187,7 @@ def storage_type(named: Any) -> torch.dtype:
 
 
 MAKERS: dict[tuple[str, str], Maker] = {
-    ("collections", "OrderedDict"): lambda pairs=(): dict(pairs) if not pairs else dict(map(tuple, pairs)),
+    ("collections", "OrderedDict"): lambda pairs=(): {checked_key(key): value for key, value in pairs},
     ("dnnlib.util", "EasyDict"): lambda: {},
     ("torch._utils", "_rebuild_tensor"): _tensor,
     ("torch._utils", "_rebuild_tensor_v2"): _tensor,

@@ -6,8 +6,7 @@ convolution is exactly the key. Parameter names and conventions are those of NVI
 """
 
 import math
-from collections.abc import Mapping as Mappings
-from collections.abc import Sequence
+from collections import abc
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -233,7 +232,7 @@ class Design:
     z_dim: int
     w_dim: int
     mapping_layers: int
-    channels: Mappings[int, int]
+    channels: abc.Mapping[int, int]
     architecture: str = "skip"
     colours: int = 3
     c_dim: int = 0
@@ -362,7 +361,7 @@ class Synthesis(nn.Module):
             return colours
         return colours + self.get_submodule(stage.partition(".")[0]).blur.upsample(image)
 
-    def run(self, state: State, stages: Sequence[str]) -> State:
+    def run(self, state: State, stages: abc.Sequence[str]) -> State:
         """Run several stages in order."""
         for stage in stages:
             state = self.advance(state, stage)

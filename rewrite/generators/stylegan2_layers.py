@@ -102,21 +102,12 @@ class StyleGAN2Generator(Generator):
 
     def _describe(self, name: str) -> Layer:
         stage = self.network.synthesis.get_submodule(name)
-        outputs, inputs, *kernel = stage.weight.shape
         side = self.network.synthesis.get_submodule(name.partition(".")[0]).resolution
         full = isinstance(stage, SynthesisLayer)
         up = full and stage.up
-        return Layer(
-            name=name,
-            weight=f"synthesis.{name}.weight",
-            kind="transposed" if up else "convolution",
-            inputs=inputs,
-            outputs=outputs,
-            grid=(side // 2, side // 2) if up or isinstance(stage, Shortcut) else (side, side),
-            kernel=tuple(kernel),
-            stride=(2, 2) if up else (1, 1),
-            gain=stage.gain if full or isinstance(stage, Shortcut) else 1.0,
-            padding=(1, 1) if full and not up else (0, 0),
-            overhang=0.5 if up else 0.0,
-            modulated=full,
+        read = side // 2 if up or isinstance(stage, Shortcut) else side
+        # The factor of colours is in their keys already.
+        gain = 1.0 if isinstance(stage, ToRGB) else stage.gain
+        return Layer.of_stylegan2(
+            name, f"synthesis.{name}.weight", stage.weight.shape, (read, read), up=up, gain=gain, modulated=full
         )

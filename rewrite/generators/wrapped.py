@@ -182,7 +182,7 @@ class WrappedGenerator(Generator):
         apart = self.images(latents)
         self.alone = by_chance or bool((apart - together).abs().max() > ALIKE * together.abs().max())
         self.layers = {
-            name: _kind(stage).describe(name, stage, *seen[name][0])
+            name: _kind(stage).describe(name, stage, seen[name][0])
             for name, stage in names.items()
             if len(seen[name]) == 1 and _editable(stage)
         }
@@ -206,7 +206,7 @@ class _Reached(Exception):  # noqa: N818 (not an error: it ends a run that has s
 
 
 def _noting(calls: list) -> Callable:
-    return lambda module, inputs, output: calls.append((inputs, output))
+    return lambda module, inputs, output: calls.append(inputs)
 
 
 def _editable(stage: nn.Module) -> bool:
@@ -214,26 +214,29 @@ def _editable(stage: nn.Module) -> bool:
     return isinstance(stage._parameters.get("weight"), nn.Parameter) and padding == "zeros"
 
 
+def _spatial(name: str, stage: nn.Conv2d | nn.ConvTranspose2d, inputs: tuple, **more: Any) -> Layer:
+    return Layer(
+        name=name,
+        weight=f"{name}.weight",
+        inputs=stage.in_channels,
+        outputs=stage.out_channels,
+        grid=tuple(inputs[0].shape[-2:]),
+        kernel=stage.kernel_size,
+        stride=stage.stride,
+        dilation=stage.dilation,
+        groups=stage.groups,
+        **more,
+    )
+
+
 class _Convolution:
     """`nn.Conv2d`."""
 
     @staticmethod
-    def describe(name: str, stage: nn.Conv2d, inputs: tuple, output: Tensor) -> Layer:
+    def describe(name: str, stage: nn.Conv2d, inputs: tuple) -> Layer:
         reach = [d * (k - 1) for d, k in zip(stage.dilation, stage.kernel_size, strict=True)]
         padding = {"valid": (0, 0), "same": tuple(r // 2 for r in reach)}.get(stage.padding, stage.padding)
-        return Layer(
-            name=name,
-            weight=f"{name}.weight",
-            kind="convolution",
-            inputs=stage.in_channels,
-            outputs=stage.out_channels,
-            grid=tuple(inputs[0].shape[-2:]),
-            kernel=stage.kernel_size,
-            stride=stage.stride,
-            padding=padding,
-            dilation=stage.dilation,
-            groups=stage.groups,
-        )
+        return _spatial(name, stage, inputs, kind="convolution", padding=padding)
 
     @staticmethod
     def read(stage: nn.Module, inputs: tuple) -> tuple[Tensor, Tensor | None]:
@@ -248,29 +251,16 @@ class _Transposed(_Convolution):
     """`nn.ConvTranspose2d`."""
 
     @staticmethod
-    def describe(name: str, stage: nn.ConvTranspose2d, inputs: tuple, output: Tensor) -> Layer:
-        return Layer(
-            name=name,
-            weight=f"{name}.weight",
-            kind="transposed",
-            inputs=stage.in_channels,
-            outputs=stage.out_channels,
-            grid=tuple(inputs[0].shape[-2:]),
-            kernel=stage.kernel_size,
-            stride=stage.stride,
-            padding=stage.padding,
-            output_padding=stage.output_padding,
-            dilation=stage.dilation,
-            groups=stage.groups,
-            inputs_first=True,
-        )
+    def describe(name: str, stage: nn.ConvTranspose2d, inputs: tuple) -> Layer:
+        more = {"padding": stage.padding, "output_padding": stage.output_padding, "inputs_first": True}
+        return _spatial(name, stage, inputs, kind="transposed", **more)
 
 
 class _Linear(_Convolution):
     """`nn.Linear`: the positions of a sequence are the rows of its map."""
 
     @staticmethod
-    def describe(name: str, stage: nn.Linear, inputs: tuple, output: Tensor) -> Layer:
+    def describe(name: str, stage: nn.Linear, inputs: tuple) -> Layer:
         return Layer(
             name=name,
             weight=f"{name}.weight",
@@ -300,21 +290,14 @@ class _Rosinality:
         return weight is not None and weight.ndim == 5 and hasattr(stage, "modulation") and hasattr(stage, "demodulate")
 
     @staticmethod
-    def describe(name: str, stage: nn.Module, inputs: tuple, output: Tensor) -> Layer:
-        up = bool(getattr(stage, "upsample", False))
-        _, outputs, channels, *kernel = stage.weight.shape
-        return Layer(
-            name=name,
-            weight=f"{name}.weight",
-            kind="transposed" if up else "convolution",
-            inputs=channels,
-            outputs=outputs,
-            grid=tuple(inputs[0].shape[-2:]),
-            kernel=tuple(kernel),
-            stride=(2, 2) if up else (1, 1),
-            padding=(0, 0) if up else tuple(k // 2 for k in kernel),
+    def describe(name: str, stage: nn.Module, inputs: tuple) -> Layer:
+        return Layer.of_stylegan2(
+            name,
+            f"{name}.weight",
+            stage.weight.shape[1:],
+            inputs[0].shape[-2:],
+            up=bool(getattr(stage, "upsample", False)),
             gain=float(stage.scale),
-            overhang=0.5 if up else 0.0,
             modulated=bool(stage.demodulate),
         )
 
@@ -339,20 +322,13 @@ class _Nvidia:
         return weight is not None and weight.ndim == 4 and hasattr(stage, "affine") and not hasattr(stage, "up_filter")
 
     @staticmethod
-    def describe(name: str, stage: nn.Module, inputs: tuple, output: Tensor) -> Layer:
-        up = getattr(stage, "up", 1) == 2
-        outputs, channels, *kernel = stage.weight.shape
-        return Layer(
-            name=name,
-            weight=f"{name}.weight",
-            kind="transposed" if up else "convolution",
-            inputs=channels,
-            outputs=outputs,
-            grid=tuple(inputs[0].shape[-2:]),
-            kernel=tuple(kernel),
-            stride=(2, 2) if up else (1, 1),
-            padding=(0, 0) if up else tuple(k // 2 for k in kernel),
-            overhang=0.5 if up else 0.0,
+    def describe(name: str, stage: nn.Module, inputs: tuple) -> Layer:
+        return Layer.of_stylegan2(
+            name,
+            f"{name}.weight",
+            stage.weight.shape,
+            inputs[0].shape[-2:],
+            up=getattr(stage, "up", 1) == 2,
             modulated=hasattr(stage, "resolution"),
         )
 
