@@ -205,7 +205,7 @@ class _Wanted:
 
 
 def _refined(
-    generator: Generator, scene: _Scene, rule: Rule, wanted: Sequence[_Wanted], batch: int = 16
+    generator: Generator, scene: _Scene, rule: Rule, wanted: Sequence[_Wanted], batch: int = 8
 ) -> list[_Wanted]:
     """The same places, whose values make the image itself show the copy, or the surroundings of what is erased."""
     by_image: dict[int, list[_Wanted]] = {}

@@ -57,13 +57,15 @@ def refine(
     wanted = torch.stack([wish.pixels for wish in wishes]).to(cut.features)
     weight = 1 + EMPHASIS * torch.stack([wish.inside for wish in wishes])[:, None].to(wanted)
     cells = torch.stack([wish.cells for wish in wishes])[:, None].to(wanted)
+    unit = start.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
     moved = torch.zeros_like(start).requires_grad_()
-    optimiser = torch.optim.Adam([moved], RATE * float(start.square().mean().sqrt()))
+    optimiser = torch.optim.Adam([moved], RATE)
     with torch.enable_grad():
         for _ in range(steps):
-            images = generator.resume(layer.name, cut, (start + moved * cells) / scale, factor)
-            missed = ((images - wanted).square() * weight).mean()
+            images = generator.resume(layer.name, cut, (start + moved * cells * unit) / scale, factor)
+            # A sum over images, and a unit for each: what one gets does not hang on the others of its batch.
+            missed = ((images - wanted).square() * weight).mean(dim=(1, 2, 3)).sum()
             # Asked for these values alone, so that a module whose weights can learn collects no gradients.
             (moved.grad,) = torch.autograd.grad(missed, moved)
             optimiser.step()
-    return (start + moved.detach() * cells).double().cpu()
+    return (start + moved.detach() * cells * unit).double().cpu()

@@ -64,6 +64,14 @@ def test_what_is_erased_looks_like_its_surroundings(tiny_generator):
     assert missed[1] < missed[0]
 
 
+def test_what_a_place_gets_does_not_hang_on_the_other_images(tiny_generator):
+    alone = rule_on(tiny_generator, "b16.conv1", refine=5)
+    place = alone.context[0]
+    crowd = replace(alone, context=(place, *(replace(place, latent=Latent(seed)) for seed in (3, 4, 5))))
+    goals = [build_goal(tiny_generator, rule) for rule in (alone, crowd)]
+    torch.testing.assert_close(goals[1].targets[: len(goals[0].targets)], goals[0].targets, rtol=1e-4, atol=1e-5)
+
+
 def test_weights_that_can_learn_collect_no_gradients(tiny_generator):
     tiny_generator.module.requires_grad_(True)
     build_goal(tiny_generator, rule_on(tiny_generator, "b16.conv1", refine=2))
