@@ -8,6 +8,7 @@ the solution, and is taken only as far as it lowers the true objective, in which
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from jaxtyping import Float
@@ -147,7 +148,7 @@ class Problem:
     def solve(self) -> Solution:
         """The best change that the steps find; never one with a higher objective than no change at all."""
         change = torch.zeros_like(self.matrix)
-        base = [self._block(rows, columns) for rows, columns in self.layer.blocks()]
+        base = self.blocks
         path = [self.objective(change)]
         for _ in range(self.settings.steps if self.modulated else 1):
             aim = torch.cat([block.step(self, change) for block in base])
@@ -198,6 +199,11 @@ class Problem:
             "the protected places cannot all be kept exactly: protect fewer, allow a higher rank, or protect by weight"
         )
 
+    @cached_property
+    def blocks(self) -> list["_Block"]:
+        """The least-squares problem of each group, factored: what solving once more need not do again."""
+        return [self._block(rows, columns) for rows, columns in self.layer.blocks()]
+
     @property
     def exact(self) -> bool:
         """Whether protected places are kept exactly."""
@@ -222,8 +228,25 @@ class Problem:
 
     def values(self, keys: Keys, change: Tensor, factor: Tensor) -> Float[Tensor, "n outputs"]:
         """What the edited layer writes for some keys, after demodulation."""
-        parts = [keys.keys[:, columns] @ (self.matrix + change)[rows].T for rows, columns in self.layer.blocks()]
-        return torch.cat(parts, dim=1) * factor[keys.image]
+        written = self.written(keys)
+        if change.any():
+            written = written + self._map(keys, change)
+        return written * factor[keys.image]
+
+    def written(self, keys: Keys) -> Float[Tensor, "n outputs"]:
+        """What the unedited layer writes for some keys, before demodulation; the same keys are not mapped twice."""
+        if id(keys.keys) not in self._written:
+            self._written[id(keys.keys)] = (keys.keys, self._map(keys, self.matrix))
+        return self._written[id(keys.keys)][1]
+
+    @cached_property
+    def _written(self) -> dict[int, tuple[Tensor, Tensor]]:
+        # The keys are kept beside the values, so that their place in memory is not given to others.
+        return {}
+
+    def _map(self, keys: Keys, matrix: Tensor) -> Tensor:
+        parts = [keys.keys[:, columns] @ matrix[rows].T for rows, columns in self.layer.blocks()]
+        return torch.cat(parts, dim=1)
 
     def objective(self, change: Float[Tensor, "outputs group_width"]) -> float:
         """Σ a‖v - v*‖² over the wanted keys + Σ b‖v - v₀‖² over the others + λ E‖v - v₀‖² + μ Σ s²Δ²."""
@@ -295,8 +318,7 @@ class Problem:
 
     def rows(self) -> Float[Tensor, "rows key"] | None:
         """The rows that a change is confined to, or None where it is free; for a layer without groups."""
-        (rows, columns), *_ = self.layer.blocks()
-        return self._block(rows, columns).within
+        return self.blocks[0].within
 
     def describe(self, change: Float[Tensor, "outputs key"], path: tuple[float, ...] = ()) -> Solution:
         """What a change does to the numbers of this problem."""
@@ -335,14 +357,14 @@ class _Block:
 
     def step(self, problem: Problem, change: Tensor) -> Float[Tensor, "rows columns"]:
         """Solve with the demodulation held at that of the present change."""
-        goal, matrix = problem.goal, problem.matrix[self.rows]
+        goal = problem.goal
         factor, first = (problem.demodulation(at)[:, self.rows] for at in (change, torch.zeros_like(change)))
         keys = goal.wanted.keys[:, self.columns]
-        residual = goal.targets[:, self.rows] / factor[goal.wanted.image] - keys @ matrix.T
+        residual = goal.targets[:, self.rows] / factor[goal.wanted.image] - problem.written(goal.wanted)[:, self.rows]
         relative = (factor / factor.mean(dim=0)).square().mean(dim=1)
         hard = goal.protected if problem.exact and not problem.modulated else None
         ratio = first / factor
-        weights, pull = goal.wanted.weights * relative[goal.wanted.image], self._pull(matrix, ratio)
+        weights, pull = goal.wanted.weights * relative[goal.wanted.image], self._pull(problem, ratio)
         fixed = None if hard is None else hard.keys[:, self.columns]
         if self.within is None:
             return algebra.minimise(self.metric, keys, residual, weights, fixed=fixed, pull=pull)
@@ -359,16 +381,16 @@ class _Block:
             @ self.within
         )
 
-    def _kept(self, keys: Keys, matrix: Tensor, ratio: Tensor) -> Tensor:
+    def _kept(self, problem: Problem, keys: Keys, ratio: Tensor) -> Tensor:
         """What a key needs beyond W k so that its value stays while the demodulation moves."""
-        return keys.keys[:, self.columns] @ matrix.T * (ratio[keys.image] - 1)
+        return problem.written(keys)[:, self.rows] * (ratio[keys.image] - 1)
 
-    def _pull(self, matrix: Tensor, ratio: Tensor) -> Tensor:
+    def _pull(self, problem: Problem, ratio: Tensor) -> Tensor:
         """The gradient that keeps the values of hard negatives and of ordinary keys where they were."""
-        pull = (ratio.mean(dim=0)[:, None] - 1) * (matrix @ self.moment)
+        pull = (ratio.mean(dim=0)[:, None] - 1) * (problem.matrix[self.rows] @ self.moment)
         for keys in self.soft:
             if len(keys):
-                wanted = keys.weights[:, None] * self._kept(keys, matrix, ratio)
+                wanted = keys.weights[:, None] * self._kept(problem, keys, ratio)
                 pull = pull + wanted.T @ keys.keys[:, self.columns]
         return pull
 

@@ -67,3 +67,20 @@ def test_polishing_never_ends_above_its_start_and_stays_in_the_row_space(problem
     assert result.loss <= float(loss(start)) * (1 + 1e-12)
     joined = torch.linalg.matrix_rank(torch.cat([start, result.change]), rtol=1e-7)
     assert joined == torch.linalg.matrix_rank(start, rtol=1e-7)
+
+
+def test_polishing_lowers_the_loss_and_stops_at_the_damage_that_is_allowed(problem):
+    loss, solution = activation_loss(problem), problem.solve()
+    free = polish(problem, loss, solution.change, steps=20)
+    assert free.loss < 0.999 * float(loss(solution.change))
+    most = (solution.damage + problem.describe(free.change).damage) / 2
+    bounded = polish(problem, loss, solution.change, steps=20, most_damage=most)
+    assert problem.describe(bounded.change).damage <= most
+    assert free.loss <= bounded.loss <= float(loss(solution.change))
+
+
+def test_solving_again_reads_the_factors_and_gives_the_same_bits(problem):
+    first, blocks = problem.solve(), problem.blocks
+    again = problem.solve()
+    assert torch.equal(first.change, again.change)
+    assert all(mine is other for mine, other in zip(blocks, problem.blocks, strict=True))
