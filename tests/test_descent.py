@@ -73,7 +73,7 @@ def test_polishing_lowers_the_loss_and_stops_at_the_damage_that_is_allowed(probl
     loss, solution = activation_loss(problem, squared=True), problem.solve()
     free = polish(problem, loss, solution.change, steps=20)
     assert free.loss < float(loss(solution.change))
-    most = (solution.damage + problem.describe(free.change).damage) / 2
+    most = max(solution.damage, (solution.damage + problem.describe(free.change).damage) / 2)
     bounded = polish(problem, loss, solution.change, steps=20, most_damage=most)
     assert problem.describe(bounded.change).damage <= most
     assert free.loss <= bounded.loss <= float(loss(solution.change))
