@@ -15,7 +15,9 @@ from typing import NoReturn
 
 NOISES = ("seed", "const", "none")
 KEY_SPACES = ("patch", "channel")
+CONTAINERS = ("container", "safetensors", "state-dict", "peft")
 TRUNKS = ("squeeze", "alex", "vgg")
+MODEL = "towers, a checkpoint's file, a name that rewrite models lists, or hf://owner/name/file"
 
 EXAMPLES = """examples:
   rewrite demo --out demo
@@ -125,7 +127,17 @@ def _sample(commands) -> None:
 
 def _inspect(commands) -> None:
     parser = _command(commands, "inspect", "say what a file holds, without running it")
-    parser.add_argument("file", metavar="FILE", help="any file of this library, or a foreign checkpoint")
+    parser.add_argument("file", metavar="FILE", help="a file of this library, a foreign checkpoint, or its name")
+
+
+def _models(commands) -> None:
+    _command(
+        commands,
+        "models",
+        "list the generators that MODEL may name, with their licences",
+        "Nothing is downloaded until a command is given such a name. The files lie in the user's cache folder, or in "
+        "REWRITE_CACHE where that is set.",
+    )
 
 
 def _measure(commands) -> None:
@@ -178,14 +190,30 @@ def _report(commands) -> None:
 
 
 def _export(commands) -> None:
-    parser = _command(commands, "export", "fold patches into a checkpoint, in the container that it came in")
-    parser.add_argument("model", metavar="MODEL", help="towers, or a checkpoint")
+    parser = _command(
+        commands,
+        "export",
+        "fold patches into a checkpoint",
+        "By default in the container that MODEL came in, every byte that is not edited the same. The other containers "
+        "hold the generator alone, under the tensor names of the tool that made MODEL; peft writes a LoRA adapter.",
+    )
+    parser.add_argument("model", metavar="MODEL", help=MODEL)
     parser.add_argument("patches", metavar="PATCH", nargs="+", type=Path, help="a patch that rewrite solve wrote")
-    parser.add_argument("--out", type=Path, required=True, help="the file to write")
+    _strength(parser)
+    parser.add_argument(
+        "--as",
+        dest="container",
+        choices=CONTAINERS,
+        default=CONTAINERS[0],
+        help="what to write (default: container, that of MODEL)",
+    )
+    parser.add_argument("--card", metavar="FILE", type=Path, help="also write a model card, such as README.md")
+    parser.add_argument("--report", type=Path, help="a report on these patches, whose figures the card shows")
+    parser.add_argument("--out", type=Path, required=True, help="the file to write; for peft, the folder")
 
 
 def _model(parser: Parser, *, option: bool = False) -> None:
-    text = "towers, or a checkpoint (default: towers)"
+    text = f"{MODEL} (default: towers)"
     if option:
         parser.add_argument("--model", metavar="MODEL", default="towers", help=text)
     else:
@@ -227,6 +255,7 @@ COMMANDS = {
     "demo": _demo,
     "sample": _sample,
     "inspect": _inspect,
+    "models": _models,
     "measure": _measure,
     "solve": _solve,
     "report": _report,

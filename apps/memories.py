@@ -1,26 +1,13 @@
 """Memories that were measured before: kept in the user's cache folder, so that a second solve starts at once."""
 
-import os
 import sys
 from pathlib import Path
 
 from rewrite import Memory, measure
+from rewrite.caches import cache_folder
 from rewrite.files import library_version
 from rewrite.generators.contract import Generator
 from rewrite.memory import FIRST_SEED
-
-
-def cache_folder() -> Path:
-    """Where measured memories are kept: `REWRITE_CACHE`, or what the system sets aside for caches."""
-    if "REWRITE_CACHE" in os.environ:
-        return Path(os.environ["REWRITE_CACHE"])
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "model-rewriting"
 
 
 def cached_path(generator: Generator, layer: str, samples: int, key_space: str) -> Path:

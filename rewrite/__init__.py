@@ -1,5 +1,7 @@
 """Change a rule of a trained generator by editing one weight."""
 
+from rewrite.card import model_card
+from rewrite.checkpoints.adapters import from_peft, to_peft
 from rewrite.checkpoints.loading import export, load_generator
 from rewrite.concepts import Aim, Counts, Interval
 from rewrite.effect import Effect, measure_effect
@@ -33,11 +35,14 @@ __all__ = [
     "WrappedGenerator",
     "export",
     "firing",
+    "from_peft",
     "load_generator",
     "measure",
     "measure_effect",
+    "model_card",
     "report_on",
     "solve",
     "strongest",
+    "to_peft",
     "wrap",
 ]

@@ -3,7 +3,7 @@
 import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -74,11 +74,21 @@ def write_text(path: str | Path, text: str) -> None:
     write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
-def save_tensors(path: str | Path, tensors: Mapping[str, Tensor], kind: str, about: Mapping) -> None:
-    """Write tensors with a header that says what they are; equal contents give equal files."""
+def save_tensors(
+    path: str | Path, tensors: Mapping[str, Tensor], kind: str, about: Mapping, *, in_order: bool = False
+) -> None:
+    """Write tensors with a header that says what they are; equal contents give equal files.
+
+    Args:
+        path: Where to write.
+        tensors: The tensors by name.
+        kind: What they are.
+        about: What is known of them, as JSON.
+        in_order: Whether the header names them in the order that they came in, and not sorted.
+    """
     header = {"format": FORMAT, "kind": kind, "library": library_version(), "about": json.dumps(about, sort_keys=True)}
-    stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_whole(path, lambda temporary: _write_tensors(temporary, stored, header))
+    content = tensor_bytes(tensors, header, in_order=in_order)
+    write_whole(path, lambda temporary: _write_parts(temporary, content))
 
 
 def load_tensors(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict]:
@@ -104,16 +114,7 @@ def read_header(path: str | Path) -> tuple[str, dict]:
         FileNotFoundError: There is no such file.
         ValueError: It is no file of ours.
     """
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"there is no file {path}")
-    if not path.is_file():
-        raise ValueError(f"{path} is not a file")
-    try:
-        with safe_open(path, "pt") as opened:
-            header = opened.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path} is not a safetensors file, or is cut short: {error}") from None
+    header = metadata(path)
     if header.get("format") != FORMAT:
         raise ValueError(f"{path} is a safetensors file, but not one of this library's")
     try:
@@ -123,6 +124,25 @@ def read_header(path: str | Path) -> tuple[str, dict]:
     if not isinstance(about, dict):
         raise ValueError(f"{path} is damaged: its header is not an object")
     return str(header.get("kind")), about
+
+
+def metadata(path: str | Path) -> dict[str, str]:
+    """What any safetensors file says of itself; no tensor is read.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is no safetensors file.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"there is no file {path}")
+    if not path.is_file():
+        raise ValueError(f"{path} is not a file")
+    try:
+        with safe_open(path, "pt") as opened:
+            return opened.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path} is not a safetensors file, or is cut short: {error}") from None
 
 
 def library_version() -> str:
@@ -140,15 +160,26 @@ def finite(tensors: Mapping[str, Tensor], path: str | Path) -> None:
             raise ValueError(f"{path} holds values that are not finite, first in {name}")
 
 
-def _write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> None:
-    data = memoryview(safetensors.torch.save(tensors, header))
+def tensor_bytes(
+    tensors: Mapping[str, Tensor], header: Mapping[str, str], *, in_order: bool = False
+) -> tuple[bytes, memoryview]:
+    """The bytes of a safetensors file in two parts, its header and its numbers; equal contents give equal bytes."""
+    stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    data = memoryview(safetensors.torch.save(stored, dict(header)))
     end = 8 + int.from_bytes(data[:8], "little")
     # The library writes the header's entries in an order that changes from run to run.
-    ordered = json.dumps(json.loads(bytes(data[8:end])), sort_keys=True, separators=(",", ":")).encode()
+    entries = json.loads(bytes(data[8:end]))
+    names = ("__metadata__", *tensors) if in_order else sorted(entries)
+    entries = {name: dict(sorted(entries[name].items())) for name in names}
+    ordered = json.dumps(entries, separators=(",", ":")).encode()
     ordered += b" " * (-len(ordered) % 8)
+    return len(ordered).to_bytes(8, "little") + ordered, data[end:]
+
+
+def _write_parts(path: Path, parts: Iterable[bytes | memoryview]) -> None:
     with path.open("wb") as file:
-        file.write(len(ordered).to_bytes(8, "little") + ordered)
-        file.write(data[end:])
+        for part in parts:
+            file.write(part)
 
 
 def _umask() -> int:

@@ -180,6 +180,21 @@ class Stack:
             weight.copy_(base)
 
 
+def held_at(
+    patches: Patch | Sequence[Patch], strengths: Sequence[float] | None = None
+) -> tuple[tuple[Patch, float], ...]:
+    """One patch or several with the strength of each, 1 if none are given.
+
+    Raises:
+        ValueError: Patches and strengths differ in number.
+    """
+    patches = (patches,) if isinstance(patches, Patch) else tuple(patches)
+    strengths = [1.0] * len(patches) if strengths is None else [float(strength) for strength in strengths]
+    if len(strengths) != len(patches):
+        raise ValueError(f"each patch has one strength, got {len(patches)} patches and {len(strengths)} strengths")
+    return tuple(zip(patches, strengths, strict=True))
+
+
 def describe(path: str | Path) -> dict:
     """What `rewrite inspect` says of a patch file."""
     patch = Patch.load(path)

@@ -15,7 +15,7 @@ from rewrite.concepts import CLEAR, Aim, Labeller, mean_of
 from rewrite.effect import MOVED, Applied, Effect, Movement, Places, before_and_after, measure_effect, measure_places
 from rewrite.generators.contract import Generator
 from rewrite.page import page
-from rewrite.patch import Patch, Stack
+from rewrite.patch import Patch, Stack, held_at
 from rewrite.perceptual import SMALLEST_SIDE, Perceptual
 from rewrite.pictures import Pair, before_after, change_map, pictures, png
 from rewrite.rule import Rule
@@ -144,9 +144,10 @@ def report_on(
         LookupError: The generator has no such layer, or the labeller no such concept.
         ValueError: A patch was made for another weight, or strengths or seeds do not fit.
     """
-    patches = (patches,) if isinstance(patches, Patch) else tuple(patches)
-    held = _held(patches, strengths)
-    rules = tuple(Rule.from_json(text) for text in dict.fromkeys(rule for patch in patches for rule in patch.rules))
+    held = held_at(patches, strengths)
+    if not held:
+        raise ValueError("a report needs at least one patch, got none")
+    rules = tuple(Rule.from_json(text) for text in dict.fromkeys(rule for patch, _ in held for rule in patch.rules))
     aims = {} if label is None else {i: Aim.of(r.name, r.effect, concepts) for i, r in enumerate(rules) if r.effect}
     applied: Applied = partial(Stack(generator).holding, held)
     notes: list[str] = []
@@ -197,15 +198,6 @@ def worst_seeds(effect: Effect, count: int = WORST) -> tuple[int, ...]:
     return tuple(effect.seeds[number] for number in order.tolist() if amounts[number] > 0)
 
 
-def _held(patches: tuple[Patch, ...], strengths: Sequence[float] | None) -> tuple[tuple[Patch, float], ...]:
-    if not patches:
-        raise ValueError("a report needs at least one patch, got none")
-    strengths = [1.0] * len(patches) if strengths is None else list(strengths)
-    if len(strengths) != len(patches):
-        raise ValueError(f"each patch has one strength, got {len(patches)} patches and {len(strengths)} strengths")
-    return tuple(zip(patches, strengths, strict=True))
-
-
 def _usable(perceptual: Perceptual | None, generator: Generator, notes: list[str]) -> Perceptual | None:
     if perceptual is None:
         notes.append("LPIPS was not measured: no weights of a trunk were named, or found in torch's hub cache.")
@@ -232,6 +224,40 @@ def _shown(generator: Generator, applied: Applied, seeds: tuple[int, ...]) -> tu
         return ()
     sides = [pictures(side) for side in before_and_after(generator, applied, generator.latents(seeds))]
     return tuple(Pair(f"seed {seed}", *pair) for seed, *pair in zip(seeds, *sides, strict=True))
+
+
+def is_report_of(document: Mapping[str, Any], model: str, held: Sequence[tuple[Patch, float]]) -> bool:
+    """Whether what a report.json holds was measured on this model with exactly these patches at these strengths.
+
+    Args:
+        document: The report as plain numbers and texts.
+        model: Fingerprint of the generator.
+        held: The patches with their strengths, in the report's order.
+    """
+    patches = [_plain(_patch_document(patch, strength)) for patch, strength in held]
+    return document.get("model") == model and document.get("patches") == json.loads(json.dumps(patches))
+
+
+def load_report(path: str | Path) -> dict[str, Any]:
+    """Read the report.json that `Report.save` wrote.
+
+    Args:
+        path: The file, or its folder.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is no report, or a damaged one.
+    """
+    path = Path(path) / "report.json" if Path(path).is_dir() else Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"there is no report {path}")
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError, RecursionError) as error:
+        raise ValueError(f"{path} is no report: {error}") from None
+    if not isinstance(document, dict) or document.get("schema") != SCHEMA:
+        raise ValueError(f'{path} is no report: it does not say "schema": "{SCHEMA}"')
+    return document
 
 
 def _patch_document(patch: Patch, strength: float) -> dict[str, Any]:

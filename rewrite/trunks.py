@@ -4,10 +4,7 @@ Plain torch, so that torchvision is not needed. Weights come from a file that th
 cache, or, only where a download is asked for, from where torchvision keeps them.
 """
 
-import hashlib
 import pickle
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +12,8 @@ from pathlib import Path
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from tqdm import tqdm
 
-CHUNK = 2**16
-TIMEOUT = 30.0
+from rewrite.checkpoints.downloads import download
 
 
 class Fire(nn.Module):
@@ -166,7 +161,7 @@ def cache_folder() -> Path:
 
 
 def download_trunk(name: str = "squeeze", *, progress: bool = False) -> Path:
-    """Bring a trunk into torch's hub cache, unless it is there. This is the one place that touches the network.
+    """Bring a trunk into torch's hub cache, unless it is there.
 
     Raises:
         LookupError: There is no such trunk.
@@ -178,63 +173,3 @@ def download_trunk(name: str = "squeeze", *, progress: bool = False) -> Path:
     if not path.is_file():
         download(KINDS[name].url, path, KINDS[name].sha256, progress=progress)
     return path
-
-
-def download(url: str, path: Path, sha256: str, *, progress: bool = False) -> None:
-    """Download a file; one that was cut short is taken up where it ended.
-
-    What has come so far lies beside `path` with `.part` added; it takes the name `path` once its hash is right.
-
-    Raises:
-        ValueError: The hash is wrong (then the part is removed), or the network or the disk refused (then it stays).
-    """
-    part = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _fetch(url, part, progress)
-        found = _hash(part)
-        if found != sha256:
-            part.unlink()
-            raise ValueError(f"{url} did not give the file that was expected: its SHA-256 is {found}, not {sha256}")
-        part.replace(path)
-    except OSError as error:
-        reason = getattr(error, "reason", None) or error.strerror or error
-        raise ValueError(f"cannot download {url}: {reason}") from None
-
-
-def _fetch(url: str, part: Path, progress: bool) -> None:
-    done = part.stat().st_size if part.exists() else 0
-    request = urllib.request.Request(url, headers={"Range": f"bytes={done}-"} if done else {})
-    try:
-        answer = urllib.request.urlopen(request, timeout=TIMEOUT)
-    except urllib.error.HTTPError as error:
-        if error.code != 416 or not done:
-            raise
-        # Nothing lies beyond what is here: the file is whole, and its hash will say whether it is right.
-        error.close()
-        return
-    with answer:
-        resumed = answer.status == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {done}-")
-        length = int(answer.headers.get("Content-Length") or 0)
-        first = done if resumed else 0
-        with (
-            part.open("ab" if resumed else "wb") as file,
-            tqdm(
-                total=first + length or None,
-                initial=first,
-                unit="B",
-                unit_scale=True,
-                desc=f"download {part.stem}",
-                disable=not progress,
-            ) as bar,
-        ):
-            while content := answer.read(CHUNK):
-                file.write(content)
-                bar.update(len(content))
-        if length and part.stat().st_size != first + length:
-            raise OSError(f"the connection ended after {part.stat().st_size} of {first + length} bytes")
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

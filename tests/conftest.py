@@ -1,8 +1,10 @@
 """Small random networks that every test file can use, and files for tests of the program."""
 
 import json
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -159,3 +161,50 @@ def refusal(capsys) -> Callable[..., str]:
         return said[0]
 
     return run
+
+
+class FileServer(BaseHTTPRequestHandler):
+    """A server of one file that understands ranges, and that can break off or answer badly."""
+
+    content = bytes(range(256)) * 2000
+    kind = "application/octet-stream"
+    ranges = True
+    tag: str | None = None
+    breaks_after: int | None = None
+    asked: tuple[str | None, ...] = ()
+
+    def do_GET(self):
+        asked = self.headers.get("Range")
+        type(self).asked = (*self.asked, asked)
+        if self.path == "/missing":
+            self.send_error(404, "Not Found")
+            return
+        resumes = asked and self.ranges and self.headers.get("If-Range", self.tag) == self.tag
+        first = int(asked.removeprefix("bytes=").rstrip("-")) if resumes else 0
+        if first >= len(self.content):
+            self.send_error(416, "Range Not Satisfiable")
+            return
+        self.send_response(206 if resumes else 200)
+        if resumes:
+            self.send_header("Content-Range", f"bytes {first}-{len(self.content) - 1}/{len(self.content)}")
+        if self.tag:
+            self.send_header("ETag", self.tag)
+        self.send_header("Content-Type", self.kind)
+        self.send_header("Content-Length", str(len(self.content) - first))
+        self.end_headers()
+        self.wfile.write(self.content[first:][: self.breaks_after])
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[tuple[type[FileServer], str]]:
+    """What a server on this machine gives, to be changed by the test, and its address."""
+    handler = type("Handler", (FileServer,), {})
+    with HTTPServer(("127.0.0.1", 0), handler) as running:
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield handler, f"http://127.0.0.1:{running.server_port}"
+        running.shutdown()
+        thread.join()

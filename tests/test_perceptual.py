@@ -1,22 +1,18 @@
 """LPIPS without torchvision, and how its trunks come to be there."""
 
-import hashlib
 import sys
-import threading
 import types
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from rewrite import trunks
+from rewrite.checkpoints import downloads
 from rewrite.perceptual import Perceptual, linear_weights, load_perceptual
-from rewrite.trunks import KINDS, Trunk, cached_trunk, download, download_trunk, load_trunk
+from rewrite.trunks import KINDS, Trunk, cached_trunk, download_trunk, load_trunk
 
 REAL = Path(__file__).parents[2] / "shared/weights/files/squeezenet1_1.pt"
-CONTENT = bytes(range(256)) * 2000
 needs_real = pytest.mark.skipif(not REAL.exists(), reason="the real trunk is not at hand")
 
 
@@ -112,102 +108,18 @@ def test_a_file_without_a_trunk_is_refused_in_one_sentence(content, tmp_path):
 
 def test_without_a_file_and_with_an_empty_cache_there_is_none_and_no_network(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    monkeypatch.setattr(trunks.urllib.request, "urlopen", None)
+    monkeypatch.setattr(downloads.urllib.request, "urlopen", None)
     assert cached_trunk() is None
     assert load_perceptual() is None
 
 
 def test_a_trunk_in_the_cache_is_found_and_not_downloaded_again(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    monkeypatch.setattr(trunks.urllib.request, "urlopen", None)
+    monkeypatch.setattr(downloads.urllib.request, "urlopen", None)
     (tmp_path / "checkpoints").mkdir()
     torch.save(random_state("squeeze"), tmp_path / "checkpoints" / KINDS["squeeze"].file)
     assert load_perceptual().name == "squeeze"
     assert load_perceptual(download="squeeze").name == "squeeze"
-
-
-class Server(BaseHTTPRequestHandler):
-    """A server of one file that understands ranges, and that can break off or answer badly."""
-
-    ranges = True
-    breaks_after: int | None = None
-    asked: tuple[str | None, ...] = ()
-
-    def do_GET(self):
-        asked = self.headers.get("Range")
-        type(self).asked = (*self.asked, asked)
-        if self.path == "/missing":
-            self.send_error(404, "Not Found")
-            return
-        first = int(asked.removeprefix("bytes=").rstrip("-")) if asked and self.ranges else 0
-        if first >= len(CONTENT):
-            self.send_error(416, "Range Not Satisfiable")
-            return
-        self.send_response(206 if asked and self.ranges else 200)
-        if asked and self.ranges:
-            self.send_header("Content-Range", f"bytes {first}-{len(CONTENT) - 1}/{len(CONTENT)}")
-        self.send_header("Content-Length", str(len(CONTENT) - first))
-        self.end_headers()
-        self.wfile.write(CONTENT[first:][: self.breaks_after])
-
-    def log_message(self, *arguments):
-        pass
-
-
-@pytest.fixture
-def server():
-    handler = type("Handler", (Server,), {})
-    with HTTPServer(("127.0.0.1", 0), handler) as running:
-        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield handler, f"http://127.0.0.1:{running.server_port}"
-        running.shutdown()
-        thread.join()
-
-
-GOOD = hashlib.sha256(CONTENT).hexdigest()
-
-
-def test_a_download_is_checked_and_renamed(server, tmp_path):
-    _, address = server
-    download(f"{address}/file", tmp_path / "new" / "file", GOOD)
-    assert (tmp_path / "new" / "file").read_bytes() == CONTENT
-    assert [path.name for path in (tmp_path / "new").iterdir()] == ["file"]
-
-
-@pytest.mark.parametrize("ranges", [True, False])
-def test_a_download_that_broke_off_is_taken_up_again(server, tmp_path, ranges):
-    handler, address = server
-    handler.ranges, handler.breaks_after = ranges, 100_000
-    with pytest.raises(ValueError, match="the connection ended after 100000 of 512000 bytes"):
-        download(f"{address}/file", tmp_path / "file", GOOD)
-    assert not (tmp_path / "file").exists()
-    handler.breaks_after = None
-    download(f"{address}/file", tmp_path / "file", GOOD)
-    assert (tmp_path / "file").read_bytes() == CONTENT
-    assert handler.asked == (None, "bytes=100000-")
-
-
-def test_a_download_that_was_whole_but_not_renamed_is_only_checked(server, tmp_path):
-    _, address = server
-    (tmp_path / "file.part").write_bytes(CONTENT)
-    download(f"{address}/file", tmp_path / "file", GOOD)
-    assert (tmp_path / "file").read_bytes() == CONTENT
-
-
-def test_a_file_with_another_hash_is_thrown_away(server, tmp_path):
-    _, address = server
-    with pytest.raises(ValueError, match="its SHA-256 is"):
-        download(f"{address}/file", tmp_path / "file", "0" * 64)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_refusal_is_one_sentence(server, tmp_path):
-    _, address = server
-    with pytest.raises(ValueError, match=r"cannot download .*/missing: Not Found"):
-        download(f"{address}/missing", tmp_path / "file", GOOD)
-    with pytest.raises(ValueError, match=r"cannot download http://127\.0\.0\.1:1/"):
-        download("http://127.0.0.1:1/", tmp_path / "file", GOOD)
 
 
 def test_an_unknown_trunk_is_refused():

@@ -1,18 +1,66 @@
-"""`rewrite export`: a checkpoint with patches folded in."""
+"""`rewrite export`: patches folded into a checkpoint, or as an adapter."""
 
 from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
 
 from apps.commands.patches import load_patches
-from rewrite import export, load_generator
+from rewrite import Generator, Patch, export, load_generator, model_card, to_peft
+from rewrite.files import write_text
+from rewrite.report import load_report
 
 
 def run(options: Namespace) -> dict:
-    """Write the edited checkpoint."""
-    patches = [patch for patch, _ in load_patches(options.patches, None)]
-    export(load_generator(options.model), patches, options.out, model=options.model)
-    return {"out": str(options.out), "model": options.model, "layers": sorted({patch.layer for patch in patches})}
+    """Write the edited checkpoint or the adapter, and the card if one is asked for."""
+    if options.report is not None and options.card is None:
+        raise ValueError("--report is for a model card: name the card with --card")
+    held = load_patches(options.patches, options.strengths)
+    patches, strengths = [patch for patch, _ in held], [strength for _, strength in held]
+    generator = load_generator(options.model)
+    container = "same" if options.container == "container" else options.container
+    card = _card(options, generator, patches, strengths, container)
+    if container == "peft":
+        to_peft(generator, patches, _folder(options), strengths=strengths)
+    else:
+        export(generator, patches, options.out, model=options.model, container=container, strengths=strengths)
+    if card is not None:
+        write_text(options.card, card)
+    layers = sorted({patch.layer for patch in patches})
+    result = {"out": str(options.out), "model": options.model, "layers": layers, "as": options.container}
+    return result if card is None else {**result, "card": str(options.card)}
 
 
 def tell(result: dict) -> str:
     """Say what was written."""
-    return f"{result['model']} with an edited weight at {' and '.join(result['layers'])}, in {result['out']}"
+    layers = " and ".join(result["layers"])
+    if result["as"] == "peft":
+        told = f"an adapter for {result['model']} at {layers}, in {result['out']}"
+    else:
+        told = f"{result['model']} with an edited weight at {layers}, in {result['out']}"
+    return f"{told}\nmodel card: {result['card']}" if "card" in result else told
+
+
+def _card(
+    options: Namespace, generator: Generator, patches: Sequence[Patch], strengths: Sequence[float], container: str
+) -> str | None:
+    """The card's text, made before anything is written: the base may be overwritten, and the report be another's."""
+    if options.card is None:
+        return None
+    return model_card(
+        generator,
+        patches,
+        model=options.model,
+        strengths=strengths,
+        report=None if options.report is None else load_report(options.report),
+        out=options.out,
+        container=container,
+    )
+
+
+def _folder(options: Namespace) -> Path:
+    """Where the adapter goes, which is no file."""
+    if options.out.suffix in (".safetensors", ".pt", ".pth", ".pkl", ".bin"):
+        raise ValueError(
+            f"an adapter of PEFT is a folder, and {options.out} is named like a file: change --out or --as"
+        )
+    return options.out

@@ -7,18 +7,29 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from apps.commands.models import describe
 from dissect.segmenter import load_segmenter
 from rewrite import Rule, files, memory, patch
-from rewrite.checkpoints import containers, native
+from rewrite.checkpoints import containers, hub, registry
 from rewrite.checkpoints.loading import BUILT_IN as GENERATORS
+from rewrite.checkpoints.loading import open_checkpoint
+from rewrite.generators.contract import Generator
 from rewrite.report import SCHEMA
 from rewrite.rule import LARGEST_FILE
 from rewrite.rules import BUILT_IN as RULES
 
 
 def run(options: Namespace) -> dict:
-    """Look into the file."""
+    """Look into the file. A published one that is not in the cache is told from what is known of it."""
     path = {**GENERATORS, **RULES}.get(options.file, Path(options.file))
+    if options.file in registry.PUBLISHED and not path.is_file():
+        published = registry.find(options.file)
+        if not published.path.is_file():
+            known = describe(published)
+            return {"kind": "published checkpoint", **known, "size": known["size"] or "unknown"}
+        path = published.path
+    elif options.file.startswith(hub.SCHEME):
+        path = hub.cached(options.file)
     _check(path)
     with path.open("rb") as file:
         start = file.read(4096).lstrip()
@@ -38,7 +49,7 @@ def _check(path: Path) -> None:
         raise ValueError(f"{path} is a folder, not a file")
     if not path.exists():
         siblings = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
-        near = get_close_matches(path.name, [*siblings, *GENERATORS, *RULES], 1)
+        near = get_close_matches(path.name, [*siblings, *GENERATORS, *RULES, *registry.PUBLISHED], 1)
         raise FileNotFoundError(f"there is no file {path}" + (f": did you mean {near[0]}?" if near else ""))
 
 
@@ -78,28 +89,62 @@ def _binary(path: Path) -> dict[str, Any]:
     try:
         kind, about = files.read_header(path)
     except ValueError:
-        return containers.describe(path)
-    known = {"generator": _generator, "memory": memory.describe, "patch": patch.describe, "segmenter": _segmenter}
+        return _foreign(path)
+    known = {
+        "generator": _generator,
+        "state dict": _state_dict,
+        "memory": memory.describe,
+        "patch": patch.describe,
+        "segmenter": _segmenter,
+    }
     if kind not in known:
         raise ValueError(f"{path} is a file of this library, but holds a {kind!r}, which this version does not know")
     details = known[kind](path) if kind in ("memory", "patch") else known[kind](path, about)
     return {"kind": kind, **details}
 
 
+def _foreign(path: Path) -> dict[str, Any]:
+    """A file of another tool: the generator that it holds, or else what kind of file it is and why no more is said."""
+    described = containers.describe(path)
+    if described["kind"] not in containers.OF_WEIGHTS:
+        return described
+    try:
+        opened = open_checkpoint(path)
+    except ValueError as error:
+        return {**described, "generator": f"not read: {error}"}
+    return {"kind": "generator", "container": described["kind"], "family": opened.family, **_network(opened.generator)}
+
+
 def _generator(path: Path, about: Mapping[str, Any]) -> dict[str, Any]:
-    generator = native.load(path)
+    return {
+        "family": about["family"],
+        **_network(open_checkpoint(path).generator),
+        "training": about.get("training", {}),
+        "edits": _edits(about),
+    }
+
+
+def _state_dict(path: Path, about: Mapping[str, Any]) -> dict[str, Any]:
+    """Tensors of a generator that are for the tool that named them: they do not say how the network is built."""
+    held = {name: value for name, value in containers.describe(path).items() if name in ("tensors", "types", "first")}
+    return {"family": about.get("family"), **held, "edits": _edits(about)}
+
+
+def _edits(about: Mapping[str, Any]) -> list[dict[str, Any]]:
+    edits = about.get("edits", [])
+    return [{"layers": each.get("layers")} for each in edits if isinstance(each, Mapping)] if edits else []
+
+
+def _network(generator: Generator) -> dict[str, Any]:
     layers = {
         name: f"{layer.inputs} to {layer.outputs} channels at {layer.output_grid[0]} x {layer.output_grid[1]}"
         for name, layer in generator.layers.items()
     }
     return {
-        "family": about["family"],
         "model": generator.fingerprint,
         "size": list(generator.size),
         "weights": sum(parameter.numel() for parameter in generator.module.parameters()),
         "layers": layers,
-        "training": about.get("training", {}),
-        "edits": [{"layers": each.get("layers")} for each in about.get("edits", [])],
     }
 
 

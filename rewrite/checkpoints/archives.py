@@ -1,7 +1,7 @@
 """Files that torch, or pickle itself, wrote: opened without running anything in them, and written back byte for byte.
 
-Three layouts: the zip archive of `torch.save` since 1.6, its older stream of pickles with the numbers after them, and a
-plain pickle in which each tensor carries such a stream of its own (NVIDIA's networks).
+Four layouts: the zip archive of `torch.save` since 1.6, its older stream of pickles with the numbers after them, a
+plain pickle in which each tensor carries such a stream of its own (NVIDIA's networks), and safetensors.
 """
 
 import mmap
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from rewrite import files
 from rewrite.checkpoints.containers import LEGACY
+from rewrite.checkpoints.flat import flat_tensors, looks_flat
 from rewrite.checkpoints.pickles import DamagedError, Made, Pickle, Stretch
 from rewrite.checkpoints.tensors import MAKERS, NumpyArray, Placed, Storage, storage_type
 
@@ -31,7 +32,7 @@ class Archive:
 
     Attributes:
         path: Where it is.
-        kind: `zip`, `stream` or `pickle`.
+        kind: `zip`, `stream`, `pickle` or `safetensors`.
         content: What it holds: dictionaries, lists, texts and numbers; tensors as `Placed`, everything else as `Made`.
     """
 
@@ -40,7 +41,7 @@ class Archive:
 
         Raises:
             FileNotFoundError: There is no such file.
-            ValueError: It is none of the three layouts, is cut short, or is damaged.
+            ValueError: It is none of the four layouts, is cut short, or is damaged.
         """
         self.path = Path(path)
         if not self.path.exists():
@@ -97,6 +98,9 @@ class Archive:
         files.write_whole(path, write)
 
     def _open(self) -> Any:
+        if looks_flat(bytes(self.buffer[:9])):
+            self.kind = "safetensors"
+            return flat_tensors(self.path, self.buffer)
         if zipfile.is_zipfile(self.path):
             self.kind = "zip"
             return self._open_zip()

@@ -3,6 +3,7 @@
 import io
 import pickletools
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,10 @@ from safetensors import SafetensorError, safe_open
 
 LOOKED_AT = 2**20
 SHOWN = 8
+ZIP, STREAM, PICKLE = "PyTorch checkpoint (zip)", "PyTorch checkpoint of before 2020 (pickle)", "pickle"
+SAFETENSORS = "safetensors file of another tool"
+# The kinds in which a generator may be found.
+OF_WEIGHTS = (ZIP, STREAM, PICKLE, SAFETENSORS)
 LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 PICTURES = {
     b"\x89PNG\r\n\x1a\n": "PNG picture",
@@ -50,12 +55,19 @@ def describe(path: str | Path) -> dict[str, Any]:
     if start[8:9] == b"{":
         return _safetensors(path)
     if start[:1] == b"\x80" and start[1:2] in (b"\2", b"\3", b"\4", b"\5"):
-        kind = "PyTorch checkpoint of before 2020 (pickle)" if start.startswith(LEGACY) else "pickle"
+        kind = STREAM if start.startswith(LEGACY) else PICKLE
         return {"kind": kind, "names": _names(start.removeprefix(LEGACY))}
     raise ValueError(f"{path} is no file that this library knows: it begins with {start[:8]!r}")
 
 
 def _zip(path: Path) -> dict[str, Any]:
+    try:
+        return _archive(path)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise ValueError(f"{path} is a damaged zip archive: {error}") from None
+
+
+def _archive(path: Path) -> dict[str, Any]:
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
         pickled = next((name for name in names if name.endswith("/data.pkl") or name == "data.pkl"), None)
@@ -67,7 +79,7 @@ def _zip(path: Path) -> dict[str, Any]:
             found = _names(file.read(LOOKED_AT))
         stored = [entry for entry in archive.infolist() if "/data/" in f"/{entry.filename}"]
     return {
-        "kind": "TorchScript archive" if scripted else "PyTorch checkpoint (zip)",
+        "kind": "TorchScript archive" if scripted else ZIP,
         "storages": len(stored),
         "bytes": sum(entry.file_size for entry in stored),
         "names": found,
@@ -83,7 +95,7 @@ def _safetensors(path: Path) -> dict[str, Any]:
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{path} looks like a safetensors file, but is cut short or damaged: {error}") from None
     return {
-        "kind": "safetensors file of another tool",
+        "kind": SAFETENSORS,
         "tensors": len(names),
         "types": dict(types),
         "first": [f"{name} {'x'.join(map(str, shapes[name]))}" for name in names[:SHOWN]],

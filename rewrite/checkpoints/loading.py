@@ -1,16 +1,34 @@
 """From a name or a path to a generator, and back to a file."""
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
-from rewrite.checkpoints import native, nvidia, proggan, rosinality
+from rewrite import files
+from rewrite.checkpoints import (
+    dcgan,
+    exports,
+    hub,
+    lucidrains,
+    native,
+    nvidia,
+    proggan,
+    registry,
+    resnet,
+    rosinality,
+    stylegan3,
+    tensorflow,
+)
 from rewrite.checkpoints.archives import Archive
+from rewrite.checkpoints.flat import looks_flat
 from rewrite.checkpoints.source import Source
 from rewrite.generators.contract import Generator
-from rewrite.patch import Patch, Stack
+from rewrite.generators.stylegan2_layers import StyleGAN2Generator
+from rewrite.patch import Patch, Stack, held_at
 
 BUILT_IN = {"towers": Path(__file__).parent.parent / "generators" / "towers.safetensors"}
-FOREIGN = (rosinality, nvidia, proggan)
+# Told from names first, from shapes alone last.
+FOREIGN = (rosinality, stylegan3, nvidia, proggan, tensorflow, lucidrains, resnet, dcgan)
 
 
 def open_checkpoint(path: Path) -> native.NativeFile | Source:
@@ -21,8 +39,9 @@ def open_checkpoint(path: Path) -> native.NativeFile | Source:
         ValueError: It is no generator that this library reads, or a damaged one.
     """
     with path.open("rb") as file:
-        start = file.read(4)
-    if start != b"PK\x03\x04" and start[:1] != b"\x80":
+        start = file.read(9)
+    pickled = not looks_flat(start) and (start[:4] == b"PK\x03\x04" or start[:1] == b"\x80")
+    if not pickled and not native.of_another_tool(path):
         return native.NativeFile(path)
     archive = Archive(path)
     for family in FOREIGN:
@@ -32,21 +51,34 @@ def open_checkpoint(path: Path) -> native.NativeFile | Source:
             except (TypeError, IndexError, KeyError, AttributeError, OverflowError) as error:
                 # Values of the wrong kind where the family has numbers or tensors.
                 raise ValueError(f"{path} is no complete {family.FAMILY}: {error!r}"[:300]) from None
+    if not pickled and files.metadata(path).get("format") == files.FORMAT:
+        return native.NativeFile(path)  # which says what it is, and refuses
     held = archive.content
     names = ", ".join(str(name) for name in list(held)[:5]) if isinstance(held, dict) else type(held).__name__
     raise ValueError(f"{path} holds no generator that is known here; it holds {names or 'nothing'}"[:300])
 
 
 def checkpoint_path(model: str | Path) -> Path:
-    """The file of a built-in generator, or the path itself.
+    """The file of a built-in generator, the path itself, or the file of a published checkpoint.
+
+    A file of that name wins over a published checkpoint, which is downloaded into the user's cache where it is not yet.
 
     Raises:
         FileNotFoundError: There is no such file.
+        ValueError: It could not be downloaded, or is not what was published.
     """
-    path = BUILT_IN.get(str(model), Path(model))
+    name = str(model)
+    path = BUILT_IN.get(name, Path(model))
+    if name in registry.PUBLISHED and not path.is_file():
+        return registry.fetch(name, progress=True)
+    if name.startswith(hub.SCHEME):
+        return hub.fetch(name)
     if not path.exists():
-        names = ", ".join(BUILT_IN)
-        raise FileNotFoundError(f"there is no file {path}, and no built-in generator of that name (there is {names})")
+        names, near = ", ".join(BUILT_IN), get_close_matches(name, registry.PUBLISHED, 1)
+        hint = f": did you mean {near[0]}?" if near else ""
+        raise FileNotFoundError(
+            f"there is no file {path}, and no built-in generator of that name (there is {names}){hint}"
+        )
     return path
 
 
@@ -54,13 +86,14 @@ def load_generator(model: str | Path = "towers", *, truncation: float = 1.0, dev
     """Load a generator by name or path. Nothing inside the file is executed.
 
     Args:
-        model: `towers`, or the path of a checkpoint.
+        model: `towers`, the path of a checkpoint, the name of a published one (`rewrite models` lists them) or
+            `hf://owner/name/file`; the latter two are downloaded once, into the user's cache.
         truncation: How far latents are drawn from the mean; 1 leaves them alone.
         device: Where to put the network.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file is no generator that this library reads, or a damaged one.
+        FileNotFoundError: There is no such file, or the huggingface_hub package is needed and not installed.
+        ValueError: The file is no generator that this library reads, or a damaged one, or cannot be downloaded.
     """
     if not 0 <= truncation <= 2:
         raise ValueError(f"truncation lies between 0 and 2, got {truncation}")
@@ -71,31 +104,61 @@ def load_generator(model: str | Path = "towers", *, truncation: float = 1.0, dev
 
 
 def export(
-    generator: Generator, patches: Patch | Sequence[Patch], path: str | Path, *, model: str | Path = "towers"
+    generator: Generator,
+    patches: Patch | Sequence[Patch],
+    path: str | Path,
+    *,
+    model: str | Path = "towers",
+    container: str = exports.SAME,
+    strengths: Sequence[float] | None = None,
 ) -> None:
     """Write the generator's checkpoint with patches folded in.
 
-    Every tensor that is not edited stays what it was in the source, byte for byte.
+    `same` writes the file again: every byte of it that is no edited number stays what it was. The other containers hold
+    the generator alone, its tensors by the names of the tool that made the file. A file of `safetensors` also says what
+    was edited, and is loaded again by `load_generator` (of StyleGAN2 always, as its design is in the header; of others
+    where their names or shapes tell them). A `state-dict` is read by `torch.load(path, weights_only=True)`; its
+    dictionaries lie in one another as they did in the first file, so that rosinality's tools find their `g_ema`.
 
     Args:
         generator: The unedited generator.
         patches: The patch or patches.
         path: Where to write.
         model: Name or path of the checkpoint that the generator was loaded from.
+        container: `same`, `safetensors` or `state-dict`.
+        strengths: The strength of each patch; 1 if left out.
 
     Raises:
-        ValueError: A patch was made for another weight, the checkpoint is not that of the generator, or the file
-            cannot be written.
+        ValueError: A patch was made for another weight, the checkpoint is not that of the generator, the path ends as
+            those of another container do, or the file cannot be written.
     """
     checkpoint = open_checkpoint(checkpoint_path(model))
+    exports.check_ending(path, container, checkpoint)
     if checkpoint.generator.fingerprint != generator.fingerprint:
         raise ValueError(
             f"{model} is not the checkpoint that this generator was loaded from, or its weights were edited"
         )
-    patches = [patches] if isinstance(patches, Patch) else list(patches)
-    stack = Stack(generator)
-    with stack.holding([(patch, 1.0) for patch in patches]):
-        names = {generator.layer(patch.layer).weight for patch in patches}
+    held = held_at(patches, strengths)
+    with Stack(generator).holding(held):
+        names = {generator.layer(patch.layer).weight for patch, _ in held}
         edited = {name: generator.module.get_parameter(name).detach().cpu().clone() for name in sorted(names)}
-    about = {"rules": [rule for patch in patches for rule in patch.rules], "layers": sorted(names)}
-    checkpoint.export(path, edited, about)
+    edit = {
+        "base": generator.fingerprint,
+        "rules": [rule for patch, _ in held for rule in patch.rules],
+        "layers": sorted(names),
+        "strengths": [strength for _, strength in held],
+    }
+    exports.write(checkpoint, path, edited, edit, container, told_by_names=_told_by_names(checkpoint))
+
+
+def loads_again(checkpoint: exports.Checkpoint) -> bool:
+    """Whether `load_generator` reads what `export` writes of this checkpoint as safetensors."""
+    return isinstance(checkpoint.generator, StyleGAN2Generator) or _told_by_names(checkpoint)
+
+
+def _told_by_names(checkpoint: exports.Checkpoint) -> bool:
+    """Whether the tensors of a checkpoint, by the tool's own names, are all that is needed to load it."""
+    if isinstance(checkpoint, native.NativeFile):
+        return False
+    family = next((family for family in FOREIGN if checkpoint.family == family.FAMILY), None)
+    return family is not None and family.recognises(exports.flat(checkpoint.names()))

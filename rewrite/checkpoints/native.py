@@ -9,19 +9,31 @@ import torch
 from torch import Tensor
 
 from rewrite import files
-from rewrite.generators.stylegan2 import Design, StyleGAN2, shapes
+from rewrite.generators.stylegan2 import NOISE_MODES, Design, StyleGAN2, shapes
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 
+FAMILY = "stylegan2"
+KIND, TENSORS = "generator", "state dict"
 LARGEST_COUNT = 4096
 LARGEST_SIDE = 4096
 MOST_LAYERS = 32
 TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
-def save_stylegan2(path: str | Path, state: Mapping[str, Tensor], config: Mapping, training: Mapping[str, Any]) -> None:
-    """Write a StyleGAN2 state dict with its shape and the story of its training."""
-    about = {"family": "stylegan2", "config": dict(config), "training": dict(training)}
-    files.save_tensors(path, state, "generator", about)
+def save_stylegan2(
+    path: str | Path, state: Mapping[str, Tensor], config: Mapping, training: Mapping[str, Any], **more: Any
+) -> None:
+    """Write a StyleGAN2 state dict with its shape and the story of its training.
+
+    Args:
+        path: Where to write.
+        state: The tensors.
+        config: The fields of its `Design`.
+        training: How it was trained.
+        more: Further entries of the header; `noise` is where noise inputs come from, the seed if left out.
+    """
+    about = {"family": FAMILY, "config": dict(config), "training": dict(training), **more}
+    files.save_tensors(path, state, KIND, about)
 
 
 class NativeFile:
@@ -30,20 +42,50 @@ class NativeFile:
     Attributes:
         path: Where it is.
         generator: The generator that it holds.
+        family: What people call files like this.
+        kind: Its container.
     """
+
+    family, kind = "StyleGAN2 of this library", "safetensors"
 
     def __init__(self, path: str | Path):
         self.path, self.generator = Path(path), load(path)
 
+    def state(self, tensors: Mapping[str, Tensor]) -> dict[tuple[str, ...], Tensor]:
+        """All tensors, with other values for some."""
+        original, _ = files.load_tensors(self.path, KIND)
+        return {(name,): tensors.get(name, tensor).to(tensor.dtype) for name, tensor in original.items()}
+
     def export(self, path: str | Path, tensors: Mapping[str, Tensor], edits: Mapping[str, Any]) -> None:
         """Write the file again with some tensors replaced, and say so in its header."""
-        original, about = files.load_tensors(self.path, "generator")
-        history = about.get("edits", [])
-        if not isinstance(history, list):
-            raise ValueError(f"{self.path} is damaged: its history of edits is not a list")
+        original, about = files.load_tensors(self.path, KIND)
+        history = edits_of(self.path)
         for name, tensor in tensors.items():
             original[name] = tensor.to(original[name].dtype).reshape(original[name].shape)
-        files.save_tensors(path, original, "generator", {**about, "edits": [*history, edits]})
+        files.save_tensors(path, original, KIND, {**about, "edits": [*history, edits]})
+
+
+def edits_of(path: str | Path) -> list:
+    """The edits that a generator's file of ours tells of, the first first.
+
+    Raises:
+        ValueError: Its header is damaged.
+    """
+    history = files.read_header(path)[1].get("edits", [])
+    if not isinstance(history, list):
+        raise ValueError(f"{path} is damaged: its history of edits is not a list")
+    return history
+
+
+def of_another_tool(path: Path) -> bool:
+    """Whether a file is safetensors with other names than ours, be it that we wrote it or another tool."""
+    try:
+        if files.metadata(path).get("format") != files.FORMAT:
+            return True
+        kind, about = files.read_header(path)
+    except ValueError:
+        return False
+    return kind == KIND and about.get("family") != FAMILY
 
 
 def load(path: str | Path) -> StyleGAN2Generator:
@@ -53,14 +95,17 @@ def load(path: str | Path) -> StyleGAN2Generator:
         FileNotFoundError: There is no such file.
         ValueError: It is no generator, is cut short, holds NaN, or its tensors do not fit its header.
     """
-    tensors, about = files.load_tensors(path, "generator")
-    if about.get("family") != "stylegan2":
+    tensors, about = files.load_tensors(path, KIND)
+    if about.get("family") != FAMILY:
         raise ValueError(f"{path} holds a generator of family {about.get('family')!r}, which is not known here")
     design = _design(about.get("config"), path)
+    noise = about.get("noise", "seed")
+    if noise not in NOISE_MODES:
+        raise ValueError(f"{path} draws noise in a way that is not known here")
     _check_tensors(tensors, design, path)
     network = StyleGAN2(design)
     network.load_state_dict(tensors)
-    return StyleGAN2Generator(network)
+    return StyleGAN2Generator(network, noise=noise)
 
 
 def _design(config: Any, path: str | Path) -> Design:

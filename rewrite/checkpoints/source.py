@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from rewrite.checkpoints.archives import Archive
+from rewrite.checkpoints.names import NamePath, own_names
 from rewrite.checkpoints.tensors import Placed
 from rewrite.generators.contract import Generator
 
@@ -31,6 +32,41 @@ class Source:
     places: Mapping[str, Placed]
     family: str
 
+    @property
+    def path(self) -> Path:
+        """Where the file is."""
+        return self.archive.path
+
+    @property
+    def kind(self) -> str:
+        """Its container: `zip`, `stream`, `pickle` or `safetensors`."""
+        return self.archive.kind
+
+    def names(self) -> dict[NamePath, Placed]:
+        """Where each tensor of the generator lies, by the names of the tool that made the file; none if it has none."""
+        return own_names(self.archive.content, list(self.places.values()))
+
+    def state(self, tensors: Mapping[str, Tensor]) -> dict[NamePath, Tensor]:
+        """All tensors of the generator by the names of the tool that made the file, with other values for some.
+
+        A file without such names, as TensorFlow's, gives those of our network.
+
+        Args:
+            tensors: The other values, by the names of our network.
+
+        Raises:
+            ValueError: The file holds no such tensor, or is damaged.
+        """
+        named = self.names()
+        if not named:
+            ours = {**self.generator.module.state_dict(), **tensors}
+            return {(name,): tensor.detach().cpu() for name, tensor in ours.items()}
+        changed = {_where(placed): values for placed, values in self._placed(tensors)}
+        return {
+            name: changed[_where(placed)].clone() if _where(placed) in changed else self.archive.read(placed)
+            for name, placed in named.items()
+        }
+
     def export(self, path: str | Path, tensors: Mapping[str, Tensor], edits: Mapping[str, Any]) -> None:
         """Write the file again with other values for some tensors of our network.
 
@@ -39,14 +75,15 @@ class Source:
         Raises:
             ValueError: The file holds no such tensor, or cannot be written.
         """
+        self.archive.write(path, dict(enumerate(self._placed(tensors))))
+
+    def _placed(self, tensors: Mapping[str, Tensor]) -> list[tuple[Placed, Tensor]]:
+        """Where tensors of our network lie in the file, and their values in its shapes and types."""
         missing = sorted(set(tensors) - set(self.places))
         if missing:
             raise ValueError(f"{self.archive.path} holds no tensor {missing[0]}")
-        changes = {}
-        for number, (name, values) in enumerate(tensors.items()):
-            place = self.places[name]
-            changes[number] = (place, values.detach().cpu().reshape(place.shape).to(place.dtype))
-        self.archive.write(path, changes)
+        places = [(self.places[name], values) for name, values in tensors.items()]
+        return [(place, values.detach().cpu().reshape(place.shape).to(place.dtype)) for place, values in places]
 
 
 def read_state(
@@ -87,6 +124,11 @@ def read_state(
         if not tensor.isfinite().all():
             raise ValueError(f"{archive.path} holds values that are not finite, first in {name}")
     return network
+
+
+def _where(placed: Placed) -> tuple[int, int]:
+    """What two tensors at one place of a file have in common."""
+    return id(placed.storage), placed.offset
 
 
 def _plain(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -158,6 +158,22 @@ class NumpyArray:
         self.placed = Placed(storage, 0, shape, _columns_first(shape) if by_columns else _rows_first(shape))
 
 
+def _scalar(kind: NumpyType, content: Any) -> NumpyArray:
+    """A numpy scalar, as an array without dimensions."""
+    array = NumpyArray()
+    array.build((1, (), kind, False, content))
+    return array
+
+
+def _from_buffer(content: Any, kind: NumpyType, shape: tuple, order: str, *_: Any) -> NumpyArray:
+    """A numpy array as the fifth protocol of pickle has it."""
+    if order not in ("C", "F"):
+        raise DamagedError("it holds an array whose axes lie in an order that is not read here")
+    array = NumpyArray()
+    array.build((1, shape, kind, order == "F", content))
+    return array
+
+
 def _rows_first(shape: Sequence[int]) -> tuple[int, ...]:
     return tuple(math.prod(shape[i + 1 :]) for i in range(len(shape)))
 
@@ -198,4 +214,8 @@ MAKERS: dict[tuple[str, str], Maker] = {
     ("numpy", "dtype"): NumpyType,
     ("numpy.core.multiarray", "_reconstruct"): NumpyArray,
     ("numpy._core.multiarray", "_reconstruct"): NumpyArray,
+    ("numpy.core.multiarray", "scalar"): _scalar,
+    ("numpy._core.multiarray", "scalar"): _scalar,
+    ("numpy.core.numeric", "_frombuffer"): _from_buffer,
+    ("numpy._core.numeric", "_frombuffer"): _from_buffer,
 }

@@ -36,20 +36,9 @@ class StyleGAN2Generator(Generator):
     def start(self, latents: Latents) -> State:
         """The state before the first stage."""
         mapping = self.network.mapping
-        w = mapping.w_avg.lerp(mapping(latents.z, self._classes(latents)), self.truncation)
+        w = mapping.w_avg.lerp(mapping(latents.z, classes_of(self.label, mapping.c_dim, latents)), self.truncation)
         ws = w[:, None].expand(-1, self.network.num_ws, -1)
         return self.network.synthesis.start(ws, Noise(self.noise, latents.seeds))
-
-    def _classes(self, latents: Latents) -> Tensor | None:
-        """The class as one-hot rows, None for a network without classes."""
-        count = self.network.design.c_dim
-        if not count:
-            return None
-        if not 0 <= self.label < count:
-            raise ValueError(f"this generator draws classes 0 to {count - 1}, got {self.label}")
-        classes = latents.z.new_zeros(len(latents.z), count)
-        classes[:, self.label] = 1
-        return classes
 
     def images(self, latents: Latents) -> Tensor:
         synthesis = self.network.synthesis
@@ -111,3 +100,18 @@ class StyleGAN2Generator(Generator):
         return Layer.of_stylegan2(
             name, f"synthesis.{name}.weight", stage.weight.shape, (read, read), up=up, gain=gain, modulated=full
         )
+
+
+def classes_of(label: int, count: int, latents: Latents) -> Tensor | None:
+    """The class to draw as one-hot rows; None for a network without classes.
+
+    Raises:
+        ValueError: There is no such class.
+    """
+    if not count:
+        return None
+    if not 0 <= label < count:
+        raise ValueError(f"this generator draws classes 0 to {count - 1}, got {label}")
+    classes = latents.z.new_zeros(len(latents.z), count)
+    classes[:, label] = 1
+    return classes

@@ -1,0 +1,124 @@
+"""Edited checkpoints as files: in the container that they came in, as safetensors, or as a state dict for torch."""
+
+import io
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rewrite import files
+from rewrite.checkpoints import native
+from rewrite.checkpoints.names import NamePath
+from rewrite.checkpoints.source import Source
+from rewrite.generators.stylegan2_layers import StyleGAN2Generator
+
+Checkpoint = native.NativeFile | Source
+
+SAME, SAFETENSORS, STATE_DICT = CONTAINERS = ("same", "safetensors", "state-dict")
+TORCH = (".pt", ".pth", ".bin", ".ckpt")
+ENDINGS = {"zip": TORCH, "stream": TORCH, "pickle": (".pkl", ".pickle"), "safetensors": (".safetensors",)}
+NAMES = {
+    "zip": "a file of torch.save",
+    "stream": "a file of torch.save",
+    "pickle": "a pickle",
+    "safetensors": "a safetensors file",
+}
+
+
+def check_ending(path: str | Path, container: str, checkpoint: Checkpoint) -> None:
+    """Refuse a name that says something else of the file than what will be in it.
+
+    Raises:
+        ValueError: There is no such container, or the ending belongs to another one.
+    """
+    if container not in CONTAINERS:
+        raise ValueError(f"the container is one of {', '.join(CONTAINERS)}, got {container!r}")
+    kind = {SAFETENSORS: "safetensors", STATE_DICT: "zip"}.get(container, checkpoint.kind)
+    ending = Path(path).suffix.lower()
+    kept = container == SAME and ending == checkpoint.path.suffix.lower()
+    known = {each for endings in ENDINGS.values() for each in endings}
+    if kept or ending not in known or ending in ENDINGS[kind]:
+        return
+    why = f", as {checkpoint.path.name} is" if container == SAME else ""
+    raise ValueError(
+        f"{path} would be {NAMES[kind]}{why}, whose name ends in {ENDINGS[kind][0]} and not in {ending}: "
+        "give it another name, or another container with --as"
+    )
+
+
+def write(
+    checkpoint: Checkpoint,
+    path: str | Path,
+    tensors: Mapping[str, Tensor],
+    edit: Mapping[str, Any],
+    container: str,
+    *,
+    told_by_names: bool,
+) -> None:
+    """Write an edited checkpoint.
+
+    Args:
+        checkpoint: The unedited one.
+        path: Where to write.
+        tensors: The edited tensors, by the names of our network.
+        edit: What was edited, for the headers of safetensors.
+        container: One of `CONTAINERS`.
+        told_by_names: Whether a file of nothing but the tensors, by the tool's own names, is recognised on loading.
+
+    Raises:
+        ValueError: The file holds no such tensor, or cannot be written.
+    """
+    if container == STATE_DICT:
+        _write_state_dict(path, checkpoint.state(tensors))
+    elif isinstance(checkpoint, native.NativeFile) or (container == SAME and not _told(checkpoint)):
+        checkpoint.export(path, tensors, edit)
+    elif isinstance(checkpoint.generator, StyleGAN2Generator) and not told_by_names:
+        _write_native(checkpoint, path, tensors, edit)
+    else:
+        history = native.edits_of(checkpoint.path) if _told(checkpoint) else []
+        about = {"family": checkpoint.family, "edits": [*history, edit]}
+        kind = native.KIND if told_by_names else native.TENSORS
+        files.save_tensors(path, flat(checkpoint.state(tensors)), kind, about, in_order=True)
+
+
+def flat(state: Mapping[NamePath, Any]) -> dict[str, Any]:
+    """A state by the last of its names alone."""
+    return {path[-1]: tensor for path, tensor in state.items()}
+
+
+def _told(checkpoint: Checkpoint) -> bool:
+    """Whether a file has a header of ours, which tells of its edits."""
+    return checkpoint.kind == "safetensors" and files.metadata(checkpoint.path).get("format") == files.FORMAT
+
+
+def _write_native(
+    checkpoint: Checkpoint, path: str | Path, tensors: Mapping[str, Tensor], edit: Mapping[str, Any]
+) -> None:
+    """Write a StyleGAN2 with its design, which its tensors alone do not say."""
+    generator = checkpoint.generator
+    assert isinstance(generator, StyleGAN2Generator)
+    native.save_stylegan2(
+        path,
+        {**generator.module.state_dict(), **tensors},
+        asdict(generator.network.design),
+        {},
+        noise=generator.noise,
+        source=checkpoint.family,
+        edits=[edit],
+    )
+
+
+def _write_state_dict(path: str | Path, state: Mapping[NamePath, Tensor]) -> None:
+    """Write what `torch.load(path, weights_only=True)` reads: dictionaries of tensors, nested as in the first file."""
+    nested: dict[str, Any] = {}
+    for names, tensor in state.items():
+        inner = nested
+        for name in names[:-1]:
+            inner = inner.setdefault(name, {})
+        inner[names[-1]] = tensor.contiguous()
+    content = io.BytesIO()
+    torch.save(nested, content)
+    files.write_whole(path, lambda temporary: temporary.write_bytes(content.getbuffer()))

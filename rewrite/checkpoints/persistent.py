@@ -1,0 +1,76 @@
+"""Objects of NVIDIA's PyTorch repositories: pickled modules that carry their own source code.
+
+The source code is never run: an object is read as the class name, the constructor's arguments and the state that stand
+beside it, and its tensors are found by walking through its modules.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from rewrite.checkpoints.archives import DEEPEST
+from rewrite.checkpoints.pickles import Made, Named
+from rewrite.checkpoints.tensors import Placed
+
+PERSISTENT = Named("torch_utils.persistence", "_reconstruct_persistent_obj")
+NETWORKS = ("G_ema", "G")
+
+
+def network_of(content: Any) -> Made | None:
+    """The generator of a file's content: the averaged one where there is one; None if there is none."""
+    candidates = [content.get(name) for name in NETWORKS] if isinstance(content, dict) else [content]
+    return next((each for each in candidates if _is_network(each)), None)
+
+
+def _is_network(value: Any) -> bool:
+    return isinstance(value, Made) and value.named == PERSISTENT and "_modules" in attributes_of(value)
+
+
+def _meta(made: Any) -> dict:
+    meta = made.arguments[0] if isinstance(made, Made) and made.arguments else None
+    return meta if isinstance(meta, dict) else {}
+
+
+def class_name(made: Any) -> str:
+    """What the object's class is called."""
+    return str(_meta(made).get("class_name", "network"))
+
+
+def attributes_of(made: Any) -> dict:
+    """The attributes of a module: of a persistent one from its description, of a plain one from its state."""
+    state = (
+        _meta(made).get("state")
+        if isinstance(made, Made) and made.named == PERSISTENT
+        else getattr(made, "state", None)
+    )
+    return state if isinstance(state, dict) else {}
+
+
+def child_of(made: Any, name: str) -> Any:
+    """A module inside a module, None if there is no such."""
+    modules = attributes_of(made).get("_modules")
+    return modules.get(name) if isinstance(modules, dict) else None
+
+
+def tensors_of(made: Any, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Placed]]:
+    """All parameters and buffers by their paths."""
+    if depth > DEEPEST:
+        raise ValueError("the network is nested too deeply")
+    attributes = attributes_of(made)
+    for kind in ("_parameters", "_buffers"):
+        for name, tensor in (attributes.get(kind) or {}).items():
+            if isinstance(tensor, Placed):
+                yield f"{prefix}{name}", tensor
+    for name, child in (attributes.get("_modules") or {}).items():
+        yield from tensors_of(child, f"{prefix}{name}.", depth + 1)
+
+
+def whole(value: Any) -> int:
+    """A number of things in a file, checked."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 2**16:
+        raise ValueError(f"a size in the file is no size: {value!r}"[:120])
+    return value
+
+
+def limit(value: Any) -> float | None:
+    """A limit in a file; None for none."""
+    return None if value is None else float(value)

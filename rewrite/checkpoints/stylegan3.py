@@ -1,0 +1,69 @@
+"""StyleGAN3 of NVIDIA's PyTorch repository: configurations T and R."""
+
+import re
+from typing import Any
+
+from rewrite.checkpoints.archives import Archive
+from rewrite.checkpoints.persistent import attributes_of, child_of, limit, network_of, tensors_of, whole
+from rewrite.checkpoints.source import Source, read_state
+from rewrite.generators.stylegan3 import Design3, StyleGAN3
+from rewrite.generators.stylegan3_layers import StyleGAN3Generator
+
+FAMILY = "StyleGAN3 of NVIDIA's PyTorch repository"
+COUNTS = (
+    "channel_base",
+    "channel_max",
+    "num_layers",
+    "num_critical",
+    "margin_size",
+    "filter_size",
+    "conv_kernel",
+    "lrelu_upsampling",
+)
+AMOUNTS = ("first_cutoff", "first_stopband", "last_stopband_rel", "output_scale")
+# What a layer is built with that changes no image here: numbers of training, and half precision on a GPU.
+WITHOUT_EFFECT = ("w_dim", "img_resolution", "img_channels", "num_fp16_res", "magnitude_ema_beta")
+
+
+def recognises(content: Any) -> bool:
+    """Whether this is such a file: its synthesis begins with Fourier features."""
+    return child_of(child_of(network_of(content), "synthesis"), "input") is not None
+
+
+def load(archive: Archive) -> Source:
+    """Build the generator of such a file.
+
+    Raises:
+        ValueError: It is not complete, or built in a way that is not known here.
+    """
+    network = network_of(archive.content)
+    state, places = attributes_of(network), dict(tensors_of(network))
+    first = attributes_of(child_of(child_of(network, "mapping"), "fc0"))
+    design = Design3(
+        z_dim=whole(state.get("z_dim")),
+        w_dim=whole(state.get("w_dim")),
+        img_resolution=whole(state.get("img_resolution")),
+        img_channels=whole(state.get("img_channels")),
+        c_dim=whole(state.get("c_dim", 0)),
+        mapping_layers=sum(bool(re.fullmatch(r"mapping\.fc\d+\.weight", name)) for name in places),
+        mapping_rate=float(first.get("bias_gain", 0.01)),
+        **_synthesis(archive, attributes_of(child_of(network, "synthesis")).get("_init_kwargs")),
+    )
+    built = read_state(archive, lambda: StyleGAN3(design), places, FAMILY, ("w_avg",))
+    return Source(StyleGAN3Generator(built), archive, places, FAMILY)
+
+
+def _synthesis(archive: Archive, given: Any) -> dict[str, Any]:
+    """What the synthesis was built with, checked."""
+    if not isinstance(given, dict):
+        raise ValueError(f"{archive.path} does not say how its synthesis was built")
+    found: dict[str, Any] = {name: whole(given[name]) for name in COUNTS if name in given}
+    found |= {name: float(given[name]) for name in AMOUNTS if name in given}
+    if "use_radial_filters" in given:
+        found["use_radial_filters"] = bool(given["use_radial_filters"])
+    if "conv_clamp" in given:
+        found["conv_clamp"] = limit(given["conv_clamp"])
+    unknown = sorted(str(name) for name in set(given) - set(found) - set(WITHOUT_EFFECT))
+    if unknown:
+        raise ValueError(f"{archive.path} was built with {unknown[0]}, which is not known here")
+    return found

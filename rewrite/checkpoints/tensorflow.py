@@ -1,0 +1,194 @@
+"""StyleGAN2 pickles of NVIDIA's TensorFlow repositories, read without TensorFlow.
+
+https://github.com/NVlabs/stylegan2 and https://github.com/NVlabs/stylegan2-ada: a pickle of three networks (G, D, Gs),
+each with its keyword arguments, its source code, which is never run, and its variables as numpy arrays. Kernels lie as
+(height, width, inputs, outputs); upsampling layers turn theirs by 180°; styles are stored without the 1 that is added.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor
+
+from rewrite.checkpoints.archives import Archive
+from rewrite.checkpoints.pickles import Made, Named
+from rewrite.checkpoints.source import Source, read_state
+from rewrite.checkpoints.states import LARGEST_SIDE
+from rewrite.checkpoints.tensors import NumpyArray, Placed
+from rewrite.generators.stylegan2 import OPTIONAL, Design, StyleGAN2
+from rewrite.generators.stylegan2_layers import StyleGAN2Generator
+
+FAMILY = "StyleGAN2 of NVIDIA's TensorFlow repositories"
+NETWORK = Named("dnnlib.tflib.network", "Network")
+OLDEST = 4
+NEEDED = ("synthesis/4x4/Conv/mod_weight", "mapping/Dense0/weight")
+LAYERS = {"Conv": "conv1", "Conv0_up": "conv0", "Conv1": "conv1", "ToRGB": "torgb", "Skip": "skip"}
+# Our name of each variable of a layer, and the order of its axes in ours.
+PARTS = {
+    "weight": ("weight", (3, 2, 0, 1)),
+    "bias": ("bias", None),
+    "noise_strength": ("noise_strength", None),
+    "mod_weight": ("affine.weight", (1, 0)),
+    "mod_bias": ("affine.bias", None),
+}
+# Keyword arguments that change how the network computes, and the one value that is built here.
+FIXED = {
+    "nonlinearity": "lrelu",
+    "mapping_nonlinearity": "lrelu",
+    "resample_kernel": [1, 3, 3, 1],
+    "normalize_latents": True,
+    "mapping_func": "G_mapping",
+}
+# Those that the variables' names and shapes say as well, that matter in training alone, or that are read below.
+FREE = re.compile(
+    r"latent_size|label_size|dlatent_size|resolution|num_channels|architecture|synthesis_func|fmap_\w+|label_fmaps|"
+    r"mapping_(layers|fmaps|lrmul)|conv_clamp|use_noise|randomize_noise|num_fp16_res|dtype|fused_modconv|"
+    r"truncation_\w+|style_mixing_prob|dlatent_avg_beta|w_avg_beta|structure"
+)
+
+
+@dataclass(frozen=True)
+class ReadOnly(Source):
+    """An opened pickle of TensorFlow."""
+
+    def export(self, path: str | Path, tensors: Mapping[str, Tensor], edits: Mapping[str, Any]) -> NoReturn:
+        """Refuse: such pickles are read and not written.
+
+        Raises:
+            ValueError: Always.
+        """
+        raise ValueError(
+            f"{self.archive.path} is a pickle of TensorFlow, which is read and not written: export it as safetensors "
+            "(--as safetensors) instead, or convert it with legacy.py of NVIDIA's PyTorch repository first"
+        )
+
+
+def recognises(content: Any) -> bool:
+    """Whether this is such a file."""
+    return _network(content) is not None
+
+
+def load(archive: Archive) -> ReadOnly:
+    """Build the generator of such a file: the average over training, Gs.
+
+    Raises:
+        ValueError: It is another network than StyleGAN2, or built in a way that is not known here.
+    """
+    network = _network(archive.content)
+    variables = dict(_variables(network))
+    settings = network.state.get("static_kwargs") or {}
+    _check(archive.path, network, variables, settings)
+    places = dict(_places(variables))
+    sides = _sides(places)
+    if max(sides, default=0) not in range(4, LARGEST_SIDE + 1):
+        raise ValueError(
+            f"{archive.path} is no complete {FAMILY}: it draws images of {max(sides, default=0)} pixels a side"
+        )
+    depth = sum(bool(re.fullmatch(r"mapping\.fc\d+\.weight", name)) for name in places)
+    embedding = places.get("mapping.embed.weight")
+    width = embedding.shape[0] if embedding else 0
+    design = Design(
+        z_dim=places["mapping.fc0.weight"].shape[1] - width,
+        w_dim=places[f"mapping.fc{depth - 1}.weight"].shape[0],
+        mapping_layers=depth,
+        channels={side: places[f"synthesis.b{side}.conv1.weight"].shape[0] for side in sides},
+        architecture=_architecture(places, sides),
+        colours=places[f"synthesis.b{sides[-1]}.torgb.weight"].shape[0],
+        c_dim=embedding.shape[1] if embedding else 0,
+        embed_dim=width or None,
+        mapping_rate=float(settings.get("mapping_lrmul", 0.01)),
+        clamp=None if settings.get("conv_clamp") is None else float(settings["conv_clamp"]),
+    )
+    built = read_state(archive, lambda: StyleGAN2(design), places, FAMILY, OPTIONAL)
+    _turn(built)
+    return ReadOnly(StyleGAN2Generator(built, noise="const"), archive, {}, FAMILY)
+
+
+def _network(content: Any) -> Made | None:
+    """The last of the networks, which is the average over training."""
+    last = content[-1] if isinstance(content, tuple | list) and content else content
+    return last if isinstance(last, Made) and last.named == NETWORK and isinstance(last.state, dict) else None
+
+
+def _variables(network: Any, prefix: str = "") -> Iterator[tuple[str, Placed]]:
+    """The variables of a network and of the networks that it is made of; none of these is made of others again."""
+    for variable in network.state.get("variables") or []:
+        value = variable[1]
+        if isinstance(value, NumpyArray) and value.placed is not None:
+            yield f"{prefix}{variable[0]}", value.placed
+    for name, part in (network.state.get("components") or {}).items() if not prefix else ():
+        yield from _variables(part, f"{name}/")
+
+
+def _check(path: Path, network: Made, variables: Mapping[str, Placed], settings: Mapping[str, Any]) -> None:
+    """Refuse every network that is built in another way than ours."""
+    version, made = network.state.get("version"), network.state.get("build_func_name")
+    if not isinstance(version, int) or version < OLDEST or not all(name in variables for name in NEEDED):
+        raise ValueError(
+            f"{path} holds a TensorFlow network of {made!r}, which is no StyleGAN2 that is read here"[:300]
+        )
+    if any("ToRGB_lod" in name for name in variables):
+        raise ValueError(f"{path} was trained by progressive growing (configurations B to D), which is not read here")
+    if "mapping/LabelConcat/weight" in variables:
+        raise ValueError(f"{path} appends classes to z as StyleGAN2 did before ADA, which is not read here")
+    strange = [name for name in settings if not FREE.fullmatch(name) and name not in FIXED]
+    strange += [name for name, value in FIXED.items() if _listed(settings.get(name, value)) != value]
+    if strange:
+        raise ValueError(
+            f"{path} was built with {strange[0]} = {settings[strange[0]]!r}, which is not known here"[:300]
+        )
+
+
+def _listed(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _places(variables: Mapping[str, Placed]) -> Iterator[tuple[str, Placed]]:
+    """Our names and the arrays, with their axes in our order."""
+    for name, array in variables.items():
+        if name == "dlatent_avg":
+            yield "mapping.w_avg", array
+        elif name == "synthesis/4x4/Const/const":
+            yield "synthesis.b4.const", array
+        elif found := re.fullmatch(r"mapping/(Dense|LabelEmbed)(\d*)/(weight|bias)", name):
+            ours = f"mapping.{'fc' if found[1] == 'Dense' else 'embed'}{found[2]}.{found[3]}"
+            yield ours, _ordered(array, (1, 0)) if found[3] == "weight" else array
+        elif found := re.fullmatch(r"synthesis/noise(\d{1,2})", name):
+            side, layer = 2 ** ((int(found[1]) + 5) // 2), 1 - int(found[1]) % 2
+            yield f"synthesis.b{side}.conv{layer}.noise_const", array
+        elif (found := re.fullmatch(r"synthesis/(\d+)x\1/(\w+)/(\w+)", name)) and found[2] in LAYERS:
+            part, order = PARTS[found[3]]
+            yield f"synthesis.b{found[1]}.{LAYERS[found[2]]}.{part}", _ordered(array, order)
+
+
+def _ordered(array: Placed, order: Sequence[int] | None) -> Placed:
+    """The same numbers with the axes in another order."""
+    if order is None:
+        return array
+    shape, stride = (tuple(which[axis] for axis in order) for which in (array.shape, array.stride))
+    return Placed(array.storage, array.offset, shape, stride)
+
+
+def _sides(places: Mapping[str, Placed]) -> list[int]:
+    found = (re.fullmatch(r"synthesis\.b(\d+)\.conv1\.weight", name) for name in places)
+    return sorted(int(each[1]) for each in found if each)
+
+
+def _architecture(places: Mapping[str, Placed], sides: Sequence[int]) -> str:
+    if f"synthesis.b{sides[-1]}.skip.weight" in places:
+        return "resnet"
+    return "skip" if "synthesis.b4.torgb.weight" in places else "orig"
+
+
+@torch.no_grad()
+def _turn(network: StyleGAN2) -> None:
+    """Turn the kernels of upsampling layers, and add the 1 to which styles are offsets."""
+    for name, tensor in network.named_parameters():
+        if name.endswith("conv0.weight"):
+            tensor.copy_(tensor.flip(2, 3))
+        elif name.endswith("affine.bias"):
+            tensor.add_(1)

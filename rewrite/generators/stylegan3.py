@@ -1,0 +1,322 @@
+"""StyleGAN3 (Karras et al., NeurIPS 2021) in plain PyTorch: configurations T and R, as named stages.
+
+Every map is a sampled continuous signal: a layer convolves, samples more finely, applies its activation there, and
+filters and samples down again. Tensor names and conventions are those of NVIDIA's release; the low-pass filters are
+buffers, so that a file brings its own.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy import signal, special
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rewrite.generators.stylegan2 import DEMODULATION_EPSILON, GAIN, LEAK, Linear, Mapping
+
+LAST = 2  # The last two layers have no margin around the image.
+
+
+@dataclass(frozen=True)
+class Design3:
+    """What a StyleGAN3 is built like; the defaults are those of NVIDIA's code, configuration T.
+
+    Attributes:
+        z_dim, w_dim: Lengths of z and w.
+        img_resolution: Side of an image.
+        img_channels: Number of channels of an image.
+        mapping_layers: Number of linear layers from z to w.
+        c_dim: Number of classes; 0 for none.
+        mapping_rate: Learning-rate multiplier of the mapping.
+        channel_base, channel_max: Channels of a layer: at most so many divided by twice its cutoff, and so many.
+        num_layers: Number of layers between the input and the colours.
+        num_critical: So many layers at the end are sampled critically.
+        first_cutoff, first_stopband: Cutoff and least stopband of the first layer, in cycles per image.
+        last_stopband_rel: Least stopband of the last layer, as a multiple of its cutoff.
+        margin_size: Cells that a map sticks out of the image on each side.
+        output_scale: Factor on the image.
+        conv_kernel: Side of a convolution: 3 in T, 1 in R.
+        filter_size: Taps of a low-pass filter at the lower of two sampling rates.
+        lrelu_upsampling: How much finer the activation is applied.
+        use_radial_filters: Whether down-sampling filters are radially symmetric, as in R.
+        conv_clamp: Limit of what a layer writes; None for none.
+    """
+
+    z_dim: int
+    w_dim: int
+    img_resolution: int
+    img_channels: int = 3
+    mapping_layers: int = 2
+    c_dim: int = 0
+    mapping_rate: float = 0.01
+    channel_base: int = 32768
+    channel_max: int = 512
+    num_layers: int = 14
+    num_critical: int = 2
+    first_cutoff: float = 2.0
+    first_stopband: float = 2**2.1
+    last_stopband_rel: float = 2**0.3
+    margin_size: int = 10
+    output_scale: float = 0.25
+    conv_kernel: int = 3
+    filter_size: int = 6
+    lrelu_upsampling: int = 2
+    use_radial_filters: bool = False
+    conv_clamp: float | None = 256.0
+
+    def __post_init__(self):
+        least = min(self.z_dim, self.w_dim, self.img_channels, self.channel_base, self.channel_max, self.filter_size)
+        if least < 1 or not LAST <= self.num_layers <= 64 or not 0 <= self.num_critical < self.num_layers:
+            raise ValueError("a StyleGAN3 has 2 to 64 layers, fewer critical ones, and channels in each")
+        if not 4 <= self.img_resolution <= 4096 or self.img_resolution & (self.img_resolution - 1):
+            raise ValueError(f"the side of an image is a power of two from 4 to 4096, got {self.img_resolution}")
+        if not 0 <= self.margin_size <= 64 or self.conv_kernel not in (1, 3) or not 1 <= self.lrelu_upsampling <= 8:
+            raise ValueError("a margin has 0 to 64 cells, a kernel 1 or 3, and an activation is 1 to 8 times finer")
+        if not self.first_cutoff > 0 or not self.first_stopband > self.first_cutoff or not self.last_stopband_rel > 1:
+            raise ValueError("cutoffs are positive, and stopbands lie above them")
+
+
+@dataclass(frozen=True)
+class Band:
+    """What a layer writes as a signal: cutoff and half-width of the transition in cycles per image, samples, channels.
+
+    Attributes:
+        cutoff, half_width: Frequencies, in cycles per image.
+        rate: Samples per image side.
+        size: Samples per map side, margins included.
+        channels: Number of channels.
+        critical: Whether it is sampled critically.
+    """
+
+    cutoff: float
+    half_width: float
+    rate: int
+    size: int
+    channels: int
+    critical: bool
+
+
+def bands(design: Design3) -> list[Band]:
+    """The signal that each layer writes, from the first to the colours: geometric progressions of frequencies."""
+    last_cutoff = design.img_resolution / 2
+    last_stopband = last_cutoff * design.last_stopband_rel
+    exponents = np.minimum(np.arange(design.num_layers + 1) / (design.num_layers - design.num_critical), 1)
+    cutoffs = design.first_cutoff * (last_cutoff / design.first_cutoff) ** exponents
+    stopbands = design.first_stopband * (last_stopband / design.first_stopband) ** exponents
+    rates = np.exp2(np.ceil(np.log2(np.minimum(stopbands * 2, design.img_resolution))))
+    half_widths = np.maximum(stopbands, rates / 2) - cutoffs
+    sizes = rates + design.margin_size * 2
+    sizes[-LAST:] = design.img_resolution
+    channels = np.rint(np.minimum(design.channel_base / 2 / cutoffs, design.channel_max))
+    channels[-1] = design.img_channels
+    found = zip(cutoffs, half_widths, rates, sizes, channels, strict=True)
+    return [
+        Band(float(cutoff), float(half), int(rate), int(size), int(wide), i >= design.num_layers - design.num_critical)
+        for i, (cutoff, half, rate, size, wide) in enumerate(found)
+    ]
+
+
+def low_pass(taps: int, cutoff: float, width: float, rate: int, *, radial: bool = False) -> Tensor | None:
+    """A Kaiser-windowed low-pass filter; separable [taps], or radially symmetric [taps, taps] (paper, appendix C)."""
+    if taps == 1:
+        return None
+    if not radial:
+        return torch.as_tensor(signal.firwin(taps, cutoff, width=width, fs=rate), dtype=torch.float32)
+    x = (np.arange(taps) - (taps - 1) / 2) / rate
+    radius = np.hypot(*np.meshgrid(x, x))
+    window = np.kaiser(taps, signal.kaiser_beta(signal.kaiser_atten(taps, width / (rate / 2))))
+    taps_of_both = special.j1(2 * cutoff * np.pi * radius) / (np.pi * radius) * np.outer(window, window)
+    return torch.as_tensor(taps_of_both / taps_of_both.sum(), dtype=torch.float32)
+
+
+class FourierInput(nn.Module):
+    """The first map: sines of random frequencies, turned and moved as w says, then a linear layer at each position."""
+
+    def __init__(self, w_dim: int, band: Band):
+        super().__init__()
+        self.band, channels = band, band.channels
+        frequencies = torch.randn(channels, 2)
+        radii = frequencies.square().sum(dim=1, keepdim=True).sqrt()
+        self.weight = nn.Parameter(torch.randn(channels, channels))
+        self.affine = Linear(w_dim, 4)
+        with torch.no_grad():
+            self.affine.weight.zero_()
+            self.affine.bias.copy_(torch.tensor([1.0, 0.0, 0.0, 0.0]))
+        self.gain = 1 / math.sqrt(channels)
+        self.register_buffer("transform", torch.eye(3))
+        self.register_buffer("freqs", frequencies / (radii * radii.square().exp().pow(0.25)) * band.cutoff)
+        self.register_buffer("phases", torch.rand(channels) - 0.5)
+
+    def key(self, w: Tensor) -> Tensor:
+        """The sines, shape (images, channels, side, side)."""
+        turned = self._placed(w) @ self.transform
+        phases = self.phases + (self.freqs @ turned[:, :2, 2:])[..., 0]
+        frequencies = self.freqs @ turned[:, :2, :2]
+        room = self.band.rate / 2 - self.band.cutoff
+        loudness = (1 - (frequencies.norm(dim=2) - self.band.cutoff) / room).clamp(0, 1)
+        reach = 0.5 * self.band.size / self.band.rate
+        steps = (2 * torch.arange(self.band.size, device=w.device) + 1) / self.band.size - 1
+        down, right = torch.meshgrid(steps * reach, steps * reach, indexing="ij")
+        angle = frequencies[:, :, 0, None, None] * right + frequencies[:, :, 1, None, None] * down
+        return torch.sin((angle + phases[..., None, None]) * (2 * math.pi)) * loudness[..., None, None]
+
+    def forward(self, w: Tensor) -> Tensor:
+        return torch.einsum("oi,nihw->nohw", self.weight * self.gain, self.key(w))
+
+    def _placed(self, w: Tensor) -> Tensor:
+        """The rotation and translation that w asks for, as matrices (images, 3, 3)."""
+        told = self.affine(w)
+        cosine, sine, across, along = (told / told[:, :2].norm(dim=1, keepdim=True)).unbind(dim=1)
+        none, one = torch.zeros_like(sine), torch.ones_like(sine)
+        turn = [cosine, -sine, none, sine, cosine, none, none, none, one]
+        move = [one, none, -across, none, one, -along, none, none, one]
+        turned, moved = (torch.stack(entries, dim=1).reshape(-1, 3, 3) for entries in (turn, move))
+        return turned @ moved
+
+
+class SynthesisLayer3(nn.Module):
+    """A modulated convolution, then an activation at a finer sampling rate.
+
+    key = style ⊙ x / magnitude → convolution → demodulation → bias → sample up → leaky ReLU → clamp → sample down.
+
+    Args:
+        design: The network's design.
+        before, after: The signals that it reads and writes.
+        colours: Whether it is the last layer, which neither demodulates nor filters.
+    """
+
+    def __init__(self, design: Design3, before: Band, after: Band, *, colours: bool):
+        super().__init__()
+        self.before, self.after, self.colours, self.clamp = before, after, colours, design.conv_clamp
+        self.kernel = 1 if colours else design.conv_kernel
+        self.affine = Linear(design.w_dim, before.channels, bias=1.0)
+        self.weight = nn.Parameter(torch.randn(after.channels, before.channels, self.kernel, self.kernel))
+        self.bias = nn.Parameter(torch.zeros(after.channels))
+        self.register_buffer("magnitude_ema", torch.ones([]))
+        fine = max(before.rate, after.rate) * (1 if colours else design.lrelu_upsampling)
+        self.up, self.down = fine // before.rate, fine // after.rate
+        up_taps, down_taps = (design.filter_size * by if by > 1 and not colours else 1 for by in (self.up, self.down))
+        radial = design.use_radial_filters and not after.critical
+        widths = (2 * before.half_width, 2 * after.half_width)
+        self.register_buffer("up_filter", low_pass(up_taps, before.cutoff, widths[0], fine))
+        self.register_buffer("down_filter", low_pass(down_taps, after.cutoff, widths[1], fine, radial=radial))
+        total = (after.size - 1) * self.down + 1 - (before.size + self.kernel - 1) * self.up + up_taps + down_taps - 2
+        first = (total + self.up) // 2
+        self.padding = (first, total - first)
+
+    def style(self, w: Tensor) -> Tensor:
+        """The factor on each input channel, shape (images, inputs)."""
+        return self.affine(w) * (1 / math.sqrt(self.before.channels) if self.colours else 1.0)
+
+    def key(self, x: Tensor, style: Tensor) -> Tensor:
+        """What the convolution reads."""
+        return x * (style * self.magnitude_ema.rsqrt())[:, :, None, None]
+
+    def demodulation(self, style: Tensor, weight: Tensor | None = None) -> Tensor | None:
+        """The factor on each output channel, shape (images, outputs); None for colours."""
+        if self.colours:
+            return None
+        weight = self.weight if weight is None else weight
+        # NVIDIA's code brings weight and style to a mean square of one first; that cancels but for the epsilon.
+        size = weight.square().mean(dim=(1, 2, 3)) * style.square().mean(dim=1, keepdim=True)
+        power = weight.square().sum(dim=(2, 3))
+        return (style.square() @ power.T + DEMODULATION_EPSILON * size).rsqrt()
+
+    def convolve(self, key: Tensor) -> Tensor:
+        """The linear map that an edit changes, before demodulation."""
+        return F.conv2d(key, self.weight, padding=self.kernel - 1)
+
+    def finish(self, written: Tensor, demodulation: Tensor | None) -> Tensor:
+        """From what the convolution wrote to the layer's output."""
+        if demodulation is not None:
+            written = written * demodulation[:, :, None, None]
+        y = _sampled_up(written + self.bias[:, None, None], self.up_filter, self.up, self.padding)
+        if not self.colours:
+            y = F.leaky_relu_(y, LEAK) * GAIN
+        if self.clamp is not None:
+            y = y.clamp(-self.clamp, self.clamp)
+        return _sampled_down(y, self.down_filter, self.down)
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        style = self.style(w)
+        return self.finish(self.convolve(self.key(x, style)), self.demodulation(style))
+
+
+def _sampled_up(x: Tensor, taps: Tensor | None, by: int, padding: tuple[int, int]) -> Tensor:
+    """Put zeros between the samples, pad (or crop, where negative) and filter, each axis by itself."""
+    if taps is None:
+        return F.pad(x, (*padding, *padding))
+    channels, count = x.shape[1], len(taps)
+    kernel = (taps * by).expand(channels, 1, 1, count)
+    # A transposed convolution filters the spread samples in full; padding says which part of that is wanted.
+    for axis, (shape, stride) in enumerate((((1, count), (1, by)), ((count, 1), (by, 1)))):
+        length = x.shape[3 - axis] * by + sum(padding) - (count - 1)
+        full = F.conv_transpose2d(x, kernel.reshape(channels, 1, *shape), stride=stride, groups=channels)
+        before = padding[0] - (count - 1)
+        after = length - before - full.shape[3 - axis]
+        x = F.pad(full, (before, after) if axis == 0 else (0, 0, before, after))
+    return x
+
+
+def _sampled_down(x: Tensor, taps: Tensor | None, by: int) -> Tensor:
+    """Filter and keep every so many samples."""
+    if taps is None:
+        return x[:, :, ::by, ::by]
+    channels = x.shape[1]
+    if taps.ndim == 2:
+        return F.conv2d(x, taps.flip(0, 1).expand(channels, 1, *taps.shape), stride=by, groups=channels)
+    kernel = taps.flip(0).expand(channels, 1, 1, len(taps))
+    x = F.conv2d(x, kernel, stride=(1, by), groups=channels)
+    return F.conv2d(x, kernel.transpose(2, 3), stride=(by, 1), groups=channels)
+
+
+class State3(NamedTuple):
+    """What flows through the stages of one run."""
+
+    ws: Tensor  # [images, num_ws, w_dim]
+    x: Tensor | None = None  # [images, channels, side, side]
+
+
+class Synthesis3(nn.Module):
+    """The input and the layers, run stage by stage."""
+
+    def __init__(self, design: Design3):
+        super().__init__()
+        self.output_scale = design.output_scale
+        found = bands(design)
+        self.input = FourierInput(design.w_dim, found[0])
+        self.stages: dict[str, int] = {"input": 0}
+        for number, (before, after) in enumerate(zip([found[0], *found], found, strict=False)):
+            name = f"L{number}_{after.size}_{after.channels}"
+            self.add_module(name, SynthesisLayer3(design, before, after, colours=number == design.num_layers))
+            self.stages[name] = number + 1
+
+    def advance(self, state: State3, stage: str) -> State3:
+        """Run one stage."""
+        layer, w = self.get_submodule(stage), state.ws[:, self.stages[stage]]
+        return state._replace(x=layer(w) if stage == "input" else layer(state.x, w))
+
+    def run(self, state: State3, stages: Sequence[str]) -> State3:
+        """Run some stages one after the other."""
+        for stage in stages:
+            state = self.advance(state, stage)
+        return state
+
+
+class StyleGAN3(nn.Module):
+    """A StyleGAN3 generator: mapping and synthesis.
+
+    Args:
+        design: What it is built like.
+    """
+
+    def __init__(self, design: Design3):
+        super().__init__()
+        self.design, self.z_dim, self.num_ws = design, design.z_dim, design.num_layers + 2
+        embedded = {"c_dim": design.c_dim, "rate": design.mapping_rate}
+        self.mapping = Mapping(design.z_dim, design.w_dim, design.mapping_layers, **embedded)
+        self.synthesis = Synthesis3(design)

@@ -1,0 +1,247 @@
+"""Damaged and hostile checkpoints: nothing runs, nothing hangs, nothing swallows memory; each gets one sentence.
+
+`REWRITE_FUZZ=10000 python -m pytest tests/test_fuzz.py` tries as many files as it says.
+"""
+
+import io
+import os
+import pickle
+import pickletools
+import random
+import signal
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import pytest
+import torch
+
+from rewrite import load_generator
+from rewrite.checkpoints import native
+from rewrite.checkpoints.containers import describe
+from tests.conftest import CONFIG, random_stylegan2
+from tests.test_foreign import nvidia_modules, proggan_state, scaled, write_nvidia, write_rosinality  # noqa: F401
+from tests.test_stylegan3 import random_stylegan3
+from tests.test_stylegan3 import write as write_stylegan3
+
+FILES = int(os.environ.get("REWRITE_FUZZ", "300"))
+SECONDS = 5
+# What an allocator takes in one go is no matter of the file's size.
+ALLOCATOR = 8 * 2**20
+FORBIDDEN = {
+    "exec",
+    "compile",
+    "import",
+    "os.system",
+    "os.exec",
+    "os.fork",
+    "os.posix_spawn",
+    "os.remove",
+    "os.rename",
+    "pickle.find_class",
+    "socket.connect",
+    "subprocess.Popen",
+    "ctypes.dlopen",
+}
+
+watched: list[str] = []
+watching = False
+
+
+def _hook(event: str, arguments: tuple) -> None:
+    if watching and (event in FORBIDDEN or (event == "open" and str(arguments[1]).strip("rb"))):
+        # The checks of types that the tests switch on are compiled as functions are first called.
+        frames = [Path(frame.f_code.co_filename).parts for frame in _frames(sys._getframe(1))]
+        if "jaxtyping" not in frames[0] and not any("beartype" in parts for parts in frames):
+            watched.append(event)
+
+
+def _frames(frame: FrameType | None) -> Iterator[FrameType]:
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+sys.addaudithook(_hook)
+
+
+@contextmanager
+def nothing_runs() -> Iterator[None]:
+    """Fail where code is run, a module imported, a file written, a process started or a connection made."""
+    global watching
+    watched.clear()
+    watching = True
+    try:
+        yield
+    finally:
+        watching = False
+    assert not watched
+
+
+@contextmanager
+def limited(seconds: int) -> Iterator[None]:
+    """Fail after some seconds."""
+
+    def stop(*_: object) -> None:
+        raise AssertionError(f"it hung for {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+class Peak:
+    """The most memory that this process held since the last call, where Linux tells."""
+
+    def __init__(self):
+        self.known = Path("/proc/self/clear_refs").exists()
+
+    def start(self) -> None:
+        if self.known:
+            Path("/proc/self/clear_refs").write_text("5")
+            self.before = self._field("VmRSS")
+
+    def bytes(self) -> int:
+        return self._field("VmHWM") - self.before if self.known else 0
+
+    def _field(self, name: str) -> int:
+        line = next(each for each in Path("/proc/self/status").read_text().splitlines() if each.startswith(name))
+        return int(line.split()[1]) * 1024
+
+
+def outcome(act: Callable[[Path], object], path: Path) -> str:
+    """Open a file; what is wrong with it is said in one sentence."""
+    try:
+        with limited(SECONDS), nothing_runs():
+            act(path)
+    except (ValueError, LookupError, OSError) as error:
+        said = " ".join(str(error).split())
+        assert 0 < len(said) < 500
+        assert "Traceback" not in said
+        return said
+    return "opened"
+
+
+@pytest.fixture
+def seeds(tmp_path, nvidia_modules, scaled) -> list[bytes]:  # noqa: F811
+    """One good file of each kind."""
+    path = tmp_path / "seed"
+    native.save_stylegan2(path, random_stylegan2().state_dict(), CONFIG, {})
+    found = [path.read_bytes(), write_rosinality(path, scaled).read_bytes()]
+    content = torch.load(path, weights_only=True)
+    torch.save(content, path, _use_new_zipfile_serialization=False)
+    found += [path.read_bytes(), write_nvidia(path, scaled).read_bytes()]
+    found.append(write_stylegan3(path, random_stylegan3()).read_bytes())
+    torch.save(proggan_state(), path)
+    found.append(path.read_bytes())
+    for content in found:
+        path.write_bytes(content)
+        load_generator(path)
+    return found
+
+
+def mutated(chance: random.Random, content: bytes) -> bytes:
+    """A file with something wrong in it."""
+    changed = bytearray(content)
+    # Most of a file is numbers; what steers a reader lies at its ends.
+    place = chance.choice((chance.randrange(len(changed)), chance.randrange(min(4000, len(changed)))))
+    place = chance.choice((place, len(changed) - 1 - chance.randrange(min(4000, len(changed)))))
+    kind = chance.randrange(7)
+    if kind == 0:
+        for _ in range(chance.choice((1, 1, 2, 8, 64))):
+            changed[(place + chance.randrange(64)) % len(changed)] ^= 1 << chance.randrange(8)
+    elif kind == 1:
+        del changed[place:]
+    elif kind == 2:
+        opcodes = [each.code.encode("latin-1") for each in pickletools.opcodes]
+        changed[place:place] = b"".join(chance.choice(opcodes) for _ in range(chance.randrange(1, 6)))
+    elif kind == 3:
+        length = chance.randrange(1, 200)
+        changed[place : place + length] = chance.randbytes(length)
+    elif kind == 4:
+        other = chance.randrange(len(changed))
+        changed[place : place + 100] = changed[other : other + 100]
+    elif kind == 5:
+        changed[place : place + 8] = chance.choice((b"\xff" * 8, b"\0" * 8, (2**40).to_bytes(8, "little")))
+    else:
+        del changed[place : place + chance.randrange(1, 300)]
+    return bytes(changed)
+
+
+def test_damaged_files_end_in_a_sentence(tmp_path, seeds):
+    chance, path, peak = random.Random(1), tmp_path / "file", Peak()
+    opened = 0
+    for number in range(FILES):
+        path.write_bytes(mutated(chance, seeds[number % len(seeds)]))
+        for act in (load_generator, describe):
+            peak.start()
+            opened += outcome(act, path) == "opened"
+            assert peak.bytes() <= 4 * path.stat().st_size + ALLOCATOR
+    assert opened < 2 * FILES
+
+
+class Call:
+    """Pickles as a call of a function."""
+
+    def __init__(self, function, *arguments):
+        self.function, self.arguments = function, arguments
+
+    def __reduce__(self):
+        return self.function, self.arguments
+
+
+def hostile() -> dict[str, bytes]:
+    """Files that do harm when they are unpickled."""
+    system, code = Call(os.system, "touch was-run"), Call(eval, "open('was-run', 'w').close()")
+    contents = {
+        "system": {"g_ema": system},
+        "eval": {"G_ema": code},
+        "exec": Call(exec, "open('was-run', 'w').close()"),
+        "hub": {"state_dict": Call(torch.hub.load, "someone/something", "model")},
+        "nested": {"g_ema": [Call(getattr, Call(__import__, "os"), "system"), system]},
+        "key": {Call(getattr, os, "sep"): 1},
+        "load": Call(pickle.loads, pickle.dumps(system)),
+        "import": Call(__import__, "antigravity"),
+        "write": Call(Path.write_text, Path("was-run"), "x"),
+    }
+    files = {name: pickle.dumps(content) for name, content in contents.items() if name not in ("key",)}
+    for name, content in list(files.items()):
+        archive = io.BytesIO()
+        with zipfile.ZipFile(archive, "w") as written:
+            written.writestr("archive/data.pkl", content)
+            written.writestr("archive/version", b"3\n")
+        files[f"{name} in an archive"] = archive.getvalue()
+    files["deep"] = b"\x80\x02" + b"]" * 5_000 + b"a" * 4_999 + b"."
+    files["long text"] = b"\x80\x04\x8d" + (2**62).to_bytes(8, "little") + b"x."
+    files["long number"] = b"\x80\x02\x8b" + (2**31 - 1).to_bytes(4, "little") + b"\1."
+    places = (i.to_bytes(4, "little") for i in range(0, 2**31, 2**22))
+    files["endless memo"] = b"\x80\x02" + b"".join(b"]r" + place for place in places) + b"."
+    files["doubling"] = b"\x80\x02(" + b"]q\0" + b"".join(b"(h\0h\0tq\0" for _ in range(60)) + b"."
+    bomb = io.BytesIO()
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as written:
+        written.writestr("archive/data.pkl", b"\x80\x02" + b"]" * 100_000_000 + b".")
+    files["bomb"] = bomb.getvalue()
+    files["header"] = (2**63).to_bytes(8, "little") + b"{}"
+    wide = b'{"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,4]}}'
+    files["wide"] = len(wide).to_bytes(8, "little") + wide + bytes(4)
+    return files
+
+
+@pytest.mark.parametrize("name", hostile())
+def test_hostile_files_do_nothing(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    path, peak = tmp_path / "file", Peak()
+    path.write_bytes(hostile()[name])
+    for act in (load_generator, describe):
+        peak.start()
+        said = outcome(act, path)
+        assert peak.bytes() <= 4 * path.stat().st_size + ALLOCATOR
+        assert said != "opened" or act is describe
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]
