@@ -228,21 +228,17 @@ class Problem:
 
     def values(self, keys: Keys, change: Tensor, factor: Tensor) -> Float[Tensor, "n outputs"]:
         """What the edited layer writes for some keys, after demodulation."""
-        written = self.written(keys)
-        if change.any():
-            written = written + self._map(keys, change)
+        written = self.written(keys) + (self._map(keys, change) if change.any() else 0)
         return written * factor[keys.image]
 
     def written(self, keys: Keys) -> Float[Tensor, "n outputs"]:
         """What the unedited layer writes for some keys, before demodulation; the same keys are not mapped twice."""
         if id(keys.keys) not in self._written:
+            # The keys are kept beside the values, so that their place in memory is not given to others.
             self._written[id(keys.keys)] = (keys.keys, self._map(keys, self.matrix))
         return self._written[id(keys.keys)][1]
 
-    @cached_property
-    def _written(self) -> dict[int, tuple[Tensor, Tensor]]:
-        # The keys are kept beside the values, so that their place in memory is not given to others.
-        return {}
+    _written = cached_property(lambda self: {})
 
     def _map(self, keys: Keys, matrix: Tensor) -> Tensor:
         parts = [keys.keys[:, columns] @ matrix[rows].T for rows, columns in self.layer.blocks()]

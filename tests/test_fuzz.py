@@ -27,7 +27,7 @@ from tests.test_foreign import nvidia_modules, proggan_state, scaled, write_nvid
 from tests.test_stylegan3 import random_stylegan3
 from tests.test_stylegan3 import write as write_stylegan3
 
-FILES = int(os.environ.get("REWRITE_FUZZ", "300"))
+FILES = int(os.environ.get("REWRITE_FUZZ", "120"))
 SECONDS = 5
 # What an allocator takes in one go is no matter of the file's size.
 ALLOCATOR = 8 * 2**20

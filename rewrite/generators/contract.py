@@ -126,6 +126,10 @@ class Generator(ABC):
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(self.layers)}"
         raise LookupError(f"this generator has no layer {name!r}: {hint}")
 
+    def state(self) -> Mapping[str, Tensor]:
+        """The tensors that say which network this is."""
+        return self.module.state_dict()
+
     @property
     def device(self) -> torch.device:
         """Where the network's weights are."""
@@ -134,7 +138,7 @@ class Generator(ABC):
     @property
     def fingerprint(self) -> str:
         """A hash of all weights as they are now; it changes when a weight is edited."""
-        tensors = self.module.state_dict()
+        tensors = self.state()
         # A tensor's version counts its in-place changes: as long as none moved, the hash still holds.
         version = tuple((tensor.data_ptr(), tensor._version) for tensor in tensors.values())
         if getattr(self, "_fingerprint", (None, ""))[0] != version:

@@ -60,6 +60,7 @@ class WrappedGenerator(Generator):
         self.shape = () if callable(latents) else ((latents,) if isinstance(latents, int) else tuple(latents))
         self.z_dim = math.prod(self.shape)
         self.alone = False
+        self.restless: frozenset[str] = frozenset()
         self.layers: Mapping[str, Layer] = {}
         self._try(layers)
 
@@ -106,6 +107,10 @@ class WrappedGenerator(Generator):
 
     def rerun(self, layer: str, cut: Cut) -> Tensor:
         return self.images(cut.state)
+
+    def state(self) -> Mapping[str, Tensor]:
+        """Its tensors without those that a run moves: averages that batch normalisation keeps in training."""
+        return {name: tensor for name, tensor in self.module.state_dict().items() if name not in self.restless}
 
     # Running the module
 
@@ -168,7 +173,7 @@ class WrappedGenerator(Generator):
         names = {name: stage for name, stage in self.module.named_modules() if _kind(stage) is not None}
         seen: dict[str, list[tuple]] = {}
         handles = [stage.register_forward_hook(_noting(seen.setdefault(name, []))) for name, stage in names.items()]
-        latents = self.latents(TRIAL_SEEDS)
+        latents, before = self.latents(TRIAL_SEEDS), _copied(self.module)
         try:
             state = torch.get_rng_state()
             together = self._run(latents)
@@ -177,6 +182,8 @@ class WrappedGenerator(Generator):
         finally:
             for handle in handles:
                 handle.remove()
+        after = dict(self.module.named_buffers())
+        self.restless = frozenset(name for name, old in before.items() if not torch.equal(old, after[name]))
         self.size = tuple(together.shape[-2:])
         self.alone = True
         apart = self.images(latents)
@@ -199,6 +206,10 @@ class WrappedGenerator(Generator):
                 raise ValueError(f"layer {name} cannot be edited: it {why}")
             self.layer(name)
         self.layers = {name: self.layers[name] for name in chosen}
+
+
+def _copied(module: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in module.named_buffers()}
 
 
 class _Reached(Exception):  # noqa: N818 (not an error: it ends a run that has served its purpose)
