@@ -17,6 +17,7 @@ from rewrite.generators.contract import Generator, Latents
 from rewrite.layers import Layer
 
 RATE = 0.1
+FIRST, SECOND, EPSILON = 0.9, 0.999, 1e-8
 EMPHASIS = 4.0
 
 
@@ -59,13 +60,18 @@ def refine(
     cells = torch.stack([wish.cells for wish in wishes])[:, None].to(wanted)
     unit = start.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
     moved = torch.zeros_like(start).requires_grad_()
-    optimiser = torch.optim.Adam([moved], RATE)
+    mean, power = torch.zeros_like(start), torch.zeros_like(start)
     with torch.enable_grad():
-        for _ in range(steps):
+        for step in range(1, steps + 1):
             images = generator.resume(layer.name, cut, (start + moved * cells * unit) / scale, factor)
             # A sum over images, and a unit for each: what one gets does not hang on the others of its batch.
             missed = ((images - wanted).square() * weight).mean(dim=(1, 2, 3)).sum()
             # Asked for these values alone, so that a module whose weights can learn collects no gradients.
-            (moved.grad,) = torch.autograd.grad(missed, moved)
-            optimiser.step()
+            (slope,) = torch.autograd.grad(missed, moved)
+            # Adam, written out: torch.optim imports torch's compiler at the first step, which takes longer than all.
+            with torch.no_grad():
+                mean.lerp_(slope, 1 - FIRST)
+                power.lerp_(slope.square(), 1 - SECOND)
+                size = (power / (1 - SECOND**step)).sqrt() + EPSILON
+                moved -= RATE * mean / (1 - FIRST**step) / size
     return (start + moved.detach() * cells * unit).double().cpu()

@@ -93,7 +93,9 @@ class Search:
         if samples < 1:
             raise ValueError(f"samples must be at least 1, got {samples}")
         layer = generator.layer(rule.layer)
-        rows = patch_rows(build_goal(generator, rule).context, ordinary_moment(memory, layer), layer, rank)
+        rows = patch_rows(
+            build_goal(generator, rule.with_settings(refine=0)).context, ordinary_moment(memory, layer), layer, rank
+        )
         taken = set(avoid) | {place.latent.seed for place in rule.places}
         seeds = ordinary_seeds(samples, taken)
         found = [_some(responses(generator, layer, rows, part)) for part in batched(seeds, batch)]

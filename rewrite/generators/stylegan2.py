@@ -15,12 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-ARCHITECTURES = ("skip", "resnet", "orig")
-NOISE_MODES = ("const", "seed", "random", "none")
+ARCHITECTURES, NOISE_MODES = ("skip", "resnet", "orig"), ("const", "seed", "random", "none")
 # Files may leave these out: a network without noise, or one whose mean latent nobody kept.
 OPTIONAL = ("noise_const", "noise_strength", "w_avg")
-LEAK = 0.2
-GAIN = math.sqrt(2)
+LEAK, GAIN = 0.2, math.sqrt(2)
 DEMODULATION_EPSILON = 1e-8
 
 
@@ -29,9 +27,11 @@ def activate(x: Tensor) -> Tensor:
     return F.leaky_relu(x, LEAK) * GAIN
 
 
-def deactivate(x: Tensor) -> Tensor:
-    """Invert `activate`."""
-    return F.leaky_relu(x, 1 / LEAK) / GAIN
+def normal(*shape: int, over: float = 1.0) -> nn.Parameter:
+    """Normal numbers to begin training with, divided by `over`."""
+    numbers = torch.empty(shape)
+    # Where shapes alone count, none are drawn: torch would import its compiler for that, which takes seconds.
+    return nn.Parameter(numbers if numbers.is_meta else numbers.normal_() / over)
 
 
 class Linear(nn.Module):
@@ -39,7 +39,7 @@ class Linear(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, *, bias: float = 0.0, rate: float = 1.0):
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(outputs, inputs) / rate)
+        self.weight = normal(outputs, inputs, over=rate)
         self.bias = nn.Parameter(torch.full([outputs], bias / rate))
         self.gain, self.rate = rate / math.sqrt(inputs), rate
 
@@ -56,9 +56,8 @@ class Blur(nn.Module):
 
     def __init__(self, factor: float = 1.0):
         super().__init__()
-        taps = torch.tensor([1.0, 3.0, 3.0, 1.0])
-        taps = taps[:, None] * taps[None, :]
-        self.register_buffer("taps", taps * (factor / taps.sum()), persistent=False)
+        taps = [[a * b * factor / 64 for b in (1, 3, 3, 1)] for a in (1, 3, 3, 1)]
+        self.register_buffer("taps", torch.tensor(taps), persistent=False)
 
     def forward(self, x: Tensor, padding: int = 1) -> Tensor:
         channels = x.shape[1]
@@ -131,10 +130,10 @@ class SynthesisLayer(nn.Module):
         super().__init__()
         self.up, self.resolution, self.gain, self.clamp, self.scale = up, resolution, gain, clamp, scale
         self.affine = Linear(w_dim, inputs, bias=1.0)
-        self.weight = nn.Parameter(torch.randn(outputs, inputs, 3, 3))
+        self.weight = normal(outputs, inputs, 3, 3)
         self.bias = nn.Parameter(torch.zeros(outputs))
         self.noise_strength = nn.Parameter(torch.zeros([]))
-        self.register_buffer("noise_const", torch.randn(resolution, resolution))
+        self.register_buffer("noise_const", normal(resolution, resolution).data)
         if up:
             self.blur = Blur(4.0)
 
@@ -178,7 +177,7 @@ class ToRGB(nn.Module):
         super().__init__()
         self.clamp = clamp
         self.affine = Linear(w_dim, inputs, bias=1.0)
-        self.weight = nn.Parameter(torch.randn(colours, inputs, 1, 1))
+        self.weight = normal(colours, inputs, 1, 1)
         self.bias = nn.Parameter(torch.zeros(colours))
         self.gain = 1 / math.sqrt(inputs)
 
@@ -200,7 +199,7 @@ class Shortcut(nn.Module):
 
     def __init__(self, inputs: int, outputs: int):
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(outputs, inputs, 1, 1))
+        self.weight = normal(outputs, inputs, 1, 1)
         self.gain = 1 / math.sqrt(inputs)
         self.blur = Blur(4.0)
 
@@ -265,7 +264,7 @@ class Block(nn.Module):
             return SynthesisLayer(inputs, outputs, design.w_dim, resolution, gain=gain, clamp=design.clamp, **how)
 
         if not inputs:
-            self.const = nn.Parameter(torch.randn(outputs, resolution, resolution))
+            self.const = normal(outputs, resolution, resolution)
         else:
             if residual:
                 self.skip = Shortcut(inputs, outputs)

@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy import signal, special
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -124,6 +123,9 @@ def low_pass(taps: int, cutoff: float, width: float, rate: int, *, radial: bool 
     """A Kaiser-windowed low-pass filter; separable [taps], or radially symmetric [taps, taps] (paper, appendix C)."""
     if taps == 1:
         return None
+    # These two bring half of torch and scipy with them, which nobody needs who opens no StyleGAN3.
+    from scipy import signal, special
+
     if not radial:
         return torch.as_tensor(signal.firwin(taps, cutoff, width=width, fs=rate), dtype=torch.float32)
     x = (np.arange(taps) - (taps - 1) / 2) / rate
