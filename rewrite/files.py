@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -72,6 +73,25 @@ def write_together(folder: str | Path, contents: Mapping[str, bytes]) -> None:
 def write_text(path: str | Path, text: str) -> None:
     """Write a text file, whole or not at all."""
     write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def read_json(path: Path, kind: str) -> Any:
+    """Read a JSON document.
+
+    Args:
+        path: The file.
+        kind: What it should hold, for the sentence that says that it does not.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is no JSON, or cannot be read.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"there is no {kind} {path}")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError, RecursionError) as error:
+        raise ValueError(f"{path} is no {kind}: {error}") from None
 
 
 def save_tensors(

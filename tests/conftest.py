@@ -14,14 +14,17 @@ from torch import nn
 from torch.nn import functional as F
 
 from apps.cli import main
-from rewrite import Latent, Mask, Region, Rule, load_generator, measure, solve
+from rewrite import Latent, Mask, Patch, Region, Rule, load_generator, measure, solve
 from rewrite.checkpoints import native
-from rewrite.generators.contract import Cut, Generator, Latents
+from rewrite.generators.contract import Cut, Generator, Latents, hash_of
 from rewrite.generators.stylegan2 import Design, StyleGAN2
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
+from rewrite.generators.stylegan3 import Design3, StyleGAN3
+from rewrite.generators.stylegan3_layers import StyleGAN3Generator
 from rewrite.layers import Layer
 
 CONFIG = {"z_dim": 8, "w_dim": 8, "mapping_layers": 2, "channels": {4: 6, 8: 5, 16: 4}}
+SMALL3 = Design3(z_dim=8, w_dim=8, img_resolution=16, channel_base=128, channel_max=12, num_layers=4, margin_size=2)
 
 
 def random_stylegan2(seed: int = 0, design: Design | None = None) -> StyleGAN2:
@@ -36,6 +39,21 @@ def random_stylegan2(seed: int = 0, design: Design | None = None) -> StyleGAN2:
                 parameter.add_(0.1 * torch.randn_like(parameter))
         network.mapping.w_avg.copy_(0.1 * torch.randn(8))
     return network
+
+
+def random_stylegan3(design: Design3 = SMALL3, seed: int = 0) -> StyleGAN3Generator:
+    """A StyleGAN3 whose input is turned and moved, and whose magnitudes and biases do something."""
+    torch.manual_seed(seed)
+    network = StyleGAN3(design)
+    with torch.no_grad():
+        network.synthesis.input.affine.weight.normal_(std=0.3)
+        network.mapping.w_avg.normal_(std=0.1)
+        for name, tensor in network.state_dict().items():
+            if name.endswith("magnitude_ema"):
+                tensor.fill_(0.5 + float(torch.rand([])))
+            elif name.endswith("bias"):
+                tensor.add_(0.1 * torch.randn_like(tensor))
+    return StyleGAN3Generator(network)
 
 
 class PlainGenerator(Generator):
@@ -93,8 +111,14 @@ def tiny_generator() -> StyleGAN2Generator:
 
 
 @pytest.fixture
+def scaled() -> StyleGAN2Generator:
+    """The same with weights that are scaled as it runs, as in rosinality's files."""
+    return StyleGAN2Generator(random_stylegan2(design=Design(**CONFIG, conv_gain=True)), noise="const")
+
+
+@pytest.fixture
 def plain_generator() -> PlainGenerator:
-    """The same for layers without modulation."""
+    """The same for layers without modulation, one kernel in groups and one transposed."""
     return PlainGenerator()
 
 
@@ -115,6 +139,26 @@ def marked_rule(path: Path, side: int = 16, **changes) -> Rule:
     regions = tuple(Region(Latent(seed), Mask.from_array(mask)) for seed in (1, 2))
     fingerprint = load_generator(path).fingerprint
     return replace(Rule("r", fingerprint, "b16.conv1", copy=regions[:1], context=regions), **changes)
+
+
+def edit_of(path: Path, layer: str) -> tuple[Generator, Patch]:
+    """The generator that a file holds, and a rule solved on it."""
+    generator = load_generator(path)
+    rule = marked_rule(path, generator.size[0], layer=layer)
+    return generator, solve(generator, measure(generator, layer, 20), rule)
+
+
+def patch_of(generator: Generator, layer: str, seed: int = 0) -> Patch:
+    """A random patch of two directions."""
+    described, drawn = generator.layer(layer), torch.Generator().manual_seed(seed)
+    return Patch(
+        layer=layer,
+        left=0.3 * torch.randn(described.outputs, 2, generator=drawn),
+        right=torch.randn(2, described.width, generator=drawn),
+        base=hash_of({"weight": generator.weight(layer)}),
+        model=generator.fingerprint,
+        rules=(f'{{"name": "rule {seed}"}}',),
+    )
 
 
 @pytest.fixture(scope="session")

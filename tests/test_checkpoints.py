@@ -6,15 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import random_stylegan2
 
 from rewrite import files
 from rewrite.checkpoints import native
 from rewrite.checkpoints.loading import export, load_generator
-from rewrite.generators.contract import Generator, hash_of
-from rewrite.patch import Patch, Stack
-
-CONFIG = {"z_dim": 8, "w_dim": 8, "mapping_layers": 2, "channels": {4: 6, 8: 5, 16: 4}}
+from rewrite.generators.contract import hash_of
+from rewrite.patch import Stack
+from tests.conftest import CONFIG, patch_of, random_stylegan2
 
 
 @pytest.fixture
@@ -22,18 +20,6 @@ def checkpoint(tmp_path) -> Path:
     path = tmp_path / "model.safetensors"
     native.save_stylegan2(path, random_stylegan2().state_dict(), CONFIG, {"seed": 0, "images": 12})
     return path
-
-
-def patch_of(generator: Generator, layer: str, seed: int = 0) -> Patch:
-    described, drawn = generator.layer(layer), torch.Generator().manual_seed(seed)
-    return Patch(
-        layer=layer,
-        left=0.3 * torch.randn(described.outputs, 2, generator=drawn),
-        right=torch.randn(2, described.width, generator=drawn),
-        base=hash_of({"weight": generator.weight(layer)}),
-        model=generator.fingerprint,
-        rules=(f'{{"name": "rule {seed}"}}',),
-    )
 
 
 def test_a_saved_generator_draws_the_same_images_again(tiny_generator, checkpoint):

@@ -1,40 +1,20 @@
 """An edit is written out in three containers, and is found again when the file is loaded."""
 
 import json
-import pickle
 
 import pytest
 import safetensors.torch
 import torch
-from conftest import CONFIG, random_stylegan2
-from test_checkpoints import patch_of
-from test_foreign import (
-    nvidia_modules,  # noqa: F401 (a fixture)
-    persistent,
-    proggan_state,
-    rosinality_state,
-    sequential,
-    write_nvidia,
-    write_rosinality,
-)
-from test_state_dicts import example, state_of
-from test_stylegan3 import LAYERS as STYLEGAN3_LAYERS
-from test_stylegan3 import random_stylegan3
-from test_stylegan3 import write as write_stylegan3
-from test_tensorflow import _modules  # noqa: F401 (a fixture)
-from test_tensorflow import write as write_tensorflow
 
 from rewrite import Stack, export, files, load_generator
 from rewrite.checkpoints import native
 from rewrite.generators.stylegan2 import Design
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
+from tests.conftest import CONFIG, patch_of, random_stylegan2, random_stylegan3
+from tests.foreign_files import example, proggan_state, rosinality_state, sequential, state_of, write_rosinality
+from tests.nvidia_files import stylegan2, write_network, write_stylegan2, write_stylegan3, write_tensorflow
 
 LAYER = "b8.conv1"
-
-
-@pytest.fixture
-def scaled() -> StyleGAN2Generator:
-    return StyleGAN2Generator(random_stylegan2(design=Design(**CONFIG, conv_gain=True)), noise="const")
 
 
 @pytest.fixture
@@ -89,20 +69,19 @@ def test_every_tensor_of_the_generator_is_written_and_none_of_other_networks(ros
     [{}, {"architecture": "resnet"}, {"architecture": "orig"}, {"c_dim": 3}, {"clamp": 0.5}],
     ids=["skip", "resnet", "orig", "classes", "clamped"],
 )
-def test_a_pickle_of_nvidia_becomes_a_safetensors_file_that_draws_the_edit(tmp_path, nvidia_modules, how):  # noqa: F811
+def test_a_pickle_of_nvidia_becomes_a_safetensors_file_that_draws_the_edit(tmp_path, how):
     generator = StyleGAN2Generator(random_stylegan2(design=Design(**CONFIG, **how)), noise="const")
-    path, out = write_nvidia(tmp_path / "model.pkl", generator), tmp_path / "edited.safetensors"
+    path, out = write_stylegan2(tmp_path / "model.pkl", generator), tmp_path / "edited.safetensors"
     expected, found = edited(path, out, LAYER, "safetensors")
     assert torch.equal(found, expected)
     assert set(safetensors.torch.load_file(out)) == set(generator.module.state_dict())
 
 
-def test_the_state_dict_of_a_pickle_of_nvidia_has_its_filters_too(tmp_path, nvidia_modules):  # noqa: F811
+def test_the_state_dict_of_a_pickle_of_nvidia_has_its_filters_too(tmp_path):
     generator = StyleGAN2Generator(random_stylegan2(), noise="const")
     network, taps = generator.network, generator.network.synthesis.b8.conv0.blur.taps / 4
     network.synthesis.b8.conv0.register_buffer("resample_filter", taps)
-    path = tmp_path / "model.pkl"
-    path.write_bytes(pickle.dumps({"G_ema": persistent(network, network.design), "D": None}))
+    path = write_network(tmp_path / "model.pkl", stylegan2(network))
     loaded = load_generator(path)
     patch = patch_of(loaded, LAYER)
     export(loaded, patch, tmp_path / "edited.pt", model=path, container="state-dict")
@@ -135,10 +114,10 @@ def test_a_pickle_of_tensorflow_that_is_not_written_becomes_a_safetensors_file(t
     assert torch.equal(found, expected)
 
 
-def test_a_stylegan3_is_written_for_other_tools_and_says_so_when_it_is_loaded(tmp_path, nvidia_modules, answer):  # noqa: F811
+def test_a_stylegan3_is_written_for_other_tools_and_says_so_when_it_is_loaded(tmp_path, answer):
     path, out = write_stylegan3(tmp_path / "model.pkl", random_stylegan3()), tmp_path / "edited.safetensors"
     generator = load_generator(path)
-    patch = patch_of(generator, STYLEGAN3_LAYERS[2])
+    patch = patch_of(generator, list(generator.layers)[2])
     export(generator, patch, out, model=path, container="safetensors")
     state = safetensors.torch.load_file(out)
     with patch.applied(generator):

@@ -22,10 +22,9 @@ import torch
 from rewrite import load_generator
 from rewrite.checkpoints import native
 from rewrite.checkpoints.containers import describe
-from tests.conftest import CONFIG, random_stylegan2
-from tests.test_foreign import nvidia_modules, proggan_state, scaled, write_nvidia, write_rosinality  # noqa: F401
-from tests.test_stylegan3 import random_stylegan3
-from tests.test_stylegan3 import write as write_stylegan3
+from tests.conftest import CONFIG, random_stylegan2, random_stylegan3
+from tests.foreign_files import proggan_state, write_rosinality
+from tests.nvidia_files import write_stylegan2, write_stylegan3
 
 FILES = int(os.environ.get("REWRITE_FUZZ", "120"))
 SECONDS = 5
@@ -130,14 +129,14 @@ def outcome(act: Callable[[Path], object], path: Path) -> str:
 
 
 @pytest.fixture
-def seeds(tmp_path, nvidia_modules, scaled) -> list[bytes]:  # noqa: F811
+def seeds(tmp_path, scaled) -> list[bytes]:
     """One good file of each kind."""
     path = tmp_path / "seed"
     native.save_stylegan2(path, random_stylegan2().state_dict(), CONFIG, {})
     found = [path.read_bytes(), write_rosinality(path, scaled).read_bytes()]
     content = torch.load(path, weights_only=True)
     torch.save(content, path, _use_new_zipfile_serialization=False)
-    found += [path.read_bytes(), write_nvidia(path, scaled).read_bytes()]
+    found += [path.read_bytes(), write_stylegan2(path, scaled).read_bytes()]
     found.append(write_stylegan3(path, random_stylegan3()).read_bytes())
     torch.save(proggan_state(), path)
     found.append(path.read_bytes())

@@ -8,7 +8,7 @@ import torch
 
 from rewrite import load_generator
 from rewrite.checkpoints import hub
-from tests.test_foreign import proggan_state
+from tests.foreign_files import proggan_state
 
 ADDRESS = "hf://owner/name/folder/model.pth"
 COMMIT = "0" * 40

@@ -12,7 +12,7 @@ from rewrite import export, load_generator
 from rewrite.checkpoints import downloads, registry
 from rewrite.checkpoints.loading import BUILT_IN, checkpoint_path
 from rewrite.checkpoints.registry import PUBLISHED, Published
-from tests.test_foreign import proggan_state
+from tests.foreign_files import proggan_state
 
 pytestmark = pytest.mark.usefixtures("cache")
 

@@ -10,44 +10,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from apps.cli import main
-from rewrite import Mask, export, load_generator, measure, solve
-from rewrite.rule import Latent, Region, Rule
-
-
-def settled(network: nn.Module) -> nn.Module:
-    """A network whose batch normalisation has seen something: no statistic is its initial one."""
-    torch.manual_seed(3)
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-            module.running_mean.normal_()
-            module.running_var.uniform_(0.5, 2)
-            module.weight.data.uniform_(0.5, 1.5)
-            module.bias.data.normal_()
-            module.num_batches_tracked.fill_(7)
-    return network.eval()
-
-
-def example(colours: int = 3, bias: bool = False) -> nn.Sequential:
-    """The layout of PyTorch's DCGAN example, at 32x32."""
-    return settled(
-        nn.Sequential(
-            nn.ConvTranspose2d(10, 12, 4, 1, 0, bias=bias),
-            nn.BatchNorm2d(12),
-            nn.ReLU(True),
-            nn.ConvTranspose2d(12, 8, 4, 2, 1, bias=bias),
-            nn.BatchNorm2d(8),
-            nn.ReLU(True),
-            nn.ConvTranspose2d(8, 6, 4, 2, 1, bias=bias),
-            nn.BatchNorm2d(6),
-            nn.ReLU(True),
-            nn.ConvTranspose2d(6, colours, 4, 2, 1, bias=bias),
-            nn.Tanh(),
-        )
-    )
-
-
-def state_of(network: nn.Module, prefix: str = "main.") -> OrderedDict:
-    return OrderedDict((f"{prefix}{name}", tensor.clone()) for name, tensor in network.state_dict().items())
+from rewrite import export, load_generator
+from tests.conftest import edit_of
+from tests.foreign_files import Mimicry, example, settled, state_of
 
 
 def saved(path, content):
@@ -64,16 +29,6 @@ def same_images(path, network: nn.Module, shape: tuple = (-1, 10, 1, 1)) -> None
     with torch.no_grad():
         expected = network(latents(0, 7).reshape(shape)).expand(-1, 3, -1, -1)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
-
-
-def edit_of(path, layer: str):
-    """A rule solved on what a file holds."""
-    generator = load_generator(path)
-    mask = np.zeros(generator.size, dtype=bool)
-    mask[4:12, 4:12] = True
-    regions = [Region(Latent(seed), Mask.from_array(mask)) for seed in (1, 2)]
-    rule = Rule("r", generator.fingerprint, layer, copy=(regions[0],), context=(regions[1],))
-    return generator, solve(generator, measure(generator, layer, 20), rule)
 
 
 @pytest.mark.parametrize(("colours", "bias"), [(3, False), (3, True), (1, False)])
@@ -193,38 +148,6 @@ def test_a_discriminator_is_taken_for_no_generator(tmp_path):
     path = saved(tmp_path / "netD.pth", nn.Sequential(*layers).state_dict())
     with pytest.raises(ValueError, match="holds no generator that is known here"):
         load_generator(path)
-
-
-class MimicryBlock(nn.Module):
-    """A block by the names of torch_mimicry."""
-
-    def __init__(self, inputs: int, outputs: int, up: bool = True):
-        super().__init__()
-        self.c1, self.c2 = nn.Conv2d(inputs, outputs, 3, padding=1), nn.Conv2d(outputs, outputs, 3, padding=1)
-        self.b1, self.b2 = nn.BatchNorm2d(inputs), nn.BatchNorm2d(outputs)
-        self.up = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False) if up else nn.Identity()
-        if up:
-            self.c_sc = nn.Conv2d(inputs, outputs, 1)
-
-    def forward(self, x):
-        y = self.c2(torch.relu(self.b2(self.c1(self.up(torch.relu(self.b1(x)))))))
-        return y + (self.c_sc(self.up(x)) if hasattr(self, "c_sc") else x)
-
-
-class Mimicry(nn.Module):
-    """A residual generator of 24x24 by the names of torch_mimicry; with `last`, by those of sngan_projection."""
-
-    def __init__(self, last: str = "c5"):
-        super().__init__()
-        self.l1 = nn.Linear(10, 12 * 36)
-        self.block2, self.block3, self.block4 = MimicryBlock(12, 8), MimicryBlock(8, 8, up=False), MimicryBlock(8, 6)
-        self.b5, self.last = nn.BatchNorm2d(6), last
-        setattr(self, last, nn.Conv2d(6, 3, 3 if last == "c5" else 1, padding=int(last == "c5")))
-
-    def forward(self, z):
-        x = self.l1(z).view(-1, 12, 6, 6)
-        x = self.b5(self.block4(self.block3(self.block2(x))))
-        return torch.tanh(getattr(self, self.last)(torch.relu(x)))
 
 
 @pytest.mark.parametrize("last", ["c5", "conv5"])

@@ -1,39 +1,20 @@
 """StyleGAN3: its signals, its layers against plain formulas, its files, and edits of it."""
 
-import pickle
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from scipy import signal
-from torch import nn
 from torch.nn import functional as F
 
-from rewrite import Mask, export, load_generator, measure, solve
+from rewrite import export, load_generator
 from rewrite.generators.stylegan3 import Design3, StyleGAN3, _sampled_down, _sampled_up, bands, low_pass
-from rewrite.generators.stylegan3_layers import StyleGAN3Generator
-from rewrite.rule import Latent, Region, Rule
-from tests.test_foreign import Persistent, nvidia_modules  # noqa: F401 (a fixture)
+from tests.conftest import SMALL3, edit_of, random_stylegan3
+from tests.nvidia_files import write_stylegan3
 
-SMALL = Design3(z_dim=8, w_dim=8, img_resolution=16, channel_base=128, channel_max=12, num_layers=4, margin_size=2)
-RADIAL = replace(SMALL, conv_kernel=1, use_radial_filters=True)
-LAYERS = list(StyleGAN3(SMALL).synthesis.stages)
-
-
-def random_stylegan3(design: Design3 = SMALL, seed: int = 0) -> StyleGAN3Generator:
-    """A StyleGAN3 whose input is turned and moved, and whose magnitudes and biases do something."""
-    torch.manual_seed(seed)
-    network = StyleGAN3(design)
-    with torch.no_grad():
-        network.synthesis.input.affine.weight.normal_(std=0.3)
-        network.mapping.w_avg.normal_(std=0.1)
-        for name, tensor in network.state_dict().items():
-            if name.endswith("magnitude_ema"):
-                tensor.fill_(0.5 + float(torch.rand([])))
-            elif name.endswith("bias"):
-                tensor.add_(0.1 * torch.randn_like(tensor))
-    return StyleGAN3Generator(network)
+RADIAL = replace(SMALL3, conv_kernel=1, use_radial_filters=True)
+LAYERS = list(StyleGAN3(SMALL3).synthesis.stages)
 
 
 def test_layers_have_the_names_of_the_published_networks():
@@ -74,7 +55,7 @@ def test_a_low_pass_filter_keeps_what_lies_below_its_cutoff_and_stops_what_lies_
     assert taps.sum() == pytest.approx(1, abs=1e-5)
 
 
-@pytest.mark.parametrize("design", [SMALL, RADIAL], ids=["T", "R"])
+@pytest.mark.parametrize("design", [SMALL3, RADIAL], ids=["T", "R"])
 def test_a_layer_writes_what_the_fused_modulated_convolution_writes(design):
     generator = random_stylegan3(design)
     stage, x = generator.network.synthesis.get_submodule(LAYERS[2]), torch.randn(2, 12, 12, 12)
@@ -90,7 +71,7 @@ def test_a_layer_writes_what_the_fused_modulated_convolution_writes(design):
     torch.testing.assert_close(found, torch.cat(expected), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("design", [SMALL, RADIAL], ids=["T", "R"])
+@pytest.mark.parametrize("design", [SMALL3, RADIAL], ids=["T", "R"])
 def test_every_layer_can_be_cut_and_an_edit_reruns_only_what_follows(design):
     generator = random_stylegan3(design)
     latents = generator.latents([0, 1, 2])
@@ -122,51 +103,19 @@ def test_the_first_map_moves_as_the_transform_says():
     torch.testing.assert_close(sines.key(latents)[..., :-2], before[..., 2:], rtol=0, atol=1e-4)
 
 
-def persistent(module: nn.Module, design: Design3, name: str = "") -> Persistent:
-    """A module of ours in NVIDIA's layout."""
-    attributes = {
-        "_parameters": dict(module._parameters),
-        "_buffers": dict(module._buffers),
-        "_modules": {key: persistent(child, design, key) for key, child in module._modules.items()},
-    }
-    if not name:
-        attributes |= {"z_dim": design.z_dim, "w_dim": design.w_dim, "c_dim": design.c_dim}
-        attributes |= {"img_resolution": design.img_resolution, "img_channels": design.img_channels}
-    elif name == "synthesis":
-        given = ("channel_base", "channel_max", "num_layers", "margin_size", "conv_kernel", "use_radial_filters")
-        attributes["_init_kwargs"] = {name: getattr(design, name) for name in given}
-        attributes["_init_kwargs"] |= {"w_dim": design.w_dim, "magnitude_ema_beta": 0.9988}
-    elif name.startswith("fc"):
-        attributes["bias_gain"] = design.mapping_rate
-    elif name.startswith("L"):
-        attributes |= {"in_size": np.array([4, 4]), "in_cutoff": np.float64(2.0)}
-    return Persistent(type(module).__name__, **attributes)
-
-
-def write(path, generator, **synthesis):
-    written = persistent(generator.network, generator.network.design)
-    written.attributes["_modules"]["synthesis"].attributes["_init_kwargs"] |= synthesis
-    path.write_bytes(pickle.dumps({"G": None, "D": None, "G_ema": written}))
-    return path
-
-
 @pytest.mark.parametrize("how", [{}, {"conv_kernel": 1, "use_radial_filters": True}, {"c_dim": 3}], ids="TRC")
-def test_a_file_of_nvidia_draws_its_images(tmp_path, nvidia_modules, how):  # noqa: F811
-    generator = random_stylegan3(replace(SMALL, **how))
-    found = load_generator(write(tmp_path / "model.pkl", generator))
+def test_a_file_of_nvidia_draws_its_images(tmp_path, how):
+    generator = random_stylegan3(replace(SMALL3, **how))
+    found = load_generator(write_stylegan3(tmp_path / "model.pkl", generator))
     for truncation in (1.0, 0.5):
         found.truncation = generator.truncation = truncation
         torch.testing.assert_close(found.sample([0, 7]), generator.sample([0, 7]), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("layer", ["input", LAYERS[2], LAYERS[-1]])
-def test_an_edit_goes_back_into_the_file_and_no_other_byte_moves(tmp_path, nvidia_modules, layer):  # noqa: F811
-    path = write(tmp_path / "model.pkl", random_stylegan3())
-    generator, mask = load_generator(path), np.zeros((16, 16), dtype=bool)
-    mask[4:9, 4:9] = True
-    copy, place = (Region(Latent(seed), Mask.from_array(mask)) for seed in (1, 2))
-    rule = Rule("r", generator.fingerprint, layer, copy=(copy,), context=(place,))
-    patch = solve(generator, measure(generator, layer, 20), rule)
+def test_an_edit_goes_back_into_the_file_and_no_other_byte_moves(tmp_path, layer):
+    path = write_stylegan3(tmp_path / "model.pkl", random_stylegan3())
+    generator, patch = edit_of(path, layer)
     export(generator, patch, tmp_path / "edited.pkl", model=path)
     with patch.applied(generator):
         expected = generator.sample([3, 4])
@@ -187,6 +136,6 @@ def test_an_edit_goes_back_into_the_file_and_no_other_byte_moves(tmp_path, nvidi
         ({"first_cutoff": -1.0}, "cutoffs are positive"),
     ],
 )
-def test_a_network_built_in_another_way_is_refused(tmp_path, nvidia_modules, wrong, message):  # noqa: F811
+def test_a_network_built_in_another_way_is_refused(tmp_path, wrong, message):
     with pytest.raises(ValueError, match=message):
-        load_generator(write(tmp_path / "model.pkl", random_stylegan3(), **wrong))
+        load_generator(write_stylegan3(tmp_path / "model.pkl", random_stylegan3(), **wrong))

@@ -1,6 +1,5 @@
 """`rewrite inspect`: what a file holds, without running it."""
 
-import json
 from argparse import Namespace
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -57,10 +56,7 @@ def _document(path: Path) -> dict[str, Any]:
     """A JSON file: a rule, a report, or something else."""
     if path.stat().st_size > LARGEST_FILE:
         raise ValueError(f"{path} is a JSON file of more than {LARGEST_FILE} bytes, which none of ours is")
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} looks like JSON, but is damaged: {error}") from None
+    document = files.read_json(path, "JSON file")
     schema = document.get("schema") if isinstance(document, dict) else None
     if schema == SCHEMA:
         names = ("rules", "model", "images", "measured_by", "efficacy", "outside", "expectations", "notes")

@@ -182,12 +182,7 @@ def _config(ranks: Mapping[str, int]) -> dict[str, Any]:
 
 
 def _read_config(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no adapter's file {path}")
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError, RecursionError) as error:
-        raise ValueError(f"{path} is damaged: {error}") from None
+    config = files.read_json(path, "adapter")
     if not isinstance(config, dict) or config.get("peft_type") != "LORA":
         raise ValueError(f"{path} is no LoRA adapter of PEFT")
     for name, value in PLAIN.items():
