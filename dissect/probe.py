@@ -1,0 +1,197 @@
+"""What is dissected: a network, the layers looked at, and the numbered images that it is shown or draws."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from copy import deepcopy
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float, Int16
+from torch import Tensor, nn
+
+from dissect.concepts import Concepts
+from dissect.sources.contract import ConceptSource
+from dissect.sources.pictures import LabelledPictures
+from rewrite.generators.contract import Generator, hash_of
+
+# Levels of a generator's units are taken from images that no sample of seeds reaches.
+FIRST_LEVEL_SEED = 3_000_000_000
+LEVEL_SAMPLES = 400
+LEVEL_SHARE = 5
+
+Activations = Mapping[str, Float[Tensor, "images units height width"]]
+
+
+class Observed(NamedTuple):
+    """Some images with what the network did and what they show.
+
+    Attributes:
+        activations: What the units of each view did.
+        images: In [-1, 1].
+        labels: The concepts of their pixels.
+    """
+
+    activations: Activations
+    images: Float[Tensor, "images 3 height width"]
+    labels: Int16[Tensor, "images layers height width"]
+
+
+class Probe(ABC):
+    """A network with numbered images, seen through one or more views: layers, or one layer's units mixed anew.
+
+    Attributes:
+        units: The number of units of each view.
+        concepts: What labels stand for.
+        identity: What tells this probe from others in the provenance of a result.
+    """
+
+    units: Mapping[str, int]
+    concepts: Concepts
+    identity: Mapping[str, Any]
+
+    @abstractmethod
+    def activations(self, numbers: Sequence[int]) -> Activations:
+        """What the units do on some images."""
+
+    @abstractmethod
+    def observe(self, numbers: Sequence[int]) -> Observed:
+        """The same with the images and their labels."""
+
+    @abstractmethod
+    def split(self, samples: int, level_samples: int) -> tuple[Sequence[int], Sequence[int]]:
+        """Numbers of images for choosing levels, and others for counting.
+
+        Raises:
+            ValueError: There are not so many images.
+        """
+
+
+class GeneratorProbe(Probe):
+    """Layers of a generator on the images that it draws; an image's number is its seed.
+
+    Raises:
+        LookupError: The generator has no such layer.
+        ValueError: No layer is named.
+    """
+
+    def __init__(self, generator: Generator, layers: Sequence[str], source: ConceptSource, first_seed: int = 0):
+        if not layers:
+            raise ValueError("a dissection needs at least one layer, got none")
+        self.generator, self.source, self.first_seed = generator, source, first_seed
+        chosen = {generator.layer(name).name for name in layers}
+        self.layers = tuple(name for name in generator.layers if name in chosen)
+        self.units = {name: generator.layer(name).outputs for name in self.layers}
+        self.concepts = source.concepts
+        self.identity = {
+            "model": generator.fingerprint,
+            "truncation": generator.truncation,
+            "layers": list(self.layers),
+            "source": source.identity,
+        }
+
+    @torch.no_grad()
+    def activations(self, numbers: Sequence[int]) -> Activations:
+        return self._run(numbers)[0]
+
+    @torch.no_grad()
+    def observe(self, numbers: Sequence[int]) -> Observed:
+        activations, resume = self._run(numbers)
+        images = resume().clamp(-1, 1)
+        return Observed(activations, images, self.source.label(images, numbers))
+
+    def split(self, samples: int, level_samples: int) -> tuple[Sequence[int], Sequence[int]]:
+        levels = range(FIRST_LEVEL_SEED, FIRST_LEVEL_SEED + level_samples)
+        return levels, range(self.first_seed, self.first_seed + samples)
+
+    def _run(self, numbers: Sequence[int]) -> tuple[Activations, Callable[[], Tensor]]:
+        """The outputs of the layers, and how to go on from the last to the images."""
+        generator, count = self.generator, len(numbers)
+        # An image is the same in any batch that is filled up so.
+        latents = generator.latents((*numbers, *[numbers[-1]] * (-count % generator.together)))
+        found: dict[str, Tensor] = {}
+        for name in self.layers:
+            cut = generator.cut(name, latents)
+            written = generator.layer(name).apply(cut.features, generator.weight(name))
+            demodulation = generator.demodulation(name, cut.style)
+            # What finishes a layer may write into what it is given.
+            found[name] = generator.finish(name, cut, written.clone(), demodulation)[:count].float()
+        return found, lambda: generator.resume(name, cut, written, demodulation)[:count]
+
+
+class PictureProbe(Probe):
+    """Layers of any network that reads images, on pictures that come with their labels.
+
+    Every fifth picture is kept apart for choosing levels.
+
+    Raises:
+        LookupError: The network has no such layer.
+    """
+
+    def __init__(self, module: nn.Module, layers: Sequence[str], pictures: LabelledPictures):
+        known = dict(module.named_modules())
+        for name in layers:
+            if name not in known:
+                raise LookupError(f"the network has no layer {name!r}")
+        self.module, self.layers, self.pictures = module.eval(), tuple(layers), pictures
+        self.concepts = pictures.concepts
+        self.units = {name: maps.shape[1] for name, maps in self.activations(pictures.numbers[:1]).items()}
+        self.identity = {
+            "model": hash_of(module.state_dict()),
+            "layers": list(layers),
+            "source": pictures.identity,
+        }
+
+    def activations(self, numbers: Sequence[int]) -> Activations:
+        return self._run(self.pictures.images(numbers))
+
+    def observe(self, numbers: Sequence[int]) -> Observed:
+        images = self.pictures.images(numbers)
+        return Observed(self._run(images), images, self.pictures.labels(numbers))
+
+    def split(self, samples: int, level_samples: int) -> tuple[Sequence[int], Sequence[int]]:
+        levels = self.pictures.numbers[::LEVEL_SHARE][:level_samples]
+        rest = [number for i, number in enumerate(self.pictures.numbers) if i % LEVEL_SHARE]
+        if samples > len(rest) or not rest:
+            raise ValueError(
+                f"{len(rest)} pictures are left beside those for choosing levels, {samples} were asked for"
+            )
+        return levels, rest[:samples]
+
+    @torch.no_grad()
+    def _run(self, images: Tensor) -> Activations:
+        found: dict[str, Tensor] = {}
+        with ExitStack() as stack:
+            for name in self.layers:
+                handle = self.module.get_submodule(name).register_forward_hook(_keeping(found, name))
+                stack.callback(handle.remove)
+            self.module(images.to(next(self.module.parameters())))
+        missing = [name for name in self.layers if name not in found]
+        if missing:
+            raise ValueError(f"layer {missing[0]} does not run")
+        return {name: found[name] for name in self.layers}
+
+
+def _keeping(found: dict[str, Tensor], name: str) -> Callable:
+    def keep(module: nn.Module, inputs: tuple, output: Any) -> None:
+        if isinstance(output, Tensor) and output.ndim == 2:
+            output = output[:, :, None, None]
+        if not isinstance(output, Tensor) or output.ndim != 4:
+            raise ValueError(f"layer {name} gives no maps of units (n, units, height, width)")
+        # A copy: what follows may write into the layer's output.
+        found[name] = output.detach().float().clone()
+
+    return keep
+
+
+def with_random_weights(generator: Generator, seed: int = 0) -> Generator:
+    """A copy of a generator in which the numbers of each weight tensor stand in a random order.
+
+    Sizes and distributions of the weights stay, what was learnt is gone: the null of Network Dissection.
+    """
+    copy, draws = deepcopy(generator), torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in copy.module.parameters():
+            order = torch.randperm(parameter.numel(), generator=draws).to(parameter.device)
+            parameter.copy_(parameter.reshape(-1)[order].reshape(parameter.shape))
+    return copy

@@ -1,0 +1,1 @@
+"""Where label maps come from: networks that segment, scenes that know what they show, folders of labelled pictures."""

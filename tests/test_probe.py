@@ -1,0 +1,116 @@
+"""Probes: what a dissection sees is what the network does."""
+
+import pytest
+import torch
+from torch import nn
+
+from dissect.concepts import Concepts
+from dissect.dissection import dissect
+from dissect.probe import GeneratorProbe, PictureProbe, with_random_weights
+from dissect.sources.contract import CallableSource
+from dissect.sources.towers import Scenes, SegmenterSource
+from rewrite import load_generator
+
+DARK = Concepts.of(("dark", "light"))
+
+
+def by_lightness(images, numbers):
+    return (images.mean(dim=1) > 0).long()
+
+
+@pytest.fixture(scope="module")
+def towers():
+    return load_generator("towers")
+
+
+def test_the_images_are_those_of_the_generator(towers):
+    probe = GeneratorProbe(towers, ["b16.conv0", "b32.conv1"], CallableSource(by_lightness, DARK))
+    observed = probe.observe((3, 8, 5))
+    assert torch.allclose(observed.images, towers.sample((3, 8, 5)), atol=1e-5)
+    assert observed.labels.shape == (3, 1, 64, 64)
+
+
+def test_activations_are_what_the_layer_hands_on(towers):
+    probe = GeneratorProbe(towers, ["b32.conv0", "b16.conv1"], CallableSource(by_lightness, DARK))
+    found = probe.observe((3, 8)).activations
+    assert list(found) == ["b16.conv1", "b32.conv0"]
+    kept = {}
+    synthesis = towers.network.synthesis
+    hooks = [
+        synthesis.get_submodule(name).register_forward_hook(
+            lambda module, inputs, output, name=name: kept.update({name: output.clone()})
+        )
+        for name in found
+    ]
+    with torch.no_grad():
+        towers.images(towers.latents((3, 8)))
+    for hook in hooks:
+        hook.remove()
+    for name, maps in found.items():
+        assert torch.allclose(maps, kept[name], atol=1e-4), name
+
+
+def test_an_image_is_the_same_alone_and_among_others(towers):
+    probe = GeneratorProbe(towers, ["b32.conv0"], SegmenterSource())
+    together, alone = probe.observe(range(7)), probe.observe((4,))
+    assert torch.allclose(together.activations["b32.conv0"][4], alone.activations["b32.conv0"][0], atol=1e-5)
+
+
+def test_levels_come_from_other_images_than_counts(towers):
+    levels, numbers = GeneratorProbe(towers, ["b32.conv0"], SegmenterSource()).split(1000, 400)
+    assert len(levels) == 400
+    assert len(numbers) == 1000
+    assert not set(levels) & set(numbers)
+
+
+@pytest.mark.parametrize(
+    ("layers", "error", "text"), [(["b32.conv9"], LookupError, "no layer"), ([], ValueError, "at least one layer")]
+)
+def test_a_layer_that_is_not_there_is_refused(towers, layers, error, text):
+    with pytest.raises(error, match=text):
+        GeneratorProbe(towers, layers, SegmenterSource())
+
+
+def test_random_weights_keep_every_number_and_lose_what_was_learnt(towers):
+    fingerprint = towers.fingerprint
+    shuffled = with_random_weights(towers)
+    for (name, ours), theirs in zip(towers.module.named_parameters(), shuffled.module.parameters(), strict=True):
+        assert torch.equal(ours.flatten().sort().values, theirs.flatten().sort().values), name
+    assert towers.fingerprint == fingerprint != shuffled.fingerprint
+    assert not torch.equal(towers.sample([0]), shuffled.sample([0]))
+
+
+class Grass(nn.Module):
+    """One unit that is the greenness of the picture, and one that is nothing."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(3, 2, 1, bias=False)
+        with torch.no_grad():
+            self.first.weight.copy_(torch.tensor([[-1.0, 2.0, -1.0], [0.0, 0.0, 0.0]])[:, :, None, None])
+        self.second = nn.ReLU(inplace=True)
+
+    def forward(self, images):
+        return self.second(self.first(images))
+
+
+def test_a_network_that_reads_images_is_dissected_on_scenes_with_their_exact_labels():
+    probe = PictureProbe(Grass(), ["first"], Scenes(count=200))
+    scores = dissect(probe, 128, tail=0.2, level_samples=40)["first"].scores
+    assert scores.concepts.names[scores.best[0]] in ("grass", "tree")
+    assert scores.detects()[0]
+    assert not scores.detects()[1]
+
+
+def test_a_picture_counts_for_levels_or_for_agreement_and_never_for_both():
+    levels, numbers = PictureProbe(Grass(), ["first"], Scenes(count=100)).split(80, 20)
+    assert sorted([*levels, *numbers]) == list(Scenes(count=100).numbers)
+    with pytest.raises(ValueError, match="80 pictures are left"):
+        PictureProbe(Grass(), ["first"], Scenes(count=100)).split(81, 20)
+
+
+def test_what_follows_a_layer_does_not_change_what_it_did():
+    images = Scenes(count=4).images(Scenes(count=4).numbers)
+    maps = PictureProbe(Grass(), ["first"], Scenes(count=4)).activations(Scenes(count=4).numbers)["first"]
+    assert torch.allclose(maps, Grass().first(images), atol=1e-6)
+    assert maps.min() < 0

@@ -1,0 +1,65 @@
+"""Rotations of a layer's units, against scipy's fractional powers of matrices."""
+
+import numpy as np
+import pytest
+import scipy.linalg
+import torch
+
+from dissect.dissection import dissect
+from dissect.rotation import RotatedProbe, Rotation, random_rotation
+from tests.planted import FOUND, PlantedProbe
+
+
+@pytest.mark.parametrize("size", [2, 3, 8, 33])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_random_rotation_is_a_rotation(size, seed):
+    matrix = random_rotation(size, seed)
+    assert np.allclose(matrix @ matrix.T, np.eye(size), atol=1e-12)
+    assert np.linalg.det(matrix) == pytest.approx(1)
+
+
+def test_random_rotations_are_drawn_evenly():
+    entries = np.stack([random_rotation(4, seed) for seed in range(3000)])
+    # Each entry of a Haar matrix of size n has mean 0 and variance 1/n.
+    assert np.allclose(entries.mean(axis=0), 0, atol=0.04)
+    assert np.allclose(entries.var(axis=0), 0.25, atol=0.03)
+
+
+@pytest.mark.parametrize("size", [2, 5, 16])
+@pytest.mark.parametrize("alpha", [0.2, 0.5, 0.8])
+def test_powers_are_the_principal_ones(size, alpha):
+    matrix = random_rotation(size, 1)
+    assert np.allclose(Rotation(matrix).power(alpha), scipy.linalg.fractional_matrix_power(matrix, alpha), atol=1e-8)
+
+
+@pytest.mark.parametrize("matrix", [np.eye(4), np.diag([-1.0, -1.0, 1.0]), np.diag([-1.0, 1, -1, -1, -1])])
+def test_powers_of_half_turns_are_rotations_that_lead_there(matrix):
+    rotation = Rotation(matrix)
+    half = rotation.power(0.5)
+    assert np.allclose(rotation.power(0), np.eye(len(matrix)), atol=1e-12)
+    assert np.allclose(rotation.power(1), matrix, atol=1e-12)
+    assert np.allclose(half @ half, matrix, atol=1e-12)
+    assert np.linalg.det(half) == pytest.approx(1)
+
+
+def test_the_way_to_the_rotation_is_even():
+    rotation = Rotation(random_rotation(7, 3))
+    step = rotation.power(0.25)
+    assert np.allclose(step @ step @ step @ step, rotation.power(1), atol=1e-10)
+
+
+def test_no_rotation_leaves_the_units_to_the_bit():
+    probe = PlantedProbe()
+    rotated = RotatedProbe(probe, "planted", (0.0, 1.0)).activations(range(4))
+    assert torch.equal(rotated["0"], probe.activations(range(4))["planted"])
+    assert torch.isclose(rotated["1"].square().sum(), rotated["0"].square().sum(), rtol=1e-4)
+
+
+def test_planted_detectors_are_lost_by_turning_away():
+    counts = {
+        alpha: len(one.scores.detectors())
+        for alpha, one in dissect(RotatedProbe(PlantedProbe(), "planted"), 192, level_samples=100).items()
+    }
+    assert counts["0"] == len(set(FOUND)) - 1
+    assert counts["1"] <= counts["0"] / 2
+    assert list(counts) == ["0", "0.2", "0.4", "0.6", "0.8", "1"]
