@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rewrite.checkpoints.loading import checkpoint_path, loads_again, open_checkpoint
+from rewrite.checkpoints.loading import checkpoint_path, open_checkpoint
 from rewrite.generators.contract import Generator
 from rewrite.page import FORECAST, MEASURED
 from rewrite.patch import Patch, held_at
@@ -80,7 +80,7 @@ def model_card(
     if report is not None and not is_report_of(report, generator.fingerprint, held):
         raise ValueError("the report was not measured with these patches, in this order and strength, on this model")
     rules = [Rule.from_json(text) for text in dict.fromkeys(rule for patch, _ in held for rule in patch.rules)]
-    use = "same" if container == "safetensors" and loads_again(checkpoint) else container
+    use = "same" if container == "safetensors" else container
     base = {
         "File": _text(path.name),
         "Family": _text(checkpoint.family),

@@ -8,30 +8,30 @@ from torch import nn
 
 from rewrite.generators.proggan import ProgressiveGAN
 from rewrite.generators.stylegan2 import StyleGAN2
-from tests.conftest import CONFIG
 
 
 def rosinality_state(network: StyleGAN2) -> OrderedDict:
     """The tensors of a network by rosinality's names and in its shapes."""
-    ours, theirs = network.state_dict(), OrderedDict()
-    for i in range(CONFIG["mapping_layers"]):
+    ours, theirs, sides = network.state_dict(), OrderedDict(), sorted(network.design.channels)
+    for i in range(network.design.mapping_layers):
         for part in ("weight", "bias"):
             theirs[f"style.{i + 1}.{part}"] = ours[f"mapping.fc{i}.{part}"]
     theirs["input.input"] = ours["synthesis.b4.const"][None]
-    styled = {"b4.conv1": "conv1", "b8.conv0": "convs.0", "b8.conv1": "convs.1", "b16.conv0": "convs.2"}
-    for number, (mine, name) in enumerate({**styled, "b16.conv1": "convs.3"}.items()):
-        mine = f"synthesis.{mine}"
+
+    def modulated(mine: str, name: str) -> None:
         theirs[f"{name}.conv.weight"] = ours[f"{mine}.weight"][None]
         theirs[f"{name}.conv.modulation.weight"] = ours[f"{mine}.affine.weight"]
         theirs[f"{name}.conv.modulation.bias"] = ours[f"{mine}.affine.bias"]
+
+    for number, layer in enumerate(["b4.conv1", *(f"b{side}.conv{i}" for side in sides[1:] for i in (0, 1))]):
+        mine, name = f"synthesis.{layer}", f"convs.{number - 1}" if number else "conv1"
+        modulated(mine, name)
         theirs[f"{name}.noise.weight"] = ours[f"{mine}.noise_strength"].reshape(1)
         theirs[f"{name}.activate.bias"] = ours[f"{mine}.bias"]
         theirs[f"noises.noise_{number}"] = ours[f"{mine}.noise_const"][None, None]
-    for mine, name in {"b4.torgb": "to_rgb1", "b8.torgb": "to_rgbs.0", "b16.torgb": "to_rgbs.1"}.items():
-        mine = f"synthesis.{mine}"
-        theirs[f"{name}.conv.weight"] = ours[f"{mine}.weight"][None]
-        theirs[f"{name}.conv.modulation.weight"] = ours[f"{mine}.affine.weight"]
-        theirs[f"{name}.conv.modulation.bias"] = ours[f"{mine}.affine.bias"]
+    for number, side in enumerate(sides):
+        mine, name = f"synthesis.b{side}.torgb", f"to_rgbs.{number - 1}" if number else "to_rgb1"
+        modulated(mine, name)
         theirs[f"{name}.bias"] = ours[f"{mine}.bias"].reshape(1, -1, 1, 1)
     return OrderedDict((name, tensor.clone()) for name, tensor in theirs.items())
 

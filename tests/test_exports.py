@@ -1,6 +1,7 @@
 """An edit is written out in three containers, and is found again when the file is loaded."""
 
 import json
+from dataclasses import asdict, replace
 
 import pytest
 import safetensors.torch
@@ -10,8 +11,17 @@ from rewrite import Stack, export, files, load_generator
 from rewrite.checkpoints import native
 from rewrite.generators.stylegan2 import Design
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
-from tests.conftest import CONFIG, patch_of, random_stylegan2, random_stylegan3
-from tests.foreign_files import example, proggan_state, rosinality_state, sequential, state_of, write_rosinality
+from tests.conftest import CONFIG, SMALL3, patch_of, random_stylegan2, random_stylegan3
+from tests.foreign_files import (
+    Mimicry,
+    example,
+    proggan_state,
+    rosinality_state,
+    sequential,
+    settled,
+    state_of,
+    write_rosinality,
+)
 from tests.nvidia_files import stylegan2, write_network, write_stylegan2, write_stylegan3, write_tensorflow
 
 LAYER = "b8.conv1"
@@ -100,6 +110,7 @@ def test_other_families_are_loaded_again_by_their_names_or_the_order_of_their_sh
         ("proggan", proggan_state(), "layer4.conv"),
         ("older", proggan_state(older=True), "layer4.conv"),
         ("dcgan", state_of(example()), "layer2.conv"),
+        ("residual", state_of(settled(Mimicry()), ""), "block3.c1"),
     ):
         content = {"state_dict": state, "epoch": 3} if nested else state
         torch.save(content, tmp_path / f"{name}.pth")
@@ -114,18 +125,48 @@ def test_a_pickle_of_tensorflow_that_is_not_written_becomes_a_safetensors_file(t
     assert torch.equal(found, expected)
 
 
-def test_a_stylegan3_is_written_for_other_tools_and_says_so_when_it_is_loaded(tmp_path, answer):
-    path, out = write_stylegan3(tmp_path / "model.pkl", random_stylegan3()), tmp_path / "edited.safetensors"
-    generator = load_generator(path)
-    patch = patch_of(generator, list(generator.layers)[2])
-    export(generator, patch, out, model=path, container="safetensors")
-    state = safetensors.torch.load_file(out)
-    with patch.applied(generator):
-        expected = generator.module.state_dict()
-        assert all(torch.equal(state[name], tensor) for name, tensor in expected.items())
-    with pytest.raises(ValueError, match="holds a state dict, not a generator"):
-        load_generator(out)
-    assert answer("inspect", out)["family"] == "StyleGAN3 of NVIDIA's PyTorch repository"
+@pytest.mark.parametrize("how", [{}, {"conv_kernel": 1, "use_radial_filters": True}, {"c_dim": 3}], ids="TRC")
+def test_a_stylegan3_becomes_a_safetensors_file_that_draws_the_edit(tmp_path, answer, how):
+    generator = random_stylegan3(replace(SMALL3, **how))
+    path, out = write_stylegan3(tmp_path / "model.pkl", generator), tmp_path / "edited.safetensors"
+    layer = list(generator.layers)[2]
+    expected, found = edited(path, out, layer, "safetensors")
+    assert torch.equal(found, expected)
+    assert set(safetensors.torch.load_file(out)) == set(generator.module.state_dict())
+    told = answer("inspect", out)
+    assert (told["family"], told["edits"]) == (
+        "stylegan3",
+        [{"layers": [f"synthesis.{layer}.weight"]}],
+    )
+
+
+def test_a_stylegan3_of_ours_is_edited_once_more_and_tells_both_edits(tmp_path):
+    generator = random_stylegan3()
+    path, first = write_stylegan3(tmp_path / "model.pkl", generator), tmp_path / "first.safetensors"
+    second, (one, other) = tmp_path / "second.safetensors", list(generator.layers)[1:3]
+    edited(path, first, one, "safetensors")
+    expected, found = edited(first, second, other, "same")
+    assert torch.equal(found, expected)
+    assert [each["layers"] for each in files.read_header(second)[1]["edits"]] == [
+        [f"synthesis.{name}.weight"] for name in (one, other)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"filter_size": 4096}, "a low-pass filter has at most 256 taps, got"),
+        ({"first_cutoff": float("inf")}, "does not say how its generator is built"),
+        ({"num_layers": 5}, "does not hold what its header says"),
+        ({"img_resolution": 10**6}, "does not say how its generator is built"),
+        ({"channel_base": 2**20}, "does not hold what its header says"),
+    ],
+)
+def test_a_stylegan3_of_ours_with_another_design_than_its_tensors_is_refused(tmp_path, change, message):
+    generator, path = random_stylegan3(), tmp_path / "model.safetensors"
+    native.save(path, generator, {}, config=asdict(SMALL3) | change)
+    with pytest.raises(ValueError, match=message):
+        load_generator(path)
 
 
 def test_a_generator_beside_its_discriminator_is_written_alone(tmp_path):

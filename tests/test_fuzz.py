@@ -22,7 +22,7 @@ import torch
 from rewrite import load_generator
 from rewrite.checkpoints import native
 from rewrite.checkpoints.containers import describe
-from tests.conftest import CONFIG, random_stylegan2, random_stylegan3
+from tests.conftest import CONFIG, Peak, random_stylegan2, random_stylegan3
 from tests.foreign_files import proggan_state, write_rosinality
 from tests.nvidia_files import write_stylegan2, write_stylegan3
 
@@ -94,25 +94,6 @@ def limited(seconds: int) -> Iterator[None]:
     finally:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
-
-
-class Peak:
-    """The most memory that this process held since the last call, where Linux tells."""
-
-    def __init__(self):
-        self.known = Path("/proc/self/clear_refs").exists()
-
-    def start(self) -> None:
-        if self.known:
-            Path("/proc/self/clear_refs").write_text("5")
-            self.before = self._field("VmRSS")
-
-    def bytes(self) -> int:
-        return self._field("VmHWM") - self.before if self.known else 0
-
-    def _field(self, name: str) -> int:
-        line = next(each for each in Path("/proc/self/status").read_text().splitlines() if each.startswith(name))
-        return int(line.split()[1]) * 1024
 
 
 def outcome(act: Callable[[Path], object], path: Path) -> str:

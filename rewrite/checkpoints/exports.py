@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ from rewrite import files
 from rewrite.checkpoints import native
 from rewrite.checkpoints.names import NamePath
 from rewrite.checkpoints.source import Source
-from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 
 Checkpoint = native.NativeFile | Source
 
@@ -75,13 +73,15 @@ def write(
         _write_state_dict(path, checkpoint.state(tensors))
     elif isinstance(checkpoint, native.NativeFile) or (container == SAME and not _told(checkpoint)):
         checkpoint.export(path, tensors, edit)
-    elif isinstance(checkpoint.generator, StyleGAN2Generator) and not told_by_names:
-        _write_native(checkpoint, path, tensors, edit)
-    else:
+    elif told_by_names:
         history = native.edits_of(checkpoint.path) if _told(checkpoint) else []
         about = {"family": checkpoint.family, "edits": [*history, edit]}
-        kind = native.KIND if told_by_names else native.TENSORS
-        files.save_tensors(path, flat(checkpoint.state(tensors)), kind, about, in_order=True)
+        files.save_tensors(path, flat(checkpoint.state(tensors)), native.KIND, about, in_order=True)
+    elif native.family_of(checkpoint.generator):
+        # Neither names nor shapes say all of its design.
+        native.save(path, checkpoint.generator, tensors, source=checkpoint.family, edits=[edit])
+    else:
+        raise ValueError(f"{checkpoint.path} would not be recognised as safetensors: export it in its own container")
 
 
 def flat(state: Mapping[NamePath, Any]) -> dict[str, Any]:
@@ -92,23 +92,6 @@ def flat(state: Mapping[NamePath, Any]) -> dict[str, Any]:
 def _told(checkpoint: Checkpoint) -> bool:
     """Whether a file has a header of ours, which tells of its edits."""
     return checkpoint.kind == "safetensors" and files.metadata(checkpoint.path).get("format") == files.FORMAT
-
-
-def _write_native(
-    checkpoint: Checkpoint, path: str | Path, tensors: Mapping[str, Tensor], edit: Mapping[str, Any]
-) -> None:
-    """Write a StyleGAN2 with its design, which its tensors alone do not say."""
-    generator = checkpoint.generator
-    assert isinstance(generator, StyleGAN2Generator)
-    native.save_stylegan2(
-        path,
-        {**generator.module.state_dict(), **tensors},
-        asdict(generator.network.design),
-        {},
-        noise=generator.noise,
-        source=checkpoint.family,
-        edits=[edit],
-    )
 
 
 def _write_state_dict(path: str | Path, state: Mapping[NamePath, Tensor]) -> None:

@@ -21,9 +21,8 @@ from rewrite.checkpoints import (
 )
 from rewrite.checkpoints.archives import Archive
 from rewrite.checkpoints.flat import looks_flat
-from rewrite.checkpoints.source import Source
+from rewrite.checkpoints.source import Source, complete
 from rewrite.generators.contract import Generator
-from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 from rewrite.patch import Patch, Stack, held_at
 
 BUILT_IN = {"towers": Path(__file__).parent.parent / "generators" / "towers.safetensors"}
@@ -46,11 +45,8 @@ def open_checkpoint(path: Path) -> native.NativeFile | Source:
     archive = Archive(path)
     for family in FOREIGN:
         if family.recognises(archive.content):
-            try:
+            with complete(path, family.FAMILY):
                 return family.load(archive)
-            except (TypeError, IndexError, KeyError, AttributeError, OverflowError) as error:
-                # Values of the wrong kind where the family has numbers or tensors.
-                raise ValueError(f"{path} is no complete {family.FAMILY}: {error!r}"[:300]) from None
     if not pickled and files.metadata(path).get("format") == files.FORMAT:
         return native.NativeFile(path)  # which says what it is, and refuses
     held = archive.content
@@ -116,9 +112,8 @@ def export(
 
     `same` writes the file again: every byte of it that is no edited number stays what it was. The other containers hold
     the generator alone, its tensors by the names of the tool that made the file. A file of `safetensors` also says what
-    was edited, and is loaded again by `load_generator` (of StyleGAN2 always, as its design is in the header; of others
-    where their names or shapes tell them). A `state-dict` is read by `torch.load(path, weights_only=True)`; its
-    dictionaries lie in one another as they did in the first file, so that rosinality's tools find their `g_ema`.
+    was edited, and is loaded again by `load_generator`. A `state-dict` is what `torch.load(path, weights_only=True)`
+    reads; its dictionaries lie in one another as in the first file, so that rosinality's tools find their `g_ema`.
 
     Args:
         generator: The unedited generator.
@@ -149,11 +144,6 @@ def export(
         "strengths": [strength for _, strength in held],
     }
     exports.write(checkpoint, path, edited, edit, container, told_by_names=_told_by_names(checkpoint))
-
-
-def loads_again(checkpoint: exports.Checkpoint) -> bool:
-    """Whether `load_generator` reads what `export` writes of this checkpoint as safetensors."""
-    return isinstance(checkpoint.generator, StyleGAN2Generator) or _told_by_names(checkpoint)
 
 
 def _told_by_names(checkpoint: exports.Checkpoint) -> bool:

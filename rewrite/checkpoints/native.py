@@ -1,20 +1,40 @@
 """Generators as safetensors with our own header: what family, how wide, and how it was trained."""
 
+import math
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rewrite import files
-from rewrite.generators.stylegan2 import NOISE_MODES, Design, StyleGAN2, shapes
+from rewrite.checkpoints.source import filled, hollow, shapes
+from rewrite.generators.contract import Generator
+from rewrite.generators.stylegan2 import NOISE_MODES, Design, StyleGAN2
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
+from rewrite.generators.stylegan3 import Design3, StyleGAN3
+from rewrite.generators.stylegan3_layers import StyleGAN3Generator
 
-FAMILY = "stylegan2"
-KIND, TENSORS = "generator", "state dict"
+
+class Family(NamedTuple):
+    """What the header's word for a family stands for."""
+
+    name: str
+    design: type
+    network: type[nn.Module]
+    generator: type[Generator]
+
+
+FAMILIES = {
+    "stylegan2": Family("StyleGAN2 of this library", Design, StyleGAN2, StyleGAN2Generator),
+    "stylegan3": Family("StyleGAN3 of this library", Design3, StyleGAN3, StyleGAN3Generator),
+}
+KIND = "generator"
 LARGEST_COUNT = 4096
+# Wider than any layer: numbers of channels are parts of it.
+LARGEST_BASE = 2**20
 LARGEST_SIDE = 4096
 MOST_LAYERS = 32
 TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -32,8 +52,28 @@ def save_stylegan2(
         training: How it was trained.
         more: Further entries of the header; `noise` is where noise inputs come from, the seed if left out.
     """
-    about = {"family": FAMILY, "config": dict(config), "training": dict(training), **more}
+    about = {"family": "stylegan2", "config": dict(config), "training": dict(training), **more}
     files.save_tensors(path, state, KIND, about)
+
+
+def family_of(generator: Generator) -> str | None:
+    """The header's word for a generator's family; None if files of ours cannot hold it."""
+    return next((word for word, family in FAMILIES.items() if isinstance(generator, family.generator)), None)
+
+
+def save(path: str | Path, generator: Generator, tensors: Mapping[str, Tensor], **more: Any) -> None:
+    """Write a generator of a family that files of ours hold, with other values for some tensors.
+
+    Args:
+        path: Where to write.
+        generator: The generator.
+        tensors: The other values.
+        more: Further entries of the header.
+    """
+    about = {"family": family_of(generator), "config": asdict(generator.network.design), "training": {}, **more}
+    if isinstance(generator, StyleGAN2Generator):
+        about["noise"] = generator.noise
+    files.save_tensors(path, {**generator.module.state_dict(), **tensors}, KIND, about)
 
 
 class NativeFile:
@@ -46,10 +86,11 @@ class NativeFile:
         kind: Its container.
     """
 
-    family, kind = "StyleGAN2 of this library", "safetensors"
+    kind = "safetensors"
 
     def __init__(self, path: str | Path):
         self.path, self.generator = Path(path), load(path)
+        self.family = FAMILIES[family_of(self.generator) or ""].name
 
     def state(self, tensors: Mapping[str, Tensor]) -> dict[tuple[str, ...], Tensor]:
         """All tensors, with other values for some."""
@@ -85,10 +126,10 @@ def of_another_tool(path: Path) -> bool:
         kind, about = files.read_header(path)
     except ValueError:
         return False
-    return kind == KIND and about.get("family") != FAMILY
+    return kind == KIND and about.get("family") not in FAMILIES
 
 
-def load(path: str | Path) -> StyleGAN2Generator:
+def load(path: str | Path) -> Generator:
     """Build the generator that a file of ours holds.
 
     Raises:
@@ -96,49 +137,65 @@ def load(path: str | Path) -> StyleGAN2Generator:
         ValueError: It is no generator, is cut short, holds NaN, or its tensors do not fit its header.
     """
     tensors, about = files.load_tensors(path, KIND)
-    if about.get("family") != FAMILY:
-        raise ValueError(f"{path} holds a generator of family {about.get('family')!r}, which is not known here")
-    design = _design(about.get("config"), path)
+    word = about.get("family")
+    if not isinstance(word, str) or word not in FAMILIES:
+        raise ValueError(f"{path} holds a generator of family {word!r}, which is not known here")
     noise = about.get("noise", "seed")
     if noise not in NOISE_MODES:
         raise ValueError(f"{path} draws noise in a way that is not known here")
-    _check_tensors(tensors, design, path)
-    network = StyleGAN2(design)
-    network.load_state_dict(tensors)
-    return StyleGAN2Generator(network, noise=noise)
-
-
-def _design(config: Any, path: str | Path) -> Design:
-    """Check the sizes before anything is built from them: a hostile header could ask for any amount of memory."""
+    design = _design(about.get("config"), FAMILIES[word].design, path)
     try:
-        known = {entry.name: entry.type for entry in fields(Design)}
-        values = {name: value for name, value in config.items() if name in known}
-        for name, value in values.items():
-            if name != "channels" and "int" in str(known[name]) and value is not None:
-                values[name] = _counted(value)
-        values["channels"] = {_counted(side): _counted(count) for side, count in config["channels"].items()}
-        design = Design(**{**values, "mapping_rate": float(values.get("mapping_rate", 0.01))})
+        network = hollow(lambda: FAMILIES[word].network(design))
+    except ValueError as error:
+        raise ValueError(f"{path} does not say how its generator is built: {error}") from None
+    _check_tensors(tensors, shapes(network), path)
+    # What safetensors gives lies in the file itself, which somebody may change under our feet.
+    network = filled(network, {name: tensor.clone() for name, tensor in tensors.items()})
+    return StyleGAN2Generator(network, noise=noise) if word == "stylegan2" else StyleGAN3Generator(network)
+
+
+def _design(config: Any, kind: type, path: str | Path) -> Any:
+    """Check the sizes before anything is built from them: a hostile header could ask for any amount of work."""
+    try:
+        known = {entry.name: str(entry.type) for entry in fields(kind)}
+        values = {name: _checked(name, value, known[name]) for name, value in config.items() if name in known}
+        design = kind(**values)
     except (TypeError, KeyError, ValueError, OverflowError, AttributeError):
         raise ValueError(f"{path} does not say how its generator is built") from None
-    if max(design.channels) > LARGEST_SIDE or not 1 <= design.mapping_layers <= MOST_LAYERS:
+    sides = design.channels if isinstance(design, Design) else [design.img_resolution]
+    if max(sides) > LARGEST_SIDE or not 1 <= design.mapping_layers <= MOST_LAYERS:
         raise ValueError(f"{path} names sizes that no generator has")
     return design
 
 
-def _counted(value: Any) -> int:
+def _checked(name: str, value: Any, kind: str) -> Any:
+    """A field of a design, of the right kind and no larger than any generator needs."""
+    if name == "channels":
+        return {_counted(side): _counted(count) for side, count in value.items()}
+    if value is None:
+        return None
+    if "int" in kind:
+        return _counted(value, LARGEST_BASE if name == "channel_base" else LARGEST_COUNT)
+    if "float" in kind:
+        if not math.isfinite(value):
+            raise ValueError(f"an amount is finite, got {value}")
+        return float(value)
+    return value
+
+
+def _counted(value: Any, largest: int = LARGEST_COUNT) -> int:
     """A number of channels or the like; none is as large as to be a danger."""
-    if not 0 <= int(value) <= LARGEST_COUNT:
-        raise ValueError(f"a size lies between 0 and {LARGEST_COUNT}")
+    if not 0 <= int(value) <= largest:
+        raise ValueError(f"a size lies between 0 and {largest}")
     return int(value)
 
 
-def _check_tensors(tensors: Mapping[str, Tensor], design: Design, path: str | Path) -> None:
-    """Refuse tensors that are not those of a design: nothing is built that is larger than its file.
+def _check_tensors(tensors: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]], path: str | Path) -> None:
+    """Refuse tensors that are not those of a network.
 
     Raises:
         ValueError: One is missing, of another size or kind, or not finite.
     """
-    expected = shapes(design)
     for name, size in expected.items():
         found = tuple(tensors[name].shape) if name in tensors else "missing"
         if found != size:

@@ -1,6 +1,7 @@
 """A checkpoint as a generator and as the place that each of its weights came from."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -8,6 +9,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from rewrite import files
 from rewrite.checkpoints.archives import Archive
 from rewrite.checkpoints.names import NamePath, own_names
 from rewrite.checkpoints.tensors import Placed
@@ -95,11 +97,11 @@ def read_state(
 ) -> Network:
     """Build a network and fill it with tensors that lie in an archive.
 
-    Its size is checked before it is built: no file makes a network that is larger than itself.
+    Its size is checked before it is filled: no file makes a network that is larger than itself.
 
     Args:
         archive: The file.
-        build: Makes the network; called once without memory and once with.
+        build: Makes the network.
         places: Where each of its tensors lies.
         family: What people call files like this.
         optional: Endings of names that may be missing; such tensors are zero then.
@@ -107,23 +109,56 @@ def read_state(
     Raises:
         ValueError: A tensor is missing, has another size, or is not finite.
     """
-    with torch.device("meta"):
-        shapes = {name: tuple(tensor.shape) for name, tensor in build().state_dict().items()}
-    for name, shape in shapes.items():
+    network = hollow(build)
+    for name, shape in shapes(network).items():
         if name not in places:
             if not name.endswith(optional or "\0"):
                 raise ValueError(f"{archive.path} is no complete {family}: {name} is missing")
         elif _plain(places[name].shape) != _plain(shape):
             raise ValueError(f"{archive.path} is no {family}: {name} has the shape {places[name].shape}, not {shape}")
-    network = build()
+    tensors = {}
     for name, tensor in network.state_dict().items():
-        if name not in places:
-            tensor.zero_()
-            continue
-        tensor.copy_(archive.read(places[name]).reshape(tensor.shape))
-        if not tensor.isfinite().all():
-            raise ValueError(f"{archive.path} holds values that are not finite, first in {name}")
+        if name in places:
+            tensors[name] = archive.read(places[name]).reshape(tensor.shape)
+            files.finite({name: tensors[name]}, archive.path)
+        else:
+            tensors[name] = torch.zeros(tensor.shape, dtype=tensor.dtype)
+    return filled(network, tensors)
+
+
+def hollow(build: Callable[[], Network]) -> Network:
+    """A network whose tensors have shapes and no numbers: neither memory nor time goes into what a file will replace.
+
+    Args:
+        build: Makes the network; what it puts on a device of its own choice stays there.
+    """
+    with torch.device("meta"):
+        return build()
+
+
+def shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:
+    """The shape of every tensor of a network."""
+    return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+
+
+def filled(network: Network, tensors: Mapping[str, Tensor]) -> Network:
+    """A hollow network with these tensors in place of its own, which it takes without a copy where their types fit."""
+    types = {name: tensor.dtype for name, tensor in network.state_dict().items()}
+    network.load_state_dict({name: tensor.to(types[name]) for name, tensor in tensors.items()}, assign=True)
     return network
+
+
+@contextmanager
+def complete(path: Path, family: str) -> Iterator[None]:
+    """Say in one sentence where a file has values of the wrong kind in place of a family's numbers or tensors.
+
+    Raises:
+        ValueError: It has.
+    """
+    try:
+        yield
+    except (TypeError, IndexError, KeyError, AttributeError, OverflowError) as error:
+        raise ValueError(f"{path} is no complete {family}: {error!r}"[:300]) from None
 
 
 def _where(placed: Placed) -> tuple[int, int]:

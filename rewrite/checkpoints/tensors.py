@@ -94,10 +94,10 @@ class Placed:
         return self.storage.dtype
 
     def read(self, buffer: memoryview) -> Tensor:
-        """A copy of the tensor."""
+        """A copy of the tensor, whose numbers lie in the order of its axes."""
         if math.prod(self.shape) == 0:
             return torch.empty(self.shape, dtype=self.dtype)
-        return self._view(_whole_storage(self.storage, buffer)).clone()
+        return self._view(_whole_storage(self.storage, buffer)).clone(memory_format=torch.contiguous_format)
 
     def write(self, buffer: bytearray | memoryview, values: Tensor) -> None:
         """Put other values of the same shape into a writable copy of the file."""

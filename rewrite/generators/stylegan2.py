@@ -57,7 +57,8 @@ class Blur(nn.Module):
     def __init__(self, factor: float = 1.0):
         super().__init__()
         taps = [[a * b * factor / 64 for b in (1, 3, 3, 1)] for a in (1, 3, 3, 1)]
-        self.register_buffer("taps", torch.tensor(taps), persistent=False)
+        # A network that is built without numbers gets them from a file, which has none for a constant.
+        self.register_buffer("taps", torch.tensor(taps, device="cpu"), persistent=False)
 
     def forward(self, x: Tensor, padding: int = 1) -> Tensor:
         channels = x.shape[1]
@@ -387,9 +388,3 @@ class StyleGAN2(nn.Module):
     def num_ws(self) -> int:
         """How many copies of w the synthesis network reads."""
         return 2 * len(self.synthesis.resolutions)
-
-
-def shapes(design: Design) -> dict[str, tuple[int, ...]]:
-    """The shape of every tensor of a network of this design; no memory is taken."""
-    with torch.device("meta"):
-        return {name: tuple(tensor.shape) for name, tensor in StyleGAN2(design).state_dict().items()}

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from rewrite.generators.stylegan2 import DEMODULATION_EPSILON, GAIN, LEAK, Linear, Mapping
 
+MOST_TAPS = 256
 LAST = 2  # The last two layers have no margin around the image.
 
 
@@ -123,6 +124,8 @@ def low_pass(taps: int, cutoff: float, width: float, rate: int, *, radial: bool 
     """A Kaiser-windowed low-pass filter; separable [taps], or radially symmetric [taps, taps] (paper, appendix C)."""
     if taps == 1:
         return None
+    if taps > MOST_TAPS:
+        raise ValueError(f"a low-pass filter has at most {MOST_TAPS} taps, got {taps}")
     # These two bring half of torch and scipy with them, which nobody needs who opens no StyleGAN3.
     from scipy import signal, special
 
