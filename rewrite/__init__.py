@@ -2,6 +2,7 @@
 
 from rewrite.card import model_card
 from rewrite.checkpoints.adapters import from_peft, to_peft
+from rewrite.checkpoints.discriminators import load_discriminator
 from rewrite.checkpoints.loading import export, load_generator
 from rewrite.concepts import Aim, Counts, Interval
 from rewrite.effect import Effect, measure_effect
@@ -36,6 +37,7 @@ __all__ = [
     "export",
     "firing",
     "from_peft",
+    "load_discriminator",
     "load_generator",
     "measure",
     "measure_effect",

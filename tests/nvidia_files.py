@@ -13,6 +13,7 @@ from unittest.mock import patch
 import numpy as np
 from torch import nn
 
+from rewrite.discriminator import Discriminator, DiscriminatorDesign
 from rewrite.generators.stylegan2 import Design, StyleGAN2
 from rewrite.generators.stylegan3 import Design3, StyleGAN3
 
@@ -126,6 +127,26 @@ def stylegan3(network: StyleGAN3) -> Persistent:
         return {"in_size": np.array([4, 4]), "in_cutoff": np.float64(2.0)} if name.startswith("L") else {}
 
     return persistent(network, about)
+
+
+def discriminator(network: Discriminator) -> Persistent:
+    """A discriminator in NVIDIA's layout."""
+    design: DiscriminatorDesign = network.design
+
+    def about(name: str) -> dict[str, Any]:
+        if not name:
+            return {"c_dim": design.c_dim, "img_channels": design.colours, "img_resolution": design.side}
+        if name.startswith("conv"):
+            return {"activation": "lrelu", "conv_clamp": design.clamp}
+        if name.startswith("fc") and name != "fc":
+            return {"bias_gain": design.mapping_rate}
+        return {"architecture": design.architecture} if name.startswith("b") else {}
+
+    written = persistent(network, about)
+    modules = written.attributes["_modules"]["b4"].attributes["_modules"]
+    group = Persistent("MinibatchStdLayer", group_size=design.group, num_channels=design.spreads)
+    modules["mbstd"] = group if design.spreads else None
+    return written
 
 
 def write_network(path: Path, network: Persistent, **others: Any) -> Path:

@@ -9,13 +9,17 @@ from typing import Any
 from apps.commands.models import describe
 from dissect.segmenter import load_segmenter
 from rewrite import Rule, files, memory, patch
-from rewrite.checkpoints import containers, hub, registry
+from rewrite.checkpoints import containers, discriminators, hub, registry
+from rewrite.checkpoints.archives import Archive
 from rewrite.checkpoints.loading import BUILT_IN as GENERATORS
 from rewrite.checkpoints.loading import open_checkpoint
+from rewrite.checkpoints.native import NativeFile
 from rewrite.generators.contract import Generator
 from rewrite.report import SCHEMA
 from rewrite.rule import LARGEST_FILE
 from rewrite.rules import BUILT_IN as RULES
+
+LONGEST_OPTION = 120
 
 
 def run(options: Namespace) -> dict:
@@ -88,7 +92,6 @@ def _binary(path: Path) -> dict[str, Any]:
         return _foreign(path)
     known = {
         "generator": _generator,
-        "state dict": _state_dict,
         "memory": memory.describe,
         "patch": patch.describe,
         "segmenter": _segmenter,
@@ -108,7 +111,29 @@ def _foreign(path: Path) -> dict[str, Any]:
         opened = open_checkpoint(path)
     except ValueError as error:
         return {**described, "generator": f"not read: {error}"}
-    return {"kind": "generator", "container": described["kind"], "family": opened.family, **_network(opened.generator)}
+    found = {"kind": "generator", "container": described["kind"], "family": opened.family, **_network(opened.generator)}
+    return found if isinstance(opened, NativeFile) else {**found, **_beside(opened.archive)}
+
+
+def _beside(archive: Archive) -> dict[str, Any]:
+    """What else a file of training holds: the discriminator, and the options that are plain values."""
+    found: dict[str, Any] = {}
+    try:
+        judge = discriminators.describe(archive)
+    except ValueError as error:
+        judge = f"not read: {error}"
+    if judge is not None:
+        found["discriminator"] = judge
+    content = archive.content if isinstance(archive.content, dict) else {}
+    plain = {name: _plain(value) for name, value in content.items() if isinstance(value, dict)}
+    options = {str(name): value for name, value in plain.items() if value}
+    return {**found, "training options": options} if options else found
+
+
+def _plain(options: Mapping) -> dict[str, Any]:
+    """The entries of a dictionary that are texts or numbers."""
+    kept = {str(name): value for name, value in options.items() if isinstance(value, str | int | float)}
+    return {name: value[:LONGEST_OPTION] if isinstance(value, str) else value for name, value in kept.items()}
 
 
 def _generator(path: Path, about: Mapping[str, Any]) -> dict[str, Any]:
@@ -118,12 +143,6 @@ def _generator(path: Path, about: Mapping[str, Any]) -> dict[str, Any]:
         "training": about.get("training", {}),
         "edits": _edits(about),
     }
-
-
-def _state_dict(path: Path, about: Mapping[str, Any]) -> dict[str, Any]:
-    """Tensors of a generator that are for the tool that named them: they do not say how the network is built."""
-    held = {name: value for name, value in containers.describe(path).items() if name in ("tensors", "types", "first")}
-    return {"family": about.get("family"), **held, "edits": _edits(about)}
 
 
 def _edits(about: Mapping[str, Any]) -> list[dict[str, Any]]:

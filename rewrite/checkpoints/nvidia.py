@@ -1,12 +1,24 @@
 """StyleGAN2 of NVIDIA's PyTorch repositories (StyleGAN2-ADA-PyTorch, and the one in StyleGAN3's)."""
 
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rewrite.checkpoints.archives import Archive
-from rewrite.checkpoints.persistent import attributes_of, child_of, class_name, limit, network_of, tensors_of, whole
+from rewrite.checkpoints.persistent import (
+    DISCRIMINATORS,
+    attributes_of,
+    child_of,
+    class_name,
+    limit,
+    network_of,
+    tensors_of,
+    whole,
+)
 from rewrite.checkpoints.pickles import Made
 from rewrite.checkpoints.source import Source, read_state
+from rewrite.checkpoints.tensors import Placed
+from rewrite.discriminator import SMALLEST, DiscriminatorDesign
 from rewrite.generators.stylegan2 import OPTIONAL, Blur, Design, StyleGAN2
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 
@@ -26,40 +38,84 @@ def load(archive: Archive) -> Source:
         ValueError: It is of a class, or built in a way, that is not known here.
     """
     network = network_of(archive.content)
-    state = attributes_of(network)
-    places = {name: tensor for name, tensor in tensors_of(network) if not name.endswith(FILTER)}
-    sides = sorted(
-        int(found[1]) for name in places if (found := re.fullmatch(r"synthesis\.b(\d+)\.conv1\.weight", name))
-    )
-    if not sides:
-        raise ValueError(f"{archive.path} holds a {class_name(network)}, whose layers are not known here")
-    blocks = {side: child_of(child_of(network, "synthesis"), f"b{side}") for side in sides}
-    last = blocks[sides[-1]]
-    first = child_of(child_of(network, "mapping"), "fc0")
-    layers = sum(bool(re.fullmatch(r"mapping\.fc\d+\.weight", name)) for name in places)
-    activation = attributes_of(child_of(last, "conv1")).get("activation", "lrelu")
-    if activation != "lrelu":
-        raise ValueError(f"{archive.path} was trained with the activation {activation!r}, which is not known here")
-    _check_filters(archive, network)
+    state, places = attributes_of(network), _places(network)
+    sides = _sides(places, r"synthesis\.b(\d+)\.conv1\.weight")
+    _check(archive, network, sides)
+    last = child_of(child_of(network, "synthesis"), f"b{sides[-1]}")
+    _check_layer(archive, child_of(last, "conv1"))
     design = Design(
         z_dim=whole(state.get("z_dim")),
         w_dim=whole(state.get("w_dim")),
-        mapping_layers=layers,
         channels={side: places[f"synthesis.b{side}.conv1.weight"].shape[0] for side in sides},
         architecture=str(attributes_of(last).get("architecture", "skip")),
         colours=whole(state.get("img_channels", 3)),
         c_dim=whole(state.get("c_dim", 0)),
         embed_dim=places["mapping.embed.weight"].shape[0] if "mapping.embed.weight" in places else None,
-        mapping_rate=float(attributes_of(first).get("bias_gain", 0.01)),
         clamp=limit(attributes_of(child_of(last, "conv1")).get("conv_clamp")),
+        **_mapping(network, places),
     )
     built = read_state(archive, lambda: StyleGAN2(design), places, FAMILY, OPTIONAL)
     return Source(StyleGAN2Generator(built, noise="const"), archive, places, FAMILY)
 
 
-def _check_filters(archive: Archive, network: Made) -> None:
-    """Refuse a network whose low-pass filter is another than ours."""
+def discriminator(archive: Archive) -> tuple[DiscriminatorDesign, dict[str, Placed]] | None:
+    """What the discriminator of such a file is built like, and where its tensors lie; None if there is none.
+
+    Raises:
+        ValueError: It is of a class, or built in a way, that is not known here.
+    """
+    network = network_of(archive.content, DISCRIMINATORS)
+    if network is None:
+        return None
+    state, places = attributes_of(network), _places(network)
+    sides = _sides(places, r"b(\d+)\.conv1\.weight")
+    _check(archive, network, sides)
+    first, last = child_of(network, f"b{sides[-1]}"), child_of(network, f"b{SMALLEST}")
+    _check_layer(archive, child_of(first, "conv1"))
+    wide, read = places[f"b{SMALLEST}.conv.weight"].shape[:2]
+    classes = whole(state.get("c_dim", 0))
+    group = attributes_of(child_of(last, "mbstd")).get("group_size")
+    design = DiscriminatorDesign(
+        channels={side: places[f"b{side}.conv0.weight"].shape[0] for side in sides} | {SMALLEST: wide},
+        architecture=str(attributes_of(first).get("architecture", "resnet")),
+        colours=whole(state.get("img_channels", 3)),
+        c_dim=classes,
+        cmap_dim=places[f"b{SMALLEST}.out.weight"].shape[0] if classes else 0,
+        group=None if group is None else whole(group),
+        spreads=read - wide,
+        clamp=limit(attributes_of(child_of(first, "conv1")).get("conv_clamp")),
+        **_mapping(network, places),
+    )
+    return design, places
+
+
+def _places(network: Made) -> dict[str, Placed]:
+    return {name: tensor for name, tensor in tensors_of(network) if not name.endswith(FILTER)}
+
+
+def _sides(places: Mapping[str, Placed], pattern: str) -> list[int]:
+    return sorted(int(found[1]) for name in places if (found := re.fullmatch(pattern, name)))
+
+
+def _mapping(network: Made, places: Mapping[str, Placed]) -> dict[str, Any]:
+    """Number of layers and learning rate of a mapping."""
+    first = attributes_of(child_of(child_of(network, "mapping"), "fc0"))
+    layers = sum(bool(re.fullmatch(r"mapping\.fc\d+\.weight", name)) for name in places)
+    return {"mapping_layers": layers, "mapping_rate": float(first.get("bias_gain", 0.01))}
+
+
+def _check(archive: Archive, network: Made, sides: Sequence[int]) -> None:
+    """Refuse a network of other layers, or whose low-pass filter is another than ours."""
+    if not sides:
+        raise ValueError(f"{archive.path} holds a {class_name(network)}, whose layers are not known here")
     ours = Blur().taps
     for name, tensor in tensors_of(network):
         if name.endswith(FILTER) and (tensor.shape != tuple(ours.shape) or not archive.read(tensor).allclose(ours)):
             raise ValueError(f"{archive.path} was trained with another low-pass filter, first in {name}")
+
+
+def _check_layer(archive: Archive, layer: Any) -> None:
+    """Refuse another activation than ours."""
+    activation = attributes_of(layer).get("activation", "lrelu")
+    if activation != "lrelu":
+        raise ValueError(f"{archive.path} was trained with the activation {activation!r}, which is not known here")

@@ -4,7 +4,7 @@ The source code is never run: an object is read as the class name, the construct
 beside it, and its tensors are found by walking through its modules.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rewrite.checkpoints.archives import DEEPEST
@@ -12,12 +12,15 @@ from rewrite.checkpoints.pickles import Made, Named
 from rewrite.checkpoints.tensors import Placed
 
 PERSISTENT = Named("torch_utils.persistence", "_reconstruct_persistent_obj")
-NETWORKS = ("G_ema", "G")
+GENERATORS, DISCRIMINATORS = ("G_ema", "G"), ("D",)
 
 
-def network_of(content: Any) -> Made | None:
-    """The generator of a file's content: the averaged one where there is one; None if there is none."""
-    candidates = [content.get(name) for name in NETWORKS] if isinstance(content, dict) else [content]
+def network_of(content: Any, names: Sequence[str] = GENERATORS) -> Made | None:
+    """The first network of a file's content that has one of these names, or that stands alone; None if there is none.
+
+    The generator that is an average over training comes before that of the last step.
+    """
+    candidates = [content.get(name) for name in names] if isinstance(content, dict) else [content]
     return next((each for each in candidates if _is_network(each)), None)
 
 

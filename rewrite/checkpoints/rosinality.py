@@ -10,6 +10,7 @@ from typing import Any
 from rewrite.checkpoints.archives import Archive
 from rewrite.checkpoints.source import Source, read_state
 from rewrite.checkpoints.tensors import Placed
+from rewrite.discriminator import SMALLEST, DiscriminatorDesign
 from rewrite.generators.stylegan2 import OPTIONAL, Design, StyleGAN2
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 
@@ -21,6 +22,22 @@ LAYER = {
     "noise.weight": "noise_strength",
     "activate.bias": "bias",
     "bias": "bias",
+}
+# Of the discriminator: a residual block, and what follows the last.
+BLOCK = {
+    "conv1.0.weight": "conv0.weight",
+    "conv1.1.bias": "conv0.bias",
+    "conv2.1.weight": "conv1.weight",
+    "conv2.2.bias": "conv1.bias",
+    "skip.1.weight": "skip.weight",
+}
+EPILOGUE = {
+    "final_conv.0.weight": "conv.weight",
+    "final_conv.1.bias": "conv.bias",
+    "final_linear.0.weight": "fc.weight",
+    "final_linear.0.bias": "fc.bias",
+    "final_linear.1.weight": "out.weight",
+    "final_linear.1.bias": "out.bias",
 }
 # The names of the rewriting release (sequential modules), back to rosinality's.
 SEQUENTIAL = (
@@ -63,6 +80,26 @@ def load(archive: Archive) -> Source:
     return Source(StyleGAN2Generator(network, noise="const"), archive, places, FAMILY)
 
 
+def discriminator(archive: Archive) -> tuple[DiscriminatorDesign, dict[str, Placed]] | None:
+    """What the discriminator of such a file is built like, and where its tensors lie; None if there is none.
+
+    Raises:
+        ValueError: It is not complete.
+    """
+    content = archive.content.get("d") if isinstance(archive.content, dict) else None
+    if not isinstance(content, dict) or "final_conv.0.weight" not in content:
+        return None
+    blocks = 0
+    while f"convs.{blocks + 1}.conv1.0.weight" in content:
+        blocks += 1
+    named = _discriminator_names(blocks)
+    places = {ours: content[theirs] for theirs, ours in named if isinstance(content.get(theirs), Placed)}
+    wide, read = places[f"b{SMALLEST}.conv.weight"].shape[:2]
+    sides = [SMALLEST * 2**number for number in range(1, blocks + 1)]
+    channels = {side: places[f"b{side}.conv0.weight"].shape[0] for side in sides}
+    return DiscriminatorDesign({**channels, SMALLEST: wide}, spreads=read - wide), places
+
+
 def _state(content: Any) -> dict[str, Placed]:
     """The generator's tensors by rosinality's names."""
     if not isinstance(content, dict):
@@ -100,3 +137,15 @@ def _names(state: Mapping[str, Placed], sides: list[int]) -> Iterator[tuple[str,
     for number in range(2 * len(sides) - 1):
         side, conv = sides[(number + 1) // 2], 1 if number % 2 == 0 else 0
         yield f"noises.noise_{number}", f"synthesis.b{side}.conv{conv}.noise_const"
+
+
+def _discriminator_names(blocks: int) -> Iterator[tuple[str, str]]:
+    """Pairs of rosinality's name and ours."""
+    for theirs, ours in (("convs.0.0.weight", "weight"), ("convs.0.1.bias", "bias")):
+        yield theirs, f"b{SMALLEST * 2**blocks}.fromrgb.{ours}"
+    for number in range(1, blocks + 1):
+        side = SMALLEST * 2 ** (blocks + 1 - number)
+        for theirs, ours in BLOCK.items():
+            yield f"convs.{number}.{theirs}", f"b{side}.{ours}"
+    for theirs, ours in EPILOGUE.items():
+        yield theirs, f"b{SMALLEST}.{ours}"
