@@ -1,12 +1,12 @@
 """A model card: what was edited, on which base, how well by what was measured, and how to use it again, as Markdown."""
 
-import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rewrite.checkpoints.downloads import hash_of
 from rewrite.checkpoints.loading import checkpoint_path, open_checkpoint
 from rewrite.generators.contract import Generator
 from rewrite.page import FORECAST, MEASURED
@@ -85,7 +85,7 @@ def model_card(
         "File": _text(path.name),
         "Family": _text(checkpoint.family),
         "Fingerprint": _code(generator.fingerprint),
-        "SHA-256": _code(_hash(path)),
+        "SHA-256": _code(hash_of(path)),
     }
     sections = [
         _front(path.name),
@@ -237,8 +237,3 @@ def _code(value: Any) -> str:
 
 def _quoted(value: Any) -> str:
     return json.dumps(_plain(value), ensure_ascii=False)
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.nn import functional as F
 from tqdm import tqdm
 
 from rewrite.concepts import Aim, Counts, Interval, Labeller, all_regions, count_concepts, share_of
@@ -136,12 +135,12 @@ def measure_places(
         LookupError: The generator has no such layer.
         ValueError: The rule was written on another model.
     """
+    residual = missing(generator, applied, rule)
     marks: dict[Latent, np.ndarray] = {}
     for place in rule.places:
-        mask = _sized(place.mask.array(), generator.size)
+        mask = place.mask.resized(generator.size)
         marks[place.latent] = marks.get(place.latent, np.zeros_like(mask)) | mask
     pairs, order = [], list(marks)
-    residual = missing(generator, applied, rule)
     for i in range(0, len(order), batch):
         pairs.append(before_and_after(generator, applied, latents_of(generator, order[i : i + batch])))
     before, after = (torch.cat(side) for side in zip(*pairs, strict=True))
@@ -214,13 +213,6 @@ def before_and_after(
     with applied():
         after = generator.images(latents)
     return before.clamp(-1, 1).float().cpu(), after.clamp(-1, 1).float().cpu()
-
-
-def _sized(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A mask at the size of the image: a pixel is marked if half of it is."""
-    if mask.shape == size:
-        return mask
-    return F.interpolate(torch.from_numpy(mask)[None, None].float(), size=size, mode="area")[0, 0].numpy() >= 0.5
 
 
 def _joined(parts: Sequence[Effect]) -> Effect:

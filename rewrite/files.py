@@ -75,6 +75,21 @@ def write_text(path: str | Path, text: str) -> None:
     write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
+def existing(path: str | Path, kind: str = "file") -> Path:
+    """The path of a file that is there.
+
+    Raises:
+        FileNotFoundError: There is nothing at that path.
+        ValueError: It is a folder, or something else that is not a file.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"there is no {kind} {path}")
+    if not path.is_file():
+        raise ValueError(f"{path} is not a file")
+    return path
+
+
 def read_json(path: Path, kind: str) -> Any:
     """Read a JSON document.
 
@@ -86,8 +101,7 @@ def read_json(path: Path, kind: str) -> Any:
         FileNotFoundError: There is no such file.
         ValueError: It is no JSON, or cannot be read.
     """
-    if not path.exists():
-        raise FileNotFoundError(f"there is no {kind} {path}")
+    existing(path, kind)
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError, RecursionError) as error:
@@ -153,11 +167,7 @@ def metadata(path: str | Path) -> dict[str, str]:
         FileNotFoundError: There is no such file.
         ValueError: It is no safetensors file.
     """
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"there is no file {path}")
-    if not path.is_file():
-        raise ValueError(f"{path} is not a file")
+    path = existing(path)
     try:
         with safe_open(path, "pt") as opened:
             return opened.metadata() or {}

@@ -174,11 +174,7 @@ class Rule:
             FileNotFoundError: There is no such file.
             ValueError: It is no rule; the message says what is wrong.
         """
-        path = Path(path)
-        if not path.exists():
-            raise FileNotFoundError(f"there is no file {path}")
-        if not path.is_file():
-            raise ValueError(f"{path} is not a file")
+        path = files.existing(path)
         try:
             if path.stat().st_size > LARGEST_FILE:
                 raise ValueError(f"a rule file has at most {LARGEST_FILE} bytes")

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from rewrite.checkpoints.downloads import download
+from rewrite.files import existing
 
 
 class Fire(nn.Module):
@@ -133,9 +134,7 @@ def load_trunk(path: str | Path) -> Trunk:
         FileNotFoundError: There is no such file.
         ValueError: The file is damaged, or holds none of the three.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}")
+    path = existing(path)
     try:
         weights = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, OSError) as error:
@@ -151,11 +150,11 @@ def load_trunk(path: str | Path) -> Trunk:
 
 def cached_trunk() -> Path | None:
     """The first trunk in torch's own hub cache, where torchvision and lpips leave theirs; None if there is none."""
-    paths = [cache_folder() / kind.file for kind in KINDS.values()]
+    paths = [hub_folder() / kind.file for kind in KINDS.values()]
     return next((path for path in paths if path.is_file()), None)
 
 
-def cache_folder() -> Path:
+def hub_folder() -> Path:
     """Where torch's hub keeps weights."""
     return Path(torch.hub.get_dir()) / "checkpoints"
 
@@ -169,7 +168,7 @@ def download_trunk(name: str = "squeeze", *, progress: bool = False) -> Path:
     """
     if name not in KINDS:
         raise LookupError(f"there is no trunk {name!r}: there are {', '.join(KINDS)}")
-    path = cache_folder() / KINDS[name].file
+    path = hub_folder() / KINDS[name].file
     if not path.is_file():
         download(KINDS[name].url, path, KINDS[name].sha256, progress=progress)
     return path

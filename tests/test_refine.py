@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from rewrite import Latent, Mask, Region, Rule, measure, solve
-from rewrite.goal import build_goal
+from rewrite.goal import build_goal, filled
 
 LAYERS = ["b8.conv1", "b16.conv0", "b16.conv1"]
 
@@ -51,8 +51,6 @@ def test_only_what_is_wanted_moves(tiny_generator):
 
 
 def test_what_is_erased_looks_like_its_surroundings(tiny_generator):
-    from rewrite.goal import filled
-
     picture = tiny_generator.images(tiny_generator.latents([2]))[0]
     hole = torch.zeros(tiny_generator.size, dtype=torch.bool)
     hole[4:12, 4:12] = True
