@@ -17,7 +17,8 @@ import torch
 from rewrite import Rule, load_generator, measure
 from rewrite.descent import activation_loss, paper_descent, polish
 from rewrite.goal import build_goal
-from rewrite.solvers import Problem
+from rewrite.problem import Problem
+from rewrite.solvers import ClosedForm
 
 DAMAGES = (1.0, 0.1, 0.01, 0.001)
 
@@ -47,7 +48,7 @@ def main() -> None:
     )
     problem = Problem.of(generator, memory, goal, rule.settings)
     losses = {name: activation_loss(problem, squared=name == "squared") for name in ("absolute", "squared")}
-    rows = problem.rows()
+    rows = ClosedForm(problem).rows
 
     for name, loss in losses.items():
         began = time.perf_counter()
@@ -59,12 +60,12 @@ def main() -> None:
             f"damage {told.damage:.3f}, drift {told.drift:.3f}, {seconds:.2f} s"
         )
         for damage in DAMAGES:
-            with_damage = replace(problem, settings=replace(problem.settings, damage=damage))
+            solver = ClosedForm(replace(problem, settings=replace(problem.settings, damage=damage)))
             began = time.perf_counter()
-            with_damage.solve()
+            solver.solve()
             first = time.perf_counter() - began
             began = time.perf_counter()
-            solution = with_damage.solve()
+            solution = solver.solve()
             again = time.perf_counter() - began
             began = time.perf_counter()
             better = polish(problem, loss, solution.change, steps=options.polish, most_damage=told.damage)

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from rewrite.solvers import EPSILON, Problem
+from rewrite.problem import EPSILON, Problem
 
 STEPS = 2001
 RATE = 0.05

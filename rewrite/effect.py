@@ -165,11 +165,9 @@ def missing(generator: Generator, applied: Applied, rule: Rule) -> float:
     The keys are those of the unedited generator: edits of earlier layers do not enter.
     """
     goal, layer = build_goal(generator, rule), generator.layer(rule.layer)
-    keys = goal.wanted.keys
     with applied():
         weight = generator.weight(rule.layer).detach().clone().double().cpu()
-    matrix = layer.matrix(weight)
-    values = torch.cat([keys[:, columns] @ matrix[rows].T for rows, columns in layer.blocks()], dim=1)
+    values = layer.values(goal.wanted.keys, layer.matrix(weight))
     if layer.modulated:
         factor = generator.demodulation(rule.layer, goal.styles, weight)
         values = values * factor[goal.wanted.image]

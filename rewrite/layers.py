@@ -112,6 +112,12 @@ class Layer:
         rows, columns = self.outputs // self.groups, self.width // self.groups
         return [(slice(g * rows, (g + 1) * rows), slice(g * columns, (g + 1) * columns)) for g in range(self.groups)]
 
+    def values(
+        self, keys: Float[Tensor, "n key"], matrix: Float[Tensor, "outputs group_width"]
+    ) -> Float[Tensor, "n outputs"]:
+        """What a matrix writes for some keys."""
+        return torch.cat([keys[:, columns] @ matrix[rows].T for rows, columns in self.blocks()], dim=1)
+
     def matrix(self, weight: Tensor) -> Float[Tensor, "outputs group_width"]:
         """The effective weight as a matrix over patch keys (ordered channel, row, column)."""
         if self.inputs_first:

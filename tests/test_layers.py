@@ -30,11 +30,6 @@ def describe(module: nn.Conv2d | nn.ConvTranspose2d, grid: tuple[int, int]) -> L
     )
 
 
-def written_by_matrix(layer: Layer, keys: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
-    parts = [keys[..., columns] @ matrix[rows].T for rows, columns in layer.blocks()]
-    return torch.cat(parts, dim=-1)
-
-
 @st.composite
 def convolutions(draw):
     groups = draw(st.integers(1, 2))
@@ -64,7 +59,7 @@ def test_matrix_times_keys_is_the_convolution(module, height, width):
     features = torch.randn(2, module.in_channels, height, width, dtype=torch.float64)
     expected = module(features)
     assert layer.output_grid == tuple(expected.shape[2:])
-    written = written_by_matrix(layer, layer.keys(features), layer.matrix(module.weight))
+    written = layer.values(layer.keys(features).flatten(0, 1), layer.matrix(module.weight)).unflatten(0, (2, -1))
     torch.testing.assert_close(written.transpose(1, 2).reshape(expected.shape), expected)
     torch.testing.assert_close(layer.apply(features, module.weight), expected)
     torch.testing.assert_close(layer.weight_from(layer.matrix(module.weight)), module.weight, rtol=0, atol=0)

@@ -13,8 +13,9 @@ from rewrite.goal import Goal, Keys, build_goal
 from rewrite.masks import Mask
 from rewrite.memory import Memory, measure
 from rewrite.patch import Patch, Stack
+from rewrite.problem import Problem, Solution
 from rewrite.rule import Latent, Region, Rule, Settings
-from rewrite.solvers import Problem, Solution, solve
+from rewrite.solvers import ClosedForm, solve
 
 STYLEGAN2 = [("tiny_generator", name) for name in ("b16.torgb", "b16.conv1", "b16.conv0")]
 PLAIN = [("plain_generator", name) for name in ("conv", "grouped", "up")]
@@ -58,7 +59,7 @@ def memory_of(generator: Generator, layer: str, key_space: str = "patch") -> Mem
 
 def solution_of(generator: Generator, rule: Rule) -> tuple[Problem, Solution]:
     problem = Problem.of(generator, memory_of(generator, rule.layer), build_goal(generator, rule), rule.settings)
-    return problem, problem.solve()
+    return problem, ClosedForm(problem).solve()
 
 
 def values(generator: Generator, layer: str, goal: Goal, keys: Keys) -> torch.Tensor:
