@@ -8,6 +8,7 @@ from rewrite.concepts import Aim, Counts, Interval
 from rewrite.effect import Effect, measure_effect
 from rewrite.generators.contract import Generator, Latents
 from rewrite.generators.wrapped import WrappedGenerator, wrap
+from rewrite.goal import Goals
 from rewrite.masks import Mask
 from rewrite.memory import Memory, measure
 from rewrite.patch import Patch, Stack
@@ -21,6 +22,7 @@ __all__ = [
     "Counts",
     "Effect",
     "Generator",
+    "Goals",
     "Interval",
     "Latent",
     "Latents",

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from rewrite.concepts import Aim, Counts, Interval, Labeller, all_regions, count_concepts, share_of
 from rewrite.generators.contract import Generator, Latents, batched
-from rewrite.goal import build_goal, latents_of
+from rewrite.goal import Goals, latents_of
 from rewrite.perceptual import Perceptual
 from rewrite.rule import Latent, Rule
 
@@ -127,15 +127,29 @@ def measure_effect(
 
 
 def measure_places(
-    generator: Generator, applied: Applied, rule: Rule, *, perceptual: Perceptual | None = None, batch: int = 16
+    generator: Generator,
+    applied: Applied,
+    rule: Rule,
+    *,
+    goals: Goals | None = None,
+    perceptual: Perceptual | None = None,
+    batch: int = 16,
 ) -> Places:
     """Compare the images that a rule was marked on, under the marks and elsewhere.
+
+    Args:
+        generator: The unedited generator.
+        applied: Gives a context in which the generator is edited.
+        rule: The rule.
+        goals: Goals built before.
+        perceptual: LPIPS, if it is wanted.
+        batch: Images in one run; nothing hangs on it.
 
     Raises:
         LookupError: The generator has no such layer.
         ValueError: The rule was written on another model.
     """
-    residual = missing(generator, applied, rule)
+    residual = missing(generator, applied, rule, goals)
     marks: dict[Latent, np.ndarray] = {}
     for place in rule.places:
         mask = place.mask.resized(generator.size)
@@ -159,12 +173,12 @@ def measure_places(
     )
 
 
-def missing(generator: Generator, applied: Applied, rule: Rule) -> float:
+def missing(generator: Generator, applied: Applied, rule: Rule, goals: Goals | None = None) -> float:
     """Share of a rule's wanted change that is missing at its layer, ‖v* - v‖ / ‖v* - v₀‖ over the wanted keys.
 
     The keys are those of the unedited generator: edits of earlier layers do not enter.
     """
-    goal, layer = build_goal(generator, rule), generator.layer(rule.layer)
+    goal, layer = (goals or Goals()).of(generator, rule), generator.layer(rule.layer)
     with applied():
         weight = generator.weight(rule.layer).detach().clone().double().cpu()
     values = layer.values(goal.wanted.keys, layer.matrix(weight))

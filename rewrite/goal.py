@@ -13,10 +13,11 @@ from rewrite.generators.contract import Cut, Generator, Latents, batched
 from rewrite.layers import Layer
 from rewrite.masks import Mask, cover
 from rewrite.refine import Wish, refine
-from rewrite.rule import Latent, Region, Rule
+from rewrite.rule import Latent, Region, Rule, Settings
 
 LEAST_COVER = 0.05
 MOST_OTHERS_PER_DIMENSION = 4
+KEPT = 8
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,31 @@ def build_goal(generator: Generator, rule: Rule) -> Goal:
         context=scene.collect([(scene.index(r.latent), scene.cells(r.mask)) for r in rule.places], None, 1.0).keys,
         styles=scene.styles,
     )
+
+
+class Goals:
+    """The goals that were built last, for whoever solves a rule and then measures it, or solves it again.
+
+    Refining takes most of a rule's time, and hangs on the marks and on the generator, not on the solver's settings. A
+    goal is given again only for the same generator, with the same weights and set alike, and the same marks.
+    """
+
+    def __init__(self, most: int = KEPT):
+        self.most = most
+        self._kept: dict[tuple, Goal] = {}
+
+    def of(self, generator: Generator, rule: Rule) -> Goal:
+        """What `build_goal` gives, or gave before; it raises the same errors."""
+        given = {name: getattr(rule.settings, name) for name in ("others", "margin", "refine")}
+        marks = replace(rule, name="", effect={}, expect={}, settings=Settings(**given)).to_json()
+        # Beside its weights, a generator has plain settings: truncation, noise, class.
+        plain = [(name, value) for name, value in vars(generator).items() if isinstance(value, str | int | float)]
+        key = (generator, generator.fingerprint, *sorted(plain), marks)
+        goal = self._kept.pop(key, None) or build_goal(generator, rule)
+        self._kept[key] = goal
+        while len(self._kept) > self.most:
+            del self._kept[next(iter(self._kept))]
+        return goal
 
 
 def _goal_places(rule: Rule) -> Sequence[Region]:

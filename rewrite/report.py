@@ -14,6 +14,7 @@ from rewrite import files
 from rewrite.concepts import CLEAR, Aim, Labeller, mean_of
 from rewrite.effect import MOVED, Applied, Effect, Movement, Places, before_and_after, measure_effect, measure_places
 from rewrite.generators.contract import Generator
+from rewrite.goal import Goals
 from rewrite.page import page
 from rewrite.patch import Patch, Stack, held_at
 from rewrite.perceptual import SMALLEST_SIDE, Perceptual
@@ -124,6 +125,7 @@ def report_on(
     label: Labeller | None = None,
     concepts: Sequence[str] = (),
     perceptual: Perceptual | None = None,
+    goals: Goals | None = None,
     batch: int = 16,
     progress: bool = False,
 ) -> Report:
@@ -137,6 +139,7 @@ def report_on(
         label: Images in [-1, 1] to maps of concepts.
         concepts: The name of each concept that `label` gives.
         perceptual: LPIPS, from `rewrite.perceptual.load_perceptual`.
+        goals: Goals built before, as by `solve`.
         batch: Images in one run; nothing hangs on it.
         progress: Show a progress bar.
 
@@ -163,7 +166,7 @@ def report_on(
         batch=batch,
         progress=progress,
     )
-    places = _places(generator, applied, rules, perceptual, notes)
+    places = _places(generator, applied, rules, goals, perceptual, notes)
     verdict = Verdict.of(rules, aims, effect, places)
     return Report(
         rules=rules,
@@ -208,12 +211,17 @@ def _usable(perceptual: Perceptual | None, generator: Generator, notes: list[str
 
 
 def _places(
-    generator: Generator, applied: Applied, rules: Sequence[Rule], perceptual: Perceptual | None, notes: list[str]
+    generator: Generator,
+    applied: Applied,
+    rules: Sequence[Rule],
+    goals: Goals | None,
+    perceptual: Perceptual | None,
+    notes: list[str],
 ) -> dict[int, Places]:
     found = {}
     for number, rule in enumerate(rules):
         if (rule.model, rule.truncation) == (generator.fingerprint, generator.truncation):
-            found[number] = measure_places(generator, applied, rule, perceptual=perceptual)
+            found[number] = measure_places(generator, applied, rule, goals=goals, perceptual=perceptual)
         else:
             notes.append(f"The places of rule {rule.name!r} were not measured: it was written on another model.")
     return found
@@ -249,12 +257,7 @@ def load_report(path: str | Path) -> dict[str, Any]:
         ValueError: It is no report, or a damaged one.
     """
     path = Path(path) / "report.json" if Path(path).is_dir() else Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"there is no report {path}")
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError, RecursionError) as error:
-        raise ValueError(f"{path} is no report: {error}") from None
+    document = files.read_json(path, "report")
     if not isinstance(document, dict) or document.get("schema") != SCHEMA:
         raise ValueError(f'{path} is no report: it does not say "schema": "{SCHEMA}"')
     return document

@@ -17,7 +17,7 @@ from rewrite import algebra
 from rewrite.algebra import Metric
 from rewrite.context import channel_rows, patch_rows
 from rewrite.generators.contract import Generator, hash_of
-from rewrite.goal import Keys, build_goal
+from rewrite.goal import Goals, Keys
 from rewrite.joint import checked_strengths, join, joint_settings, weaken
 from rewrite.memory import Memory
 from rewrite.patch import Patch
@@ -38,6 +38,7 @@ def solve(
     *,
     rank: int | None = None,
     strengths: Sequence[float] | None = None,
+    goals: Goals | None = None,
 ) -> Patch:
     """Solve a rule, or several rules of one layer together.
 
@@ -49,6 +50,7 @@ def solve(
         rule: The rule, or the rules.
         rank: Number of directions; what the rules' settings say if left out.
         strengths: How much of each rule is wanted, 1 if left out.
+        goals: Goals built before; one that is passed to `report_on` as well lets a rule be refined once for both.
 
     Raises:
         LookupError: The generator has no such layer.
@@ -69,7 +71,8 @@ def solve(
         raise ValueError(
             f"this rule is solved over {settings.key_space} keys, this memory is of {memory.key_space} keys"
         )
-    wanted = join([weaken(build_goal(generator, rules[i]), strengths[i]) for i in order])
+    goals = goals or Goals()
+    wanted = join([weaken(goals.of(generator, rules[i]), strengths[i]) for i in order])
     layer = generator.layer(layers[0])
     solution = ClosedForm(Problem.of(generator, memory, wanted, settings)).solve()
     return Patch.from_change(

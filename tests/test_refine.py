@@ -1,13 +1,14 @@
 """Pasted values are adjusted until the image itself shows the copy."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 import torch
 
-from rewrite import Latent, Mask, Region, Rule, measure, solve
-from rewrite.goal import build_goal, filled
+from rewrite import Goals, Latent, Mask, Region, Rule, Settings, measure, report_on, solve
+from rewrite import goal as goal_module
+from rewrite.goal import Goal, build_goal, filled
 
 LAYERS = ["b8.conv1", "b16.conv0", "b16.conv1"]
 
@@ -89,3 +90,78 @@ def test_masks_of_another_size_are_pasted_where_they_lie(tiny_generator):
     same = replace(rule, copy=(large[0],), context=(large[1],))
     torch.testing.assert_close(build_goal(tiny_generator, same).targets, build_goal(tiny_generator, rule).targets)
     assert np.array_equal(large[0].mask.resized((16, 16)), rule.copy[0].mask.array())
+
+
+@pytest.fixture
+def refined(monkeypatch) -> list[int]:
+    """The numbers of steps of every refining that happens."""
+    steps, refine = [], goal_module.refine
+    monkeypatch.setattr(goal_module, "refine", lambda *given: steps.append(given[-1]) or refine(*given))
+    return steps
+
+
+def assert_same(goal: Goal, other: Goal) -> None:
+    assert torch.equal(goal.targets, other.targets)
+    assert torch.equal(goal.styles, other.styles)
+    for name in ("wanted", "others", "protected"):
+        for field in fields(getattr(goal, name)):
+            assert torch.equal(getattr(getattr(goal, name), field.name), getattr(getattr(other, name), field.name))
+
+
+def test_a_report_with_the_solvers_goals_refines_nothing_again_and_says_the_same(tiny_generator, refined):
+    rule, memory, goals = (
+        rule_on(tiny_generator, "b16.conv1", refine=3),
+        measure(tiny_generator, "b16.conv1", 20),
+        Goals(),
+    )
+    patch = solve(tiny_generator, memory, rule, goals=goals)
+    with_goals = report_on(tiny_generator, patch, seeds=range(10, 12), goals=goals)
+    assert refined == [3]
+    alone = report_on(tiny_generator, patch, seeds=range(10, 12))
+    assert refined == [3, 3]
+    assert with_goals.document() == alone.document()
+    assert 0 < with_goals.places[0].residual < 1
+
+
+def test_solving_again_with_other_settings_refines_nothing_again(tiny_generator, refined):
+    rule, memory, goals = (
+        rule_on(tiny_generator, "b16.conv1", refine=3),
+        measure(tiny_generator, "b16.conv1", 20),
+        Goals(),
+    )
+    for damage in (0.03, 0.3):
+        changed = rule.with_settings(damage=damage)
+        patch = solve(tiny_generator, memory, changed, rank=2, goals=goals)
+        assert torch.equal(patch.left, solve(tiny_generator, memory, changed, rank=2).left)
+    assert refined == [3, 3, 3]
+
+
+def test_a_kept_goal_is_that_of_the_rule_whichever_setting_changes(tiny_generator):
+    rule, goals = rule_on(tiny_generator, "b16.conv1", refine=2), Goals(most=100)
+    other = {"constraint": "fires", "key_space": "channel", "rank": 2}
+    goals.of(tiny_generator, rule)
+    for field in fields(Settings):
+        changed = rule.with_settings(**{field.name: other.get(field.name, getattr(rule.settings, field.name) * 2)})
+        assert changed != rule
+        assert_same(goals.of(tiny_generator, changed), build_goal(tiny_generator, changed))
+
+
+def test_a_kept_goal_is_not_given_to_a_generator_that_changed(tiny_generator):
+    rule, goals = rule_on(tiny_generator, "b16.conv1", refine=2), Goals()
+    first = goals.of(tiny_generator, rule)
+    tiny_generator.noise = "none"
+    assert_same(goals.of(tiny_generator, rule), build_goal(tiny_generator, rule))
+    assert not torch.equal(goals.of(tiny_generator, rule).wanted.keys, first.wanted.keys)
+    with torch.no_grad():
+        tiny_generator.weight("b8.conv1").mul_(1.1)
+    with pytest.raises(ValueError, match="this rule was written on model"):
+        goals.of(tiny_generator, rule)
+    anew = replace(rule, model=tiny_generator.fingerprint)
+    assert_same(goals.of(tiny_generator, anew), build_goal(tiny_generator, anew))
+
+
+def test_only_the_goals_that_were_asked_for_last_are_kept(tiny_generator, refined):
+    rules, goals = [rule_on(tiny_generator, "b16.conv1", refine=steps) for steps in (1, 2, 3)], Goals(most=2)
+    for rule in (rules[0], rules[1], rules[0], rules[2], rules[0], rules[1]):
+        goals.of(tiny_generator, rule)
+    assert refined == [1, 2, 3, 2]

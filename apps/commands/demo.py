@@ -5,7 +5,7 @@ from pathlib import Path
 
 from apps.commands.report import result_of, segmenter_for
 from apps.memories import memory_of
-from rewrite import Rule, export, load_generator, report_on, solve
+from rewrite import Goals, Rule, export, load_generator, report_on, solve
 from rewrite.perceptual import load_perceptual
 from rewrite.report import unseen_seeds
 from rewrite.rules import rule_path
@@ -18,8 +18,8 @@ FILES = ("before-after.png", "report.html", "report.json", "patch.safetensors", 
 
 def run(options: Namespace) -> dict:
     """Measure, solve, report and export."""
-    rule, generator = Rule.load(rule_path(RULE)), load_generator(MODEL)
-    patch = solve(generator, memory_of(generator, rule.layer, SAMPLES, progress=True), rule)
+    rule, generator, goals = Rule.load(rule_path(RULE)), load_generator(MODEL), Goals()
+    patch = solve(generator, memory_of(generator, rule.layer, SAMPLES, progress=True), rule, goals=goals)
     segmenter = segmenter_for("towers", [rule], generator.size)
     found = report_on(
         generator,
@@ -28,6 +28,7 @@ def run(options: Namespace) -> dict:
         label=segmenter and segmenter.label,
         concepts=segmenter.concepts if segmenter else (),
         perceptual=load_perceptual(),
+        goals=goals,
         progress=True,
     )
     found.save(options.out)
