@@ -17,6 +17,7 @@ NOISES = ("seed", "const", "none")
 KEY_SPACES = ("patch", "channel")
 CONTAINERS = ("container", "safetensors", "state-dict", "peft")
 TRUNKS = ("squeeze", "alex", "vgg")
+PATCH = "a patch that rewrite solve wrote, or the folder of an adapter that PEFT can load"
 MODEL = "towers, a checkpoint's file, a name that rewrite models lists, or hf://owner/name/file"
 
 EXAMPLES = """examples:
@@ -173,7 +174,7 @@ def _report(commands) -> None:
         "forecast and measure the side effects of patches",
         "Writes report.json, before-after.png and report.html. The exit status is 1 if the rule's expectations fail.",
     )
-    parser.add_argument("patches", metavar="PATCH", nargs="+", type=Path, help="a patch that rewrite solve wrote")
+    parser.add_argument("patches", metavar="PATCH", nargs="+", type=Path, help=PATCH)
     _model(parser, option=True)
     _strength(parser)
     parser.add_argument("--seeds", help="such as 0-199 (default: the first 200 that no rule uses)")
@@ -198,7 +199,7 @@ def _export(commands) -> None:
         "hold the generator alone, under the tensor names of the tool that made MODEL; peft writes a LoRA adapter.",
     )
     parser.add_argument("model", metavar="MODEL", help=MODEL)
-    parser.add_argument("patches", metavar="PATCH", nargs="+", type=Path, help="a patch that rewrite solve wrote")
+    parser.add_argument("patches", metavar="PATCH", nargs="+", type=Path, help=PATCH)
     _strength(parser)
     parser.add_argument(
         "--as",
@@ -226,7 +227,13 @@ def _truncation(parser: Parser) -> None:
 
 def _patches(parser: Parser) -> None:
     parser.add_argument(
-        "--patch", metavar="FILE", dest="patches", type=Path, action="append", default=[], help="apply; may be repeated"
+        "--patch",
+        metavar="PATCH",
+        dest="patches",
+        type=Path,
+        action="append",
+        default=[],
+        help=f"{PATCH}; may be repeated",
     )
     _strength(parser)
 

@@ -14,9 +14,9 @@ def run(options: Namespace) -> dict:
     """Write the edited checkpoint or the adapter, and the card if one is asked for."""
     if options.report is not None and options.card is None:
         raise ValueError("--report is for a model card: name the card with --card")
-    held = load_patches(options.patches, options.strengths)
-    patches, strengths = [patch for patch, _ in held], [strength for _, strength in held]
     generator = load_generator(options.model)
+    held = load_patches(generator, options.patches, options.strengths)
+    patches, strengths = [patch for patch, _ in held], [strength for _, strength in held]
     container = "same" if options.container == "container" else options.container
     card = _card(options, generator, patches, strengths, container)
     if container == "peft":

@@ -13,12 +13,13 @@ from rewrite.perceptual import load_perceptual
 
 def run(options: Namespace) -> dict:
     """Measure, and write the report."""
-    held = load_patches(options.patches, options.strengths)
+    generator = load_generator(options.model)
+    held = load_patches(generator, options.patches, options.strengths)
     patches, strengths = [patch for patch, _ in held], [strength for _, strength in held]
     seeds = None if options.seeds is None else parse_seeds(options.seeds)
     perceptual = load_perceptual(options.lpips, download=options.download_lpips, progress=True)
     rules = rules_of(patches)
-    generator = load_generator(options.model, truncation=rules[0].truncation if rules else 1.0)
+    generator.truncation = rules[0].truncation if rules else 1.0
     segmenter = segmenter_for(options.segmenter, rules, generator.size)
     found = report_on(
         generator,

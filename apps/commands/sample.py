@@ -21,8 +21,8 @@ BATCH = 16
 
 def run(options: Namespace) -> dict:
     """Draw, and write the PNG file."""
-    seeds, held = parse_seeds(options.seeds), load_patches(options.patches, options.strengths)
-    generator = load_generator(options.model, truncation=options.truncation)
+    seeds, generator = parse_seeds(options.seeds), load_generator(options.model, truncation=options.truncation)
+    held = load_patches(generator, options.patches, options.strengths)
     if options.noise:
         generator.noise = options.noise
     rows: dict[str, list] = {}
