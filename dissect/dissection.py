@@ -243,7 +243,8 @@ def _begin(
             tops=Tops.empty(units),
             grades=candidates(sketches[view]).cpu() if informative else None,
             graded=Graded.empty(units, len(probe.concepts)) if informative else None,
-            identity=json.loads(json.dumps(identity)),
+            # As a file gives it back.
+            identity=json.loads(json.dumps(identity, sort_keys=True)),
         )
         for view, units in probe.units.items()
     }

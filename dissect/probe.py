@@ -72,12 +72,14 @@ class GeneratorProbe(Probe):
 
     Raises:
         LookupError: The generator has no such layer.
-        ValueError: No layer is named.
+        ValueError: No layer is named, or the first seed is out of range.
     """
 
     def __init__(self, generator: Generator, layers: Sequence[str], source: ConceptSource, first_seed: int = 0):
         if not layers:
             raise ValueError("a dissection needs at least one layer, got none")
+        if not 0 <= first_seed < FIRST_LEVEL_SEED:
+            raise ValueError(f"the first seed lies between 0 and {FIRST_LEVEL_SEED - 1}, got {first_seed}")
         self.generator, self.source, self.first_seed = generator, source, first_seed
         chosen = {generator.layer(name).name for name in layers}
         self.layers = tuple(name for name in generator.layers if name in chosen)
@@ -170,6 +172,37 @@ class PictureProbe(Probe):
         if missing:
             raise ValueError(f"layer {missing[0]} does not run")
         return {name: found[name] for name in self.layers}
+
+
+class JoinedProbe(Probe):
+    """The views of one probe beside views of others, all held against the images and labels of the first.
+
+    Args:
+        first: What draws or holds the images.
+        others: Further views by their new names: a probe with the same numbers, and the name of its view.
+    """
+
+    def __init__(self, first: Probe, others: Mapping[str, tuple[Probe, str]]):
+        self.first, self.others = first, others
+        self.units = {**first.units, **{name: probe.units[view] for name, (probe, view) in others.items()}}
+        self.concepts = first.concepts
+        self.identity = {
+            **first.identity,
+            "beside": {name: dict(probe.identity) for name, (probe, _) in others.items()},
+        }
+
+    def activations(self, numbers: Sequence[int]) -> Activations:
+        return {**self.first.activations(numbers), **self._beside(numbers)}
+
+    def observe(self, numbers: Sequence[int]) -> Observed:
+        observed = self.first.observe(numbers)
+        return observed._replace(activations={**observed.activations, **self._beside(numbers)})
+
+    def split(self, samples: int, level_samples: int) -> tuple[Sequence[int], Sequence[int]]:
+        return self.first.split(samples, level_samples)
+
+    def _beside(self, numbers: Sequence[int]) -> Activations:
+        return {name: probe.activations(numbers)[view] for name, (probe, view) in self.others.items()}
 
 
 def _keeping(found: dict[str, Tensor], name: str) -> Callable:

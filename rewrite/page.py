@@ -78,13 +78,23 @@ def page(document: Mapping[str, Any], shown: Sequence[Pair], worst: Sequence[Pai
         _section("Image by image", _per_image(document)),
         _notes(document),
     ]
+    return whole_page(f"{escape(title)}: side effects", "\n".join(section for section in sections if section))
+
+
+def whole_page(title: str, body: str, style: str = "", policy: str = POLICY) -> str:
+    """A page around its body.
+
+    Args:
+        title: Its title, as HTML.
+        body: What it shows, as HTML.
+        style: Rules beyond those that all pages share.
+        policy: What the browser may load and run.
+    """
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
-        f"<title>{escape(title)}: side effects</title><style>{STYLE}</style></head>\n<body>"
-        + "\n".join(section for section in sections if section)
-        + "</body></html>\n"
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+        f"<title>{title}</title><style>{STYLE}{style}</style></head>\n<body>{body}</body></html>\n"
     )
 
 

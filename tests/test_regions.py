@@ -3,19 +3,22 @@
 import numpy as np
 import torch
 
+from dissect.concepts import Concepts
 from dissect.regions import things
+from dissect.sources.contract import CallableSource
 
-CONCEPTS = ("sky", "tree")
 
-
-def label_bright(images: torch.Tensor) -> np.ndarray:
+def label_bright(images: torch.Tensor, numbers=()) -> np.ndarray:
     """Call a pixel a tree where the image is brighter than its mean."""
     grey = images.mean(dim=1)
     return (grey > grey.mean(dim=(1, 2), keepdim=True)).to(torch.uint8).numpy()
 
 
+BRIGHT = CallableSource(label_bright, Concepts.of(("sky", "tree")))
+
+
 def test_regions_are_connected_and_together_cover_the_concept(tiny_generator):
-    found = things(tiny_generator, label_bright, CONCEPTS, ["tree"], range(5), least=1, inside=False)
+    found = things(tiny_generator, BRIGHT, ["tree"], range(5), least=1, inside=False)
     for seed in range(5):
         labels = label_bright(tiny_generator.sample([seed]))[0]
         masks = [thing.region.mask.array() for thing in found if thing.region.latent.seed == seed]
@@ -23,16 +26,11 @@ def test_regions_are_connected_and_together_cover_the_concept(tiny_generator):
 
 
 def test_small_regions_and_those_cut_off_by_the_border_are_left_out(tiny_generator):
-    everything = things(tiny_generator, label_bright, CONCEPTS, ["tree"], range(20), least=1, inside=False)
-    chosen = things(tiny_generator, label_bright, CONCEPTS, ["tree"], range(20), least=5)
+    everything = things(tiny_generator, BRIGHT, ["tree"], range(20), least=1, inside=False)
+    chosen = things(tiny_generator, BRIGHT, ["tree"], range(20), least=5)
     assert 0 < len(chosen) < len(everything)
     for thing in chosen:
         top, bottom, left, right = thing.region.mask.box
         assert thing.pixels >= 5
         assert min(top, left) > 0
         assert max(bottom, right) < 15
-
-
-def test_neighbours_are_shares_of_the_ring_around_a_region(tiny_generator):
-    for thing in things(tiny_generator, label_bright, CONCEPTS, ["tree"], range(5), least=1, inside=False):
-        assert abs(sum(thing.neighbours) - 1) < 1e-9

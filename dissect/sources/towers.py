@@ -31,7 +31,7 @@ class SegmenterSource(ConceptSource):
         self.segmenter = segmenter or load_segmenter()
         names = self.segmenter.concepts
         self.concepts = Concepts(names, tuple(category_of(name) for name in names))
-        self.identity = f"segmenter {hash_of(self.segmenter.state_dict())}"
+        self.identity = f"the segmenter {hash_of(self.segmenter.state_dict())}"
 
     def label(self, images: Tensor, numbers: Sequence[int]) -> Int16[Tensor, "images layers height width"]:
         return checked(self.segmenter.label(images), len(images), self.concepts)

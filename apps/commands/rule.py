@@ -1,0 +1,51 @@
+"""`rewrite rule`: a rule from the names of concepts, without marking anything by hand."""
+
+from argparse import Namespace
+
+from apps.seeds import parse_seeds
+from apps.sources import source_for
+from dissect.concept_rule import SETTINGS, concept_rule
+from rewrite import load_generator
+
+
+def run(options: Namespace) -> dict:
+    """Look for the concepts, and write the rule."""
+    generator = load_generator(options.model, truncation=options.truncation)
+    rule = concept_rule(
+        generator,
+        source_for(options.segmenter, generator),
+        named(options.context),
+        named(options.copy),
+        seeds=parse_seeds(options.seeds),
+        layer=options.layer,
+        protect=named(options.protect),
+        name=options.name or options.out.stem,
+        settings=SETTINGS,
+        progress=True,
+    )
+    rule.save(options.out)
+    return {
+        "out": str(options.out),
+        "rule": rule.name,
+        "action": rule.action,
+        "layer": rule.layer,
+        "copies": len(rule.copy),
+        "places": len(rule.context),
+        "protected": len(rule.protect),
+        "images": len({region.latent.seed for region in rule.context}),
+    }
+
+
+def tell(result: dict) -> str:
+    """Say what was found."""
+    copies = f"{result['copies']} copies for " if result["copies"] else ""
+    protected = f", {result['protected']} protected regions" if result["protected"] else ""
+    return (
+        f"rule {result['rule']!r} ({result['action']}) on layer {result['layer']}: {copies}{result['places']} places "
+        f"in {result['images']} images{protected}, in {result['out']}"
+    )
+
+
+def named(text: str | None) -> tuple[str, ...]:
+    """Concepts as people write them, with commas between."""
+    return tuple(dict.fromkeys(part.strip() for part in (text or "").split(",") if part.strip()))

@@ -1,0 +1,110 @@
+"""A whole rule from the names of concepts: what to copy, where it is wanted, what must stay."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from dissect.regions import Thing, things
+from dissect.sources.contract import ConceptSource
+from rewrite.generators.contract import Generator
+from rewrite.rule import Rule, Settings
+
+# What the curves of benchmarks/rule_curves.py chose: many hard negatives, and values that the image itself confirms.
+SETTINGS = Settings(damage=0.01, drift=0.005, others=10.0, refine=10)
+# An image with places costs a solve and its refining about as much as any other; more than these gain little.
+IMAGES, COPIES, PROTECTED = 80, 40, 80
+# Crumbs of a segmenter, in shares of the image; a region to erase may be larger before it counts.
+LEAST_PLACE, LEAST_ERASED, LEAST_COPY = 1 / 64**2, 4 / 64**2, 12 / 64**2
+
+
+def concept_rule(
+    generator: Generator,
+    source: ConceptSource,
+    context: Sequence[str],
+    copy: Sequence[str] = (),
+    *,
+    seeds: Sequence[int],
+    layer: str | None = None,
+    protect: Sequence[str] = (),
+    name: str = "",
+    settings: Settings = SETTINGS,
+    images: int = IMAGES,
+    copies: int = COPIES,
+    copy_pixels: tuple[int, int] | None = None,
+    progress: bool = False,
+) -> Rule:
+    """Write a rule on what a source names in the images of some seeds.
+
+    Every region of the context's concepts in the chosen images is marked: one left out would count as a place that the
+    rule must spare. Of the regions to copy those are taken that are nearest in size to the places and lie wholly
+    inside their image.
+
+    Args:
+        generator: The generator that the rule is for.
+        source: What names the pixels.
+        context: The concepts that the rule replaces.
+        copy: The concepts that it puts there; none for a rule that erases.
+        seeds: The images to look at.
+        layer: Where the rule is solved; see `usual_layer` if left out.
+        protect: Concepts whose regions in the chosen images must stay.
+        name: What people call the rule.
+        settings: How it is solved.
+        images: How many images with places are marked, the first of the seeds.
+        copies: How many regions are copied at most.
+        copy_pixels: The least and the greatest size of a copy, in pixels, in place of the size of the places.
+        progress: Show a progress bar.
+
+    Raises:
+        LookupError: The source or the generator does not know a name.
+        ValueError: No image shows the context, or none shows what is to be copied.
+    """
+    layer = usual_layer(generator) if layer is None else generator.layer(layer).name
+    area = generator.size[0] * generator.size[1]
+    least = round((LEAST_PLACE if copy else LEAST_ERASED) * area) or 1
+    places = things(generator, source, context, seeds, least=least, inside=False, progress=progress)
+    if not places:
+        raise ValueError(f"none of {len(seeds)} images shows {' or '.join(context)}: name more seeds or other concepts")
+    shown = list(dict.fromkeys(place.region.latent.seed for place in places))[:images]
+    places = [place for place in places if place.region.latent.seed in set(shown)]
+    sources: list[Thing] = []
+    if copy:
+        found = things(generator, source, copy, seeds, least=round(LEAST_COPY * area) or 1, progress=progress)
+        sources = _fitting(found, places, copies, copy_pixels)
+        if not sources:
+            raise ValueError(f"none of {len(seeds)} images shows a whole {' or '.join(copy)} to copy: name more seeds")
+    kept = things(generator, source, protect, shown, inside=False, progress=progress) if protect else []
+    return Rule(
+        name=name or f"{' and '.join(copy) or 'nothing'} for {' and '.join(context)}",
+        model=generator.fingerprint,
+        layer=layer,
+        copy=tuple(thing.region for thing in sources),
+        context=tuple(place.region for place in places),
+        protect=tuple(thing.region for thing in kept[:PROTECTED]),
+        action="paste" if copy else "erase",
+        anchor="bottom",
+        truncation=generator.truncation,
+        settings=settings,
+        effect={"from": list(context), "to": copy[0] if copy else None},
+    )
+
+
+def usual_layer(generator: Generator) -> str:
+    """The first layer that writes at half the side of the image or more: details have their place there, and colour.
+
+    On the built-in generator that is where tops of towers become trees with the least change elsewhere.
+    """
+    for name, layer in generator.layers.items():
+        if 2 * min(layer.output_grid) >= min(generator.size) and layer.outputs > 4:
+            return name
+    return next(reversed(generator.layers))
+
+
+def _fitting(
+    found: Sequence[Thing], places: Sequence[Thing], copies: int, pixels: tuple[int, int] | None
+) -> list[Thing]:
+    """The things whose sizes are nearest to that of the typical place, in the order in which they were found."""
+    if pixels is not None:
+        return [thing for thing in found if pixels[0] <= thing.pixels <= pixels[1]][:copies]
+    typical = np.median([place.pixels for place in places])
+    order = np.argsort([abs(np.log(thing.pixels / typical)) for thing in found], kind="stable")
+    return [found[i] for i in sorted(order[:copies].tolist())]

@@ -1,0 +1,182 @@
+"""`rewrite units`, `rotation` and `rule`: what they write, say, refuse and take up again."""
+
+import csv
+import io
+import json
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from apps.cli import main
+from dissect import dissection
+from dissect.dissection import dissect, load_dissections
+from dissect.probe import GeneratorProbe
+from dissect.sources.towers import SegmenterSource
+from rewrite import Rule, load_generator
+
+LAYER = "b32.conv0"
+UNITS = ("units", "towers", "--layer", LAYER, "--samples", "70", "--level-samples", "16")
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    out = tmp_path_factory.mktemp("units")
+    assert main([*UNITS, "--informative", "--out", str(out)]) == 0
+    return out
+
+
+def test_every_pair_of_unit_and_concept_is_in_the_table(written):
+    rows = list(csv.DictReader(io.StringIO((written / "units.csv").read_text())))
+    found = load_dissections(written / "units.safetensors")[LAYER].scores
+    assert len(rows) == 64 * len(found.concepts)
+    for row in rows[::23]:
+        place = int(row["unit"]), found.concepts.number(row["concept"])
+        assert float(row["iou"]) == pytest.approx(found.iou[place], rel=1e-5, abs=1e-9)
+        assert int(row["shared_pixels"]) == found.tally.both[place]
+        assert row["informative_level"]
+
+
+def test_the_document_tells_the_best_concept_and_its_runners_up(written):
+    document = json.loads((written / "units.json").read_text())
+    found = load_dissections(written / "units.safetensors")[LAYER].scores
+    layer = document["layers"][0]
+    assert document["images"] == 70
+    assert layer["detectors"] == found.detects().sum() == sum(unit["detects"] for unit in layer["unit"])
+    assert layer["by_concept"] == found.detectors()
+    for unit in layer["unit"]:
+        order = [unit["iou"], *(each["iou"] for each in unit["runners_up"])]
+        assert order == sorted(found.iou[unit["unit"]], reverse=True)[:6]
+        assert len(unit["top_images"]) == 8
+    assert layer["by_category"]["plant"]["units"] == sum(
+        layer["by_concept"].get(n, 0) for n in ("tree", "trunk", "grass")
+    )
+
+
+def test_the_counts_are_those_of_the_library(written):
+    generator = load_generator("towers")
+    ours = dissect(GeneratorProbe(generator, [LAYER], SegmenterSource()), 70, level_samples=16)[LAYER]
+    assert torch.equal(load_dissections(written / "units.safetensors")[LAYER].tally.both, ours.tally.both)
+
+
+def test_the_page_needs_nothing_from_outside(written):
+    page = (written / "units.html").read_text()
+    assert not re.findall(r'(?:src|href)="(?!data:)', page)
+    assert "http" not in page.replace("http-equiv", "").replace("http://www.w3.org/2000/svg", "")
+    assert page.count('<article class="unit') == 64
+    assert page.count("data:image/jpeg") == 64
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="no browser")
+def test_the_page_sorts_and_filters_in_a_browser(written, tmp_path):
+    script = (
+        "<script>addEventListener('load',()=>{const set=(id,value)=>{const c=document.getElementById(id);"
+        "c.type==='checkbox'?c.checked=value:c.value=value;c.dispatchEvent(new Event('input'))};"
+        "const seen=()=>[...document.querySelectorAll('.unit:not([hidden])')].map(c=>c.dataset);"
+        "const out={all:seen().map(d=>+d.iou)};set('sort','unit');out.units=seen().map(d=>+d.unit);"
+        "set('find','tree');out.trees=seen().map(d=>d.concept);set('find','17');out.one=seen().map(d=>+d.unit);"
+        "set('find','');set('only',true);out.detectors=seen().length;document.title=JSON.stringify(out)})</script>"
+    )
+    page = tmp_path / "units.html"
+    page.write_text((written / "units.html").read_text().replace("</body>", f"{script}</body>"))
+    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", f"file://{page}"]
+    dom = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+    found = json.loads(re.search(r"<title>(.*?)</title>", dom)[1])
+    layer = json.loads((written / "units.json").read_text())["layers"][0]
+    assert found["all"] == sorted(found["all"], reverse=True)
+    assert found["units"] == list(range(64))
+    assert set(found["trees"]) <= {"tree"}
+    assert found["one"] == [17]
+    assert found["detectors"] == layer["detectors"]
+
+
+def test_a_run_that_was_killed_goes_on_and_ends_as_an_undisturbed_one(written, tmp_path):
+    out = tmp_path / "killed"
+    program = [sys.executable, "-c", f"import sys; {SLOW}; sys.exit(apps.cli.main(sys.argv[1:]))"]
+    command = [*program, *UNITS, "--informative", "--out", str(out)]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    while process.poll() is None and not (out / "units.safetensors").exists():
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert not (out / "units.html").exists()
+    half = load_dissections(out / "units.safetensors")[LAYER]
+    assert half.tally.images == 64
+    assert main([*UNITS, "--informative", "--out", str(out)]) == 0
+    for name in ("units.safetensors", "units.json", "units.csv", "units.html"):
+        assert (out / name).read_bytes() == (written / name).read_bytes(), name
+
+
+SLOW = (
+    "import time, apps.cli, dissect.dissection as d; d.SECONDS_BETWEEN_SAVES = 0.0; old = d.save_dissections; "
+    "d.save_dissections = lambda path, run: (old(path, run), time.sleep(30))"
+)
+
+
+def test_a_finished_run_is_not_counted_again(written, monkeypatch):
+    monkeypatch.setattr(dissection, "_with_shard", lambda *arguments: pytest.fail("counted again"))
+    assert main([*UNITS, "--informative", "--out", str(written)]) == 0
+
+
+def test_rotation_writes_the_curve_and_the_null(tmp_path, answer):
+    result = answer("rotation", "towers", "--layer", LAYER, "--samples", 64, "--level-samples", 16, "--out", tmp_path)
+    steps = [step["alpha"] for step in result["rotation"]]
+    assert steps == [0, 0.2, 0.4, 0.6, 0.8, 1]
+    assert result["rotation"][0]["concepts_detected"] > result["rotation"][-1]["concepts_detected"]
+    assert result["random_weights"]["units"] == 64
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "rotation.csv").read_text())))
+    assert [row["alpha"] for row in rows][-1] == "random weights"
+    assert "<svg" in (tmp_path / "rotation.html").read_text()
+
+
+def test_a_rule_is_written_from_concepts(tmp_path, answer):
+    out = tmp_path / "trees.json"
+    result = answer(
+        "rule",
+        "towers",
+        "--copy",
+        "tree",
+        "--context",
+        "dome, spire",
+        "--seeds",
+        "0-19",
+        "--protect",
+        "sky",
+        "--out",
+        out,
+    )
+    rule = Rule.load(out)
+    assert rule.name == "trees"
+    assert (result["copies"], result["places"]) == (len(rule.copy), len(rule.context))
+    assert rule.effect == {"from": ["dome", "spire"], "to": "tree"}
+    assert rule.protect
+    assert np.all([region.mask.size == (64, 64) for region in rule.context])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("--layer", "b32.conv9"), "no layer 'b32.conv9'"),
+        (("--layer", LAYER, "--samples", "1"), "two images or more"),
+        (("--layer", LAYER, "--tail", "1.5"), "between 0 and 1"),
+        (("--layer", LAYER, "--segmenter", "nothing.safetensors"), "nothing.safetensors"),
+        (("--layer", LAYER, "--first-seed", "-5"), "seed"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_writes_nothing(arguments, text, tmp_path, refusal):
+    out = tmp_path / "out"
+    base = ["units", "towers", "--samples", "8", "--level-samples", "4", *arguments, "--out", out]
+    assert text in refusal(*base)
+    assert not out.exists() or not list(out.iterdir())
+
+
+def test_counts_of_another_run_in_the_folder_are_kept(written, refusal):
+    content = (written / "units.safetensors").read_bytes()
+    said = refusal("units", "towers", "--layer", LAYER, "--samples", "70", "--level-samples", "17", "--out", written)
+    assert "another dissection" in said
+    assert (written / "units.safetensors").read_bytes() == content
