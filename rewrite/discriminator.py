@@ -53,7 +53,7 @@ class DiscriminatorDesign:
             raise ValueError(f"sides halve down to {SMALLEST}, got {sides}")
         if min(self.colours, *self.channels.values()) < 1 or self.group == 0:
             raise ValueError("a number of channels or of images is at least 1, got 0")
-        if self.spreads and self.channels[SMALLEST] % self.spreads:
+        if self.spreads < 0 or (self.spreads and self.channels[SMALLEST] % self.spreads):
             raise ValueError(f"{self.spreads} spreads are of as many channels each, got {self.channels[SMALLEST]}")
         if bool(self.c_dim) != bool(self.cmap_dim):
             raise ValueError("classes have a direction of some length, and nothing else has")

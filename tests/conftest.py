@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from apps.cli import main
 from rewrite import Latent, Mask, Patch, Region, Rule, load_generator, measure, solve
 from rewrite.checkpoints import native
+from rewrite.discriminator import Discriminator, DiscriminatorDesign
 from rewrite.generators.contract import Cut, Generator, Latents, hash_of
 from rewrite.generators.stylegan2 import Design, StyleGAN2
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
@@ -23,7 +24,8 @@ from rewrite.generators.stylegan3 import Design3, StyleGAN3
 from rewrite.generators.stylegan3_layers import StyleGAN3Generator
 from rewrite.layers import Layer
 
-CONFIG = {"z_dim": 8, "w_dim": 8, "mapping_layers": 2, "channels": {4: 6, 8: 5, 16: 4}}
+CHANNELS = {4: 6, 8: 5, 16: 4}
+CONFIG = {"z_dim": 8, "w_dim": 8, "mapping_layers": 2, "channels": CHANNELS}
 SMALL3 = Design3(z_dim=8, w_dim=8, img_resolution=16, channel_base=128, channel_max=12, num_layers=4, margin_size=2)
 
 
@@ -54,6 +56,17 @@ def random_stylegan3(design: Design3 = SMALL3, seed: int = 0) -> StyleGAN3Genera
             elif name.endswith("bias"):
                 tensor.add_(0.1 * torch.randn_like(tensor))
     return StyleGAN3Generator(network)
+
+
+def random_discriminator(**how) -> Discriminator:
+    """A discriminator of 16x16 whose biases do something."""
+    torch.manual_seed(4)
+    network = Discriminator(DiscriminatorDesign(**{"channels": CHANNELS, **how}))
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if name.endswith("bias"):
+                parameter.normal_(std=0.3)
+    return network.eval().requires_grad_(False)
 
 
 class PlainGenerator(Generator):
@@ -142,7 +155,7 @@ def plain_generator() -> PlainGenerator:
 
 
 @pytest.fixture
-def cache(tmp_path, tmp_path_factory, monkeypatch) -> Path:
+def cache(tmp_path_factory, monkeypatch) -> Path:
     """An empty folder in place of the user's caches."""
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("REWRITE_CACHE", str(folder))

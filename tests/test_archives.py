@@ -75,7 +75,7 @@ def test_every_protocol_of_pickle_gives_the_same_values(tmp_path, protocol):
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_writing_without_a_change_gives_the_same_file(tmp_path, layout):
     path = save(tmp_path / "file", state(), layout)
-    Archive(path).write(tmp_path / "copy", {})
+    Archive(path).write(tmp_path / "copy", [])
     assert (tmp_path / "copy").read_bytes() == path.read_bytes()
 
 
@@ -85,7 +85,7 @@ def test_a_change_reaches_the_tool_that_wrote_the_file_and_moves_no_other_byte(t
     archive = Archive(path)
     names = ("half", "last", "parameter")
     fresh = {name: torch.randn_like(expected[name].detach().float()).to(expected[name].dtype) for name in names}
-    archive.write(tmp_path / "edited", {i: (archive.content[name], fresh[name]) for i, name in enumerate(names)})
+    archive.write(tmp_path / "edited", [(archive.content[name], fresh[name]) for name in names])
     if layout == "pickle":
         found = pickle.loads((tmp_path / "edited").read_bytes())
     else:
@@ -225,7 +225,7 @@ def test_a_change_of_the_wrong_shape_leaves_nothing_behind(tmp_path):
     path = save(tmp_path / "file", state(), "zip")
     archive = Archive(path)
     with pytest.raises(ValueError, match="shape"):
-        archive.write(tmp_path / "edited", {0: (archive.content["half"], torch.zeros(4))})
+        archive.write(tmp_path / "edited", [(archive.content["half"], torch.zeros(4))])
     assert sorted(each.name for each in tmp_path.iterdir()) == ["file"]
 
 

@@ -8,10 +8,9 @@ from torch.nn import functional as F
 
 from rewrite import load_discriminator
 from rewrite.discriminator import Discriminator, DiscriminatorDesign
-from tests.conftest import random_stylegan2
+from tests.conftest import CHANNELS, random_discriminator, random_stylegan2
 from tests.nvidia_files import discriminator, stylegan2, write_network
 
-CHANNELS = {4: 6, 8: 5, 16: 4}
 DESIGNS = {
     "resnet": {},
     "skip": {"architecture": "skip"},
@@ -22,16 +21,6 @@ DESIGNS = {
     "alone": {"spreads": 0},
     "grey": {"colours": 1},
 }
-
-
-def random_discriminator(**how) -> Discriminator:
-    torch.manual_seed(4)
-    network = Discriminator(DiscriminatorDesign(**{"channels": CHANNELS, **how}))
-    with torch.no_grad():
-        for name, parameter in network.named_parameters():
-            if name.endswith("bias"):
-                parameter.normal_(std=0.3)
-    return network.eval().requires_grad_(False)
 
 
 def some_images(network: Discriminator, count: int = 8) -> torch.Tensor:
@@ -179,6 +168,7 @@ def test_images_of_another_size_are_refused():
         ({"channels": {8: 4}}, "sides halve down to 4"),
         ({"channels": {4: 6, 16: 4}}, "sides halve down to 4"),
         ({"group": 0}, "is at least 1"),
+        ({"spreads": -1}, "-1 spreads are of as many channels each"),
         ({"spreads": 4}, "4 spreads are of as many channels each, got 6"),
         ({"c_dim": 2}, "classes have a direction"),
     ],

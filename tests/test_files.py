@@ -226,3 +226,11 @@ def test_numbers_that_are_not_finite_are_named():
     files.finite({"a": torch.ones(2), "b": torch.ones(2, dtype=torch.int64)}, "file")
     with pytest.raises(ValueError, match="file holds values that are not finite, first in b"):
         files.finite({"a": torch.ones(2), "b": torch.tensor([1.0, float("nan")])}, "file")
+
+
+@pytest.mark.parametrize("wrong", [[float("inf"), -float("inf")], [0.0, -float("inf")], [float("nan"), 1.0]])
+def test_infinities_are_found_and_large_numbers_are_none(wrong):
+    for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
+        files.finite({"large": torch.full([10], torch.finfo(dtype).max, dtype=dtype)}, "file")
+        with pytest.raises(ValueError, match="first in wrong"):
+            files.finite({"wrong": torch.tensor(wrong, dtype=dtype)}, "file")

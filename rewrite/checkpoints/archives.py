@@ -9,7 +9,7 @@ import shutil
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,12 +72,12 @@ class Archive:
         except DamagedError as error:
             raise ValueError(f"{self.path} cannot be read: {error}") from None
 
-    def write(self, path: str | Path, changes: Mapping[int, tuple[Placed, Tensor]]) -> None:
+    def write(self, path: str | Path, changes: Sequence[tuple[Placed, Tensor]]) -> None:
         """Write the file again with other values for some tensors; every other byte stays what it was.
 
         Args:
             path: Where to write.
-            changes: Tensors of this archive and their new values, by any key.
+            changes: Tensors of this archive and their new values.
 
         Raises:
             ValueError: A value does not fit, or the file cannot be written.
@@ -88,10 +88,10 @@ class Archive:
             with temporary.open("r+b") as file, mmap.mmap(file.fileno(), 0) as mapped:
                 buffer = memoryview(mapped)
                 try:
-                    for tensor, values in changes.values():
+                    for tensor, values in changes:
                         tensor.write(buffer, values)
                     if self.kind == "zip":
-                        self._seal(buffer, {tensor.storage.name for tensor, _ in changes.values()})
+                        self._seal(buffer, {tensor.storage.name for tensor, _ in changes})
                 finally:
                     buffer.release()
 

@@ -77,7 +77,7 @@ class Source:
         Raises:
             ValueError: The file holds no such tensor, or cannot be written.
         """
-        self.archive.write(path, dict(enumerate(self._placed(tensors))))
+        self.archive.write(path, self._placed(tensors))
 
     def _placed(self, tensors: Mapping[str, Tensor]) -> list[tuple[Placed, Tensor]]:
         """Where tensors of our network lie in the file, and their values in its shapes and types."""
