@@ -147,19 +147,18 @@ class Layer:
             features: The map that enters the layer.
             positions: Which output positions (row-major) to read in each image; all of them if left out.
         """
-        padded = self._padded(features)
-        step = (1, 1) if self.kind == "transposed" else self.stride
         if positions is None:
-            unfolded = F.unfold(padded, self.kernel, dilation=self.dilation, stride=step)
+            step = (1, 1) if self.kind == "transposed" else self.stride
+            unfolded = F.unfold(self._padded(features), self.kernel, dilation=self.dilation, stride=step)
             return unfolded.transpose(1, 2)
-        rows, columns = positions // self.output_grid[1], positions % self.output_grid[1]
-        tap_rows = torch.arange(self.kernel[0], device=features.device) * self.dilation[0]
-        tap_columns = torch.arange(self.kernel[1], device=features.device) * self.dilation[1]
-        rows = (rows * step[0])[..., None, None] + tap_rows[:, None]
-        columns = (columns * step[1])[..., None, None] + tap_columns
-        images = torch.arange(len(features), device=features.device)[:, None, None, None]
-        taken = padded.permute(0, 2, 3, 1)[images, rows, columns]  # [images, chosen, rows, columns, inputs]
-        return taken.permute(0, 1, 4, 2, 3).flatten(2)
+        height, width = features.shape[2:]
+        rows, above = self._read_at(positions // self.output_grid[1], 0, height)
+        columns, beside = self._read_at(positions % self.output_grid[1], 1, width)
+        inside = (above[..., :, None] & beside[..., None, :]).flatten(1)
+        places = (rows[..., :, None] * width + columns[..., None, :]).flatten(1).where(inside, 0)
+        taken = features.flatten(2).gather(2, places[:, None].expand(-1, self.inputs, -1))
+        taken = taken.masked_fill(~inside[:, None], 0)
+        return taken.unflatten(2, (-1, self.taps)).transpose(1, 2).flatten(2)
 
     def apply(self, features: Float[Tensor, "images inputs height width"], weight: Tensor) -> Tensor:
         """Run the layer's linear map (no bias) with a given stored weight."""
@@ -176,6 +175,16 @@ class Layer:
     def _exchanged(self, weight: Tensor) -> Tensor:
         """Exchange inputs and outputs within each group."""
         return weight.unflatten(0, (self.groups, -1)).transpose(1, 2).flatten(0, 1)
+
+    def _read_at(self, written: Tensor, axis: int, side: int) -> tuple[Tensor, Tensor]:
+        """Which rows (or columns) of its map the layer reads at each tap for what it writes, and whether they exist."""
+        taps, step = torch.arange(self.kernel[axis], device=written.device) * self.dilation[axis], self.stride[axis]
+        if self.kind != "transposed":
+            places = written[..., None] * step + taps - self.padding[axis]
+            return places, (places >= 0) & (places < side)
+        spread = written[..., None] + taps + self.padding[axis] - self.dilation[axis] * (self.kernel[axis] - 1)
+        places = spread // step
+        return places, (places >= 0) & (places < side) & (spread % step == 0)
 
     def _outputs(self, axis: int) -> int:
         side, reach = self.grid[axis], self.dilation[axis] * (self.kernel[axis] - 1)

@@ -6,23 +6,24 @@ associative memory, and C = E[k kᵀ] says which keys it already uses.
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from tqdm import tqdm
 
 from rewrite import files
-from rewrite.generators.contract import Generator, batched
+from rewrite.generators.contract import Cut, Generator, batched
 from rewrite.layers import Layer
 from rewrite.rule import KEY_SPACES
 
 FIRST_SEED = 1_000_000
 KEYS_PER_DIMENSION = 30
+BLOCK = 128
 
 
 @dataclass(frozen=True)
@@ -178,30 +179,23 @@ def measure(
     if samples < 1:
         raise ValueError(f"samples must be at least 1, got {samples}")
     described = generator.layer(layer)
-    size = described.width if key_space == "patch" else described.inputs
     chosen = positions_per_image(described, samples) if key_space == "patch" else None
-    total = torch.zeros(size, size, dtype=torch.float64, device=generator.device)
-    style_power = torch.zeros(0, dtype=torch.float64, device=generator.device)
-    count = 0
+    sums = Sums(described, chosen, generator.device)
     seeds = range(first_seed, first_seed + samples)
     with (
         torch.no_grad(),
         tqdm(total=samples, desc=f"measure {layer}", unit="img", delay=1, disable=not progress) as bar,
     ):
         for part in batched(seeds, batch):
-            cut = generator.cut(layer, generator.latents(part))
-            keys = _read(described, cut.features, part, chosen)
-            total.addmm_(keys.T, keys)
-            count += len(keys)
-            if described.modulated and cut.style is not None:
-                style_power = cut.style.double().square().sum(dim=0) + (style_power if len(style_power) else 0)
+            sums.add(generator.cut(layer, generator.latents(part)), part)
             bar.update(len(part))
+    total = sums.total()
     if not torch.isfinite(total).all():
         raise ValueError(f"layer {layer} reads values that are not finite: the generator's weights are damaged")
     return Memory(
-        total=total.cpu(),
-        count=count,
-        style_power=style_power.cpu(),
+        total=total,
+        count=sums.count,
+        style_power=sums.style_power.cpu(),
         images=samples,
         layer=layer,
         key_space=key_space,
@@ -211,19 +205,74 @@ def measure(
     )
 
 
+class Sums:
+    """Sums over the keys of a layer, in float64.
+
+    Only what is not known before is computed: of the symmetric sum of k kᵀ the lower blocks, and of an upsampling
+    layer, whose phases have no entry of a key in common, the part of each phase.
+
+    Attributes:
+        count: Number of keys.
+        style_power: Sum of s² over the images; empty for a layer without modulation.
+    """
+
+    def __init__(self, layer: Layer, chosen: int | None, device: torch.device):
+        """Begin at zero.
+
+        Args:
+            layer: The layer.
+            chosen: Number of patch keys of each image, or None for the channel keys of all positions.
+            device: Where the sums are kept.
+        """
+        self.layer, self.chosen, self.count = layer, chosen, 0
+        self.style_power = torch.zeros(0, dtype=torch.float64, device=device)
+        self._phases = [torch.arange(layer.inputs)] if chosen is None else _phases(layer)
+        self._totals = [torch.zeros(len(each), len(each), dtype=torch.float64, device=device) for each in self._phases]
+
+    def add(self, cut: Cut, seeds: Sequence[int]) -> None:
+        """Add the keys of some images."""
+        keys = self._read(cut.features, seeds)
+        self.count += len(keys)
+        if self.layer.modulated and cut.style is not None:
+            power = cut.style.double().square().sum(dim=0)
+            self.style_power = self.style_power + power if len(self.style_power) else power
+        for columns, total in zip(self._phases, self._totals, strict=True):
+            part = keys
+            if len(self._phases) > 1:
+                part = keys[:, columns.to(keys.device)]
+                part = part[part.any(dim=1)]
+            part = part.double()
+            for start in range(0, len(total), BLOCK):
+                rows, end = slice(start, start + BLOCK), min(start + BLOCK, len(total))
+                total[rows, :end].addmm_(part[:, rows].T, part[:, :end])
+
+    def total(self) -> Float[Tensor, "key key"]:
+        """The sum of k kᵀ over all keys, on the CPU."""
+        size = sum(map(len, self._phases))
+        whole = torch.zeros(size, size, dtype=torch.float64)
+        for columns, total in zip(self._phases, self._totals, strict=True):
+            lower = total.cpu().tril()
+            whole[columns[:, None], columns] = lower + lower.tril(-1).T
+        return whole
+
+    def _read(self, features: Tensor, seeds: Sequence[int]) -> Float[Tensor, "keys key"]:
+        if self.chosen is None:
+            return features.movedim(1, -1).flatten(0, -2)
+        area = self.layer.output_grid[0] * self.layer.output_grid[1]
+        drawn = [np.random.default_rng((seed, area)).choice(area, self.chosen, replace=False) for seed in seeds]
+        return self.layer.keys(features, torch.from_numpy(np.stack(drawn)).to(features.device)).flatten(0, 1)
+
+
+def _phases(layer: Layer) -> list[Int[Tensor, " columns"]]:
+    """Which entries of a whole key are read together."""
+    firsts = torch.arange(layer.groups)[:, None] * (layer.width // layer.groups)
+    return [(firsts + columns).flatten() for columns in layer.phases()]
+
+
 def positions_per_image(layer: Layer, samples: int) -> int:
     """How many output positions of each image to read for patch keys."""
     height, width = layer.output_grid
     return min(height * width, max(4, math.ceil(KEYS_PER_DIMENSION * layer.width / samples)))
-
-
-def _read(layer: Layer, features: Tensor, seeds: Iterable[int], chosen: int | None) -> Float[Tensor, "keys key"]:
-    if chosen is None:
-        return features.movedim(1, -1).flatten(0, -2).double()
-    area = layer.output_grid[0] * layer.output_grid[1]
-    drawn = [np.random.default_rng((seed, area)).choice(area, chosen, replace=False) for seed in seeds]
-    positions = torch.from_numpy(np.stack(drawn)).to(features.device)
-    return layer.keys(features, positions).flatten(0, 1).double()
 
 
 def describe(path: str | Path) -> dict:

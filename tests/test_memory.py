@@ -6,10 +6,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from hypothesis import example, given, settings
+from test_layers import convolutions
+from test_layers import describe as describe_module
+from torch import nn
 
 from rewrite import memory as memory_module
+from rewrite.generators.contract import Cut
 from rewrite.layers import Layer
-from rewrite.memory import Memory, describe, measure, positions_per_image
+from rewrite.memory import Memory, Sums, describe, measure, positions_per_image
 
 LAYERS = [("tiny_generator", "b4.torgb"), ("tiny_generator", "b8.conv1"), ("tiny_generator", "b8.conv0")]
 LAYERS += [("plain_generator", "conv"), ("plain_generator", "grouped"), ("plain_generator", "up")]
@@ -111,6 +116,22 @@ def test_sampled_positions_give_an_unbiased_second_moment(plain_generator, monke
     deviation = errors.std(dim=0) / len(errors) ** 0.5
     assert (errors.mean(dim=0).abs() < 5 * deviation + 1e-12).all()
     assert deviation.max() > 0
+
+
+@settings(deadline=None, max_examples=40)
+@given(convolutions())
+@example(nn.Conv2d(40, 2, 3, padding=1, bias=False).double())
+@example(nn.ConvTranspose2d(40, 4, 3, stride=2, groups=2, bias=False).double())
+def test_the_sum_is_that_of_the_keys_of_any_layer(module):
+    layer = describe_module(module, (8, 7))
+    features = torch.randn(3, module.in_channels, 8, 7, dtype=torch.float64)
+    keys = layer.keys(features).flatten(0, 1)
+    sums = Sums(layer, len(keys) // 3, features.device)
+    for images, seeds in ((features[:1], (7,)), (features[1:], (8, 9))):
+        sums.add(Cut(None, images), seeds)
+    assert sums.count == len(keys)
+    torch.testing.assert_close(sums.total(), keys.T @ keys)
+    assert torch.equal(sums.total(), sums.total().T)
 
 
 def test_many_samples_are_read_at_few_positions_each(plain_generator):
