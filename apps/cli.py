@@ -263,6 +263,10 @@ def _rule(commands) -> None:
     parser.add_argument("--context", required=True, help="concepts to replace, such as dome,spire")
     parser.add_argument("--copy", help="concepts to put there, such as tree")
     parser.add_argument("--protect", help="concepts that must stay, such as cloud,path")
+    parser.add_argument("--protect-units", help="units that must stay, by number or by concept, such as 3,17 or cloud")
+    parser.add_argument(
+        "--dissection", metavar="FILE", type=Path, help="units.safetensors, where units are of concepts"
+    )
     parser.add_argument("--seeds", default="0-200", help="images to look at (default: 0-200)")
     parser.add_argument("--layer", help="where to solve it (default: the first at half the image's side)")
     parser.add_argument("--name", help="what to call the rule (default: that of the file)")

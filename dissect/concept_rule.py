@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from dissect.dissection import Dissection
 from dissect.regions import Thing, things
 from dissect.sources.contract import ConceptSource
 from rewrite.generators.contract import Generator
@@ -13,6 +14,8 @@ from rewrite.rule import Rule, Settings
 SETTINGS = Settings(damage=0.01, drift=0.005, others=10.0, refine=10)
 # An image with places costs a solve and its refining about as much as any other; more than these gain little.
 IMAGES, COPIES, PROTECTED = 80, 40, 80
+# How many times larger or smaller than the typical place a copy may be.
+MOST_TIMES = 1.5
 # Crumbs of a segmenter, in shares of the image; a region to erase may be larger before it counts.
 LEAST_PLACE, LEAST_ERASED, LEAST_COPY = 1 / 64**2, 4 / 64**2, 12 / 64**2
 
@@ -26,6 +29,7 @@ def concept_rule(
     seeds: Sequence[int],
     layer: str | None = None,
     protect: Sequence[str] = (),
+    protect_units: Sequence[int] = (),
     name: str = "",
     settings: Settings = SETTINGS,
     images: int = IMAGES,
@@ -47,6 +51,7 @@ def concept_rule(
         seeds: The images to look at.
         layer: Where the rule is solved; see `usual_layer` if left out.
         protect: Concepts whose regions in the chosen images must stay.
+        protect_units: Units of the layer that must stay everywhere; see `units_of`.
         name: What people call the rule.
         settings: How it is solved.
         images: How many images with places are marked, the first of the seeds.
@@ -80,12 +85,23 @@ def concept_rule(
         copy=tuple(thing.region for thing in sources),
         context=tuple(place.region for place in places),
         protect=tuple(thing.region for thing in kept[:PROTECTED]),
+        protect_units=tuple(sorted(set(protect_units))),
         action="paste" if copy else "erase",
         anchor="bottom",
         truncation=generator.truncation,
         settings=settings,
         effect={"from": list(context), "to": copy[0] if copy else None},
     )
+
+
+def units_of(dissection: Dissection, concept: str) -> tuple[int, ...]:
+    """The units that detect a concept, beyond chance.
+
+    Raises:
+        LookupError: The dissection does not know the concept.
+    """
+    scores, number = dissection.scores, dissection.concepts.number(concept)
+    return tuple(np.flatnonzero(scores.detects() & scores.beyond_chance() & (scores.best == number)).tolist())
 
 
 def usual_layer(generator: Generator) -> str:
@@ -106,5 +122,8 @@ def _fitting(
     if pixels is not None:
         return [thing for thing in found if pixels[0] <= thing.pixels <= pixels[1]][:copies]
     typical = np.median([place.pixels for place in places])
-    order = np.argsort([abs(np.log(thing.pixels / typical)) for thing in found], kind="stable")
-    return [found[i] for i in sorted(order[:copies].tolist())]
+    apart = np.array([abs(np.log(thing.pixels / typical)) for thing in found])
+    order = np.argsort(apart, kind="stable")[:copies]
+    # A copy that is much larger than its place covers what is around it; the nearest is taken whatever its size.
+    fitting = [i for place, i in enumerate(order.tolist()) if place == 0 or apart[i] <= np.log(MOST_TIMES)]
+    return [found[i] for i in sorted(fitting)]

@@ -111,7 +111,7 @@ def tally_of(
     present.index_add_(1, kinds, labelled).clamp_(max=1)
     lit_pixels = _bincount(lit.images * units + lit.units, (images, units))
     null = _null(lit, flat, lit_pixels, present, names, draws)
-    sums = _sums(lit, flat, lit_pixels, labelled, present, kinds)
+    sums = _sums(lit, flat, lit_pixels, labelled, present)
     tally = Tally(
         images=torch.tensor(images),
         present=present.sum(dim=0),
@@ -124,13 +124,11 @@ def tally_of(
     return Tally(**{name: tensor.cpu() for name, tensor in tally.tensors().items()})
 
 
-def _sums(
-    lit: Lit, flat: Tensor, lit_pixels: Tensor, labelled: Tensor, present: Tensor, kinds: Tensor
-) -> dict[str, Tensor]:
+def _sums(lit: Lit, flat: Tensor, lit_pixels: Tensor, labelled: Tensor, present: Tensor) -> dict[str, Tensor]:
     """The counts of each image with its own labels, and their products, summed over the images."""
     (images, units), names = lit_pixels.shape, labelled.shape[1]
+    shared = {name: flat.new_zeros(units, names) for name in ("both", "both_both", "both_active", "both_labelled")}
     group = max(1, AT_ONCE // (units * (names + 1)))
-    sums: dict[str, Tensor] = {}
     for first in range(0, images, group):
         end = min(first + group, images)
         # The lists of lit pixels run through the images in order.
@@ -141,19 +139,18 @@ def _sums(
             _bincount(rows + flat[image, layer, pixel], (end - first, units, names + 1))
             for layer in range(flat.shape[1])
         )[..., 1:]
-        shown, active = labelled[first:end, None], lit_pixels[first:end, :, None] * present[first:end, None]
-        alike = active[..., kinds]
-        found = {
-            "active": active,
-            "both": both,
-            "both_both": both.square(),
-            "both_active": both * alike,
-            "both_labelled": both * shown,
-            "active_labelled": alike * shown,
-            "active_active": active.square(),
-        }
-        sums = {name: each.sum(dim=0) + sums.get(name, 0) for name, each in found.items()}
-    return sums
+        # Few units meet few concepts in one image: the products are taken where they do.
+        image, *place = both.nonzero(as_tuple=True)
+        count = both[image, *place]
+        active, shown = lit_pixels[image + first, place[0]], labelled[image + first, place[1]]
+        for name, factor in (("both", 1), ("both_both", count), ("both_active", active), ("both_labelled", shown)):
+            shared[name].index_put_(tuple(place), count * factor, accumulate=True)
+    return {
+        **shared,
+        "active": _product(lit_pixels, present),
+        "active_active": _product(lit_pixels.square(), present),
+        "active_labelled": _product(lit_pixels, labelled),
+    }
 
 
 def _null(lit: Lit, flat: Tensor, lit_pixels: Tensor, present: Tensor, names: int, draws: int) -> dict[str, Tensor]:
@@ -167,9 +164,13 @@ def _null(lit: Lit, flat: Tensor, lit_pixels: Tensor, present: Tensor, names: in
         other = (lit.images + step) % images
         for layer in range(flat.shape[1]):
             both[draw] += _bincount(rows + flat[other, layer, lit.pixels], (units, names + 1))[:, 1:]
-        # In float64 whole numbers are exact up to 2⁵³, and graphics cards multiply them.
-        active[draw] = (lit_pixels.double().T @ present.roll(-step, 0).double()).long()
+        active[draw] = _product(lit_pixels, present.roll(-step, 0))
     return {"null_both": both, "null_active": active}
+
+
+def _product(first: Tensor, second: Tensor) -> Tensor:
+    """Products of whole numbers summed over images: in float64, which is exact up to 2⁵³ and fast on any device."""
+    return (first.double().T @ second.double()).long()
 
 
 def _bincount(numbers: Tensor, shape: tuple[int, ...]) -> Tensor:

@@ -54,6 +54,7 @@ class Goal:
         protected: Keys of protected regions; they shall keep their values.
         context: Keys under the marked context itself, which say when the rule fires.
         styles: The modulation of each image, empty for a plain layer.
+        kept_units: Units whose values stay everywhere.
     """
 
     wanted: Keys
@@ -62,6 +63,7 @@ class Goal:
     protected: Keys
     context: Float[Tensor, "m key"]
     styles: Float[Tensor, "images inputs"]
+    kept_units: tuple[int, ...] = ()
 
 
 def build_goal(generator: Generator, rule: Rule) -> Goal:
@@ -76,6 +78,9 @@ def build_goal(generator: Generator, rule: Rule) -> Goal:
         raise ValueError(f"this rule was written on model {rule.model}, not on model {generator.fingerprint}")
     if rule.truncation != generator.truncation:
         raise ValueError(f"this rule was written at truncation {rule.truncation}, not {generator.truncation}")
+    beyond = [unit for unit in rule.protect_units if unit >= layer.outputs]
+    if beyond:
+        raise ValueError(f"layer {layer.name} has units 0 to {layer.outputs - 1}, unit {beyond[0]} is to be protected")
     regions = (*rule.copy, *rule.places, *rule.protect)
     for region in regions:
         region.mask.check_size(generator.size)
@@ -96,6 +101,7 @@ def build_goal(generator: Generator, rule: Rule) -> Goal:
         protected=scene.collect([(scene.index(r.latent), scene.cells(r.mask)) for r in rule.protect], None, 1.0),
         context=scene.collect([(scene.index(r.latent), scene.cells(r.mask)) for r in rule.places], None, 1.0).keys,
         styles=scene.styles,
+        kept_units=rule.protect_units,
     )
 
 

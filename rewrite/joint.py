@@ -61,4 +61,5 @@ def join(goals: Sequence[Goal]) -> Goal:
         protected=joined("protected"),
         context=torch.cat([goal.context for goal in goals]),
         styles=torch.cat([goal.styles for goal in goals]),
+        kept_units=tuple(sorted({unit for goal in goals for unit in goal.kept_units})),
     )

@@ -112,6 +112,7 @@ class Rule:
         anchor: Which point of the copy meets which point of the place: their centres, or the middles of their
             lower borders.
         protect: Regions whose values must stay.
+        protect_units: Units of the layer whose values must stay everywhere: numbers of its output channels.
         effect: Concepts that the rule turns into another, for reports with a segmenter: `from` a list, `to` a name.
         expect: Least `efficacy` and greatest `outside` change that a report is held against.
     """
@@ -126,6 +127,7 @@ class Rule:
     action: str = "paste"
     anchor: str = "centre"
     protect: tuple[Region, ...] = ()
+    protect_units: tuple[int, ...] = ()
     truncation: float = 1.0
     settings: Settings = field(default_factory=Settings)
     effect: Mapping[str, Any] = field(default_factory=dict)
@@ -141,6 +143,9 @@ class Rule:
         if self.context_use == "direction":
             _require(self.paste is not None, "contexts that only steer need one paste", None)
         _require(0 <= self.truncation <= 2, "truncation lies between 0 and 2", self.truncation)
+        _require(
+            all(unit >= 0 for unit in self.protect_units), "units count from 0", min(self.protect_units, default=0)
+        )
         for name, value in self.expect.items():
             _require(math.isfinite(value), f"the expected {name} is a finite number", value)
 
@@ -213,6 +218,7 @@ def _rule(document: dict) -> Rule:
         copy=_regions(document, "copy"),
         context=_regions(document, "context"),
         protect=_regions(document, "protect"),
+        protect_units=_units(document),
         context_use=_typed(document.get("context_use", "goal"), str, "context_use"),
         action=_typed(document.get("action", "paste"), str, "action"),
         anchor=_typed(document.get("anchor", "centre"), str, "anchor"),
@@ -243,6 +249,11 @@ def _effect(document: dict) -> dict:
     sources = [_typed(name, str, "effect.from") for name in _typed(document.get("from", []), list, "effect.from")]
     target = document.get("to")
     return {"from": sources, "to": None if target is None else _typed(target, str, "effect.to")} if document else {}
+
+
+def _units(document: dict) -> tuple[int, ...]:
+    units = _typed(document.get("protect_units", []), list, "protect_units")
+    return tuple(_typed(unit, int, "a unit of protect_units") for unit in units)
 
 
 def _regions(document: dict, name: str) -> tuple[Region, ...]:

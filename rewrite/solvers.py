@@ -107,7 +107,7 @@ class ClosedForm:
         change = nothing = torch.zeros_like(problem.matrix)
         path = [problem.objective(change)]
         for _ in range(settings.steps if problem.modulated else 1):
-            aim = torch.cat([block.step(change) for block in self.blocks])
+            aim = self._sparing(torch.cat([block.step(change) for block in self.blocks]))
             taken = self._descend(change, aim, path[-1])
             if taken is None:
                 break
@@ -120,7 +120,7 @@ class ClosedForm:
             change = restored if problem.objective(restored) < path[0] else nothing
             path.append(problem.objective(change))
         if settings.rank is not None and settings.constraint == "written":
-            lower = torch.cat([block.truncate(change) for block in self.blocks])
+            lower = self._sparing(torch.cat([block.truncate(change) for block in self.blocks]))
             # The demodulation moves with the weight: the full step of a lower rank may be too far.
             change, value = self._descend(nothing, lower, path[0]) or (nothing, path[0])
             path.append(value)
@@ -135,6 +135,11 @@ class ClosedForm:
     def rows(self) -> Float[Tensor, "rows key"] | None:
         """The rows that a change is confined to, or None where it is free; for a layer without groups."""
         return self.blocks[0].within
+
+    def _sparing(self, change: Tensor) -> Tensor:
+        """A change without its rows of protected units; no other unit's row hangs on them."""
+        change[list(self.problem.goal.kept_units)] = 0
+        return change
 
     def _descend(self, change: Tensor, aim: Tensor, value: float) -> tuple[Tensor, float] | None:
         for size in STEP_SIZES:

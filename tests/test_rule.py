@@ -35,6 +35,7 @@ documents = objects(
     action=st.sampled_from(ACTIONS),
     anchor=st.sampled_from(ANCHORS),
     protect=several,
+    protect_units=st.lists(st.integers(0, 10_000), max_size=3),
     truncation=st.floats(0, 2),
     settings=objects(
         damage=st.floats(1e-9, 1e9),
@@ -64,6 +65,7 @@ DOCUMENT = {
     "action": "paste",
     "anchor": "centre",
     "protect": [{"latent": {"seed": 4}, "mask": {"size": [4, 4], "runs": [[0, 1]]}}],
+    "protect_units": [2, 0],
     "truncation": 0.7,
     "settings": {
         "damage": 0.1,
@@ -194,6 +196,8 @@ HOSTILE = [
     (("settings", "protect"), -math.inf, "protect is a number of at least 0, or infinity, got -inf"),
     (("settings", "margin"), 65, "margin lies between 0 and 64 cells"),
     (("settings", "margin"), 1.5, "margin must be a whole number, got float"),
+    (("protect_units",), [3, -1], "units count from 0, got -1"),
+    (("protect_units",), [1.5], "a unit of protect_units must be a whole number, got float"),
     (("settings", "rank"), 0, "rank must be at least 1, got 0"),
     (("settings", "rank"), True, "rank must be a whole number, got bool"),
     (("settings", "constraint"), "both", "constraint is one of written, fires"),

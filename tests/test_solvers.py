@@ -169,6 +169,32 @@ def test_exactly_protected_keys_keep_their_values_though_the_demodulation_follow
     assert (after - before).norm() < 1e-5 * before.norm()
 
 
+@pytest.mark.parametrize(("generator", "layer"), STYLEGAN2 + PLAIN, indirect=["generator"])
+@pytest.mark.parametrize("changes", [{}, {"rank": 1}, {"rank": 1, "constraint": "fires"}])
+def test_protected_units_keep_their_weight_to_the_bit_and_the_others_do_not_notice(generator, layer, changes):
+    rule, kept = rule_on(generator, layer, **changes), (0, 2)
+    free, spared = (
+        solve(generator, memory_of(generator, layer), each) for each in (rule, replace(rule, protect_units=kept))
+    )
+    before, outputs = generator.weight(layer).clone(), generator.layer(layer).outputs
+    with spared.applied(generator):
+        moved = generator.layer(layer).matrix(generator.weight(layer)) - generator.layer(layer).matrix(before)
+    others = [unit for unit in range(outputs) if unit not in kept]
+    assert not moved[list(kept)].any()
+    assert moved[others].any() or not others
+    if not changes and layer not in ("b16.conv1", "b16.conv0"):
+        # Without demodulation and rank, each unit is a problem of its own.
+        wanted = free.left @ free.right
+        assert torch.allclose(moved[others], wanted[others].to(moved.dtype), atol=1e-5)
+
+
+@pytest.mark.parametrize("units", [(3,), (0, 99)])
+def test_units_that_the_layer_does_not_have_are_refused(tiny_generator, units):
+    rule = replace(rule_on(tiny_generator, "b16.torgb"), protect_units=units)
+    with pytest.raises(ValueError, match="has units 0 to 2"):
+        solve(tiny_generator, memory_of(tiny_generator, "b16.torgb"), rule)
+
+
 @pytest.mark.parametrize(("generator", "layer"), [*PLAIN, ("tiny_generator", "b16.conv1")], indirect=["generator"])
 def test_more_protection_leaves_less_change_where_it_is(generator, layer):
     rule = replace(rule_on(generator, layer), protect=(region(generator, 1, 0, 0, 4, 4),))

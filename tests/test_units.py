@@ -127,7 +127,8 @@ def test_rotation_writes_the_curve_and_the_null(tmp_path, answer):
     result = answer("rotation", "towers", "--layer", LAYER, "--samples", 64, "--level-samples", 16, "--out", tmp_path)
     steps = [step["alpha"] for step in result["rotation"]]
     assert steps == [0, 0.2, 0.4, 0.6, 0.8, 1]
-    assert result["rotation"][0]["concepts_detected"] > result["rotation"][-1]["concepts_detected"]
+    assert result["rotation"][0]["detectors"] > result["rotation"][-1]["detectors"]
+    assert result["rotation"][-1]["detectors"] > result["random_weights"]["detectors"]
     assert result["random_weights"]["units"] == 64
     rows = list(csv.DictReader(io.StringIO((tmp_path / "rotation.csv").read_text())))
     assert [row["alpha"] for row in rows][-1] == "random weights"
@@ -156,6 +157,21 @@ def test_a_rule_is_written_from_concepts(tmp_path, answer):
     assert rule.effect == {"from": ["dome", "spire"], "to": "tree"}
     assert rule.protect
     assert np.all([region.mask.size == (64, 64) for region in rule.context])
+
+
+def test_the_units_of_a_concept_are_protected_by_its_name(written, tmp_path, answer, refusal):
+    base = ("rule", "towers", "--copy", "tree", "--context", "dome", "--seeds", "0-9", "--layer", LAYER)
+    dissection = ("--dissection", written / "units.safetensors")
+    answer(*base, "--protect-units", "cloud,door,63", *dissection, "--out", tmp_path / "rule.json")
+    scores = load_dissections(written / "units.safetensors")[LAYER].scores
+    sure = scores.detects() & scores.beyond_chance()
+    wanted = {unit for unit in np.flatnonzero(sure) if scores.concepts.names[scores.best[unit]] in ("cloud", "door")}
+    assert len(wanted) > 1
+    assert Rule.load(tmp_path / "rule.json").protect_units == tuple(sorted({*wanted, 63}))
+    assert "--dissection" in refusal(*base, "--protect-units", "door", "--out", tmp_path / "no.json")
+    other = (*base[:-1], "b16.conv1", "--protect-units", "door", *dissection, "--out", tmp_path / "no.json")
+    assert "no dissection of layer b16.conv1" in refusal(*other)
+    assert not (tmp_path / "no.json").exists()
 
 
 @pytest.mark.parametrize(
