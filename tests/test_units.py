@@ -127,7 +127,9 @@ def test_rotation_writes_the_curve_and_the_null(tmp_path, answer):
     result = answer("rotation", "towers", "--layer", LAYER, "--samples", 64, "--level-samples", 16, "--out", tmp_path)
     steps = [step["alpha"] for step in result["rotation"]]
     assert steps == [0, 0.2, 0.4, 0.6, 0.8, 1]
-    assert result["rotation"][0]["detectors"] > result["rotation"][-1]["detectors"]
+    assert [bound["iou"] for bound in result["rotation"][0]["by_bound"]] == [0.04, 0.1, 0.2]
+    units = load_dissections(tmp_path / "rotation.safetensors")["0"].scores
+    assert result["rotation"][0]["by_bound"][2]["detectors"] == (units.iou.max(axis=1) > 0.2).sum()
     assert result["rotation"][-1]["detectors"] > result["random_weights"]["detectors"]
     assert result["random_weights"]["units"] == 64
     rows = list(csv.DictReader(io.StringIO((tmp_path / "rotation.csv").read_text())))

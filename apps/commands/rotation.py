@@ -20,6 +20,8 @@ from rewrite.page import whole_page
 
 STATE = "rotation.safetensors"
 NULL = "random weights"
+# Bounds on the IoU beside the one of the rule.
+STRICTER = (0.1, 0.2)
 
 
 def run(options: Namespace) -> dict:
@@ -54,33 +56,41 @@ def run(options: Namespace) -> dict:
 
 def tell(result: dict) -> str:
     """Say how many are left."""
-    first, last = (result["rotation"][place]["concepts_detected"] for place in (0, -1))
-    lost, null = (1 - last / first if first else 0.0), result["random_weights"]["concepts_detected"]
-    steps = ", ".join(f"{step['alpha']:g}: {step['concepts_detected']}" for step in result["rotation"])
-    return (
-        f"concepts detected at {result['layer']} as its units are turned away: {steps}\n"
-        f"lost at a full rotation: {100 * lost:.0f} %; with random weights {null}\n"
-        f"page: {Path(result['out']) / 'rotation.html'}"
-    )
+    lines = [f"{result['layer']} as its units are turned away from their axes, from {ALPHAS[0]:g} to {ALPHAS[-1]:g}:"]
+    for i, bound in enumerate(result["rotation"][0]["by_bound"]):
+        steps = [step["by_bound"][i] for step in (*result["rotation"], result["random_weights"])]
+        shown = [f"{step['detectors']} ({step['concepts']})" for step in steps]
+        lines.append(f"IoU > {bound['iou']:g}: {', '.join(shown[:-1])}; {NULL} {shown[-1]} units (concepts)")
+    return "\n".join([*lines, f"page: {Path(result['out']) / 'rotation.html'}"])
 
 
 def counts_of(one: Dissection, least: float) -> dict[str, Any]:
-    """How many units detect, and how many concepts."""
+    """How many units detect, and how many concepts; also where more agreement is asked for.
+
+    In a world of few concepts nearly any direction agrees a little with one of them, and only stricter bounds tell the
+    units apart from the rest.
+    """
     scores = one.scores
     sure, found = scores.detects(least) & scores.beyond_chance(), scores.detectors(least)
+    bounds = sorted({least, *STRICTER})
     return {
         "units": len(sure),
         "detectors": int(scores.detects(least).sum()),
         "detectors_beyond_chance": int(sure.sum()),
         "concepts_detected": len(found),
+        "mean_best_iou": float(scores.iou.max(axis=1).mean()),
         "by_concept": found,
+        "by_bound": [
+            {"iou": bound, "detectors": int(scores.detects(bound).sum()), "concepts": len(scores.detectors(bound))}
+            for bound in bounds
+        ],
     }
 
 
 def table(document: Mapping[str, Any]) -> str:
     """The steps as CSV; random weights have no share."""
     buffer = io.StringIO()
-    columns = ("units", "detectors", "detectors_beyond_chance", "concepts_detected")
+    columns = ("units", "detectors", "detectors_beyond_chance", "concepts_detected", "mean_best_iou")
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(("alpha", *columns))
     for step in (*document["rotation"], {"alpha": NULL, **document["random_weights"]}):
@@ -88,27 +98,26 @@ def table(document: Mapping[str, Any]) -> str:
     return buffer.getvalue()
 
 
+def lines_of(document: Mapping[str, Any], column: str) -> dict[str, list[Point]]:
+    """A curve for each bound on the IoU, and the level of random weights."""
+    lines = {
+        f"IoU > {bound['iou']:g}": [Point(step["alpha"], step["by_bound"][i][column]) for step in document["rotation"]]
+        for i, bound in enumerate(document["rotation"][0]["by_bound"])
+    }
+    null = document["random_weights"]["by_bound"][0]
+    return lines | {f"{NULL}, IoU > {null['iou']:g}": [Point(alpha, null[column]) for alpha in (0.0, 1.0)]}
+
+
 def page(document: Mapping[str, Any], model: str) -> str:
     """The curves as HTML."""
-    names = {"concepts_detected": "concepts detected", "detectors": "units that detect"}
-    null = document["random_weights"]
+    names = {"concepts": "concepts detected", "detectors": "units that detect"}
     charts = "".join(
-        "<div>"
-        + curves(
-            {
-                "turned": [Point(step["alpha"], step[column]) for step in document["rotation"]],
-                NULL: [Point(alpha, null[column]) for alpha in (0.0, 1.0)],
-            },
-            f"{text} at {document['layer']}",
-            "share of a random rotation",
-            text,
-        )
-        + "</div>"
+        f"<div>{curves(lines_of(document, column), text, 'share of a random rotation', text)}</div>"
         for column, text in names.items()
     )
     title = f"Units of {escape(model)}, {escape(document['layer'])}, turned away from their axes"
     rows = "".join(
-        f"<tr><td>{step['alpha']:g}</td><td>{step['detectors']}</td><td>{step['concepts_detected']}</td>"
+        f"<tr><td>{step['alpha']:g}</td><td>{step['detectors']}</td><td>{step['mean_best_iou']:.3f}</td>"
         f"<td>{escape(', '.join(f'{name} {count}' for name, count in step['by_concept'].items()))}</td></tr>"
         for step in document["rotation"]
     )
@@ -118,6 +127,7 @@ def page(document: Mapping[str, Any], model: str) -> str:
     )
     body = (
         f'<h1>{title}</h1><p class="soft">{text}</p><div class="scroll">{charts}</div><div class="scroll"><table>'
-        f"<tr><th>share</th><th>units that detect</th><th>concepts</th><th>which</th></tr>{rows}</table></div>"
+        f"<tr><th>share</th><th>units that detect</th><th>mean best IoU</th><th>which concepts</th></tr>{rows}"
+        "</table></div>"
     )
     return whole_page(title, body)
