@@ -116,14 +116,12 @@ def read_state(
                 raise ValueError(f"{archive.path} is no complete {family}: {name} is missing")
         elif _plain(places[name].shape) != _plain(shape):
             raise ValueError(f"{archive.path} is no {family}: {name} has the shape {places[name].shape}, not {shape}")
-    tensors = {}
-    for name, tensor in network.state_dict().items():
-        if name in places:
-            tensors[name] = archive.read(places[name]).reshape(tensor.shape)
-            files.finite({name: tensors[name]}, archive.path)
-        else:
-            tensors[name] = torch.zeros(tensor.shape, dtype=tensor.dtype)
-    return filled(network, tensors)
+    expected = network.state_dict()
+    found = archive.read_all({name: places[name] for name in expected if name in places})
+    files.finite(found, archive.path)
+    for name, tensor in expected.items():
+        found[name] = found[name].reshape(tensor.shape) if name in found else torch.zeros(tensor.shape).to(tensor.dtype)
+    return filled(network, found)
 
 
 def hollow(build: Callable[[], Network]) -> Network:
