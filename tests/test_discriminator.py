@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from rewrite import load_discriminator
 from rewrite.discriminator import Discriminator, DiscriminatorDesign
 from tests.conftest import CHANNELS, random_discriminator, random_stylegan2
-from tests.nvidia_files import discriminator, stylegan2, write_network
+from tests.nvidia_files import discriminator, pickled, stylegan2, write_network
 
 DESIGNS = {
     "resnet": {},
@@ -229,3 +229,13 @@ def test_inspect_says_why_a_discriminator_is_not_read(tmp_path, answer):
     path = write_network(tmp_path / "model.pkl", stylegan2(random_stylegan2()), D=written)
     assert "the activation 'relu'" in answer("inspect", path)["discriminator"]
     assert "discriminator" not in answer("inspect", write_network(path, stylegan2(random_stylegan2())))
+
+
+def test_a_network_that_stands_alone_is_a_generator_or_a_discriminator(tmp_path, answer):
+    network, path = random_discriminator(), tmp_path / "alone.pkl"
+    path.write_bytes(pickled(stylegan2(random_stylegan2())))
+    assert "discriminator" not in answer("inspect", path)
+    with pytest.raises(ValueError, match="holds no discriminator that is known here"):
+        load_discriminator(path)
+    path.write_bytes(pickled(discriminator(network)))
+    assert torch.equal(load_discriminator(path)(some_images(network)), network(some_images(network)))

@@ -69,6 +69,8 @@ def discriminator(archive: Archive) -> tuple[DiscriminatorDesign, dict[str, Plac
         return None
     state, places = attributes_of(network), _places(network)
     sides = _sides(places, r"b(\d+)\.conv1\.weight")
+    if not sides and network is archive.content:
+        return None  # a network that stands alone, and is no discriminator
     _check(archive, network, sides)
     first, last = child_of(network, f"b{sides[-1]}"), child_of(network, f"b{SMALLEST}")
     _check_layer(archive, child_of(first, "conv1"))
