@@ -1,1 +1,23 @@
 """Measure: what an image shows, and what units and keys mean."""
+
+from dissect.concepts import Concepts
+from dissect.dissection import Dissection, dissect, load_dissections, save_dissections
+from dissect.probe import GeneratorProbe, PictureProbe, Probe
+from dissect.scores import Scores
+from dissect.sources.contract import CallableSource, ConceptSource
+from dissect.sources.pictures import LabelledPictures
+
+__all__ = [
+    "CallableSource",
+    "ConceptSource",
+    "Concepts",
+    "Dissection",
+    "GeneratorProbe",
+    "LabelledPictures",
+    "PictureProbe",
+    "Probe",
+    "Scores",
+    "dissect",
+    "load_dissections",
+    "save_dissections",
+]

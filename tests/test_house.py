@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import dissect
 import rewrite
 
 ROOT = Path(rewrite.__file__).parent.parent
@@ -57,14 +58,16 @@ def test_importing_rewrite_does_not_import_what_only_some_commands_need():
     assert found.stdout.strip() == "[]"
 
 
-def test_the_public_names_exist_and_are_in_order():
-    assert list(rewrite.__all__) == sorted(rewrite.__all__)
-    assert len(set(rewrite.__all__)) == len(rewrite.__all__)
-    for name in rewrite.__all__:
-        assert hasattr(rewrite, name), name
+@pytest.mark.parametrize("house", [rewrite, dissect], ids=lambda house: house.__name__)
+def test_the_public_names_exist_and_are_in_order(house):
+    assert list(house.__all__) == sorted(set(house.__all__))
+    for name in house.__all__:
+        assert hasattr(house, name), name
 
 
-def test_no_public_name_hides_a_module():
-    modules = {path.stem for path in (ROOT / "rewrite").glob("*.py")}
-    modules |= {path.name for path in (ROOT / "rewrite").iterdir() if (path / "__init__.py").exists()}
-    assert sorted(modules & set(rewrite.__all__)) == []
+@pytest.mark.parametrize("house", [rewrite, dissect], ids=lambda house: house.__name__)
+def test_no_public_name_hides_a_module(house):
+    folder = ROOT / house.__name__
+    modules = {path.stem for path in folder.glob("*.py")}
+    modules |= {path.name for path in folder.iterdir() if (path / "__init__.py").exists()}
+    assert sorted(modules & set(house.__all__)) == []
