@@ -29,6 +29,8 @@ padding:.25rem .5rem;margin-left:.3rem;max-width:11rem}
 .unit[hidden]{display:none}
 .dot{display:inline-block;width:.7em;height:.7em;border-radius:50%;margin-right:.35em}
 .weak{opacity:.62}
+.overview td,.overview th{text-align:center;padding:.15rem .5rem;font-weight:400}
+.overview th:first-child{text-align:left}
 summary{font-size:.8rem;color:var(--soft);margin:.2rem 0 0}.unit table{font-size:.8rem}
 """
 SCRIPT = """
@@ -71,7 +73,7 @@ def unit_page(document: Mapping[str, Any], strips: Mapping[str, Sequence[Image.I
     )
     body = (
         f'<h1>{escape(title)}</h1><p class="soft">{_about(document)}</p>'
-        f"{_tools(layers, kinds)}"
+        f"{_overview(layers, document['concepts'])}{_tools(layers, kinds)}"
         + "".join(_layer(layer, document) for layer in layers)
         + f'<section class="units" id="units">{cards}</section><script>{SCRIPT}</script>'
     )
@@ -81,10 +83,36 @@ def unit_page(document: Mapping[str, Any], strips: Mapping[str, Sequence[Image.I
 def _about(document: Mapping[str, Any]) -> str:
     identity, rule = document["identity"], document["rule"]
     return (
-        f"{document['images']} images; named by {escape(str(identity.get('source', '')))}. "
+        f"{document['images']} images, whose pixels were named by {escape(str(identity.get('source', '')))}. "
         f"A unit is lit where it passes its level, which {_percent(identity['tail'])} of the pixels of other images "
         f"pass. It detects a concept where the IoU is above {rule['iou']:g}. Faded: agreement that chance may give, at "
         f"a rate of {_percent(rule['false_discoveries'])} false discoveries."
+    )
+
+
+def _overview(layers: Sequence[Mapping], concepts: Sequence[Mapping]) -> str:
+    """How many units of each layer detect each concept, where there is more than one layer."""
+    if len(layers) < 2:
+        return ""
+    found = [concept for concept in concepts if any(concept["name"] in layer["by_concept"] for layer in layers)]
+    most = max((count / layer["units"] for layer in layers for count in layer["by_concept"].values()), default=1)
+
+    def cell(layer: Mapping, name: str) -> str:
+        count = layer["by_concept"].get(name, 0)
+        shade = round(60 * count / layer["units"] / most)
+        colour = f"background:color-mix(in srgb,var(--bar) {shade}%,transparent)"
+        return f'<td style="{colour}">{count or ""}</td>'
+
+    heads = "".join(f"<th>{escape(layer['layer'])}</th>" for layer in layers)
+    rows = "".join(
+        f"<tr><th>{escape(concept['name'])}</th>{''.join(cell(layer, concept['name']) for layer in layers)}</tr>"
+        for concept in found
+    )
+    ends = "".join(f"<th>{layer['detectors']} of {layer['units']}</th>" for layer in layers)
+    return (
+        '<h2>Units that detect, by layer</h2><div class="scroll"><table class="overview">'
+        f"<tr><th></th>{heads}</tr>{rows}"
+        f"<tr><th>all</th>{ends}</tr></table></div><h2>Unit by unit</h2>"
     )
 
 

@@ -72,6 +72,17 @@ def test_the_page_needs_nothing_from_outside(written):
     assert page.count("data:image/jpeg") == 64
 
 
+def test_several_layers_are_on_one_page_with_an_overview(tmp_path, answer):
+    layers = ("--layer", "b16.torgb", "--layer", LAYER, "--layer", "b32.conv1")
+    result = answer("units", "towers", *layers, "--samples", 32, "--level-samples", 8, "--out", tmp_path)
+    assert [layer["layer"] for layer in result["layers"]] == ["b16.torgb", LAYER, "b32.conv1"]
+    page = (tmp_path / "units.html").read_text()
+    assert page.count('<article class="unit') == 3 + 64 + 64
+    tree = re.search(r"<tr><th>tree</th>(.*?)</tr>", page)[1]
+    shown = [int(count or 0) for count in re.findall(r"<td[^>]*>(\d*)</td>", tree)]
+    assert shown == [layer["by_concept"].get("tree", 0) for layer in result["layers"]]
+
+
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="no browser")
 def test_the_page_sorts_and_filters_in_a_browser(written, tmp_path):
     script = (
