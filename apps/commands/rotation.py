@@ -130,4 +130,4 @@ def page(document: Mapping[str, Any], model: str) -> str:
         f"<tr><th>share</th><th>units that detect</th><th>mean best IoU</th><th>which concepts</th></tr>{rows}"
         "</table></div>"
     )
-    return whole_page(title, body)
+    return whole_page(title, body, "th{white-space:nowrap}")
