@@ -15,8 +15,9 @@ from dataclasses import replace
 import torch
 
 from rewrite import Rule, load_generator, measure
-from rewrite.descent import activation_loss, paper_descent, polish
+from rewrite.descent import activation_loss, paper_descent
 from rewrite.goal import build_goal
+from rewrite.polish import polish
 from rewrite.problem import Problem
 from rewrite.solvers import ClosedForm
 
@@ -31,7 +32,6 @@ def main() -> None:
     parser.add_argument("--layer")
     parser.add_argument("--rank", type=int, default=1)
     parser.add_argument("--steps", type=int, default=2001)
-    parser.add_argument("--polish", type=int, default=40, help="most iterations of the polish")
     parser.add_argument("--samples", type=int, default=1000)
     options = parser.parse_args()
     torch.manual_seed(0)
@@ -68,13 +68,13 @@ def main() -> None:
             solution = solver.solve()
             again = time.perf_counter() - began
             began = time.perf_counter()
-            better = polish(problem, loss, solution.change, steps=options.polish, most_damage=told.damage)
+            better = polish(problem, solution.change, squared=name == "squared", most_damage=told.damage)
             polished = time.perf_counter() - began
-            after = problem.describe(better.change)
+            after = problem.describe(better)
             print(
                 f"  λ {damage:<6} closed form {float(loss(solution.change)):.4f} damage {solution.damage:.3f} "
                 f"drift {solution.drift:.3f} {first * 1000:.0f} ms ({seconds / first:.0f} times faster), factored "
-                f"{again * 1000:.0f} ms ({seconds / again:.0f} times) | polished {better.loss:.4f} damage "
+                f"{again * 1000:.0f} ms ({seconds / again:.0f} times) | polished {float(loss(better)):.4f} damage "
                 f"{after.damage:.3f} drift {after.drift:.3f} {polished:.1f} s ({seconds / polished:.0f} times)",
                 flush=True,
             )

@@ -1,10 +1,9 @@
-"""The rule solved by gradient descent, in the manner of the 2020 paper: a reference, and a polish.
+"""The rule solved by gradient descent, in the manner of the 2020 paper: a reference.
 
 Source: Bau et al., "Rewriting a Deep Generative Model" (ECCV 2020), section 3.3, and its released code: Adam on the
 whole weight against an L1 loss after the activation, projected onto W + Λ D every ten steps.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -70,53 +69,6 @@ def paper_descent(
                 change.copy_(change @ projector)
     delivered = change.detach()
     return Descent(delivered.double(), float(loss(delivered)), start, reported)
-
-
-def polish(
-    problem: Problem,
-    loss: Callable[[Tensor], Tensor],
-    change: Float[Tensor, "outputs key"],
-    *,
-    steps: int = 50,
-    most_damage: float = math.inf,
-) -> Descent:
-    """Lower a loss further by L-BFGS within the row space of a change; the best iterate is delivered.
-
-    The loss knows nothing of damage: left alone, it trades much of it for little.
-
-    Args:
-        problem: The problem.
-        loss: From a change of the matrix, float64, to a scalar.
-        change: Where to start, the closed form's answer.
-        steps: Most iterations.
-        most_damage: Iterates with more damage than this are not delivered, and end the polish.
-    """
-    _, sizes, right = torch.linalg.svd(change, full_matrices=False)
-    rows = right[sizes > 1e-9 * sizes[0]]
-    begun, best, best_loss = change @ rows.T, change, float(loss(change))
-    start = reported = best_loss
-    # Weights and loss in units of their own size: the line search starts with a step of one and stops at small slopes.
-    unit = float(begun.square().mean().sqrt())
-    moved = torch.zeros_like(begun).requires_grad_()
-    optimiser = torch.optim.LBFGS(
-        [moved], max_iter=1, history_size=20, tolerance_grad=0, tolerance_change=0, line_search_fn="strong_wolfe"
-    )
-
-    def closure() -> Tensor:
-        optimiser.zero_grad()
-        value = loss((begun + unit * moved) @ rows) / start
-        value.backward()
-        return value
-
-    for _ in range(steps):
-        optimiser.step(closure)
-        reached = ((begun + unit * moved) @ rows).detach()
-        reported = float(loss(reached))
-        if not reported < math.inf or problem.describe(reached).damage > most_damage:
-            break
-        if reported < best_loss:
-            best, best_loss = reached, reported
-    return Descent(best, best_loss, start, reported)
 
 
 def activation_loss(problem: Problem, *, squared: bool = False) -> Callable[[Tensor], Tensor]:

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from rewrite import Latent, Mask, Region, Rule, Settings, measure
-from rewrite.descent import activation_loss, paper_descent, polish
+from rewrite.descent import activation_loss, paper_descent
 from rewrite.goal import build_goal
+from rewrite.polish import _Within, polish
 from rewrite.problem import Problem
 from rewrite.solvers import ClosedForm
 
@@ -62,22 +63,52 @@ def test_the_delivered_change_lies_in_the_rows_and_has_the_loss_that_is_told(pro
     assert result.loss == pytest.approx(float(loss(result.change)), rel=1e-4)
 
 
-def test_polishing_never_ends_above_its_start_and_stays_in_the_row_space(problem):
-    loss, start = activation_loss(problem, squared=True), ClosedForm(problem).solve().change
-    result = polish(problem, loss, start, steps=5)
-    assert result.loss <= float(loss(start)) * (1 + 1e-12)
-    joined = torch.linalg.matrix_rank(torch.cat([start, result.change]), rtol=1e-7)
+@pytest.mark.parametrize("squared", [False, True])
+def test_polishing_never_ends_above_its_start_and_stays_in_the_row_space(problem, squared):
+    loss, start = activation_loss(problem, squared=squared), ClosedForm(problem).solve().change
+    result = polish(problem, start, squared=squared)
+    assert float(loss(result)) < float(loss(start))
+    joined = torch.linalg.matrix_rank(torch.cat([start, result]), rtol=1e-7)
     assert joined == torch.linalg.matrix_rank(start, rtol=1e-7)
+    assert torch.equal(polish(problem, torch.zeros_like(start), squared=squared), torch.zeros_like(start))
 
 
-def test_polishing_lowers_the_loss_and_stops_at_the_damage_that_is_allowed(problem):
-    loss, solution = activation_loss(problem, squared=True), ClosedForm(problem).solve()
-    free = polish(problem, loss, solution.change, steps=20)
-    assert free.loss < float(loss(solution.change))
-    most = max(solution.damage, (solution.damage + problem.describe(free.change).damage) / 2)
-    bounded = polish(problem, loss, solution.change, steps=20, most_damage=most)
-    assert problem.describe(bounded.change).damage <= most
-    assert free.loss <= bounded.loss <= float(loss(solution.change))
+@pytest.mark.parametrize("squared", [False, True])
+def test_polishing_stops_at_the_damage_that_is_allowed(problem, squared):
+    loss, solution = activation_loss(problem, squared=squared), ClosedForm(problem).solve()
+    free = polish(problem, solution.change, squared=squared)
+    most = (solution.damage + problem.describe(free).damage) / 2
+    bounded = polish(problem, solution.change, squared=squared, most_damage=most)
+    assert problem.describe(bounded).damage <= most
+    assert float(loss(free)) <= float(loss(bounded)) * 1.001
+    assert float(loss(bounded)) <= float(loss(torch.zeros_like(free)))
+
+
+@pytest.mark.parametrize("squared", [False, True])
+def test_the_polish_has_no_higher_loss_than_the_descent_at_no_more_damage(problem, squared):
+    loss, solver = activation_loss(problem, squared=squared), ClosedForm(problem)
+    descent = paper_descent(problem, loss, solver.rows, steps=401)
+    most = problem.describe(descent.change).damage
+    polished = polish(problem, solver.solve().change, squared=squared, most_damage=most)
+    assert float(loss(polished)) <= descent.loss
+    assert problem.describe(polished).damage <= most
+
+
+@pytest.mark.parametrize("squared", [False, True])
+def test_the_polish_knows_its_losses_and_damages_and_their_slopes(problem, squared):
+    """Against the loss of the descent and the damage of the solver, differentiated by autograd."""
+    rows, start = ClosedForm(problem).rows, ClosedForm(problem).solve().change
+    within, factors = _Within(problem, rows, squared), (start @ rows.T).requires_grad_()
+    for measured, model, expected in (
+        (within.loss, within._loss_model, float(activation_loss(problem, squared=squared)(start))),
+        (within.damage, within._damage_model, problem.describe(start).damage),
+    ):
+        total = measured(factors).sum()
+        assert float(total.detach()) == pytest.approx(expected, rel=1e-9)
+        # The model of the absolute loss is rounded where a difference is small, so that its slope is another.
+        if squared or measured == within.damage:
+            (slope,) = torch.autograd.grad(total, factors)
+            torch.testing.assert_close(model(factors.detach())[0], slope, rtol=1e-7, atol=1e-9 * float(slope.norm()))
 
 
 def test_solving_again_gives_the_same_bits_without_the_largest_factor(problem, monkeypatch):
