@@ -17,7 +17,6 @@ from apps.memories import cached_path, memory_of
 from rewrite import Memory, Patch, load_generator, measure
 from rewrite.checkpoints import loading
 
-CONFIG = {"z_dim": 8, "w_dim": 8, "mapping_layers": 2, "channels": {4: 6, 8: 5, 16: 4}}
 LAYER = "b16.conv1"
 ROOT = Path(__file__).parents[1]
 

@@ -141,7 +141,8 @@ def test_a_kept_goal_is_that_of_the_rule_whichever_setting_changes(tiny_generato
     other = {"constraint": "fires", "key_space": "channel", "rank": 2}
     goals.of(tiny_generator, rule)
     for field in fields(Settings):
-        changed = rule.with_settings(**{field.name: other.get(field.name, getattr(rule.settings, field.name) * 2)})
+        value = other[field.name] if field.name in other else 2 * getattr(rule.settings, field.name)
+        changed = rule.with_settings(**{field.name: value})
         assert changed != rule
         assert_same(goals.of(tiny_generator, changed), build_goal(tiny_generator, changed))
 
