@@ -7,8 +7,9 @@ READY := .venv/.ready
 demo: $(READY)
 	.venv/bin/rewrite demo --out demo
 
+# One worker for each core, and one thread for each worker: more would only wait for one another.
 test: $(READY)
-	.venv/bin/python -m pytest
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n auto --dist worksteal
 
 lint: $(READY)
 	.venv/bin/ruff check .

@@ -1,0 +1,39 @@
+"""What a user writes after `--segmenter`, as a source of concepts."""
+
+from pathlib import Path
+
+from dissect.segmenter import load_segmenter
+from dissect.sources.contract import ConceptSource
+from dissect.sources.huggingface import HuggingFaceSource
+from dissect.sources.towers import SegmenterSource
+from rewrite.generators.contract import Generator
+
+BUILT_IN = "towers"
+OF_TRANSFORMERS = "hf:"
+KINDS = f"{BUILT_IN}, a segmenter's file, {OF_TRANSFORMERS}ORG/NAME or {OF_TRANSFORMERS}FOLDER"
+
+
+def source_for(named: str, generator: Generator) -> ConceptSource:
+    """The source of concepts that a name stands for, on the generator's device.
+
+    Args:
+        named: `towers`, the path of a segmenter's file, `hf:ORG/NAME` of the Hugging Face hub, or `hf:` and a folder.
+        generator: Whose images will be labelled.
+
+    Raises:
+        FileNotFoundError: There is no such file or folder, or a package that it needs is not installed.
+        ValueError: What is there is no segmenter, or cannot label images of the generator's size.
+    """
+    if named.startswith(OF_TRANSFORMERS):
+        return HuggingFaceSource(named.removeprefix(OF_TRANSFORMERS), device=str(generator.device))
+    path = Path(named)
+    if named != BUILT_IN and not path.is_file():
+        hint = f": did you mean {OF_TRANSFORMERS}{named}?" if path.is_dir() else ""
+        raise FileNotFoundError(f"a segmenter is {KINDS}, and there is no file {named!r}{hint}")
+    segmenter = load_segmenter(None if named == BUILT_IN else path)
+    divisor, (height, width) = 2 ** (len(segmenter.widths) - 1), generator.size
+    if height % divisor or width % divisor:
+        raise ValueError(
+            f"the segmenter {named} labels images whose sides {divisor} divides, the generator draws {height} x {width}"
+        )
+    return SegmenterSource(segmenter.to(generator.device))
