@@ -29,7 +29,7 @@ padding:.25rem .5rem;margin-left:.3rem;max-width:11rem}
 .unit[hidden]{display:none}
 .dot{display:inline-block;width:.7em;height:.7em;border-radius:50%;margin-right:.35em}
 .weak{opacity:.62}
-.overview td,.overview th{text-align:center;padding:.15rem .5rem;font-weight:400}
+.overview td,.overview th{text-align:center;padding:.15rem .5rem;font-weight:400;white-space:nowrap}
 .overview th:first-child{text-align:left}
 summary{font-size:.8rem;color:var(--soft);margin:.2rem 0 0}.unit table{font-size:.8rem}
 """
