@@ -212,7 +212,9 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.parametrize(("path", "value", "message"), HOSTILE, ids=lambda part: str(part)[:30])
+@pytest.mark.parametrize(
+    ("path", "value", "message"), HOSTILE, ids=lambda part: "left out" if part is MISSING else str(part)[:30]
+)
 def test_a_document_that_breaks_a_rule_is_refused_in_one_line(path, value, message):
     with pytest.raises(ValueError, match=message) as caught:
         Rule.from_json(json.dumps(replaced(path, value)))
