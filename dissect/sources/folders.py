@@ -99,8 +99,9 @@ class PictureFolder(LabelledPictures):
             maps[i] = np.where((maps[:i] == found).any(axis=0), NONE, found)
         return maps
 
-    def _concepts_in(self, layer: Path | int, picture: Path) -> Int16[np.ndarray, "..."]:
-        numbers = np.array(layer) if isinstance(layer, int) else self._squared(layer, picture)
+    def _concepts_in(self, layer: Path | int, picture: Path) -> Int16[np.ndarray, "height width"]:
+        """The concepts of a layer: a map of the square's size, or one pixel that stands for the whole picture."""
+        numbers = np.full((1, 1), layer) if isinstance(layer, int) else self._squared(layer, picture)
         found = self._concept_of[np.minimum(numbers, len(self._concept_of) - 1)]
         if (found == UNNAMED).any():
             where = picture if isinstance(layer, int) else layer
