@@ -133,7 +133,7 @@ def test_labels_are_those_of_the_network_at_the_images_own_size(family, networks
     clear = (best[:, 0] - best[:, 1]) > 1e-4 * logits.abs().amax()
     assert clear.float().mean() > 0.98
     assert torch.equal(labels[:, 0][clear], logits.argmax(dim=1).short()[clear])
-    assert len(labels.unique()) > 1
+    assert sum(len(each.unique()) > 1 for each in labels) > 5
 
 
 def test_concepts_are_the_labels_of_the_configuration_made_different(folder):

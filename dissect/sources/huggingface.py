@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -95,20 +96,31 @@ def need_transformers(name: str) -> None:
 
     Raises:
         FileNotFoundError: It is not installed.
+        ValueError: It is, and fails as it is imported.
+    """
+    if find_spec("transformers") is None:
+        raise FileNotFoundError(
+            f'{name} needs the transformers package, which is not installed: pip install "model-rewriting[segmenters]"'
+        )
+    if "transformers" not in sys.modules:
+        _without_broken_torchvision()
+    try:
+        from transformers import AutoConfig, AutoImageProcessor  # noqa: F401
+    except Exception as error:  # whatever the packages raise that it imports in turn
+        raise ValueError(f"{name} needs the transformers package, which cannot be imported: {_said(error)}") from None
+
+
+def _without_broken_torchvision() -> None:
+    """Hide a torchvision that cannot be imported: transformers does without one, but not with such a one.
+
+    One that was built for another torch than the one installed fails so.
     """
     try:
-        # One that was built for another torch fails as it is imported, and transformers with it, which can do without.
         import torchvision  # noqa: F401
     except ImportError:
         pass
     except Exception:
         sys.modules["torchvision"] = None
-    try:
-        import transformers  # noqa: F401
-    except ImportError:
-        raise FileNotFoundError(
-            f'{name} needs the transformers package, which is not installed: pip install "model-rewriting[segmenters]"'
-        ) from None
 
 
 def _folder(name: str) -> Path:
