@@ -11,10 +11,10 @@ BAR, GAP, HEIGHT, TOP, LEFT = 16, 4, 120, 38, 8
 class Point(NamedTuple):
     """One point of a curve, with the ends of its interval where there is one."""
 
-    x: float
-    y: float
-    low: float | None = None
-    high: float | None = None
+    x: int | float
+    y: int | float
+    low: int | float | None = None
+    high: int | float | None = None
 
 
 def colour_of(number: int) -> str:
@@ -70,7 +70,7 @@ def curves(lines: Mapping[str, Sequence[Point]], title: str, across: str, upward
     most = max((max(point.y, point.high or 0) for point in points), default=1) or 1
     width, height, left, base = 420, 220, 48, 240
 
-    def place(point_x: float, point_y: float) -> str:
+    def place(point_x: int | float, point_y: int | float) -> str:
         return f"{left + width * point_x / right:.1f},{base - height * point_y / most:.1f}"
 
     parts = [
@@ -100,7 +100,7 @@ def curves(lines: Mapping[str, Sequence[Point]], title: str, across: str, upward
     return _svg((left + width + 20 + 8 * longest, base + 44), title, parts)
 
 
-def _svg(size: tuple[float, float], title: str, parts: Sequence[str]) -> str:
+def _svg(size: tuple[int | float, int | float], title: str, parts: Sequence[str]) -> str:
     return (
         f'<svg role="img" width="{size[0]:.0f}" height="{size[1]:.0f}" viewBox="0 0 {size[0]:.0f} {size[1]:.0f}" '
         f'xmlns="http://www.w3.org/2000/svg"><title>{escape(title)}</title><style>'

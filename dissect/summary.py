@@ -115,5 +115,5 @@ def _finite(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def _short(value: float) -> str:
+def _short(value: float | np.floating) -> str:
     return "" if np.isnan(value) else f"{value:.6g}"

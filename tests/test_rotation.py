@@ -36,8 +36,8 @@ def test_powers_are_the_principal_ones(size, alpha):
 def test_powers_of_half_turns_are_rotations_that_lead_there(matrix):
     rotation = Rotation(matrix)
     half = rotation.power(0.5)
-    assert np.allclose(rotation.power(0), np.eye(len(matrix)), atol=1e-12)
-    assert np.allclose(rotation.power(1), matrix, atol=1e-12)
+    assert np.allclose(rotation.power(0.0), np.eye(len(matrix)), atol=1e-12)
+    assert np.allclose(rotation.power(1.0), matrix, atol=1e-12)
     assert np.allclose(half @ half, matrix, atol=1e-12)
     assert np.linalg.det(half) == pytest.approx(1)
 
@@ -45,7 +45,7 @@ def test_powers_of_half_turns_are_rotations_that_lead_there(matrix):
 def test_the_way_to_the_rotation_is_even():
     rotation = Rotation(random_rotation(7, 3))
     step = rotation.power(0.25)
-    assert np.allclose(step @ step @ step @ step, rotation.power(1), atol=1e-10)
+    assert np.allclose(step @ step @ step @ step, rotation.power(1.0), atol=1e-10)
 
 
 def test_no_rotation_leaves_the_units_to_the_bit():
