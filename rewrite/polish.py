@@ -20,9 +20,9 @@ from rewrite.problem import Problem
 NEGLIGIBLE = 1e-9
 STEPS = 40
 PRICES = 16
-CLOSE = 0.98
+CLOSE = 0.95
 FAR = 8.0
-ENOUGH, QUIET = 1e-5, 3
+ENOUGH, QUIET = 1e-4, 2
 SHARPEST = 1e-2
 DAMPING, LESS, MORE = 1e-3, 0.2, 5.0
 LARGEST_PART = 2**24
