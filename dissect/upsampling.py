@@ -131,9 +131,17 @@ class Upsampling:
         a, b, c, d = (flat[corner + step][:, None] for step in (0, 1, width, width + 1))
         top, base = a * (1 - right) + b * right, c * (1 - right) + d * right
         values = top[:, None] * (1 - down) + base[:, None] * down
-        cell, y, x = (values > levels[unit][:, None, None]).nonzero(as_tuple=True)
-        pixels = self.rows.cell_pixels[row[cell], y] * self.size[1] + self.columns.cell_pixels[column[cell], x]
+        lit = (values > levels[unit][:, None, None]).reshape(-1).nonzero()[:, 0]
+        area = values.shape[1] * values.shape[2]
+        cell = lit // area
+        pixels = self._pixels[(row * (self.grid[1] + 1) + column)[cell], lit - cell * area]
         return Lit(image[cell], unit[cell], pixels)
+
+    @cached_property
+    def _pixels(self) -> Int64[Tensor, "cells inside"]:
+        """The number of each pixel of each cell of the map."""
+        rows, columns = self.rows.cell_pixels[:, None, :, None], self.columns.cell_pixels[None, :, None, :]
+        return (rows * self.size[1] + columns).flatten(2).flatten(0, 1)
 
     @cached_property
     def _cells_at_once(self) -> int:
