@@ -231,20 +231,22 @@ class Sums:
 
     def add(self, cut: Cut, seeds: Sequence[int]) -> None:
         """Add the keys of some images."""
-        keys = self._read(cut.features, seeds)
-        self.count += len(keys)
         if self.layer.modulated and cut.style is not None:
             power = cut.style.double().square().sum(dim=0)
             self.style_power = self.style_power + power if len(self.style_power) else power
+        if self.chosen is None:
+            for image in cut.features.flatten(2):
+                self.count += image.shape[1]
+                _add_lower(self._totals[0], image.double())
+            return
+        keys = self._read(cut.features, seeds, self.chosen)
+        self.count += len(keys)
         for columns, total in zip(self._phases, self._totals, strict=True):
             part = keys
             if len(self._phases) > 1:
                 part = keys[:, columns.to(keys.device)]
                 part = part[part.any(dim=1)]
-            part = part.double()
-            for start in range(0, len(total), BLOCK):
-                rows, end = slice(start, start + BLOCK), min(start + BLOCK, len(total))
-                total[rows, :end].addmm_(part[:, rows].T, part[:, :end])
+            _add_lower(total, part.double().T)
 
     def total(self) -> Float[Tensor, "key key"]:
         """The sum of k kᵀ over all keys, on the CPU."""
@@ -255,12 +257,17 @@ class Sums:
             whole[columns[:, None], columns] = lower + lower.tril(-1).T
         return whole
 
-    def _read(self, features: Tensor, seeds: Sequence[int]) -> Float[Tensor, "keys key"]:
-        if self.chosen is None:
-            return features.movedim(1, -1).flatten(0, -2)
+    def _read(self, features: Tensor, seeds: Sequence[int], chosen: int) -> Float[Tensor, "keys key"]:
         area = self.layer.output_grid[0] * self.layer.output_grid[1]
-        drawn = [np.random.default_rng((seed, area)).choice(area, self.chosen, replace=False) for seed in seeds]
+        drawn = [np.random.default_rng((seed, area)).choice(area, chosen, replace=False) for seed in seeds]
         return self.layer.keys(features, torch.from_numpy(np.stack(drawn)).to(features.device)).flatten(0, 1)
+
+
+def _add_lower(total: Float[Tensor, "key key"], entries: Float[Tensor, "key n"]) -> None:
+    """Add the sum of k kᵀ to a total, block by block and only below the diagonal."""
+    for start in range(0, len(total), BLOCK):
+        rows, end = slice(start, start + BLOCK), min(start + BLOCK, len(total))
+        total[rows, :end].addmm_(entries[rows], entries[:end].T)
 
 
 def _phases(layer: Layer) -> list[Int[Tensor, " columns"]]:
