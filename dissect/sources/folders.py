@@ -78,7 +78,6 @@ class PictureFolder(LabelledPictures):
         self._concept_of[labels] = range(len(labels))
         self._concept_of[0] = NONE
         self.layers = max(len(each.layers) for each in self.listed)
-        self._check()
         self.identity = f"{type(self).__name__.lower()} {self._digest()}"
 
     def images(self, numbers: Sequence[int]) -> Float[Tensor, "images 3 height width"]:
@@ -119,22 +118,65 @@ class PictureFolder(LabelledPictures):
         places = (np.arange(self.size) + 0.5) / self.size
         return numbers[np.ix_((places * rows).astype(int), (places * columns).astype(int))]
 
-    def _check(self) -> None:
-        """Look for the files and the names of labels before the work starts."""
+    def _digest(self) -> str:
+        """The first 16 hexadecimal digits of the SHA-256 over names, sizes of files, labels and their names.
+
+        All files are looked for, and the names of labels for whole pictures, before the work starts.
+        """
+        digest = hashlib.sha256(f"{self.size} {self.concepts.names} {self._concept_of.tolist()}\n".encode())
         for picture, layers in self.listed:
+            found: list[object] = []
             for each in (picture, *layers):
                 if isinstance(each, int):
                     self._concepts_in(each, picture)
-                elif not each.is_file():
-                    raise FileNotFoundError(f"there is no file {each}")
-
-    def _digest(self) -> str:
-        """The first 16 hexadecimal digits of the SHA-256 over names, sizes of files, labels and their names."""
-        digest = hashlib.sha256(f"{self.size} {self.concepts.names} {self._concept_of.tolist()}\n".encode())
-        for picture, layers in self.listed:
-            files = [each if isinstance(each, int) else (each.name, each.stat().st_size) for each in (picture, *layers)]
-            digest.update(f"{files}\n".encode())
+                found.append(each if isinstance(each, int) else (each.name, _bytes_in(each)))
+            digest.update(f"{found}\n".encode())
         return digest.hexdigest()[:16]
+
+
+class Within:
+    """Paths that stay in a folder.
+
+    Attributes:
+        folder: The folder.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder, self._root = folder, folder.resolve()
+        self._known: dict[str, bool] = {}
+
+    def path(self, name: str) -> Path:
+        """The path of a name below the folder.
+
+        Raises:
+            ValueError: It is elsewhere, by its name or by a link.
+        """
+        path = self.folder / name
+        # Of thousands of files in few folders, each folder is followed once, and of the files those that are links.
+        parent = str(path.parent)
+        if parent not in self._known:
+            self._known[parent] = self._holds(path.parent)
+        if not self._known[parent] or ((path.name == ".." or path.is_symlink()) and not self._holds(path)):
+            raise ValueError(f"a path in a table stays in its folder {self.folder}, got {name!r}")
+        return path
+
+    def files(self, endings: tuple[str, ...]) -> dict[str, Path]:
+        """The files that end so by their names without the ending, in order; hidden ones are left out.
+
+        Raises:
+            ValueError: Two files have one name, or one is elsewhere.
+        """
+        found: dict[str, Path] = {}
+        for path in sorted(self.folder.rglob("*")):
+            if path.suffix.lower() in endings and not path.name.startswith("."):
+                name = path.relative_to(self.folder)
+                if found.setdefault(name.with_suffix("").as_posix(), self.path(str(name))) != path:
+                    other = found[name.with_suffix("").as_posix()]
+                    raise ValueError(f"a label map belongs to one picture, got {other} and {path}")
+        return found
+
+    def _holds(self, path: Path) -> bool:
+        return path.resolve().is_relative_to(self._root)
 
 
 class Broden(PictureFolder):
@@ -156,15 +198,13 @@ class Broden(PictureFolder):
         kinds = [column for column in rows[0] if column not in ABOUT]
         if not kinds:
             raise ValueError(f"{folder / 'index.csv'} needs a column for each category of labels, it has none")
-        images = folder / "images"
-        root = images.resolve()
-        listed = []
+        images, listed = Within(folder / "images"), []
         for row in rows:
             cells = [cell.strip() for kind in kinds for cell in row[kind].split(";")]
-            layers = [int(cell) if _is_number(cell) else _inside(root, images, cell) for cell in cells if cell]
+            layers = [int(cell) if _is_number(cell) else images.path(cell) for cell in cells if cell]
             # The number 0 says that there is no label.
             if any(layers):
-                listed.append(Labelled(_inside(root, images, row["image"]), tuple(each for each in layers if each)))
+                listed.append(Labelled(images.path(row["image"]), tuple(each for each in layers if each)))
         super().__init__(folder, listed, size, _broden_names(folder / "label.csv"), read_red_green)
 
 
@@ -191,15 +231,11 @@ class Annotations(PictureFolder):
         tables = [folder / name for name in TABLES if (folder / name).is_file()] if names is None else [Path(names)]
         if not tables:
             raise FileNotFoundError(f"{folder} needs a file with the names of its labels: one of {', '.join(TABLES)}")
-        pictures: dict[Path, Path] = {}
-        for path in _files(images, ENDINGS):
-            if pictures.setdefault(_stem(path, images), path) != path:
-                raise ValueError(f"a label map belongs to one picture, got {pictures[_stem(path, images)]} and {path}")
-        listed = []
-        for path in _files(maps, (".png",)):
-            if _stem(path, maps) not in pictures:
+        pictures, listed = Within(images).files(ENDINGS), []
+        for name, path in Within(maps).files((".png",)).items():
+            if name not in pictures:
                 raise FileNotFoundError(f"there is no picture in {images} for the label map {path}")
-            listed.append(Labelled(pictures[_stem(path, maps)], (path,)))
+            listed.append(Labelled(pictures[name], (path,)))
         named = {number: (name, "object") for number, name in read_names(tables[0]).items()}
         super().__init__(folder, listed, size, named, read_numbers)
 
@@ -224,21 +260,8 @@ def _existing(folder: Path) -> Path:
     return folder
 
 
-def _inside(root: Path, folder: Path, name: str) -> Path:
-    """A file of a folder whose real place is `root`."""
-    if not (folder / name).resolve().is_relative_to(root):
-        raise ValueError(f"a path in a table stays in its folder {folder}, got {name!r}")
-    return folder / name
-
-
-def _files(folder: Path, endings: tuple[str, ...]) -> list[Path]:
-    """The files below a folder that end so, in the order of their names; hidden ones are left out."""
-    root, found = folder.resolve(), []
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in endings and not path.name.startswith("."):
-            found.append(_inside(root, folder, str(path.relative_to(folder))))
-    return found
-
-
-def _stem(path: Path, folder: Path) -> Path:
-    return path.relative_to(folder).with_suffix("")
+def _bytes_in(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        raise FileNotFoundError(f"there is no file {path}") from None
