@@ -256,7 +256,7 @@ def _with_shard(run: Mapping[str, Dissection], probe: Probe, shard: Sequence[int
     run, labels, seen = dict(run), [], 0
     for part in batched(shard, BATCH):
         observed = probe.observe(part)
-        labels.append(observed.labels.to(observed.images.device))
+        labels.append(observed.labels.to(next(iter(observed.activations.values())).device))
         for view, maps in observed.activations.items():
             one, levels = run[view], run[view].levels.to(maps.device)
             if not torch.isfinite(maps).all():
