@@ -12,7 +12,7 @@ from rewrite.rule import Rule, Settings
 
 # What the curves of benchmarks/rule_curves.py chose: many hard negatives, and values that the image itself confirms.
 SETTINGS = Settings(damage=0.01, drift=0.005, others=10.0, refine=10)
-# An image with places costs a solve and its refining about as much as any other; more than these gain little.
+# Solving and refining take longer with every image and every copy.
 IMAGES, COPIES, PROTECTED = 80, 40, 80
 # How many times larger or smaller than the typical place a copy may be.
 MOST_TIMES = 1.5
@@ -107,7 +107,7 @@ def units_of(dissection: Dissection, concept: str) -> tuple[int, ...]:
 def usual_layer(generator: Generator) -> str:
     """The first layer that writes at half the side of the image or more: details have their place there, and colour.
 
-    On the built-in generator that is where tops of towers become trees with the least change elsewhere.
+    On the built-in generator that is where the first of the rules that come with the library is solved.
     """
     for name, layer in generator.layers.items():
         if 2 * min(layer.output_grid) >= min(generator.size) and layer.outputs > 4:

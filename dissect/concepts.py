@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cached_property
+
+from rewrite.concepts import number_of
 
 NONE = -1
 
@@ -56,10 +57,4 @@ class Concepts:
         Raises:
             LookupError: There is none of this name; the message names the nearest.
         """
-        if name in self.names:
-            return self.names.index(name)
-        near = get_close_matches(name, self.names, 1)
-        shown = ", ".join(self.names[:20]) + (", …" if len(self.names) > 20 else "")
-        raise LookupError(
-            f"there is no concept {name!r}: {f'did you mean {near[0]}?' if near else f'there are {shown}'}"
-        )
+        return number_of(name, self.names)

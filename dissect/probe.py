@@ -124,7 +124,7 @@ class GeneratorProbe(Probe):
 class PictureProbe(Probe):
     """Layers of any network that reads images, on pictures that come with their labels.
 
-    Every fifth picture is kept apart for choosing levels.
+    Every fifth picture is kept apart for choosing levels. The network is put into evaluation mode.
 
     Raises:
         LookupError: The network has no such layer.
@@ -167,7 +167,7 @@ class PictureProbe(Probe):
             for name in self.layers:
                 handle = self.module.get_submodule(name).register_forward_hook(_keeping(found, name))
                 stack.callback(handle.remove)
-            self.module(images.to(next(self.module.parameters())))
+            self.module(images.to(next(self.module.parameters(), images)))
         missing = [name for name in self.layers if name not in found]
         if missing:
             raise ValueError(f"layer {missing[0]} does not run")

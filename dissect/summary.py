@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -35,6 +36,11 @@ def document_of(run: Mapping[str, Dissection], least: float = DETECTOR_IOU) -> d
         ],
         "layers": [layer_of(view, one, least) for view, one in run.items()],
     }
+
+
+def as_json(document: Mapping[str, Any]) -> str:
+    """A document as the text of a JSON file."""
+    return json.dumps(document, indent=1, allow_nan=False) + "\n"
 
 
 def layer_of(view: str, dissection: Dissection, least: float) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import base64
 import io
-import json
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
@@ -185,8 +184,3 @@ def _jpeg(picture: Image.Image) -> str:
 
 def _percent(share: float) -> str:
     return f"{100 * share:g} %"
-
-
-def as_json(document: Mapping[str, Any]) -> str:
-    """A document as the text of a JSON file."""
-    return json.dumps(document, indent=1, allow_nan=False) + "\n"

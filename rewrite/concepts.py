@@ -19,6 +19,8 @@ Labeller = Callable[[Tensor], UInt8[np.ndarray, "images height width"]]
 CLEAR = 0.25
 RESAMPLES = 2000
 TOP_TRANSITIONS = 10
+# Concepts that a message lists.
+MOST_NAMED = 20
 
 
 @dataclass(frozen=True)
@@ -52,11 +54,11 @@ class Aim:
             LookupError: There is no such concept; the message names the nearest.
             ValueError: The effect names no source.
         """
-        sources = tuple(_number(concept, concepts) for concept in effect.get("from", ()))
+        sources = tuple(number_of(concept, concepts) for concept in effect.get("from", ()))
         if not sources:
             raise ValueError(f"the effect of rule {name!r} must name at least one concept in from, got none")
         target = effect.get("to")
-        return cls(name, sources, None if target is None else _number(target, concepts))
+        return cls(name, sources, None if target is None else number_of(target, concepts))
 
     def region(self, before: np.ndarray, after: np.ndarray) -> Bool[np.ndarray, "images height width"]:
         """Pixels that were a source before, or became the target."""
@@ -172,9 +174,15 @@ def mean_of(values: Real[np.ndarray, " images"]) -> Interval:
     return share_of(known, np.ones(len(known)))
 
 
-def _number(concept: str, concepts: Sequence[str]) -> int:
+def number_of(concept: str, concepts: Sequence[str]) -> int:
+    """The number of a concept.
+
+    Raises:
+        LookupError: There is no such concept; the message names the nearest.
+    """
     if concept in concepts:
         return list(concepts).index(concept)
     near = get_close_matches(concept, concepts, 1)
-    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(concepts)}"
+    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(concepts[:MOST_NAMED])}"
+    hint += ", …" if not near and len(concepts) > MOST_NAMED else ""
     raise LookupError(f"the labeller has no concept {concept!r}: {hint}")

@@ -1,7 +1,5 @@
 """Dissections of a network with planted units: what is found, merged, ended and taken up again."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
@@ -9,7 +7,7 @@ import torch
 from dissect import dissection
 from dissect.dissection import dissect, load_dissections, save_dissections
 from dissect.informative import information_quality
-from tests.planted import CONCEPTS, FIXED, FOUND, NOISE, PAIR, SPLIT, UNITS, PlantedProbe
+from tests.planted import CONCEPTS, FIXED, FOUND, NOISE, PAIR, SPLIT, PlantedProbe
 
 
 class StoppedError(Exception):
@@ -217,9 +215,3 @@ def test_information_quality_is_mutual_information_over_joint_entropy():
     wanted = (table * np.log(table / product)).sum() / -(table * np.log(table)).sum()
     counts = [np.array([float(x.sum())]) for x in (first & second, first, second, np.ones(4000))]
     assert information_quality(*counts)[0] == pytest.approx(wanted, rel=1e-9)
-
-
-def test_the_header_names_every_unit_and_image(planted):
-    assert len(planted.levels) == UNITS
-    assert planted.numbers == ((0, 640),)
-    assert json.dumps(dict(planted.identity))

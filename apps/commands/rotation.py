@@ -13,7 +13,7 @@ from dissect.charts import Point, curves
 from dissect.dissection import Dissection, dissect
 from dissect.probe import GeneratorProbe, JoinedProbe, with_random_weights
 from dissect.rotation import ALPHAS, RotatedProbe
-from dissect.unit_page import as_json
+from dissect.summary import as_json
 from rewrite import load_generator
 from rewrite.files import write_together
 from rewrite.page import whole_page

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from apps.seeds import parse_seeds
 from apps.sources import source_for
-from dissect.concept_rule import SETTINGS, concept_rule, units_of, usual_layer
+from dissect.concept_rule import concept_rule, units_of, usual_layer
 from dissect.dissection import load_dissections
 from rewrite import load_generator
 
@@ -25,7 +25,6 @@ def run(options: Namespace) -> dict:
         protect=named(options.protect),
         protect_units=units(named(options.protect_units), options.dissection, layer, generator.fingerprint),
         name=options.name or options.out.stem,
-        settings=SETTINGS,
         progress=True,
     )
     rule.save(options.out)

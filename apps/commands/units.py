@@ -7,9 +7,9 @@ from pathlib import Path
 from apps.sources import source_for
 from dissect.dissection import dissect
 from dissect.probe import GeneratorProbe
-from dissect.summary import document_of, units_csv
+from dissect.summary import as_json, document_of, units_csv
 from dissect.tiles import unit_strips
-from dissect.unit_page import as_json, unit_page
+from dissect.unit_page import unit_page
 from rewrite import Generator, load_generator
 from rewrite.files import write_together
 

@@ -8,8 +8,6 @@ from torch.nn import functional as F
 
 from rewrite.generators.stylegan2 import GAIN, LEAK, Linear, activate
 
-BODY_SIDE = 32
-
 
 class Conv(nn.Module):
     """A convolution with equalised learning rate; with `active`, leaky ReLU times √2 after it."""
