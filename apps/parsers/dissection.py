@@ -1,0 +1,87 @@
+"""Arguments of the commands that dissect, and of the one that turns concepts into rules."""
+
+from pathlib import Path
+
+from apps.parsers.parser import (
+    Parser,
+    add_command,
+    add_model,
+    add_segmenter,
+    add_truncation,
+)
+
+
+def _units(commands) -> None:
+    parser = add_command(
+        commands,
+        "units",
+        "find which units of a layer agree with which concepts",
+        "Writes units.html, units.json, units.csv and units.safetensors. A run that was interrupted goes on from where "
+        "it was when it is started again with the same folder.",
+    )
+    add_model(parser)
+    parser.add_argument(
+        "--layer", dest="layers", action="append", required=True, help="name of a layer, or all; may be repeated"
+    )
+    _add_dissection(parser)
+    parser.add_argument("--first-seed", type=int, default=0, help="seed of the first image (default: 0)")
+    parser.add_argument(
+        "--tail", type=float, default=0.01, help="share of the pixels that pass a unit's level (default: 0.01)"
+    )
+    parser.add_argument(
+        "--informative", action="store_true", help="also find the most informative level of every unit and concept"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder to write into")
+
+
+def _rotation(commands) -> None:
+    parser = add_command(
+        commands,
+        "rotation",
+        "compare a layer's units with random directions, and with random weights",
+        "Writes rotation.html, rotation.json, rotation.csv and rotation.safetensors. A run that was interrupted goes "
+        "on.",
+    )
+    add_model(parser)
+    parser.add_argument("--layer", required=True, help="name of the layer")
+    _add_dissection(parser)
+    parser.add_argument("--seed", type=int, default=0, help="seed of the rotation and of the weights (default: 0)")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write into")
+
+
+def _rule(commands) -> None:
+    parser = add_command(
+        commands,
+        "rule",
+        "write a rule from the names of concepts",
+        "The segmenter finds the regions in the images of some seeds. Without --copy the rule erases the context.",
+    )
+    add_model(parser)
+    add_truncation(parser)
+    parser.add_argument("--context", required=True, help="concepts to replace, such as dome,spire")
+    parser.add_argument("--copy", help="concepts to put there, such as tree")
+    parser.add_argument("--protect", help="concepts that must stay, such as cloud,path")
+    parser.add_argument("--protect-units", help="units that must stay, by number or by concept, such as 3,17 or cloud")
+    parser.add_argument(
+        "--dissection", metavar="FILE", type=Path, help="units.safetensors, where units are of concepts"
+    )
+    parser.add_argument("--seeds", default="0-200", help="images to look at (default: 0-200)")
+    parser.add_argument("--layer", help="where to solve it (default: the first at half the image's side)")
+    parser.add_argument("--name", help="what to call the rule (default: that of the file)")
+    add_segmenter(parser)
+    parser.add_argument("--out", type=Path, required=True, help="the rule file to write")
+
+
+def _add_dissection(parser: Parser) -> None:
+    add_truncation(parser)
+    add_segmenter(parser)
+    parser.add_argument("--samples", type=int, default=1000, help="images to count (default: 1000)")
+    parser.add_argument("--level-samples", type=int, default=400, help="other images for the levels (default: 400)")
+    parser.add_argument("--iou", type=float, default=0.04, help="agreement above which a unit detects (default: 0.04)")
+
+
+COMMANDS = {
+    "units": _units,
+    "rotation": _rotation,
+    "rule": _rule,
+}

@@ -1,0 +1,141 @@
+"""Arguments of the commands that edit: from the demo to the export."""
+
+from pathlib import Path
+
+from apps.parsers.parser import (
+    MODEL,
+    PATCH,
+    add_command,
+    add_memory_options,
+    add_model,
+    add_patches,
+    add_strength,
+    add_truncation,
+)
+
+NOISES = ("seed", "const", "none")
+CONTAINERS = ("container", "safetensors", "state-dict", "peft")
+TRUNKS = ("squeeze", "alex", "vgg")
+
+
+def _demo(commands) -> None:
+    parser = add_command(
+        commands,
+        "demo",
+        "rewrite the built-in rule of the built-in generator",
+        "Writes before-after.png, patch.safetensors, towers-edited.safetensors, report.json and report.html.",
+    )
+    parser.add_argument("--out", type=Path, default=Path("demo"), help="folder to write into (default: demo)")
+
+
+def _sample(commands) -> None:
+    parser = add_command(commands, "sample", "draw images of some seeds")
+    add_model(parser)
+    add_truncation(parser)
+    parser.add_argument("--seeds", default="0-15", help="such as 0-15 or 0-3,7 (default: 0-15)")
+    parser.add_argument("--noise", choices=NOISES, help="where noise inputs come from (default: the seed)")
+    add_patches(parser)
+    parser.add_argument("--compare", action="store_true", help="also show the images without the patches, above")
+    parser.add_argument("--heat", metavar="RULE", help="show where this rule would fire")
+    add_memory_options(parser)
+    parser.add_argument("--columns", type=int, default=8, help="images in one row (default: 8)")
+    parser.add_argument("--out", type=Path, required=True, help="the PNG file to write")
+
+
+def _inspect(commands) -> None:
+    parser = add_command(commands, "inspect", "say what a file holds, without running it")
+    parser.add_argument("file", metavar="FILE", help="a file of this library, a foreign checkpoint, or its name")
+
+
+def _models(commands) -> None:
+    add_command(
+        commands,
+        "models",
+        "list the generators that MODEL may name, with their licences",
+        "Nothing is downloaded until a command is given such a name. The files lie in the user's cache folder, or in "
+        "REWRITE_CACHE where that is set.",
+    )
+
+
+def _measure(commands) -> None:
+    parser = add_command(commands, "measure", "measure what a layer usually reads: its memory")
+    add_model(parser)
+    parser.add_argument("--layer", required=True, help="name of the layer; rewrite inspect MODEL lists them")
+    add_memory_options(parser)
+    add_truncation(parser)
+    parser.add_argument("--out", type=Path, required=True, help="the file to write")
+
+
+def _solve(commands) -> None:
+    parser = add_command(
+        commands,
+        "solve",
+        "turn a rule into a patch",
+        "Without --memory, the memory of the rule's layer is measured once and kept in the user's cache folder.",
+    )
+    parser.add_argument("rule", metavar="RULE", help="a rule file, or the name of a built-in rule")
+    add_model(parser, option=True)
+    parser.add_argument("--memory", type=Path, help="a memory that rewrite measure wrote")
+    add_memory_options(parser)
+    parser.add_argument("--rank", type=int, help="number of directions (default: what the rule says)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("patch.safetensors"), help="the file to write (default: patch.safetensors)"
+    )
+
+
+def _report(commands) -> None:
+    parser = add_command(
+        commands,
+        "report",
+        "forecast and measure the side effects of patches",
+        "Writes report.json, before-after.png and report.html. The exit status is 1 if the rule's expectations fail.",
+    )
+    parser.add_argument("patches", metavar="PATCH", nargs="+", type=Path, help=PATCH)
+    add_model(parser, option=True)
+    add_strength(parser)
+    parser.add_argument("--seeds", help="such as 0-199 (default: the first 200 that no rule uses)")
+    parser.add_argument(
+        "--segmenter",
+        default="towers",
+        help="a segmenter's file, or none (default: that of towers, where it knows the rule's concepts)",
+    )
+    parser.add_argument("--lpips", metavar="FILE", type=Path, help="weights of a trunk in torchvision's layout")
+    parser.add_argument(
+        "--download-lpips", choices=TRUNKS, help="download the weights of this trunk (squeeze has 5 MB), once"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder to write into")
+
+
+def _export(commands) -> None:
+    parser = add_command(
+        commands,
+        "export",
+        "fold patches into a checkpoint",
+        "By default in the container that MODEL came in, every byte that is not edited the same. The other containers "
+        "hold the generator alone, under the tensor names of the tool that made MODEL; peft writes a LoRA adapter.",
+    )
+    parser.add_argument("model", metavar="MODEL", help=MODEL)
+    parser.add_argument("patches", metavar="PATCH", nargs="+", type=Path, help=PATCH)
+    add_strength(parser)
+    parser.add_argument(
+        "--as",
+        dest="container",
+        choices=CONTAINERS,
+        default=CONTAINERS[0],
+        help="what to write (default: container, that of MODEL)",
+    )
+    parser.add_argument("--card", metavar="FILE", type=Path, help="also write a model card, such as README.md")
+    parser.add_argument("--report", type=Path, help="a report on these patches, whose figures the card shows")
+    parser.add_argument("--out", type=Path, required=True, help="the file to write; for peft, the folder")
+
+
+COMMANDS = {
+    "demo": _demo,
+    "sample": _sample,
+    "inspect": _inspect,
+    "models": _models,
+    "measure": _measure,
+    "solve": _solve,
+    "report": _report,
+    "export": _export,
+}

@@ -1,0 +1,82 @@
+"""What every command's arguments are made of: the parser, and the arguments that several commands take."""
+
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import NoReturn
+
+KEY_SPACES = ("patch", "channel")
+PATCH = "a patch that rewrite solve wrote, or the folder of an adapter that PEFT can load"
+MODEL = "towers, a checkpoint's file, a name that rewrite models lists, or hf://owner/name/file"
+
+
+class Parser(ArgumentParser):
+    """A parser whose complaints are one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse the arguments; `main` prints the sentence."""
+        raise ValueError(f"{message} (see {self.prog} --help)")
+
+
+def add_command(commands, name: str, text: str, details: str = "") -> Parser:
+    """Add a command with its one-line text."""
+    return commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}. {details}".strip())
+
+
+def add_model(parser: Parser, *, option: bool = False) -> None:
+    """MODEL, as an argument or as --model."""
+    text = f"{MODEL} (default: towers)"
+    if option:
+        parser.add_argument("--model", metavar="MODEL", default="towers", help=text)
+    else:
+        parser.add_argument("model", metavar="MODEL", nargs="?", default="towers", help=text)
+
+
+def add_truncation(parser: Parser) -> None:
+    """How far latents are drawn."""
+    parser.add_argument("--truncation", type=float, default=1.0, help="0 draws the mean image, 1 any (default: 1)")
+
+
+def add_segmenter(parser: Parser) -> None:
+    """What names the pixels."""
+    parser.add_argument(
+        "--segmenter",
+        default="towers",
+        help="what names the pixels: towers, a segmenter's file, or hf:NAME of a model for transformers "
+        "(default: towers)",
+    )
+
+
+def add_patches(parser: Parser) -> None:
+    """Patches to apply, with their strengths."""
+    parser.add_argument(
+        "--patch",
+        metavar="PATCH",
+        dest="patches",
+        type=Path,
+        action="append",
+        default=[],
+        help=f"{PATCH}; may be repeated",
+    )
+    add_strength(parser)
+
+
+def add_strength(parser: Parser) -> None:
+    """Factors on patches."""
+    parser.add_argument(
+        "--strength",
+        metavar="X",
+        dest="strengths",
+        type=float,
+        action="append",
+        help="factor on the patches: one for all, or one for each in their order (default: 1)",
+    )
+
+
+def add_memory_options(parser: Parser) -> None:
+    """How a memory is measured."""
+    parser.add_argument("--samples", type=int, default=2000, help="images to measure the memory on (default: 2000)")
+    parser.add_argument(
+        "--key-space",
+        choices=KEY_SPACES,
+        help="whole receptive fields, or single positions (default: the rule's, or patch)",
+    )
