@@ -101,8 +101,8 @@ class PlainGenerator(Generator):
         self.layer(layer)
         return Cut(None, torch.cat([self._features(layer, z) for z in latents.z.double()]))
 
-    def resume(self, layer: str, cut: Cut, written: torch.Tensor, demodulation: torch.Tensor | None) -> torch.Tensor:
-        x, later = self.finish(layer, cut, written, demodulation), list(self.layers)
+    def onward(self, layer: str, cut: Cut, output: torch.Tensor) -> torch.Tensor:
+        x, later = output, list(self.layers)
         for name in later[later.index(layer) + 1 :]:
             x = self.module[name](F.leaky_relu(x, 0.2))
         return x

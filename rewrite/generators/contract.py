@@ -69,14 +69,18 @@ class Generator(ABC):
         """Run up to the point where the weight of `layer` is used."""
 
     @abstractmethod
+    def finish(self, layer: str, cut: Cut, written: Tensor, demodulation: Tensor | None) -> Tensor:
+        """The output of `layer` after everything that belongs to it: demodulation, blur, noise, bias, activation."""
+
+    @abstractmethod
+    def onward(self, layer: str, cut: Cut, output: Tensor) -> Float[Tensor, "images 3 height width"]:
+        """Go on from the output of `layer`, as `finish` gives it, to the images."""
+
     def resume(
         self, layer: str, cut: Cut, written: Tensor, demodulation: Tensor | None
     ) -> Float[Tensor, "images 3 height width"]:
         """Go on from what `layer` wrote (before demodulation) to the images."""
-
-    @abstractmethod
-    def finish(self, layer: str, cut: Cut, written: Tensor, demodulation: Tensor | None) -> Tensor:
-        """The output of `layer` after everything that belongs to it: demodulation, blur, noise, bias, activation."""
+        return self.onward(layer, cut, self.finish(layer, cut, written, demodulation))
 
     def offset(self, layer: str, cut: Cut) -> Float[Tensor, "#images #outputs #height #width"]:
         """What is added to the values of `layer` right before `activation`; zero if more than that lies between."""

@@ -55,10 +55,10 @@ class StyleGAN2Generator(Generator):
         style = stage.affine(state.ws[:, synthesis.stages[layer]])
         return Cut(state, stage.key(state.x, style), style)
 
-    def resume(self, layer: str, cut: Cut, written: Tensor, demodulation: Tensor | None) -> Tensor:
+    def onward(self, layer: str, cut: Cut, output: Tensor) -> Tensor:
         synthesis = self.network.synthesis
         names = tuple(synthesis.stages)
-        state = synthesis.store(cut.state, layer, self.finish(layer, cut, written, demodulation))
+        state = synthesis.store(cut.state, layer, output)
         return synthesis.run(state, names[names.index(layer) + 1 :]).image
 
     def finish(self, layer: str, cut: Cut, written: Tensor, demodulation: Tensor | None) -> Tensor:

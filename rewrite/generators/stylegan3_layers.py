@@ -48,10 +48,10 @@ class StyleGAN3Generator(Generator):
         style = stage.style(w)
         return Cut(state, stage.key(state.x, style), style)
 
-    def resume(self, layer: str, cut: Cut, written: Tensor, demodulation: Tensor | None) -> Tensor:
+    def onward(self, layer: str, cut: Cut, output: Tensor) -> Tensor:
         synthesis = self.network.synthesis
         names = tuple(synthesis.stages)
-        state = cut.state._replace(x=self.finish(layer, cut, written, demodulation))
+        state = cut.state._replace(x=output)
         return synthesis.run(state, names[names.index(layer) + 1 :]).x * synthesis.output_scale
 
     def finish(self, layer: str, cut: Cut, written: Tensor, demodulation: Tensor | None) -> Tensor:

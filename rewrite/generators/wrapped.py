@@ -82,9 +82,9 @@ class WrappedGenerator(Generator):
         styles = [style for _, style in read if style is not None]
         return Cut(latents, features, torch.cat(styles) if styles else None)
 
-    def resume(self, layer: str, cut: Cut, written: Tensor, demodulation: Tensor | None) -> Tensor:
+    def onward(self, layer: str, cut: Cut, output: Tensor) -> Tensor:
         """Run the module again, with what the layer gives replaced: a module can only be run from its beginning."""
-        output, drawn = self.finish(layer, cut, written, demodulation), []
+        drawn = []
         for number, part in enumerate(self._parts(cut.state)):
             first = number if self.alone else 0
             with self._replacing(layer, output[first : first + len(part.z)]):
