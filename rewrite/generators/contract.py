@@ -72,6 +72,11 @@ class Generator(ABC):
     def finish(self, layer: str, cut: Cut, written: Tensor, demodulation: Tensor | None) -> Tensor:
         """The output of `layer` after everything that belongs to it: demodulation, blur, noise, bias, activation."""
 
+    def output(self, layer: str, cut: Cut) -> Tensor:
+        """The output of `layer` with its present weight: maps of units (n, units, height, width)."""
+        written = self.layer(layer).apply(cut.features, self.weight(layer))
+        return self.finish(layer, cut, written, self.demodulation(layer, cut.style))
+
     @abstractmethod
     def onward(self, layer: str, cut: Cut, output: Tensor) -> Float[Tensor, "images 3 height width"]:
         """Go on from the output of `layer`, as `finish` gives it, to the images."""
@@ -105,8 +110,7 @@ class Generator(ABC):
 
     def rerun(self, layer: str, cut: Cut) -> Float[Tensor, "images 3 height width"]:
         """Run `layer` with its present weight and everything after it: what an edit makes of a cut."""
-        written = self.layer(layer).apply(cut.features, self.weight(layer))
-        return self.resume(layer, cut, written, self.demodulation(layer, cut.style))
+        return self.onward(layer, cut, self.output(layer, cut))
 
     @torch.no_grad()
     def sample(self, seeds: Iterable[int], batch: int = 16) -> Float[Tensor, "images 3 height width"]:

@@ -91,6 +91,15 @@ class WrappedGenerator(Generator):
                 drawn.append(self._run(part))
         return torch.cat(drawn)
 
+    def output(self, layer: str, cut: Cut) -> Tensor:
+        """What the module itself gives: the noise and activation of a foreign layer are its own."""
+        if _kind(self.module.get_submodule(layer)) is not _Nvidia:
+            return super().output(layer, cut)
+        with _kept_outputs(self.module.get_submodule(layer)) as kept:
+            for part in self._parts(cut.state):
+                self._forward(part)
+        return torch.cat(kept)
+
     def finish(self, layer: str, cut: Cut, written: Tensor, demodulation: Tensor | None) -> Tensor:
         return _kind(self.module.get_submodule(layer)).finish(self.module.get_submodule(layer), written, demodulation)
 
@@ -159,7 +168,8 @@ class WrappedGenerator(Generator):
     @contextmanager
     def _replacing(self, layer: str, output: Tensor) -> Iterator[None]:
         stage = self.module.get_submodule(layer)
-        handle = stage.register_forward_hook(lambda module, inputs, old: output.reshape(old.shape).to(old.dtype))
+        laid_out = _kind(stage).laid_out(output)
+        handle = stage.register_forward_hook(lambda module, inputs, old: laid_out.reshape(old.shape).to(old.dtype))
         try:
             yield
         finally:
@@ -220,6 +230,16 @@ def _noting(calls: list) -> Callable:
     return lambda module, inputs, output: calls.append(inputs)
 
 
+@contextmanager
+def _kept_outputs(stage: nn.Module) -> Iterator[list[Tensor]]:
+    kept: list[Tensor] = []
+    handle = stage.register_forward_hook(lambda module, inputs, output: kept.append(output))
+    try:
+        yield kept
+    finally:
+        handle.remove()
+
+
 def _editable(stage: nn.Module) -> bool:
     padding = getattr(stage, "padding_mode", "zeros")
     return isinstance(stage._parameters.get("weight"), nn.Parameter) and padding == "zeros"
@@ -240,7 +260,16 @@ def _spatial(name: str, stage: nn.Conv2d | nn.ConvTranspose2d, inputs: tuple, **
     )
 
 
-class _Convolution:
+class _Maps:
+    """What reads and writes maps (n, channels, height, width)."""
+
+    @staticmethod
+    def laid_out(output: Tensor) -> Tensor:
+        """Maps of units in the module's own order of axes."""
+        return output
+
+
+class _Convolution(_Maps):
     """`nn.Conv2d`."""
 
     @staticmethod
@@ -287,12 +316,11 @@ class _Linear(_Convolution):
         return features.reshape(len(features), -1, features.shape[-1]).transpose(1, 2)[..., None], None
 
     @staticmethod
-    def finish(stage: nn.Module, written: Tensor, demodulation: Tensor | None) -> Tensor:
-        rows = written[..., 0].transpose(1, 2)
-        return rows if stage.bias is None else rows + stage.bias
+    def laid_out(output: Tensor) -> Tensor:
+        return output[..., 0].transpose(1, 2)
 
 
-class _Rosinality:
+class _Rosinality(_Maps):
     """`ModulatedConv2d` of rosinality's port: forward(x, w) gives what is written, demodulated and blurred."""
 
     @staticmethod
@@ -324,7 +352,7 @@ class _Rosinality:
         return stage.blur(written) if getattr(stage, "upsample", False) else written
 
 
-class _Nvidia:
+class _Nvidia(_Maps):
     """`SynthesisLayer` and `ToRGBLayer` of StyleGAN2-ADA: forward(x, w) gives the output after bias and activation."""
 
     @staticmethod
