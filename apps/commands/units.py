@@ -7,11 +7,8 @@ from pathlib import Path
 from apps.sources import source_for
 from dissect.dissection import dissect
 from dissect.probe import GeneratorProbe
-from dissect.summary import as_json, document_of, units_csv
-from dissect.tiles import unit_strips
-from dissect.unit_page import unit_page
+from dissect.unit_report import write_units
 from rewrite import Generator, load_generator
-from rewrite.files import write_together
 
 STATE = "units.safetensors"
 
@@ -30,14 +27,8 @@ def run(options: Namespace) -> dict:
         state=options.out / STATE,
         progress=True,
     )
-    document = document_of(found, options.iou)
-    strips = unit_strips(probe, found, progress=True)
-    contents = {
-        "units.json": as_json(document),
-        "units.csv": units_csv(found),
-        "units.html": unit_page(document, strips, f"Units of {options.model}"),
-    }
-    write_together(options.out, {name: text.encode() for name, text in contents.items()})
+    title = f"Units of {options.model}"
+    document = write_units(options.out, probe, found, title, least=options.iou, progress=True)
     return result_of(document, options.out)
 
 
@@ -60,7 +51,7 @@ def result_of(document: dict, out: Path) -> dict:
 
 
 def layers_of(generator: Generator, named: Sequence[str]) -> list[str]:
-    """The layers that are asked for; `all` are those whose outputs are units and not colours."""
+    """The layers that are asked for; `all` are those that give maps of units and not of colours."""
     if "all" in named:
-        return [name for name, layer in generator.layers.items() if layer.outputs > 4]
+        return [name for name, layer in generator.layers.items() if layer.outputs > 4 and layer.kind != "linear"]
     return list(named)
