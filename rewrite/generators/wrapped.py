@@ -8,6 +8,7 @@ repositories. The one requirement is that the weight is a plain parameter and th
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 from typing import Any
 
 import torch
@@ -105,7 +106,11 @@ class WrappedGenerator(Generator):
         return {name: torch.cat([maps[name] for maps in found]) for name in layers}, lambda: torch.cat(drawn)
 
     def units(self, layer: str) -> int:
-        if layer in self.layers or layer not in dict(self.module.named_modules()):
+        names = [name for name, _ in self.module.named_modules()]
+        if layer not in names:
+            near = get_close_matches(layer, names, 1)
+            raise LookupError(f"the module has no part {layer!r}: {f'did you mean {near[0]}?' if near else names[1:]}")
+        if layer in self.layers:
             return super().units(layer)
         return self.outputs([layer], self.latents(TRIAL_SEEDS[:1]))[0][layer].shape[1]
 
