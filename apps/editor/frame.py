@@ -1,9 +1,10 @@
 """What every tab stands on: what the tabs share, and how a handler is wrapped and registered.
 
-The seam: a tab is a function `build(page: Page)`, called inside its own `gr.Tab` by `page.py`. Its handlers are registered
-with `inputs=[page.session, …]` and wrapped in `said`, so that what the library refuses becomes one sentence on the page.
-A handler that runs the generator, or changes the session's stack, takes `**IN_TURN`: one of them runs at a time. One that
-must answer at once, and works on what is kept already, takes `**AT_ONCE`.
+The seam: a tab is a function `build(page: Page)`, called inside its own `gr.Tab` by `page.py`. Its handlers are
+registered with `inputs=[page.session, …]` and wrapped in `said`, so that what the library refuses becomes one sentence
+on the page; they change the session in place and do not give it back. A handler that runs the generator, or changes the
+session's stack, takes `**IN_TURN`: one of them runs at a time. One that must answer at once, and works on what is kept
+already, takes `**AT_ONCE`.
 """
 
 import functools
@@ -16,8 +17,8 @@ from typing import Any
 
 import gradio as gr
 
-from apps.editor.model import Models
-from apps.editor.session import Session, Stopped
+from apps.editor.model import Models, Stopped
+from apps.editor.session import Session
 
 REFUSED = (ValueError, LookupError, OSError, MemoryError)
 IN_TURN = {"concurrency_id": "model", "concurrency_limit": 1, "trigger_mode": "always_last", "show_progress": "hidden"}

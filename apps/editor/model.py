@@ -28,9 +28,14 @@ from rewrite.generators.contract import Cut
 ENDINGS = (".safetensors", ".pt", ".pth", ".pkl")
 MOST_MODELS = 2
 MOST_KEPT = 12
+MOST_FEATURES = 64
 BATCH = 16
 
 Held = Sequence[tuple[Patch, float]]
+
+
+class Stopped(Exception):  # noqa: N818 - it is no error
+    """Somebody pressed Stop, or what was asked for is no longer wanted."""
 
 
 class Kept:
@@ -42,7 +47,7 @@ class Kept:
     def __contains__(self, key: Any) -> bool:
         return key in self._things
 
-    def of(self, key: Any, make: Callable[[], Any], making: AbstractContextManager = nullcontext()) -> Any:
+    def of(self, key: Any, make: Callable[[], Any], making: AbstractContextManager | None = None) -> Any:
         """What was made before for this key, or is made now.
 
         Args:
@@ -52,7 +57,7 @@ class Kept:
         """
         found = self._found(key)
         if found is None:
-            with making:
+            with making or nullcontext():
                 found = self._found(key)
                 found = make() if found is None else found
             with self._lock:
@@ -83,6 +88,7 @@ class Model:
         self.lock = threading.RLock()
         self._stack = Stack(generator)
         self._images, self._cuts, self._memories, self._made = Kept(), Kept(), Kept(6), Kept(64)
+        self._features = Kept(MOST_FEATURES)
 
     @property
     def layer(self) -> str:
@@ -95,13 +101,24 @@ class Model:
 
     def cut(self, layer: str, seeds: Sequence[int]) -> Cut:
         """The run of some seeds, stopped before a layer; run once."""
-        return self._cuts.of((layer, tuple(seeds)), lambda: self._cut(layer, seeds), self.lock)
+        return self._cuts.of((layer, tuple(seeds)), lambda: self.run(layer, seeds), self.lock)
 
-    def memory(self, layer: str) -> Memory:
-        """The memory of a layer: kept in the user's cache folder, and here."""
-        return self._memories.of(
-            layer, lambda: memory_of(self.generator, layer, self.samples, progress=True), self.lock
-        )
+    def features(self, layer: str, seeds: Sequence[int]) -> Tensor:
+        """What a layer reads in the images of some seeds, each run once."""
+        kept = [
+            self._features.of((layer, seed), lambda seed=seed: self.run(layer, (seed,)).features, self.lock)
+            for seed in seeds
+        ]
+        return torch.cat(kept).cpu()
+
+    def memory(self, layer: str, told: Callable[[int], object] | None = None) -> Memory:
+        """The memory of a layer: kept in the user's cache folder, and here.
+
+        Args:
+            layer: The layer.
+            told: Called with the number of images read so far, where it must be measured; may raise to end that.
+        """
+        return self._memories.of(layer, lambda: memory_of(self.generator, layer, self.samples, told=told), self.lock)
 
     def measured(self, layer: str) -> bool:
         """Whether the memory of a layer is there already."""
@@ -129,8 +146,29 @@ class Model:
             with self.holding(held):
                 return self.generator.rerun(first, cut).clamp(-1, 1).cpu()
 
+    @contextmanager
+    def stoppable(self, stop: threading.Event) -> Iterator[None]:
+        """Whatever runs the network inside a `with` block ends as soon as `stop` is set.
+
+        Raises:
+            Stopped: It was.
+        """
+
+        def check(*_: Any) -> None:
+            if stop.is_set():
+                raise Stopped
+
+        with self.lock:
+            hooks = [part.register_forward_pre_hook(check) for part in self.generator.module.modules()]
+            try:
+                yield
+            finally:
+                for hook in hooks:
+                    hook.remove()
+
     @torch.no_grad()
-    def _cut(self, layer: str, seeds: Sequence[int]) -> Cut:
+    def run(self, layer: str, seeds: Sequence[int]) -> Cut:
+        """The run of some seeds, stopped before a layer; not kept."""
         return self.generator.cut(layer, self.generator.latents(seeds))
 
 

@@ -120,7 +120,9 @@ class OwnPages:
         """Pass a request on, or answer 403."""
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope.get("headers", ())}
         origin = headers.get("origin")
-        if (origin is not None and urlsplit(origin).netloc != headers.get("host")) or (headers.get("sec-fetch-site") == "cross-site" and headers.get("sec-fetch-mode") != "navigate"):
+        if (origin is not None and urlsplit(origin).netloc != headers.get("host")) or (
+            headers.get("sec-fetch-site") == "cross-site" and headers.get("sec-fetch-mode") != "navigate"
+        ):
             await answer(send, 403, "this editor answers its own page only")
         else:
             await self.app(scope, receive, send)

@@ -5,16 +5,19 @@ everything else is this session's own, and patches are on the generator only whi
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
 
-from apps.editor.marks import Mark, read_marks
-from apps.editor.model import Kept, Models
+from apps.editor.marks import Mark, marks_of, read_marks
+from apps.editor.model import Kept, Models, Stopped
+from apps.editor.stack import LONGEST_NAME, Entry, Rules
 from apps.editor.wall import mask_side
-from dissect.regions import regions_of
+from dissect.regions import regions_of, things
+from dissect.sources.contract import ConceptSource
 from rewrite import Goals, Latent, Mask, Patch, Region, Rule, Settings, solve
 
 # Of the settings tried on four and on nine marked images, the ones that drew the copy most often for the least change
@@ -22,17 +25,11 @@ from rewrite import Goals, Latent, Mask, Patch, Region, Rule, Settings, solve
 SETTINGS = Settings(damage=0.003, drift=0.003, others=3.0, refine=10)
 ACTIONS = ("paste", "erase")
 ENOUGH_CONTEXTS = 3
-MOST_RULES = 16
-MOST_HISTORY = 100
-LONGEST_NAME = 60
-STRONGEST = 2.0
 MOST_RANK = 512
 DAMAGES = (1e-5, 1.0)
 MOST_SEEDS = 24
-
-
-class Stopped(Exception):
-    """Somebody pressed Stop, or what was asked for is no longer wanted."""
+FIRST_FURTHER = 10_000
+LEAST = 6 / 64**2
 
 
 @dataclass(frozen=True)
@@ -67,25 +64,6 @@ class Choices:
         return replace(SETTINGS, damage=self.damage, rank=self.rank, refine=SETTINGS.refine if self.refine else 0)
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One rule of the stack, with its answer.
-
-    Attributes:
-        name: What its owner calls it.
-        patch: The answer.
-        strength: The factor on the patch.
-        on: Whether it counts.
-        rule: The rule, or None for a patch that answers none.
-    """
-
-    name: str
-    patch: Patch
-    strength: float = 1.0
-    on: bool = True
-    rule: Rule | None = None
-
-
 class Session:
     """What one browser session knows.
 
@@ -95,8 +73,10 @@ class Session:
         seeds: The images on its wall.
         marks: What is brushed.
         choices: What is chosen beside that.
-        stack: The rules, in the order in which they came.
+        rules: The stack of rules.
+        more: Places in images that are not on the wall, found by concept.
         version: Counts the changes of marks and choices, so that work for older ones can end early.
+        turn: The last wish of the page's list of rules that was done.
     """
 
     def __init__(self, models: Models):
@@ -112,11 +92,8 @@ class Session:
         self.marks: tuple[Mark, ...] = ()
         self.more: tuple[Region, ...] = ()
         self.choices = Choices()
-        self.stack: tuple[Entry, ...] = ()
-        self.version = 0
-        self._past: list[tuple[Entry, ...]] = []
-        self._future: list[tuple[Entry, ...]] = []
-        self._moving: tuple[Entry, ...] | None = None
+        self.rules = Rules()
+        self.version, self.turn = 0, 0
         self._goals, self._patches, self._stop = Goals(), Kept(24), threading.Event()
 
     # The model and the wall -------------------------------------------------------------------------------------------
@@ -157,7 +134,7 @@ class Session:
 
     def after(self, first: int | None = None) -> Tensor:
         """The images of the wall with the rules that are on, or only the first of them."""
-        return self.model.edited(self.held, self.seeds[:first])
+        return self.model.edited(self.rules.held, self.seeds[:first])
 
     # Marks and the rule that they make --------------------------------------------------------------------------------
 
@@ -170,6 +147,8 @@ class Session:
         marks = read_marks(document, self.side)
         if marks != self.marks:
             self.marks, self.version = marks, self.version + 1
+        if not any(mark.role == "context" for mark in marks):
+            self.more = ()
 
     def choose(self, **changes: Any) -> None:
         """Change choices.
@@ -224,7 +203,7 @@ class Session:
         copy, paste, context = self.regions("copy"), self.regions("paste"), self.regions("context")
         erase = self.choices.action == "erase"
         return Rule(
-            name=f"rule {len(self.stack) + 1}",
+            name=f"rule {len(self.rules.entries) + 1}",
             model=self.model.generator.fingerprint,
             layer=self.layer,
             copy=() if erase else copy,
@@ -257,15 +236,78 @@ class Session:
 
     def _solve(self, rule: Rule) -> Patch:
         memory = self.model.memory(rule.layer)
-        with self.model.lock:
+        with self.model.stoppable(self._stop):
             return solve(self.model.generator, memory, rule, goals=self._goals)
 
-    # The stack --------------------------------------------------------------------------------------------------------
+    def stop(self) -> None:
+        """End what this session's generator does now; nothing of it is kept."""
+        self._stop.set()
 
-    @property
-    def held(self) -> list[tuple[Patch, float]]:
-        """The patches that are on, with their strengths."""
-        return [(entry.patch, entry.strength) for entry in self.stack if entry.on]
+    def begin(self) -> None:
+        """Forget that somebody pressed Stop before."""
+        self._stop.clear()
+
+    def measuring(self, layer: str) -> Iterator[float]:
+        """Measure the memory of a layer, if nobody did, and say again and again how far that is, 0 to 1.
+
+        Raises:
+            LookupError: The generator has no such layer.
+            Stopped: Somebody pressed Stop.
+        """
+        if self.model.measured(layer):
+            return
+        done = [0]
+
+        def told(count: int) -> None:
+            done[0] = count
+            if self._stop.is_set():
+                raise Stopped
+
+        with ThreadPoolExecutor(1) as pool:
+            work = pool.submit(self.model.memory, layer, told)
+            while not wait([work], timeout=0.25).done:
+                yield done[0] / self.model.samples
+            work.result()
+
+    def find(self, concept: str, more: int = 0) -> int:
+        """Mark every region of a concept on the wall as context, and in further images that are not shown.
+
+        Args:
+            concept: One that the model's source knows.
+            more: How many further images with it are context too.
+
+        Returns:
+            The number of places found.
+
+        Raises:
+            LookupError: The source does not know the concept.
+            ValueError: The model has no source of concepts.
+            Stopped: Somebody pressed Stop.
+        """
+        source = self.model.source
+        if source is None:
+            raise ValueError("nothing names the pixels of this model's images: brush the contexts by hand")
+        source.concepts.number(concept)
+        with self.model.stoppable(self._stop):
+            shown = self._things(source, concept, self.seeds)
+            beyond = self._things(source, concept, range(FIRST_FURTHER, FIRST_FURTHER + 2 * more)) if more else []
+        seeds = list(dict.fromkeys(region.latent.seed for region in beyond))[:more]
+        self.more = tuple(region for region in beyond if region.latent.seed in seeds)
+        found = {mark.seed: mark for mark in self.marks if mark.role == "context"}
+        for region in shown:
+            seed, area = region.latent.seed, region.mask.resized((self.side, self.side))
+            area = area | found[seed].region.mask.array() if seed in found else area
+            if area.any():
+                found[seed] = Mark("context", Region(Latent(seed), Mask.from_array(area)))
+        others = tuple(mark for mark in self.marks if mark.role != "context")
+        self.marks, self.version = others + tuple(found.values()), self.version + 1
+        return len(shown) + len(self.more)
+
+    def _things(self, source: ConceptSource, concept: str, seeds: Sequence[int]) -> list[Region]:
+        least = round(LEAST * self.side**2) or 1
+        return [t.region for t in things(self.model.generator, source, [concept], seeds, least=least, inside=False)]
+
+    # The stack --------------------------------------------------------------------------------------------------------
 
     def rewrite(self) -> Entry:
         """Solve the rule of the marks and put it on the stack.
@@ -274,7 +316,7 @@ class Session:
             ValueError: Something is missing, or the rule cannot be solved.
         """
         rule = self.rule()
-        return self.add(Entry(rule.name, replace(self.answer(rule), rules=(rule.to_json(),)), rule=rule))
+        return self.rules.add(Entry(rule.name, replace(self.answer(rule), rules=(rule.to_json(),)), rule=rule))
 
     def load(self, rule: Rule) -> Entry:
         """Solve a rule from a file as it is, and put it on the stack.
@@ -283,100 +325,20 @@ class Session:
             LookupError: The generator has no such layer.
             ValueError: It was written on another model, or cannot be solved.
         """
-        return self.add(Entry(rule.name[:LONGEST_NAME], self.answer(rule), rule=rule))
+        return self.rules.add(Entry(rule.name[:LONGEST_NAME], self.answer(rule), rule=rule))
 
-    def add(self, entry: Entry) -> Entry:
-        """Put an answer on the stack.
-
-        Raises:
-            ValueError: The stack is full.
-        """
-        if len(self.stack) >= MOST_RULES:
-            raise ValueError(f"at most {MOST_RULES} rules stand on one another: delete one first")
-        self._change((*self.stack, entry))
-        return entry
-
-    def switch(self, index: int, on: bool) -> None:
-        """Let a rule count, or not."""
-        self._change(self._with(index, on=on))
-
-    def strengthen(self, index: int, strength: float, *, keep: bool = True) -> None:
-        """Give a rule another strength.
-
-        Args:
-            index: Which rule.
-            strength: The factor on its patch, 0 to 2.
-            keep: Whether it is a step that undo takes back; a slider that still moves makes none.
-
-        Raises:
-            ValueError: There is no such rule, or the strength is out of range.
-        """
-        if not 0 <= strength <= STRONGEST:
-            raise ValueError(f"strength lies between 0 and {STRONGEST:g}, got {strength}")
-        stack = self._with(index, strength=float(strength))
-        if keep:
-            self._change(stack)
-        else:
-            self._moving = self._moving or self.stack
-            self.stack = stack
-
-    def rename(self, index: int, name: str) -> None:
-        """Call a rule something else.
-
-        Raises:
-            ValueError: There is no such rule, or the name is empty or too long.
-        """
-        name = " ".join(name.split())
-        if not 1 <= len(name) <= LONGEST_NAME or not name.isprintable():
-            raise ValueError(f"a name has 1 to {LONGEST_NAME} characters")
-        self._change(self._with(index, name=name))
-
-    def move(self, index: int, to: int) -> None:
-        """Give a rule another place; the images do not hang on the order."""
-        entry = self._entry(index)
-        rest = [each for each in self.stack if each is not entry]
-        rest.insert(max(0, min(to, len(rest))), entry)
-        self._change(tuple(rest))
-
-    def delete(self, index: int) -> None:
-        """Take a rule off the stack."""
-        entry = self._entry(index)
-        self._change(tuple(each for each in self.stack if each is not entry))
-
-    def undo(self) -> None:
-        """Take the last change of the stack back; nothing where there is none."""
-        if self._past:
-            self._future.append(self.stack)
-            self.stack = self._past.pop()
-
-    def redo(self) -> None:
-        """Make the change again that was taken back last; nothing where there is none."""
-        if self._future:
-            self._past.append(self.stack)
-            self.stack = self._future.pop()
-
-    @property
-    def can_undo(self) -> bool:
-        """Whether there is a change to take back."""
-        return bool(self._past)
-
-    @property
-    def can_redo(self) -> bool:
-        """Whether there is a change to make again."""
-        return bool(self._future)
-
-    def _entry(self, index: int) -> Entry:
-        if not 0 <= index < len(self.stack):
-            raise ValueError(f"there is no rule {index + 1} on the stack of {len(self.stack)}")
-        return self.stack[index]
-
-    def _with(self, index: int, **changes: Any) -> tuple[Entry, ...]:
-        entry = self._entry(index)
-        return tuple(replace(each, **changes) if each is entry else each for each in self.stack)
-
-    def _change(self, stack: tuple[Entry, ...]) -> None:
-        before, self._moving = self._moving or self.stack, None
-        if stack != before:
-            self._past = [*self._past, before][-MOST_HISTORY:]
-            self._future = []
-        self.stack = stack
+    def show(self, index: int) -> bool:
+        """Put the marks of a rule on the wall, and its images; false where the wall cannot show them."""
+        rule = self.rules.entry(index).rule
+        marks = None if rule is None else marks_of(rule, self.side)
+        if marks is None or rule is None:
+            return False
+        seeds = list(dict.fromkeys(mark.seed for mark in marks))
+        if len(seeds) > MOST_SEEDS:
+            return False
+        rest = [seed for seed in (*self.seeds, *range(MOST_SEEDS)) if seed not in seeds]
+        self.look_at([*seeds, *rest][: max(len(seeds), len(self.seeds))])
+        self.marks, self.version, self.more = marks, self.version + 1, ()
+        layer = None if rule.layer == self.model.layer else rule.layer
+        self.choices = replace(self.choices, action=rule.action, layer=layer)
+        return True

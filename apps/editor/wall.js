@@ -1,8 +1,9 @@
 const root = element.querySelector(".wall");
-const SIDE = props.side, PAPER = 256, MOST_UNDO = 100;
+const PAPER = 256, MOST_UNDO = 100;
+let SIDE = props.side;
 const roles = props.roles, number = Object.fromEntries(roles.map((role, i) => [role.name, i + 1]));
 const colours = roles.map((role) => [1, 3, 5].map((at) => parseInt(role.colour.slice(at, at + 2), 16)));
-const state = { role: 1, size: Math.max(1, Math.round(SIDE / 20)), maps: new Map(), past: [], next: [], heat: false,
+const state = { role: 1, size: 1, maps: new Map(), past: [], next: [], heat: false,
                 tiles: [], stroke: null, version: 0, share: 100 };
 
 // Small things --------------------------------------------------------------------------------------------------------
@@ -18,7 +19,7 @@ const tool = (text, help, act, name = "tool") => {
   made.addEventListener("click", act);
   return made;
 };
-const sketch = document.createElement("canvas"); sketch.width = sketch.height = SIDE;
+const sketch = document.createElement("canvas");
 const map = (seed) => {
   if (!state.maps.has(seed)) state.maps.set(seed, new Uint8Array(SIDE * SIDE));
   return state.maps.get(seed);
@@ -149,7 +150,7 @@ const brushes = roles.map((role, i) => {
 });
 const eraser = tool("", "Eraser (key E)", () => choose(0), "tool brush");
 eraser.append(make("span", "", "Eraser"), make("kbd", "", "E"));
-const size = make("input"); size.type = "range"; size.min = 1; size.max = Math.round(SIDE / 6); size.value = state.size;
+const size = make("input"); size.type = "range"; size.min = 1; size.max = 10;
 size.setAttribute("aria-label", "Brush size"); size.title = "Brush size (keys [ and ])";
 const sizeLabel = make("label", "slide", "Brush"); sizeLabel.append(size);
 const resize = (value) => { state.size = Math.min(+size.max, Math.max(1, value)); size.value = state.size; paint(); };
@@ -265,8 +266,16 @@ watch("given", () => {
   keep(new Map([...state.maps].map(([seed, labels]) => [seed, labels.slice()])));
   take(props.given.marks); tell();
 });
-choose(1); reveal(100); hang();
-if (props.store) try {
-  const kept = JSON.parse(sessionStorage.getItem(props.store) ?? "[]");
-  if (kept.length) { take(kept); tell(); }
-} catch { /* nothing was kept, or not by us */ }
+// Masks belong to one model: another one begins without marks, or with those that this browser keeps for it.
+const start = () => {
+  SIDE = props.side; sketch.width = sketch.height = SIDE;
+  size.max = Math.round(SIDE / 6);
+  state.maps.clear(); state.past.length = state.next.length = 0;
+  resize(Math.max(1, Math.round(SIDE / 16)));
+  try {
+    const kept = JSON.parse((props.store && sessionStorage.getItem(props.store)) || "[]");
+    if (kept.length) { take(kept); tell(); }
+  } catch { /* nothing was kept, or not by us */ }
+};
+watch("store", start);
+choose(1); reveal(100); hang(); start();

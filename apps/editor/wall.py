@@ -1,14 +1,14 @@
 """The wall: a component of many images that people brush on, in roles.
 
-The seam: `Wall(roles, side)` is a Gradio component. From the page comes its value, which `marks.py` reads as the untrusted
-document that it is: `{"marks": [{"seed": 3, "role": "copy", "runs": [[70, 4], …]}, …], "heat": false}`; the event is
-`input`, at the end of each stroke. To the page go properties, never echoed back, by `gr.update(tiles=…, after=…)`:
+The seam: `Wall(roles, side)` is a Gradio component. From the page comes its value, which `marks.py` reads as the
+untrusted document that it is: `{"marks": [{"seed": 3, "role": "copy", "runs": [[70, 4], …]}, …], "heat": false}`; the
+event is `input`, at the end of each stroke. To the page go properties, never echoed back, by `gr.update(after=…)`:
 
     tiles   [{"seed": 3, "image": url}, …]   what stands on the wall; marks on other seeds are kept out of sight
     after   [url or None, …]                 the same tiles edited; empty takes them away
     heat    [url or None, …]                 the same tiles as heat-maps; empty takes them away
     given   {"version": n, "marks": […]}     marks that replace those of the page, whenever the version is another
-    store   text                             under which name the browser keeps the marks over a reload; empty: not at all
+    store   text                             under which name the browser keeps the marks over a reload, if any
 """
 
 import base64
@@ -27,6 +27,8 @@ from rewrite.pictures import pictures
 LARGEST_MASK = 256
 LARGEST_TILE = 256
 HERE = Path(__file__).parent
+STYLE = (HERE / "wall.css").read_text(encoding="utf-8")
+SCRIPT = (HERE / "wall.js").read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True)
@@ -75,16 +77,19 @@ class Wall(gr.HTML):
             value: The first value.
             more: What any component takes.
         """
+        # Gradio makes an event of every name that the script quotes, unless it is an attribute already.
+        self.roles, self.side, self.store, self.heat_label = [asdict(role) for role in roles], side, store, heat_label
+        self.tiles = list(tiles)
         defaults = {"after": [], "heat": [], "given": {"version": 0, "marks": []}}
         super().__init__(
             value=value or {"marks": [], "heat": False},
             html_template='<div class="wall" data-ready="0"></div>',
-            css_template=(HERE / "wall.css").read_text(encoding="utf-8"),
-            js_on_load=(HERE / "wall.js").read_text(encoding="utf-8"),
+            css_template=STYLE,
+            js_on_load=SCRIPT,
             apply_default_css=False,
-            roles=[asdict(role) for role in roles],
+            roles=self.roles,
             side=side,
-            tiles=list(tiles),
+            tiles=self.tiles,
             store=store,
             heat_label=heat_label,
             **{**defaults, **more},
