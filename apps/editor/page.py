@@ -4,16 +4,20 @@ from pathlib import Path
 
 import gradio as gr
 
-from apps.editor import rewrite_tab
+from apps.editor import export_tab, model_tab, rewrite_tab
 from apps.editor.frame import Page
 from apps.editor.model import Models
 from apps.editor.session import Session
 
 HERE = Path(__file__).parent
 KEPT_SECONDS = 6 * 3600
-TABS = (("Rewrite a rule", rewrite_tab.build),)
+TABS = (
+    ("Rewrite a rule", rewrite_tab.build),
+    ("Model", model_tab.build),
+    ("Export", export_tab.build),
+)
 LOOK = {
-    "theme": gr.themes.Soft(
+    "theme": gr.themes.Default(
         primary_hue="violet", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
     ),
     "css": (HERE / "page.css").read_text(encoding="utf-8"),

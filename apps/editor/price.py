@@ -1,14 +1,14 @@
-"""The price of a rule before it is applied: what the solver expects, and what other weights of damage would give."""
+"""The price of a rule before it is applied: what the solver expects, and what bolder answers would cost."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from rewrite import Patch, Rule
+from rewrite import Patch
 
-# The weights of damage that the curve shows, beside the chosen one.
-FACTORS = (0.1, 0.3, 1.0, 3.0, 10.0)
+# How much more, or less, careful the other points of the curve are, as powers of ten.
+STEPS = (-1.0, -0.5, 0.5, 1.0)
 MOST_OF_IT = 0.95
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 320, 170, 44, 34, 12, 14
 
@@ -18,7 +18,7 @@ class Price:
     """What the solver expects of a patch.
 
     Attributes:
-        weight: The weight λ of damage that it was solved with.
+        caution: How careful it is, as a power of ten beside the usual.
         efficacy: Share of the wanted change that happens at the marked places.
         damage: Relative change of what the layer writes elsewhere.
         drift: Mean ratio of the demodulation to what it was.
@@ -28,7 +28,7 @@ class Price:
         most: How many of them carry 95 % of the change.
     """
 
-    weight: float
+    caution: float
     efficacy: float
     damage: float
     drift: float
@@ -38,11 +38,11 @@ class Price:
     most: int
 
     @classmethod
-    def of(cls, rule: Rule, patch: Patch) -> "Price":
+    def of(cls, patch: Patch, caution: float) -> "Price":
         """The price of a rule that is solved."""
         told = patch.forecast
         return cls(
-            weight=rule.settings.damage,
+            caution=caution,
             efficacy=1 - told["residual"],
             damage=told["damage"],
             drift=told["drift"],
@@ -59,17 +59,12 @@ def carrying(patch: Patch) -> int:
     return int((sizes.cumsum(dim=0) < MOST_OF_IT * sizes.sum()).sum()) + 1
 
 
-def weights(chosen: float, least: float, most: float) -> list[float]:
-    """The weights of damage to show beside the chosen one."""
-    return [chosen * factor for factor in FACTORS if factor != 1 and least <= chosen * factor <= most]
-
-
 def card(price: Price, curve: Sequence[Price] = (), *, waiting: bool = False) -> str:
     """The price as HTML; it holds numbers of this library and nothing else.
 
     Args:
         price: The price.
-        curve: The prices of other weights.
+        curve: The prices of bolder and more careful answers.
         waiting: Whether there are more of them to come.
     """
     rows = [
@@ -83,21 +78,22 @@ def card(price: Price, curve: Sequence[Price] = (), *, waiting: bool = False) ->
     rows.append(("Drift", f"{price.drift:.2f} ×", "how far the layer's own scaling moves; 1 is not at all"))
     rows.append(("Directions", str(price.rank), f"{price.most} of them carry 95 % of the change"))
     table = "".join(
-        f"<tr><th>{escape(name)}</th><td>{escape(value)}</td><td>{escape(text)}</td></tr>" for name, value, text in rows
+        f"<div><dt>{escape(name)}<small>{escape(text)}</small></dt><dd>{escape(value)}</dd></div>"
+        for name, value, text in rows
     )
     return (
         f'<div class="price"><h3>The price, before anything is changed</h3><p>{verdict(price)}</p>'
-        f"<table>{table}</table>{plot(price, curve, waiting)}</div>"
+        f"<dl>{table}</dl>{plot(price, curve, waiting)}</div>"
     )
 
 
 def verdict(price: Price) -> str:
     """What the numbers say, in a sentence."""
     if price.efficacy < 0.2:
-        return "Little of it would arrive: mark more contexts, or give damage less weight."
+        return "Little of it would arrive: mark more contexts, or be less cautious."
     if price.damage > 0.3:
-        return "Much would change elsewhere: mark more contexts, protect what must stay, or give damage more weight."
-    return "A fair exchange: press Rewrite, and compare before and after with the slider."
+        return "Much would change elsewhere: mark more contexts, protect what must stay, or be more cautious."
+    return "A fair exchange. Press Rewrite, then compare before and after."
 
 
 def percent(share: float) -> str:
@@ -106,10 +102,10 @@ def percent(share: float) -> str:
 
 
 def plot(price: Price, curve: Sequence[Price], waiting: bool) -> str:
-    """Efficacy against damage as SVG: one point for each weight, the chosen one filled."""
-    points = sorted((*curve, price), key=lambda each: each.weight)
+    """Efficacy against damage as SVG: one point for each answer, the chosen one filled."""
+    points = sorted((*curve, price), key=lambda each: each.caution)
     if len(points) < 2:
-        return '<p class="soft">Other weights are being tried …</p>' if waiting else ""
+        return '<p class="soft">Bolder and more careful answers are being tried …</p>' if waiting else ""
     far = max(0.05, *(each.damage for each in points)) * 1.08
 
     def at(each: Price) -> tuple[float, float]:
@@ -120,7 +116,7 @@ def plot(price: Price, curve: Sequence[Price], waiting: bool) -> str:
     dots = "".join(_dot(each, at(each), each is price) for each in points)
     floor, middle = HEIGHT - BOTTOM, (HEIGHT - BOTTOM + TOP) / 2 + 26
     return (
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="Efficacy against damage for several weights">'
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="Efficacy against damage, for several answers">'
         f'<path d="M{LEFT} {TOP}V{floor}H{WIDTH - RIGHT}" class="axis"/>'
         f'<text x="{LEFT - 6}" y="{TOP + 8}" text-anchor="end">100 %</text>'
         f'<text x="{LEFT - 6}" y="{floor}" text-anchor="end">0 %</text>'
@@ -128,12 +124,12 @@ def plot(price: Price, curve: Sequence[Price], waiting: bool) -> str:
         f'<text x="{LEFT}" y="{HEIGHT - 4}">→ changes elsewhere</text>'
         f'<text x="12" y="{middle}" transform="rotate(-90 12 {middle})">→ arrives</text>'
         f'<polyline points="{line}" class="line"/>{dots}</svg>'
-        '<p class="soft">Each point is another weight of damage (λ); the filled one is yours. Change it under '
+        '<p class="soft">From careful (left) to bold (right); the filled point is yours. Move it with “Caution” under '
         "“Where and how”.</p>"
     )
 
 
 def _dot(price: Price, place: tuple[float, float], chosen: bool) -> str:
-    text = f"λ {price.weight:.2g}: {percent(price.efficacy)} arrives, {percent(price.damage)} changes elsewhere"
+    text = f"caution {price.caution:g}: {percent(price.efficacy)} arrives, {percent(price.damage)} changes elsewhere"
     kind = "dot chosen" if chosen else "dot"
     return f'<circle cx="{place[0]:.1f}" cy="{place[1]:.1f}" r="5" class="{kind}"><title>{text}</title></circle>'

@@ -1,9 +1,9 @@
 """The tab "Rewrite a rule": brush copy, paste and context, see the price, rewrite, and take it back."""
 
-import math
 import re
 import secrets
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from html import escape
 from pathlib import Path
@@ -16,7 +16,7 @@ from apps.editor.frame import AT_ONCE, IN_TURN, Page, said
 from apps.editor.heat import Heat
 from apps.editor.marks import documents
 from apps.editor.rule_list import RuleList, Wish, read_wishes, rows
-from apps.editor.session import DAMAGES, ENOUGH_CONTEXTS, SETTINGS, Session
+from apps.editor.session import ENOUGH_CONTEXTS, MOST_CAUTION, Session, careful
 from apps.editor.wall import Role, Wall, given, tiles, url, urls
 from apps.seeds import parse_seeds
 from rewrite import Rule
@@ -64,7 +64,14 @@ def build(page: Page) -> None:
                 find = gr.Button("Mark them as context", elem_id="find")
             with gr.Accordion("Where and how", open=False):
                 layer = gr.Dropdown(_layers(new), value="", label="Layer", elem_id="layer")
-                damage = gr.Slider(-5, 0, value=_exponent(SETTINGS.damage), step=0.1, label="Weight of damage, 10^x")
+                caution = gr.Slider(
+                    -MOST_CAUTION,
+                    MOST_CAUTION,
+                    value=0,
+                    step=0.1,
+                    elem_id="caution",
+                    label="Caution: change less elsewhere (right), or more of what you want (left)",
+                )
                 rank = gr.Number(None, label="Rank (empty: as many directions as the marks ask for)", precision=0)
                 refine = gr.Checkbox(True, label="Adjust the copy until the image itself shows it")
                 why = gr.HTML(reasons(new), elem_id="why")
@@ -75,7 +82,7 @@ def build(page: Page) -> None:
                 ready = gr.Dropdown(list(BUILT_IN), value=None, label="A rule that comes with the library")
                 take = gr.Button("Load it", elem_id="take")
                 download = gr.DownloadButton("Download the rule", elem_id="download", elem_classes="small")
-    choices = [action, layer, damage, rank, refine]
+    choices = [action, layer, caution, rank, refine]
     chosen = [page.session, *choices]
 
     def after_marks(event: Any) -> None:
@@ -89,7 +96,7 @@ def build(page: Page) -> None:
         after_marks(choice.input(said(chose), chosen, [status, go, why], **AT_ONCE))
     after_marks(find.click(said(found), [page.session, wall, concept, more], [wall, status, go], **IN_TURN))
     go.click(said(rewrote), [page.session, wall], [wall, rules, status], **IN_TURN)
-    stop.click(said(Session.stop), [page.session], None, **AT_ONCE)
+    stop.click(said(stopped), [page.session], [status], **AT_ONCE)
     wished = rules.input(
         said(partial(granted, page.private)),
         [page.session, rules],
@@ -121,12 +128,9 @@ def marked(session: Session, value: Any) -> Iterator[tuple]:
         yield told(session), gr.skip(), gr.update(heat=[url(picture) for picture in pictures])
 
 
-def chose(session: Session, action: Any, layer: Any, damage: Any, rank: Any, refine: Any) -> tuple:
+def chose(session: Session, action: Any, layer: Any, caution: Any, rank: Any, refine: Any) -> tuple:
     """Take what was chosen beside the marks."""
-    if not isinstance(damage, int | float):
-        raise ValueError("the weight of damage is a number")
-    weight = min(DAMAGES[1], max(DAMAGES[0], 10.0 ** min(0.0, max(-5.0, damage))))
-    session.choose(action=action, layer=layer or None, damage=weight, rank=rank or None, refine=refine is True)
+    session.choose(action=action, layer=layer or None, caution=caution, rank=rank or None, refine=refine is True)
     return told(session), gr.update(interactive=not session.missing), reasons(session)
 
 
@@ -141,21 +145,21 @@ def priced(session: Session) -> Iterator[tuple]:
     rule = session.rule()
     if not session.answered(rule):
         yield gr.skip(), told(session, "Reckoning the price …")
-    yield prices.card(prices.Price.of(rule, session.answer(rule)), waiting=True), told(session)
+    price = prices.Price.of(session.answer(rule), session.choices.caution)
+    yield prices.card(price, waiting=True), told(session)
 
 
 def curved(session: Session) -> Iterator[Any]:
-    """Try other weights of damage, one after the other, as long as the marks stay what they are."""
+    """Try bolder and more careful answers, one after the other, as long as the marks stay what they are."""
     if session.missing:
         return
-    rule, version, curve = session.rule(), session.version, []
-    chosen = prices.Price.of(rule, session.answer(rule))
-    for weight in prices.weights(rule.settings.damage, *DAMAGES):
-        other = rule.with_settings(damage=weight)
-        patch = session.answer(other)
+    rule, version, caution, curve = session.rule(), session.version, session.choices.caution, []
+    chosen = prices.Price.of(session.answer(rule), caution)
+    for step in prices.STEPS:
+        patch = session.answer(replace(rule, settings=careful(rule.settings, step)))
         if session.version != version:
             return
-        curve.append(prices.Price.of(other, patch))
+        curve.append(prices.Price.of(patch, caution + step))
     yield prices.card(chosen, curve)
 
 
@@ -172,6 +176,12 @@ def rewrote(session: Session, value: Any) -> Iterator[tuple]:
         listed(session),
         told(session, "Done. Wipe between before and after, or change the strength."),
     )
+
+
+def stopped(session: Session) -> str:
+    """End whatever the session does."""
+    session.stop()
+    return told(session, "Stopped; nothing of it is kept.")
 
 
 def granted(private: Path, session: Session, value: Any) -> tuple:
@@ -334,8 +344,7 @@ def reasons(session: Session) -> str:
         first = f"<b>{escape(layer.name)}</b> writes {grid} cells of {layer.outputs} numbers."
     return (
         f'<p class="soft">{first} The rank is left open because every direction that is cut away costs some of the '
-        "effect; a low rank makes a smaller file and less change elsewhere. More weight of damage changes less "
-        "elsewhere, and less at the marks.</p>"
+        "effect; a low rank makes a smaller file.</p>"
     )
 
 
@@ -375,10 +384,6 @@ def _layers(session: Session) -> list[tuple[str, str]]:
 
 def _concepts(session: Session) -> list[str]:
     return [] if session.model.source is None else list(session.model.source.concepts.names)
-
-
-def _exponent(weight: float) -> float:
-    return round(math.log10(weight), 1)
 
 
 def _written(private: Path, rule: Rule) -> str:

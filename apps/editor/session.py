@@ -7,6 +7,7 @@ everything else is this session's own, and patches are on the generator only whi
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,7 +27,7 @@ SETTINGS = Settings(damage=0.003, drift=0.003, others=3.0, refine=10)
 ACTIONS = ("paste", "erase")
 ENOUGH_CONTEXTS = 3
 MOST_RANK = 512
-DAMAGES = (1e-5, 1.0)
+MOST_CAUTION = 1.5
 MOST_SEEDS = 24
 FIRST_FURTHER = 10_000
 LEAST = 6 / 64**2
@@ -40,14 +41,14 @@ class Choices:
         action: `paste`, or `erase`: what surrounds the marks goes in their place.
         layer: Where the rule is solved, or None for the usual layer.
         rank: Number of directions, or None for as many as the marks ask for.
-        damage: The weight λ of what changes elsewhere.
+        caution: How much more what changes elsewhere weighs than usual, as a power of ten.
         refine: Whether copied values are adjusted until the image itself shows the copy.
     """
 
     action: str = "paste"
     layer: str | None = None
     rank: int | None = None
-    damage: float = SETTINGS.damage
+    caution: float = 0.0
     refine: bool = True
 
     def __post_init__(self):
@@ -55,13 +56,20 @@ class Choices:
             raise ValueError(f"the action is one of {', '.join(ACTIONS)}")
         if self.rank is not None and not 1 <= self.rank <= MOST_RANK:
             raise ValueError(f"the rank lies between 1 and {MOST_RANK}, got {self.rank}")
-        if not DAMAGES[0] <= self.damage <= DAMAGES[1]:
-            raise ValueError(f"the weight of damage lies between {DAMAGES[0]} and {DAMAGES[1]:g}, got {self.damage}")
+        if not abs(self.caution) <= MOST_CAUTION:
+            raise ValueError(f"caution lies between -{MOST_CAUTION:g} and {MOST_CAUTION:g}, got {self.caution}")
 
     @property
     def settings(self) -> Settings:
         """The settings of a rule."""
-        return replace(SETTINGS, damage=self.damage, rank=self.rank, refine=SETTINGS.refine if self.refine else 0)
+        refine = SETTINGS.refine if self.refine else 0
+        return careful(replace(SETTINGS, rank=self.rank, refine=refine), self.caution)
+
+
+def careful(settings: Settings, caution: float) -> Settings:
+    """Settings with everything that speaks against a change weighed more, or less, by a power of ten."""
+    more = 10.0**caution
+    return replace(settings, damage=settings.damage * more, drift=settings.drift * more, others=settings.others * more)
 
 
 class Session:
@@ -76,12 +84,13 @@ class Session:
         rules: The stack of rules.
         more: Places in images that are not on the wall, found by concept.
         version: Counts the changes of marks and choices, so that work for older ones can end early.
+        opened: Counts the models that were opened.
         turn: The last wish of the page's list of rules that was done.
     """
 
     def __init__(self, models: Models):
         self.models, self.model = models, models.first
-        self.seeds = tuple(range(models.options.tiles))
+        self.seeds, self.opened = tuple(range(models.options.tiles)), 0
         self._forget()
 
     def __deepcopy__(self, memo: dict) -> "Session":
@@ -116,6 +125,7 @@ class Session:
             ValueError: It is no generator.
         """
         self.model = self.models.open(name)
+        self.opened += 1
         self._forget()
 
     def look_at(self, seeds: Sequence[int]) -> None:
@@ -236,12 +246,25 @@ class Session:
 
     def _solve(self, rule: Rule) -> Patch:
         memory = self.model.memory(rule.layer)
-        with self.model.stoppable(self._stop):
+        with self.working():
             return solve(self.model.generator, memory, rule, goals=self._goals)
 
     def stop(self) -> None:
         """End what this session's generator does now; nothing of it is kept."""
         self._stop.set()
+
+    def check(self) -> None:
+        """Go on, unless somebody pressed Stop.
+
+        Raises:
+            Stopped: Somebody did.
+        """
+        if self._stop.is_set():
+            raise Stopped
+
+    def working(self) -> AbstractContextManager:
+        """Whatever runs the generator inside a `with` block ends when somebody presses Stop."""
+        return self.model.stoppable(self._stop)
 
     def begin(self) -> None:
         """Forget that somebody pressed Stop before."""
@@ -260,8 +283,7 @@ class Session:
 
         def told(count: int) -> None:
             done[0] = count
-            if self._stop.is_set():
-                raise Stopped
+            self.check()
 
         with ThreadPoolExecutor(1) as pool:
             work = pool.submit(self.model.memory, layer, told)
@@ -288,7 +310,7 @@ class Session:
         if source is None:
             raise ValueError("nothing names the pixels of this model's images: brush the contexts by hand")
         source.concepts.number(concept)
-        with self.model.stoppable(self._stop):
+        with self.working():
             shown = self._things(source, concept, self.seeds)
             beyond = self._things(source, concept, range(FIRST_FURTHER, FIRST_FURTHER + 2 * more)) if more else []
         seeds = list(dict.fromkeys(region.latent.seed for region in beyond))[:more]

@@ -222,7 +222,10 @@ const walk = (tile, event) => {
   } else return;
   event.preventDefault();
 };
-root.addEventListener("keydown", (event) => {
+// The keys work wherever the page's focus is, but for where people write.
+const writing = (target) => target.closest?.("textarea, select, [contenteditable], input:not([type=range], [type=checkbox])");
+document.addEventListener("keydown", (event) => {
+  if (!root.isConnected || !root.offsetParent || writing(event.target)) return;
   const key = event.key.toLowerCase(), role = Number(key);
   if ((event.ctrlKey || event.metaKey) && key === "z") event.shiftKey ? redo.click() : undo.click();
   else if ((event.ctrlKey || event.metaKey) && key === "y") redo.click();
@@ -235,7 +238,7 @@ root.addEventListener("keydown", (event) => {
   else return;
   event.preventDefault();
 });
-root.addEventListener("keyup", (event) => { if (event.key.toLowerCase() === "b") root.classList.remove("peek"); });
+document.addEventListener("keyup", (event) => { if (event.key.toLowerCase() === "b") root.classList.remove("peek"); });
 
 // What comes from the server ------------------------------------------------------------------------------------------
 const show = (name, urls) => {
@@ -250,6 +253,7 @@ const hang = () => {
   if (state.tiles.map((tile) => tile.seed).join() !== props.tiles.map((each) => each.seed).join()) {
     state.tiles = props.tiles.map((each) => tileOf(each.seed));
     sheet.replaceChildren(...state.tiles.map((tile) => tile.box));
+    sheet.style.setProperty("--columns", [4, 5, 6, 3].find((columns) => state.tiles.length % columns === 0) ?? 5);
   }
   state.tiles.forEach((tile, i) => { tile.before.src = props.tiles[i].image; });
   show("after", props.after); show("heat", props.heat);
