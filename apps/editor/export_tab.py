@@ -27,9 +27,8 @@ def build(page: Page) -> None:
             with gr.Row(elem_classes="line"):
                 go = gr.Button("Export", variant="primary", elem_id="export", scale=2)
                 stop = gr.Button("Stop", scale=1, min_width=80)
-            gr.HTML(
-                f'<p class="soft">Files go to {escape(str(page.models.options.out.resolve()))}, and are offered here.</p>'
-            )
+            out = escape(str(page.models.options.out.resolve()))
+            gr.HTML(f'<p class="soft">Files go to {out}, and are offered here.</p>')
         with gr.Column(scale=6, min_width=320):
             told = gr.HTML("<p>Nothing was exported yet.</p>", elem_id="exported")
             files = gr.Files(label="Download", interactive=False, elem_id="downloads", visible=False)

@@ -10,6 +10,7 @@ ROLES = ("copy", "paste", "context", "protect")
 MOST_MARKS = 400
 MOST_RUNS = 40_000
 LARGEST_SEED = 2**32 - 1
+LARGEST_MASK = 256
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,13 @@ class Mark:
     def seed(self) -> int:
         """The image that it is on."""
         return self.region.latent.seed
+
+
+def mask_side(size: tuple[int, int]) -> int:
+    """The side of the masks for images of a size: a whole part of theirs, so that they fit."""
+    side = max(size)
+    parts = (part for part in range(1, side + 1) if side % part == 0 and side // part <= LARGEST_MASK)
+    return side // next(parts)
 
 
 def read_marks(document: Any, side: int, roles: Collection[str] = ROLES) -> tuple[Mark, ...]:

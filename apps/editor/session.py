@@ -13,10 +13,9 @@ from typing import Any
 
 from torch import Tensor
 
-from apps.editor.marks import Mark, marks_of, read_marks
+from apps.editor.marks import Mark, marks_of, mask_side, read_marks
 from apps.editor.model import Kept, Models, Stopped
 from apps.editor.stack import LONGEST_NAME, Entry, Rules
-from apps.editor.wall import mask_side
 from dissect.regions import regions_of, things
 from dissect.sources.contract import ConceptSource
 from rewrite import Goals, Latent, Mask, Patch, Region, Rule, Settings, solve

@@ -24,7 +24,6 @@ from torch import Tensor
 
 from rewrite.pictures import pictures
 
-LARGEST_MASK = 256
 LARGEST_TILE = 256
 HERE = Path(__file__).parent
 STYLE = (HERE / "wall.css").read_text(encoding="utf-8")
@@ -106,13 +105,6 @@ class Wall(gr.HTML):
     def api_info(self) -> dict[str, Any]:
         """What programs send."""
         return {"type": "object", "description": "marks on the wall"}
-
-
-def mask_side(size: tuple[int, int]) -> int:
-    """The side of the masks for images of a size: a whole part of theirs, so that they fit."""
-    side = max(size)
-    parts = (part for part in range(1, side + 1) if side % part == 0 and side // part <= LARGEST_MASK)
-    return side // next(parts)
 
 
 def tiles(seeds: Sequence[int], images: Tensor) -> list[dict[str, Any]]:
