@@ -266,6 +266,14 @@ def test_the_heat_follows_the_same_measure_as_the_search(session):
     assert float((found - expected).abs().max()) < 0.02
 
 
+def test_the_paste_is_shown_on_the_marked_images_before_anything_is_solved(session):
+    session.mark(WHOLE)
+    found = session.wanted()
+    assert set(found) == {2, 3, 4}
+    assert float((found[2] - session.model.images((2,))[0]).abs().max()) > 0.01
+    assert len(session.rules) == 0
+
+
 def test_caution_weighs_everything_that_speaks_against_a_change():
     bold, usual = careful(Settings(), -1), Settings()
     assert math.isclose(bold.damage, usual.damage / 10)

@@ -32,8 +32,8 @@ def build(page: Page) -> None:
         with gr.Column(scale=6, min_width=320):
             told = gr.HTML("<p>Nothing was exported yet.</p>", elem_id="exported")
             files = gr.Files(label="Download", interactive=False, elem_id="downloads", visible=False)
-    go.click(said(partial(exported, page)), [page.session, name, kinds], [told, files], **IN_TURN)
-    stop.click(said(stopped), [page.session], [told], **AT_ONCE)
+    go.click(said(partial(exported, page)), [page.session, name, kinds], [told, files], api_name="export", **IN_TURN)
+    stop.click(said(stopped), [page.session], [told], api_name="stop_export", **AT_ONCE)
 
 
 def exported(page: Page, session: Session, name: Any, kinds: Any) -> Iterator[tuple]:

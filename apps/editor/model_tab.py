@@ -19,6 +19,7 @@ def build(page: Page) -> None:
             name = gr.Dropdown(
                 page.models.names(),
                 value=page.models.options.model,
+                allow_custom_value=True,
                 label="Model",
                 info="Built in, downloaded before, or in the folders that this server was given",
                 elem_id="model",
@@ -29,17 +30,24 @@ def build(page: Page) -> None:
             gr.HTML(f'<p class="soft">{_folders(page)}</p>')
             said_so = gr.HTML(elem_id="opened")
             gr.Markdown("### Measure a layer")
-            layer = gr.Dropdown(list(new.model.generator.layers), value=new.model.layer, label="Layer")
+            layer = gr.Dropdown(
+                list(new.model.generator.layers), value=new.model.layer, label="Layer", elem_id="layer-to-measure"
+            )
             with gr.Row(elem_classes="line"):
                 measure = gr.Button("Measure what it reads", elem_id="measure", scale=2)
-                stop = gr.Button("Stop", scale=1, min_width=80)
+                stop = gr.Button("Stop", scale=1, min_width=80, elem_id="stop-measuring")
             progress = gr.HTML(elem_id="progress")
         with gr.Column(scale=7, min_width=320):
             about = gr.HTML(described(new), elem_id="about")
-    go.click(said(opened), [page.session, name], [page.opened, about, said_so, layer], **IN_TURN)
-    look.click(said(lambda session: gr.update(choices=session.models.names())), [page.session], [name], **AT_ONCE)
+    go.click(said(opened), [page.session, name], [page.opened, about, said_so, layer], api_name="open", **IN_TURN)
+    look.click(said(listed), [page.session], [name], api_name="models", **AT_ONCE)
     measure.click(said(measured), [page.session, layer], [progress, about], **IN_TURN)
-    stop.click(said(stopped), [page.session], [progress], **AT_ONCE)
+    stop.click(said(stopped), [page.session], [progress], api_name="stop_measuring", **AT_ONCE)
+
+
+def listed(session: Session) -> Any:
+    """What may be opened now: files may have come since."""
+    return gr.update(choices=session.models.names())
 
 
 def opened(session: Session, name: Any) -> tuple:

@@ -46,6 +46,7 @@ def build(page: Page) -> None:
             with gr.Row(elem_classes="line"):
                 seeds = gr.Textbox(_spelled(new), label="Seeds on the wall", max_lines=1, scale=3, min_width=120)
                 others = gr.Button("New seeds", scale=1, min_width=110, elem_id="new-seeds")
+                show = gr.Button("Show the paste", scale=1, min_width=130, elem_id="show-paste")
         with gr.Column(scale=4, min_width=320):
             status = gr.HTML(told(new), elem_id="status")
             action = gr.Radio(
@@ -85,30 +86,35 @@ def build(page: Page) -> None:
     choices = [action, layer, caution, rank, refine]
     chosen = [page.session, *choices]
 
-    def after_marks(event: Any) -> None:
-        """The price follows whatever changed the marks or the choices; the curve follows the price."""
-        event.then(said(priced), [page.session], [price, status], **IN_TURN).then(
-            said(curved), [page.session], [price], **CURVE
+    # The price follows whatever changed the marks or the choices; the curve follows the price.
+    changed = (
+        wall.input(said(marked), [page.session, wall], [status, go, wall], **AT_ONCE),
+        gr.on([choice.input for choice in choices], said(chose), chosen, [status, go, why], **AT_ONCE),
+        find.click(said(found), [page.session, wall, concept, more], [wall, status, go], **IN_TURN),
+    )
+    for number, event in enumerate(changed):
+        told_price = event.then(
+            said(priced), [page.session], [price, status], api_name=f"priced{number or ''}", **IN_TURN
         )
-
-    after_marks(wall.input(said(marked), [page.session, wall], [status, go, wall], **AT_ONCE))
-    for choice in choices:
-        after_marks(choice.input(said(chose), chosen, [status, go, why], **AT_ONCE))
-    after_marks(find.click(said(found), [page.session, wall, concept, more], [wall, status, go], **IN_TURN))
+        told_price.then(said(curved), [page.session], [price], api_name=f"curved{number or ''}", **CURVE)
     go.click(said(rewrote), [page.session, wall], [wall, rules, status], **IN_TURN)
     stop.click(said(stopped), [page.session], [status], **AT_ONCE)
     wished = rules.input(
         said(partial(granted, page.private)),
         [page.session, rules],
         [wall, rules, status, seeds, download, action, layer],
+        api_name="wish",
         **IN_TURN,
     )
     wished.then(None, [rules], None, js=SAVED)
     seeds.submit(said(looked), [page.session, wall, seeds], [wall, seeds], **IN_TURN)
     others.click(said(looked_on), [page.session, wall], [wall, seeds], **IN_TURN)
+    show.click(said(wanted), [page.session, wall], [wall, status], **IN_TURN)
     load.upload(said(loaded), [page.session, load], [wall, rules, status, seeds], **IN_TURN)
     take.click(said(took), [page.session, ready], [wall, rules, status, seeds], **IN_TURN)
-    saved = save.click(said(partial(saved_marks, page.private)), [page.session, wall], [download], **AT_ONCE)
+    saved = save.click(
+        said(partial(saved_marks, page.private)), [page.session, wall], [download], api_name="save", **AT_ONCE
+    )
     saved.success(None, js=DOWNLOAD)
     page.opened.change(
         said(opened), [page.session], [wall, rules, status, go, price, seeds, layer, concept, concepts, why], **IN_TURN
@@ -235,6 +241,16 @@ def found(session: Session, value: Any, concept: Any, more: Any) -> Iterator[tup
     count = session.find(concept, FURTHER_IMAGES if more is True else 0)
     text = f"{count} places with {concept} are context now." if count else f"No {concept} on the wall."
     yield gr.update(given=_given(session)), told(session, text), gr.update(interactive=not session.missing)
+
+
+def wanted(session: Session, value: Any) -> tuple:
+    """Show what the marked images would look like if all that is wanted arrived."""
+    session.mark(value)
+    session.begin()
+    images = session.wanted()
+    after = [urls(images[seed][None])[0] if seed in images else None for seed in session.seeds]
+    text = "This is the paste itself, at the marks alone. Press Rewrite to make it a rule of all images."
+    return gr.update(after=after), told(session, text)
 
 
 def looked(session: Session, value: Any, text: Any) -> tuple:

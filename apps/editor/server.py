@@ -18,6 +18,7 @@ ADDRESS = "127.0.0.1"
 HOSTS = (ADDRESS, "localhost")
 LARGEST_UPLOAD = 64 * 2**20
 MOST_SESSIONS = 64
+MOST_TILES = 24
 ALIVE = "/alive"
 
 
@@ -56,6 +57,8 @@ def serving(options: Options) -> Iterator[str]:
         FileNotFoundError: There is no such model.
         ValueError: The model cannot be opened, or the port is taken.
     """
+    if not 1 <= options.tiles <= MOST_TILES:
+        raise ValueError(f"the wall shows 1 to {MOST_TILES} seeds, got {options.tiles}")
     with tempfile.TemporaryDirectory(prefix="rewrite-editor-") as private:
         # Gradio serves all that lies in its folder for uploads, and reads these when it is imported.
         os.environ["GRADIO_TEMP_DIR"] = private

@@ -15,10 +15,12 @@ from torch import Tensor
 
 from apps.editor.marks import Mark, marks_of, mask_side, read_marks
 from apps.editor.model import Kept, Models, Stopped
+from apps.editor.server import MOST_TILES
 from apps.editor.stack import LONGEST_NAME, Entry, Rules
 from dissect.regions import regions_of, things
 from dissect.sources.contract import ConceptSource
 from rewrite import Goals, Latent, Mask, Patch, Region, Rule, Settings, solve
+from rewrite.preview import preview
 
 # Of the settings tried on four and on nine marked images, the ones that drew the copy most often for the least change
 # elsewhere: fewer marks than a rule from concepts has, so that they weigh more.
@@ -27,7 +29,6 @@ ACTIONS = ("paste", "erase")
 ENOUGH_CONTEXTS = 3
 MOST_RANK = 512
 MOST_CAUTION = 1.5
-MOST_SEEDS = 24
 FIRST_FURTHER = 10_000
 LEAST = 6 / 64**2
 
@@ -133,8 +134,8 @@ class Session:
         Raises:
             ValueError: There are none, or too many.
         """
-        if not 1 <= len(seeds) <= MOST_SEEDS:
-            raise ValueError(f"the wall shows 1 to {MOST_SEEDS} seeds, got {len(seeds)}")
+        if not 1 <= len(seeds) <= MOST_TILES:
+            raise ValueError(f"the wall shows 1 to {MOST_TILES} seeds, got {len(seeds)}")
         self.seeds = tuple(dict.fromkeys(seeds))
 
     def before(self) -> Tensor:
@@ -248,6 +249,17 @@ class Session:
         with self.working():
             return solve(self.model.generator, memory, rule, goals=self._goals)
 
+    def wanted(self) -> dict[int, Tensor]:
+        """What the images of the marks would look like if all of it arrived, by seed: the paste, in feature space.
+
+        Raises:
+            ValueError: Something is still missing.
+        """
+        rule = self.rule()
+        with self.working():
+            found = preview(self.model.generator, rule, goals=self._goals)
+        return {latent.seed: image for latent, image in found.items()}
+
     def stop(self) -> None:
         """End what this session's generator does now; nothing of it is kept."""
         self._stop.set()
@@ -355,9 +367,9 @@ class Session:
         if marks is None or rule is None:
             return False
         seeds = list(dict.fromkeys(mark.seed for mark in marks))
-        if len(seeds) > MOST_SEEDS:
+        if len(seeds) > MOST_TILES:
             return False
-        rest = [seed for seed in (*self.seeds, *range(MOST_SEEDS)) if seed not in seeds]
+        rest = [seed for seed in (*self.seeds, *range(MOST_TILES)) if seed not in seeds]
         self.look_at([*seeds, *rest][: max(len(seeds), len(self.seeds))])
         self.marks, self.version, self.more = marks, self.version + 1, ()
         layer = None if rule.layer == self.model.layer else rule.layer

@@ -165,7 +165,7 @@ const reveal = (share) => { state.share = share; root.style.setProperty("--cut",
 wipe.addEventListener("input", () => reveal(+wipe.value));
 const heat = make("input"); heat.type = "checkbox";
 const heatLabel = make("label", "check"); heatLabel.append(heat, make("span", "", props.heat_label));
-heat.addEventListener("change", () => { state.heat = heat.checked; root.classList.toggle("hot", state.heat); tell(); });
+heat.addEventListener("change", () => { state.heat = heat.checked; root.classList.toggle("heated", state.heat); tell(); });
 const choose = (role) => {
   state.role = role;
   [eraser, ...brushes].forEach((made, i) => made.setAttribute("aria-pressed", String(i === role)));
