@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from apps.editor.exports import KINDS, Export
-from apps.editor.frame import AT_ONCE, IN_TURN, Page, said
+from apps.editor.frame import AT_ONCE, IN_TURN, Page, only, said
 from apps.editor.session import Session
 
 
@@ -32,7 +32,13 @@ def build(page: Page) -> None:
         with gr.Column(scale=6, min_width=320):
             told = gr.HTML("<p>Nothing was exported yet.</p>", elem_id="exported")
             files = gr.Files(label="Download", interactive=False, elem_id="downloads", visible=False)
-    go.click(said(partial(exported, page)), [page.session, name, kinds], [told, files], api_name="export", **IN_TURN)
+    go.click(
+        said(partial(exported, page), only(0, 2, stopped)),
+        [page.session, name, kinds],
+        [told, files],
+        api_name="export",
+        **IN_TURN,
+    )
     stop.click(said(stopped), [page.session], [told], api_name="stop_export", **AT_ONCE)
 
 

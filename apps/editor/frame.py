@@ -46,8 +46,13 @@ class Page:
         return Session(self.models)
 
 
-def said(handler: Callable) -> Callable:
-    """A handler whose refusals are one sentence on the page; a stopped one ends in silence."""
+def said(handler: Callable, stopped: Callable[[Session], Any] | None = None) -> Callable:
+    """A handler whose refusals are one sentence on the page.
+
+    Args:
+        handler: The handler; its first argument is the session.
+        stopped: What the page shows where somebody pressed Stop; nothing new if left out.
+    """
     if inspect.isgeneratorfunction(handler):
 
         @functools.wraps(handler)
@@ -55,7 +60,8 @@ def said(handler: Callable) -> Callable:
             try:
                 yield from handler(*given)
             except Stopped:
-                return
+                if stopped is not None:
+                    yield stopped(given[0])
             except REFUSED as error:
                 raise gr.Error(escape(sentence(error)), print_exception=False) from None
 
@@ -65,10 +71,17 @@ def said(handler: Callable) -> Callable:
     def once(*given: Any) -> Any:
         try:
             return handler(*given)
+        except Stopped:
+            raise gr.Error("Stopped; nothing of it is kept.", print_exception=False) from None
         except REFUSED as error:
             raise gr.Error(escape(sentence(error)), print_exception=False) from None
 
     return once
+
+
+def only(number: int, of: int, text: Callable[[Session], str]) -> Callable[[Session], tuple]:
+    """A text for one of several outputs; the others stay what they are."""
+    return lambda session: tuple(text(session) if output == number else gr.skip() for output in range(of))
 
 
 def sentence(error: BaseException) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from apps.editor.frame import AT_ONCE, IN_TURN, Page, said
+from apps.editor.frame import AT_ONCE, IN_TURN, Page, only, said
 from apps.editor.session import Session
 
 
@@ -41,7 +41,7 @@ def build(page: Page) -> None:
             about = gr.HTML(described(new), elem_id="about")
     go.click(said(opened), [page.session, name], [page.opened, about, said_so, layer], api_name="open", **IN_TURN)
     look.click(said(listed), [page.session], [name], api_name="models", **AT_ONCE)
-    measure.click(said(measured), [page.session, layer], [progress, about], **IN_TURN)
+    measure.click(said(measured, only(0, 2, stopped)), [page.session, layer], [progress, about], **IN_TURN)
     stop.click(said(stopped), [page.session], [progress], api_name="stop_measuring", **AT_ONCE)
 
 

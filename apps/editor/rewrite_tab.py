@@ -12,7 +12,7 @@ from typing import Any
 import gradio as gr
 
 from apps.editor import price as prices
-from apps.editor.frame import AT_ONCE, IN_TURN, Page, said
+from apps.editor.frame import AT_ONCE, IN_TURN, Page, only, said
 from apps.editor.heat import Heat
 from apps.editor.marks import documents
 from apps.editor.rule_list import RuleList, Wish, read_wishes, rows
@@ -88,16 +88,22 @@ def build(page: Page) -> None:
 
     # The price follows whatever changed the marks or the choices; the curve follows the price.
     changed = (
-        wall.input(said(marked), [page.session, wall], [status, go, wall], **AT_ONCE),
+        wall.input(said(marked, only(0, 3, stopped)), [page.session, wall], [status, go, wall], **AT_ONCE),
         gr.on([choice.input for choice in choices], said(chose), chosen, [status, go, why], **AT_ONCE),
-        find.click(said(found), [page.session, wall, concept, more], [wall, status, go], **IN_TURN),
+        find.click(
+            said(found, only(1, 3, stopped)), [page.session, wall, concept, more], [wall, status, go], **IN_TURN
+        ),
     )
     for number, event in enumerate(changed):
         told_price = event.then(
-            said(priced), [page.session], [price, status], api_name=f"priced{number or ''}", **IN_TURN
+            said(priced, only(1, 2, stopped)),
+            [page.session],
+            [price, status],
+            api_name=f"priced{number or ''}",
+            **IN_TURN,
         )
         told_price.then(said(curved), [page.session], [price], api_name=f"curved{number or ''}", **CURVE)
-    go.click(said(rewrote), [page.session, wall], [wall, rules, status], **IN_TURN)
+    go.click(said(rewrote, only(2, 3, stopped)), [page.session, wall], [wall, rules, status], **IN_TURN)
     stop.click(said(stopped), [page.session], [status], **AT_ONCE)
     wished = rules.input(
         said(partial(granted, page.private)),
@@ -110,8 +116,8 @@ def build(page: Page) -> None:
     seeds.submit(said(looked), [page.session, wall, seeds], [wall, seeds], **IN_TURN)
     others.click(said(looked_on), [page.session, wall], [wall, seeds], **IN_TURN)
     show.click(said(wanted), [page.session, wall], [wall, status], **IN_TURN)
-    load.upload(said(loaded), [page.session, load], [wall, rules, status, seeds], **IN_TURN)
-    take.click(said(took), [page.session, ready], [wall, rules, status, seeds], **IN_TURN)
+    load.upload(said(loaded, only(2, 4, stopped)), [page.session, load], [wall, rules, status, seeds], **IN_TURN)
+    take.click(said(took, only(2, 4, stopped)), [page.session, ready], [wall, rules, status, seeds], **IN_TURN)
     saved = save.click(
         said(partial(saved_marks, page.private)), [page.session, wall], [download], api_name="save", **AT_ONCE
     )
