@@ -33,6 +33,7 @@ class Keys:
         image: Which row of the goal's styles belongs to each key.
         offsets: Bias and noise that are added to each value before the activation, float64; zero where other steps
             (a blur) come first.
+        position: Which cell of the written map each stands at, counted row by row.
     """
 
     keys: Float[Tensor, "n key"]
@@ -40,6 +41,7 @@ class Keys:
     weights: Float[Tensor, " n"]
     image: Int[Tensor, " n"]
     offsets: Float[Tensor, "n outputs"]
+    position: Int[Tensor, " n"]
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -205,6 +207,7 @@ class _Scene:
             offsets=torch.cat([*offsets, torch.zeros(0, self.values.shape[1], dtype=torch.float64)]),
             weights=weights * (total / weights.sum()) if len(weights) else weights,
             image=torch.cat([*images, torch.zeros(0, dtype=torch.int64)]),
+            position=torch.cat([*(flat for _, flat in places), torch.zeros(0, dtype=torch.int64)]),
         )
 
 
