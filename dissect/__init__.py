@@ -5,7 +5,9 @@ from dissect.dissection import Dissection, dissect, load_dissections, save_disse
 from dissect.probe import GeneratorProbe, PictureProbe, Probe
 from dissect.scores import Scores
 from dissect.sources.contract import CallableSource, ConceptSource
+from dissect.sources.network import NetworkSource
 from dissect.sources.pictures import LabelledPictures
+from dissect.unit_report import write_units
 
 __all__ = [
     "CallableSource",
@@ -14,10 +16,12 @@ __all__ = [
     "Dissection",
     "GeneratorProbe",
     "LabelledPictures",
+    "NetworkSource",
     "PictureProbe",
     "Probe",
     "Scores",
     "dissect",
     "load_dissections",
     "save_dissections",
+    "write_units",
 ]

@@ -1,6 +1,6 @@
 """Damaged and hostile checkpoints: nothing runs, nothing hangs, nothing swallows memory; each gets one sentence.
 
-`REWRITE_FUZZ=10000 python -m pytest tests/test_fuzz.py` tries as many files as it says.
+`REWRITE_FUZZ=10000 python -m pytest -n auto tests/test_fuzz.py` tries as many files as it says, on all cores.
 """
 
 import io
@@ -28,6 +28,7 @@ from tests.foreign_files import proggan_state, write_rosinality
 from tests.nvidia_files import discriminator, stylegan2, write_network, write_stylegan3
 
 FILES = int(os.environ.get("REWRITE_FUZZ", "120"))
+PARTS = -(-FILES // 500)
 ACTS = (load_generator, load_discriminator, describe)
 SECONDS = 5
 # What an allocator takes in one go is no matter of the file's size.
@@ -158,16 +159,17 @@ def mutated(chance: random.Random, content: bytes) -> bytes:
     return bytes(changed)
 
 
-def test_damaged_files_end_in_a_sentence(tmp_path, seeds):
-    chance, path, peak = random.Random(1), tmp_path / "file", Peak()
-    opened = 0
-    for number in range(FILES):
+@pytest.mark.parametrize("part", range(PARTS))
+def test_damaged_files_end_in_a_sentence(tmp_path, seeds, part):
+    chance, path, peak = random.Random(part), tmp_path / "file", Peak()
+    opened, count = 0, len(range(part, FILES, PARTS))
+    for number in range(count):
         path.write_bytes(mutated(chance, seeds[number % len(seeds)]))
         for act in ACTS:
             peak.start()
             opened += outcome(act, path) == "opened"
             assert peak.bytes() <= 4 * path.stat().st_size + ALLOCATOR
-    assert 0 < opened < len(ACTS) * FILES
+    assert 0 < opened < len(ACTS) * count
 
 
 class Call:

@@ -5,6 +5,7 @@ import io
 import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -129,6 +130,32 @@ SLOW = (
 )
 
 
+def test_workers_write_what_one_writes_also_after_ctrl_c(written, tmp_path):
+    command = [sys.executable, "-m", "apps.cli", *UNITS, "--informative", "--workers", "2", "--out", str(tmp_path)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    while process.poll() is None and not list(tmp_path.glob("units-*")):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    assert "Traceback" not in process.communicate()[1]
+    assert process.returncode == 130
+    assert (tmp_path / "units.safetensors").exists()
+    assert not (tmp_path / "units.html").exists()
+    assert main([*UNITS, "--informative", "--workers", "2", "--out", str(tmp_path)]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(path.name for path in written.iterdir())
+    for path in written.iterdir():
+        assert (tmp_path / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+def test_parts_of_several_machines_are_joined(written, tmp_path, answer):
+    for part in ("2/2", "1/2"):
+        result = answer(*UNITS, "--informative", "--part", part, "--out", tmp_path)
+        assert result["images"] == {"1/2": 64, "2/2": 6}[part]
+        assert not (tmp_path / "units.html").exists()
+    answer(*UNITS, "--informative", "--workers", "2", "--out", tmp_path)
+    for path in written.iterdir():
+        assert (tmp_path / path.name).read_bytes() == path.read_bytes(), path.name
+
+
 def test_a_finished_run_is_not_counted_again(written, monkeypatch):
     monkeypatch.setattr(dissection, "_with_shard", lambda *arguments: pytest.fail("counted again"))
     assert main([*UNITS, "--informative", "--out", str(written)]) == 0
@@ -195,6 +222,9 @@ def test_the_units_of_a_concept_are_protected_by_its_name(written, tmp_path, ans
         (("--layer", LAYER, "--tail", "1.5"), "between 0 and 1"),
         (("--layer", LAYER, "--segmenter", "nothing.safetensors"), "nothing.safetensors"),
         (("--layer", LAYER, "--first-seed", "-5"), "seed"),
+        (("--layer", LAYER, "--part", "3/2"), "the second of four, got '3/2'"),
+        (("--layer", LAYER, "--part", "1/2", "--workers", "2"), "leave --part or --workers out"),
+        (("--layer", LAYER, "--workers", "0"), "at least one worker"),
     ],
 )
 def test_bad_input_is_one_sentence_and_writes_nothing(arguments, text, tmp_path, refusal):

@@ -6,14 +6,16 @@ repositories. The one requirement is that the weight is a plain parameter and th
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from rewrite.generators.contract import Cut, Generator, Latents
+from rewrite.generators.outputs import keeping_outputs
 from rewrite.layers import Layer
 
 TRIAL_SEEDS = (0, 1)
@@ -102,6 +104,24 @@ class WrappedGenerator(Generator):
 
     def finish(self, layer: str, cut: Cut, written: Tensor, demodulation: Tensor | None) -> Tensor:
         return _kind(self.module.get_submodule(layer)).finish(self.module.get_submodule(layer), written, demodulation)
+
+    def outputs(self, layers: Sequence[str], latents: Latents) -> tuple[dict[str, Tensor], Callable[[], Tensor]]:
+        """As of any generator; any module that gives maps counts as a layer here, and all are read in one run."""
+        found, drawn = [], []
+        for part in self._parts(latents):
+            with keeping_outputs(self.module, layers) as kept:
+                drawn.append(self._run(part))
+            found.append(kept)
+        return {name: torch.cat([maps[name] for maps in found]) for name in layers}, lambda: torch.cat(drawn)
+
+    def units(self, layer: str) -> int:
+        names = [name for name, _ in self.module.named_modules()]
+        if layer not in names:
+            near = get_close_matches(layer, names, 1)
+            raise LookupError(f"the module has no part {layer!r}: {f'did you mean {near[0]}?' if near else names[1:]}")
+        if layer in self.layers:
+            return super().units(layer)
+        return self.outputs([layer], self.latents(TRIAL_SEEDS[:1]))[0][layer].shape[1]
 
     def offset(self, layer: str, cut: Cut) -> Tensor:
         stage = self.module.get_submodule(layer)
