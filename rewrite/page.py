@@ -224,10 +224,10 @@ def pairs_of(pairs: Sequence[Pair]) -> str:
     return f'<div class="pairs">{"".join(figures)}</div>' if pairs else ""
 
 
-def image_tag(picture: Image.Image, text: str) -> str:
-    """A picture inside the page, with what it shows for those who cannot see it."""
+def image_tag(picture: Image.Image, text: str, largest: int = LARGEST_SIDE) -> str:
+    """A picture inside the page, with what it shows for those who cannot see it; larger ones are reduced."""
     picture = picture.copy()
-    picture.thumbnail((LARGEST_SIDE, LARGEST_SIDE), Image.Resampling.LANCZOS)
+    picture.thumbnail((largest, largest), Image.Resampling.LANCZOS)
     content = base64.b64encode(png(picture)).decode()
     size = f'width="{picture.width}" height="{picture.height}"'
     return f'<img {size} alt="{escape(text)}" src="data:image/png;base64,{content}">'
