@@ -8,7 +8,9 @@ from dissect.painting import Painting, Stroke, painted, prefix_of
 from dissect.probe import GeneratorProbe, PictureProbe, Probe
 from dissect.scores import Scores
 from dissect.sources.contract import CallableSource, ConceptSource
+from dissect.sources.network import NetworkSource
 from dissect.sources.pictures import LabelledPictures
+from dissect.unit_report import write_units
 
 __all__ = [
     "Brush",
@@ -18,6 +20,7 @@ __all__ = [
     "Dissection",
     "GeneratorProbe",
     "LabelledPictures",
+    "NetworkSource",
     "Painting",
     "PictureProbe",
     "Probe",
@@ -29,4 +32,5 @@ __all__ = [
     "painted",
     "prefix_of",
     "save_dissections",
+    "write_units",
 ]

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
@@ -84,6 +84,17 @@ class Dissection:
             numbers=joined(sorted(self.numbers + other.numbers)),
         )
 
+    def emptied(self) -> "Dissection":
+        """The same before any image was counted."""
+        units, concepts = len(self.levels), len(self.concepts)
+        return replace(
+            self,
+            tally=Tally.empty(units, self.concepts),
+            tops=Tops.empty(units),
+            graded=None if self.graded is None else Graded.empty(units, concepts),
+            numbers=(),
+        )
+
     def tensors(self) -> dict[str, Tensor]:
         """All numbers by name."""
         found = {f"tally.{name}": tensor for name, tensor in self.tally.tensors().items()}
@@ -131,6 +142,33 @@ def dissect(
     Raises:
         ValueError: Numbers are out of range, activations are not finite, or `state` belongs to another run.
     """
+    run, rest = begin(
+        probe,
+        samples,
+        tail=tail,
+        level_samples=level_samples,
+        informative=informative,
+        state=state,
+        progress=progress,
+    )
+    return count(run, probe, rest, state=state, progress=progress)
+
+
+def begin(
+    probe: Probe,
+    samples: int,
+    *,
+    tail: float = TAIL,
+    level_samples: int = LEVEL_SAMPLES,
+    informative: bool = False,
+    state: Path | None = None,
+    progress: bool = False,
+) -> tuple[dict[str, Dissection], Sequence[int]]:
+    """Choose the levels, or take up what `state` keeps. See `dissect`.
+
+    Returns:
+        What was counted so far, and the numbers of the images that are left.
+    """
     if samples < 2 or level_samples < 1:
         raise ValueError(
             f"a dissection needs two images or more, and one for levels, got {samples} and {level_samples}"
@@ -138,14 +176,45 @@ def dissect(
     level_numbers, numbers = probe.split(samples, level_samples)
     identity = {**probe.identity, "tail": tail, "level_samples": level_samples, "informative": informative}
     run = {} if state is None else load_dissections(state, identity)
-    if not run:
-        run = _begin(probe, _sketches(probe, level_numbers, progress), tail, informative, identity)
-    done = next(iter(run.values())).tally.images.item()
-    saved = time.monotonic()
-    with tqdm(total=len(numbers), initial=done, desc="dissect", unit="img", delay=1, disable=not progress) as bar:
-        for shard in shards(numbers[done:]):
-            run = _with_shard(run, probe, shard)
-            bar.update(len(shard))
+    if run:
+        return run, left(run, numbers, state)
+    return _begin(probe, _sketches(probe, level_numbers, progress), tail, informative, identity), numbers
+
+
+def left(run: Mapping[str, Dissection], numbers: Sequence[int], path: Path) -> Sequence[int]:
+    """The numbers that are not counted yet.
+
+    Raises:
+        ValueError: Others were counted than the first of these numbers, or the last of them without the images whose
+            labels theirs would have been exchanged with.
+    """
+    counted, done = next(iter(run.values())).numbers, int(next(iter(run.values())).tally.images)
+    rest = numbers[done:]
+    cut = done and len(rest) and numbers[done - 1] // SHARD == rest[0] // SHARD
+    if counted != ranges_of(numbers[:done]) or cut:
+        held = ", ".join(f"{start} to {stop - 1}" for start, stop in counted)
+        raise ValueError(
+            f"{path} holds the images {held}, which a run of {len(numbers)} images from {numbers[0]} on does not go on "
+            "from: name another folder, or delete it"
+        )
+    return rest
+
+
+def count(
+    run: Mapping[str, Dissection],
+    probe: Probe,
+    numbers: Sequence[int],
+    *,
+    state: Path | None = None,
+    progress: bool = False,
+) -> dict[str, Dissection]:
+    """Count more images, shard by shard. See `dissect`."""
+    run, saved = dict(run), time.monotonic()
+    done = int(next(iter(run.values())).tally.images)
+    whole = done + len(numbers)
+    with tqdm(total=whole, initial=done, desc="dissect", unit="img", delay=1, disable=not progress) as bar:
+        for shard in shards(numbers):
+            run = _with_shard(run, probe, shard, bar.update)
             if state is not None and time.monotonic() - saved > SECONDS_BETWEEN_SAVES:
                 save_dissections(state, run)
                 saved = time.monotonic()
@@ -256,8 +325,10 @@ def _begin(
     }
 
 
-def _with_shard(run: Mapping[str, Dissection], probe: Probe, shard: Sequence[int]) -> dict[str, Dissection]:
-    """The run with one more shard."""
+def _with_shard(
+    run: Mapping[str, Dissection], probe: Probe, shard: Sequence[int], told: Callable[[int], Any]
+) -> dict[str, Dissection]:
+    """The run with one more shard; it is told how many images it has seen as it sees them."""
     lit: dict[str, list[Lit]] = {view: [] for view in run}
     run, labels, seen = dict(run), [], 0
     for part in batched(shard, BATCH):
@@ -272,10 +343,10 @@ def _with_shard(run: Mapping[str, Dissection], probe: Probe, shard: Sequence[int
             tops = one.tops + Tops.of(maps.amax(dim=(2, 3)), part)
             graded = one.graded
             if graded is not None:
-                half = shard[0] // SHARD % 2
-                graded = graded.seeing(maps, labels[-1], part, one.grades.to(maps.device), half)
+                graded = graded.seeing(maps, labels[-1], part, one.grades.to(maps.device))
             run[view] = replace(one, tops=tops, graded=graded)
         seen += len(part)
+        told(len(part))
     together = torch.cat(labels)
     for view, parts in lit.items():
         one = run[view]

@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from copy import deepcopy
 from typing import Any, NamedTuple
 
@@ -14,6 +13,7 @@ from dissect.concepts import Concepts
 from dissect.sources.contract import ConceptSource
 from dissect.sources.pictures import LabelledPictures
 from rewrite.generators.contract import Generator, hash_of
+from rewrite.generators.outputs import keeping_outputs
 
 # Levels of a generator's units are taken from images that no sample of seeds reaches.
 FIRST_LEVEL_SEED = 3_000_000_000
@@ -58,6 +58,11 @@ class Probe(ABC):
     def observe(self, numbers: Sequence[int]) -> Observed:
         """The same with the images and their labels."""
 
+    def draw(self, numbers: Sequence[int]) -> tuple[Activations, Float[Tensor, "images 3 height width"]]:
+        """What the units do on some images, and the images, without their labels."""
+        observed = self.observe(numbers)
+        return observed.activations, observed.images
+
     @abstractmethod
     def split(self, samples: int, level_samples: int) -> tuple[Sequence[int], Sequence[int]]:
         """Numbers of images for choosing levels, and others for counting.
@@ -70,26 +75,45 @@ class Probe(ABC):
 class GeneratorProbe(Probe):
     """Layers of a generator on the images that it draws; an image's number is its seed.
 
+    Args:
+        generator: The generator.
+        layers: Names of its layers; of a wrapped module also paths of other parts that give maps.
+        source: What names the pixels of its images.
+        first_seed: The seed of the first image.
+        margins: How many cells of a layer's map lie outside of the image at each side, where convolutions without
+            padding make the map reach further than the image; 0 for layers left out.
+
     Raises:
         LookupError: The generator has no such layer.
-        ValueError: No layer is named, or the first seed is out of range.
+        ValueError: No layer is named, a margin leaves nothing of a map, or the first seed is out of range.
     """
 
-    def __init__(self, generator: Generator, layers: Sequence[str], source: ConceptSource, first_seed: int = 0):
+    def __init__(
+        self,
+        generator: Generator,
+        layers: Sequence[str],
+        source: ConceptSource,
+        first_seed: int = 0,
+        margins: Mapping[str, int] | None = None,
+    ):
         if not layers:
             raise ValueError("a dissection needs at least one layer, got none")
         if not 0 <= first_seed < FIRST_LEVEL_SEED:
             raise ValueError(f"the first seed lies between 0 and {FIRST_LEVEL_SEED - 1}, got {first_seed}")
         self.generator, self.source, self.first_seed = generator, source, first_seed
-        chosen = {generator.layer(name).name for name in layers}
-        self.layers = tuple(name for name in generator.layers if name in chosen)
-        self.units = {name: generator.layer(name).outputs for name in self.layers}
+        with torch.no_grad():
+            units = {name: generator.units(name) for name in layers}
+        # In the order in which they run, as far as that is known.
+        self.layers = tuple(dict.fromkeys([*(name for name in generator.layers if name in units), *units]))
+        self.units = {name: units[name] for name in self.layers}
+        self.margins = {name: (margins or {}).get(name, 0) for name in self.layers}
         self.concepts = source.concepts
         self.identity = {
             "model": generator.fingerprint,
             "truncation": generator.truncation,
             "layers": list(self.layers),
             "source": source.identity,
+            **({"margins": self.margins} if any(self.margins.values()) else {}),
         }
 
     @torch.no_grad()
@@ -100,7 +124,15 @@ class GeneratorProbe(Probe):
     def observe(self, numbers: Sequence[int]) -> Observed:
         activations, resume = self._run(numbers)
         images = resume().clamp(-1, 1)
-        return Observed(activations, images, self.source.label(images, numbers))
+        labels = self.source.label(images, numbers)
+        if labels.shape[-2:] == (1, 1):
+            labels = labels.expand(-1, -1, *images.shape[-2:])
+        return Observed(activations, images, labels)
+
+    @torch.no_grad()
+    def draw(self, numbers: Sequence[int]) -> tuple[Activations, Tensor]:
+        activations, resume = self._run(numbers)
+        return activations, resume().clamp(-1, 1)
 
     def split(self, samples: int, level_samples: int) -> tuple[Sequence[int], Sequence[int]]:
         levels = range(FIRST_LEVEL_SEED, FIRST_LEVEL_SEED + level_samples)
@@ -111,14 +143,9 @@ class GeneratorProbe(Probe):
         generator, count = self.generator, len(numbers)
         # An image is the same in any batch that is filled up so.
         latents = generator.latents((*numbers, *[numbers[-1]] * (-count % generator.together)))
-        found: dict[str, Tensor] = {}
-        for name in self.layers:
-            cut = generator.cut(name, latents)
-            written = generator.layer(name).apply(cut.features, generator.weight(name))
-            demodulation = generator.demodulation(name, cut.style)
-            # What finishes a layer may write into what it is given.
-            found[name] = generator.finish(name, cut, written.clone(), demodulation)[:count].float()
-        return found, lambda: generator.resume(name, cut, written, demodulation)[:count]
+        maps, resume = generator.outputs(self.layers, latents)
+        found = {name: within(maps[name][:count], self.margins[name]) for name in self.layers}
+        return found, lambda: resume()[:count]
 
 
 class PictureProbe(Probe):
@@ -160,17 +187,14 @@ class PictureProbe(Probe):
             )
         return levels, rest[:samples]
 
+    def draw(self, numbers: Sequence[int]) -> tuple[Activations, Tensor]:
+        images = self.pictures.images(numbers)
+        return self._run(images), images
+
     @torch.no_grad()
     def _run(self, images: Tensor) -> Activations:
-        found: dict[str, Tensor] = {}
-        with ExitStack() as stack:
-            for name in self.layers:
-                handle = self.module.get_submodule(name).register_forward_hook(_keeping(found, name))
-                stack.callback(handle.remove)
+        with keeping_outputs(self.module, self.layers) as found:
             self.module(images.to(next(self.module.parameters(), images)))
-        missing = [name for name in self.layers if name not in found]
-        if missing:
-            raise ValueError(f"layer {missing[0]} does not run")
         return {name: found[name] for name in self.layers}
 
 
@@ -205,16 +229,11 @@ class JoinedProbe(Probe):
         return {name: probe.activations(numbers)[view] for name, (probe, view) in self.others.items()}
 
 
-def _keeping(found: dict[str, Tensor], name: str) -> Callable:
-    def keep(module: nn.Module, inputs: tuple, output: Any) -> None:
-        if isinstance(output, Tensor) and output.ndim == 2:
-            output = output[:, :, None, None]
-        if not isinstance(output, Tensor) or output.ndim != 4:
-            raise ValueError(f"layer {name} gives no maps of units (n, units, height, width)")
-        # A copy: what follows may write into the layer's output.
-        found[name] = output.detach().float().clone()
-
-    return keep
+def within(maps: Float[Tensor, "images units height width"], margin: int) -> Float[Tensor, "images units rows columns"]:
+    """The part of maps that lies inside the image."""
+    if not 0 <= 2 * margin < min(maps.shape[-2:]):
+        raise ValueError(f"a margin of {margin} cells at each side leaves nothing of a map of {tuple(maps.shape[-2:])}")
+    return maps[..., margin : maps.shape[-2] - margin, margin : maps.shape[-1] - margin]
 
 
 def with_random_weights(generator: Generator, seed: int = 0) -> Generator:

@@ -77,6 +77,10 @@ class RotatedProbe(Probe):
         observed = self.probe.observe(numbers)
         return observed._replace(activations=self._rotated(observed.activations[self.view]))
 
+    def draw(self, numbers: Sequence[int]) -> tuple[Activations, Tensor]:
+        activations, images = self.probe.draw(numbers)
+        return self._rotated(activations[self.view]), images
+
     def split(self, samples: int, level_samples: int) -> tuple[Sequence[int], Sequence[int]]:
         return self.probe.split(samples, level_samples)
 

@@ -5,6 +5,7 @@ units of 1/64 of the image side, y pointing down, so that a scene can be drawn a
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -113,18 +114,19 @@ def compose(seed: int) -> Scene:
     )
 
 
-def draw(scene: Scene, size: int = 64) -> tuple[np.ndarray, np.ndarray]:
+def draw(scene: Scene, size: int = 64, without: Sequence[str] = ()) -> tuple[np.ndarray, np.ndarray]:
     """Draw a scene.
 
     Args:
         scene: What stands where.
         size: Side of the picture in pixels.
+        without: Concepts that are left out: what lies behind them is seen.
 
     Returns:
         The picture, uint8 of shape (size, size, 3), and the index into `CONCEPTS` of what stands at
         the middle of each pixel, uint8 of shape (size, size).
     """
-    canvas = _Canvas(size, SKIES[scene.sky])
+    canvas = _Canvas(size, SKIES[scene.sky], without)
     if scene.mountain:
         x, peak, reach = scene.mountain
         slope = [(x - reach, scene.horizon + 1), (x - 0.3 * reach, peak + 5), (x, peak), (x + reach, scene.horizon + 1)]
@@ -141,17 +143,17 @@ def draw(scene: Scene, size: int = 64) -> tuple[np.ndarray, np.ndarray]:
     return canvas.reduced()
 
 
-def scenes(seeds, size: int = 64) -> tuple[np.ndarray, np.ndarray]:
+def scenes(seeds, size: int = 64, without: Sequence[str] = ()) -> tuple[np.ndarray, np.ndarray]:
     """Compose and draw one scene for each seed: pictures (n, size, size, 3) and labels (n, size, size), uint8."""
-    pairs = [draw(compose(int(seed)), size) for seed in seeds]
+    pairs = [draw(compose(int(seed)), size, without) for seed in seeds]
     return np.stack([picture for picture, _ in pairs]), np.stack([labels for _, labels in pairs])
 
 
 class _Canvas:
     """A picture and its label map, drawn together on a finer grid."""
 
-    def __init__(self, size: int, sky: tuple[Colour, Colour]):
-        self.size = size
+    def __init__(self, size: int, sky: tuple[Colour, Colour], without: Sequence[str] = ()):
+        self.size, self.without = size, without
         self.side = size * OVERSAMPLING
         self.scale = self.side / UNITS
         blend = np.clip(np.linspace(0, 1.4, self.side), 0, 1)[:, None, None]
@@ -165,6 +167,8 @@ class _Canvas:
         self.polygon(concept, colour, [(x0, y0), (x1, y0), (x1, y1), (x0, y1)])
 
     def polygon(self, concept: str, colour: Colour, points: list[tuple[float, float]]) -> None:
+        if concept in self.without:
+            return
         # Pillow includes the far border: half a fine pixel less on both sides makes a 3-unit box 3 units wide.
         scaled = [(x * self.scale - 0.5, y * self.scale - 0.5) for x, y in points]
         self.picture_pen.polygon(scaled, fill=colour)

@@ -79,14 +79,19 @@ class Segmenter(nn.Module):
     @torch.inference_mode()
     def _batched(self, function: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
         """Run in evaluation mode without gradients, some images at a time, and give the results on the CPU."""
-        self._check(images)
+        self.check(images)
         was_training, like = self.training, self.head.weight
         self.eval()
         parts = [function(batch.to(like)).cpu() for batch in images.split(BATCH)]
         self.train(was_training)
         return torch.cat(parts)
 
-    def _check(self, images: Tensor) -> None:
+    def check(self, images: Tensor) -> None:
+        """Refuse what the network cannot read.
+
+        Raises:
+            ValueError: The images are not floating point, or not of a shape that it halves.
+        """
         divisor, shape = 2 ** (len(self.widths) - 1), tuple(images.shape)
         fits = len(shape) == 4 and shape[1] == 3 and shape[2] % divisor == shape[3] % divisor == 0
         if not fits or not images.is_floating_point():

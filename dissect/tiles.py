@@ -47,12 +47,12 @@ def unit_strips(
     }
     with tqdm(total=len(places), desc="pictures", unit="img", delay=1, disable=not progress) as bar:
         for part in batched(sorted(places), BATCH):
-            observed = probe.observe(part)
-            small = _fitted(observed.images, side)
+            activations, images = probe.draw(part)
+            small = _fitted(images, side)
             for row, number in enumerate(part):
                 for view, unit, position in places[number]:
                     level = run[view].levels[unit].item()
-                    lit = lit_region(observed.activations[view][row, unit], level, small.shape[1:3])
+                    lit = lit_region(activations[view][row, unit], level, small.shape[1:3])
                     tile = Image.fromarray(lit_picture(small[row], lit))
                     strips[view][unit].paste(tile, (position * (side + SPACE), (side - tile.height) // 2))
             bar.update(len(part))

@@ -6,13 +6,14 @@ associative memory, and C = E[k kᵀ] says which keys it already uses.
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from scipy.linalg.blas import dsyrk
 from torch import Tensor
 from tqdm import tqdm
 
@@ -23,7 +24,6 @@ from rewrite.rule import KEY_SPACES
 
 FIRST_SEED = 1_000_000
 KEYS_PER_DIMENSION = 30
-BLOCK = 128
 
 
 @dataclass(frozen=True)
@@ -158,6 +158,7 @@ def measure(
     first_seed: int = FIRST_SEED,
     batch: int = 16,
     progress: bool = False,
+    told: Callable[[int], object] | None = None,
 ) -> Memory:
     """Measure the second moment of a layer's keys.
 
@@ -173,6 +174,7 @@ def measure(
             seeds that people look at.
         batch: Images in one run; it does not change which keys are read.
         progress: Show a progress bar.
+        told: Called with the number of images read so far; what it raises ends the measurement.
     """
     if key_space not in KEY_SPACES:
         raise ValueError(f"key_space must be one of {', '.join(KEY_SPACES)}, got {key_space!r}")
@@ -189,6 +191,8 @@ def measure(
         for part in batched(seeds, batch):
             sums.add(generator.cut(layer, generator.latents(part)), part)
             bar.update(len(part))
+            if told is not None:
+                told(part[-1] + 1 - first_seed)
     total = sums.total()
     if not torch.isfinite(total).all():
         raise ValueError(f"layer {layer} reads values that are not finite: the generator's weights are damaged")
@@ -208,7 +212,7 @@ def measure(
 class Sums:
     """Sums over the keys of a layer, in float64.
 
-    Only what is not known before is computed: of the symmetric sum of k kᵀ the lower blocks, and of an upsampling
+    Only what is not known before is computed: of the symmetric sum of k kᵀ the lower half, and of an upsampling
     layer, whose phases have no entry of a key in common, the part of each phase.
 
     Attributes:
@@ -264,10 +268,13 @@ class Sums:
 
 
 def _add_lower(total: Float[Tensor, "key key"], entries: Float[Tensor, "key n"]) -> None:
-    """Add the sum of k kᵀ to a total, block by block and only below the diagonal."""
-    for start in range(0, len(total), BLOCK):
-        rows, end = slice(start, start + BLOCK), min(start + BLOCK, len(total))
-        total[rows, :end].addmm_(entries[rows], entries[:end].T)
+    """Add the sum of k kᵀ to a total; what stands above its diagonal means nothing."""
+    if total.device.type != "cpu":
+        total.addmm_(entries, entries.T)
+    elif entries.numel():
+        # BLAS computes one half of a symmetric product, in columns: to it, the lower half of our rows is the upper one.
+        by_column = not entries.is_contiguous()
+        dsyrk(1, entries.numpy() if by_column else entries.T.numpy(), 1, total.T.numpy(), not by_column, overwrite_c=1)
 
 
 def _phases(layer: Layer) -> list[Int[Tensor, " columns"]]:

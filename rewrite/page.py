@@ -69,16 +69,16 @@ def page(document: Mapping[str, Any], shown: Sequence[Pair], worst: Sequence[Pai
     title = " + ".join(document["rules"]) or "A patch without a rule"
     sections = [
         _head(document, title),
-        _section("Before and after", _pairs(shown), "Above as the model draws it, below with the change."),
+        section("Before and after", pairs_of(shown), "Above as the model draws it, below with the change."),
         _transitions(document),
-        _section("Most change outside", _pairs(worst), "The images that changed most where nothing should."),
-        _section("Where colours moved", _map(document, change)),
-        _section("Forecast", _forecast(document), "What the solver expected before any image was drawn."),
-        _section("Measured", _measured(document)),
-        _section("Image by image", _per_image(document)),
+        section("Most change outside", pairs_of(worst), "The images that changed most where nothing should."),
+        section("Where colours moved", _map(document, change)),
+        section("Forecast", _forecast(document), "What the solver expected before any image was drawn."),
+        section("Measured", _measured(document)),
+        section("Image by image", _per_image(document)),
         _notes(document),
     ]
-    return whole_page(f"{escape(title)}: side effects", "\n".join(section for section in sections if section))
+    return whole_page(f"{escape(title)}: side effects", "\n".join(part for part in sections if part))
 
 
 def whole_page(title: str, body: str, style: str = "", policy: str = POLICY) -> str:
@@ -142,7 +142,7 @@ def _transitions(document: Mapping[str, Any]) -> str:
         return ""
     found = document["transitions"]
     if not found:
-        return _section("What changed outside", "<p>No pixel changed its concept.</p>")
+        return section("What changed outside", "<p>No pixel changed its concept.</p>")
     most = max(each["share"] for each in found)
     rows = [
         (
@@ -153,7 +153,7 @@ def _transitions(document: Mapping[str, Any]) -> str:
         for each in found
     ]
     text = "Which concept became which, as shares of all pixels outside; the most frequent first."
-    return _section("What changed outside", _table(("Concept", "Share", ""), rows, "chart"), text)
+    return section("What changed outside", table(("Concept", "Share", ""), rows, "chart"), text)
 
 
 def _map(document: Mapping[str, Any], change: Image.Image) -> str:
@@ -163,7 +163,7 @@ def _map(document: Mapping[str, Any], change: Image.Image) -> str:
         f"{colours['difference']:.3f} on average (images run from -1 to 1), and by more than {colours['threshold']:g} "
         f"at {_percent(colours['moved'])} of the pixels."
     )
-    return f'<p>{text}</p><figure class="map">{_image(change, "where colours moved")}</figure>'
+    return f'<p>{text}</p><figure class="map">{image_tag(change, "where colours moved")}</figure>'
 
 
 def _forecast(document: Mapping[str, Any]) -> str:
@@ -177,7 +177,7 @@ def _forecast(document: Mapping[str, Any]) -> str:
                 for part, number in parts
                 if isinstance(number, int | float)
             ]
-    return _table(("What", "Value", "Meaning"), rows) if rows else "<p>The patch carries no forecast.</p>"
+    return table(("What", "Value", "Meaning"), rows) if rows else "<p>The patch carries no forecast.</p>"
 
 
 def _measured(document: Mapping[str, Any]) -> str:
@@ -193,46 +193,47 @@ def _measured(document: Mapping[str, Any]) -> str:
         rows.append((name, _number(lpips["whole"]), "How different the images look."))
         if lpips["outside"] is not None:
             rows.append((f"{name}, outside", _number(lpips["outside"]), "The same, away from the wanted change."))
-    return _table(("What", "Value", "Meaning"), rows) if rows else "<p>Nothing beyond the numbers above.</p>"
+    return table(("What", "Value", "Meaning"), rows) if rows else "<p>Nothing beyond the numbers above.</p>"
 
 
 def _per_image(document: Mapping[str, Any]) -> str:
     columns = [name for name in document["per_image"][0] if name != "seed"]
     rows = [(str(row["seed"]), *(_number(row[name]) for name in columns)) for row in document["per_image"]]
     titles = ("seed", *(name.replace("_", " ") for name in columns))
-    return f"<details><summary>{len(rows)} images</summary>{_table(titles, rows, numbers=range(len(titles)))}</details>"
+    return f"<details><summary>{len(rows)} images</summary>{table(titles, rows, numbers=range(len(titles)))}</details>"
 
 
 def _notes(document: Mapping[str, Any]) -> str:
     return "".join(f'<p class="soft">{escape(note)}</p>' for note in document["notes"])
 
 
-def _section(title: str, content: str, text: str = "") -> str:
+def section(title: str, content: str, text: str = "") -> str:
+    """A part of a page under its heading, or nothing where there is no content. All three are HTML."""
     if not content:
         return ""
     return f"<section><h2>{title}</h2>{f'<p>{text}</p>' if text else ''}{content}</section>"
 
 
-def _pairs(pairs: Sequence[Pair]) -> str:
+def pairs_of(pairs: Sequence[Pair]) -> str:
+    """Images before and after, side by side."""
     figures = (
-        f"<figure>{_image(pair.before, f'{pair.caption} before')}{_image(pair.after, f'{pair.caption} after')}"
+        f"<figure>{image_tag(pair.before, f'{pair.caption} before')}{image_tag(pair.after, f'{pair.caption} after')}"
         f"<figcaption>{escape(pair.caption)}</figcaption></figure>"
         for pair in pairs
     )
     return f'<div class="pairs">{"".join(figures)}</div>' if pairs else ""
 
 
-def _image(picture: Image.Image, text: str) -> str:
+def image_tag(picture: Image.Image, text: str, largest: int = LARGEST_SIDE) -> str:
+    """A picture inside the page, with what it shows for those who cannot see it; larger ones are reduced."""
     picture = picture.copy()
-    picture.thumbnail((LARGEST_SIDE, LARGEST_SIDE), Image.Resampling.LANCZOS)
+    picture.thumbnail((largest, largest), Image.Resampling.LANCZOS)
     content = base64.b64encode(png(picture)).decode()
     size = f'width="{picture.width}" height="{picture.height}"'
     return f'<img {size} alt="{escape(text)}" src="data:image/png;base64,{content}">'
 
 
-def _table(
-    titles: Sequence[str], rows: Iterable[Sequence[str]], style: str = "", numbers: Container[int] = (1,)
-) -> str:
+def table(titles: Sequence[str], rows: Iterable[Sequence[str]], style: str = "", numbers: Container[int] = (1,)) -> str:
     """A table, some of whose columns hold numbers; the cells are HTML."""
     mark = [' class="n"' if column in numbers else "" for column in range(len(titles))]
     head = "".join(f"<th{kind}>{title}</th>" for kind, title in zip(mark, titles, strict=True))

@@ -1,4 +1,4 @@
-"""A network whose units draw known concepts: what a dissection must find, and what it must not."""
+"""Networks whose units do what is known: draw concepts, or smear."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -8,6 +8,8 @@ import torch
 
 from dissect.concepts import Concepts
 from dissect.probe import Activations, Observed, Probe
+from rewrite.generators.stylegan2 import Design, StyleGAN2
+from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 
 CONCEPTS = Concepts(("sky", "tree", "tower", "window", "rare", "red", "blue"), ("object",) * 5 + ("colour",) * 2)
 SIDE, GRID = 32, 16
@@ -83,3 +85,16 @@ def unit_maps_of(number: int) -> np.ndarray:
         maps[unit] = np.kron(coarse, np.ones((4, 4))) + 0.1 * random.standard_normal((GRID, GRID))
     maps[FIXED, :3] = 1 + 0.1 * random.standard_normal((3, GRID))
     return maps
+
+
+SMEARING, LAYER = (2, 7, 11, 15, 20), "b16.conv1"
+
+
+def smearing_generator() -> StyleGAN2Generator:
+    """A random StyleGAN2 of 16x16, five of whose 24 last units fire seldom and then smear over the image."""
+    torch.manual_seed(0)
+    network = StyleGAN2(Design(z_dim=16, w_dim=16, mapping_layers=2, channels={4: 16, 8: 16, 16: 24}))
+    with torch.no_grad():
+        network.synthesis.b16.conv1.bias[list(SMEARING)] = -2.5
+        network.synthesis.b16.torgb.weight[:, list(SMEARING)] *= 5
+    return StyleGAN2Generator(network, noise="none")

@@ -92,6 +92,13 @@ def test_informative_levels_lift_the_ceiling_of_large_concepts(planted):
     assert 0.2 < informative.levels[1, CONCEPTS.number("tree")] < 0.8
 
 
+def test_informative_levels_are_chosen_on_some_images_and_scored_on_others_however_few_there_are():
+    few = dissect(PlantedProbe(), 40, level_samples=40, informative=True)["planted"]
+    halves = few.graded.counts[..., -1].sum(dim=2)
+    assert halves.unique().tolist() == [20 * 1024]
+    assert few.graded.informative(few.grades).iou[1, CONCEPTS.number("tree")] > 0.5
+
+
 def test_levels_let_the_asked_share_pass_on_other_images(planted):
     active = planted.tally.active[:, 0] / (planted.tally.images * 32 * 32)
     assert ((active > 0.006) & (active < 0.015)).all()
@@ -155,10 +162,6 @@ def test_a_saved_dissection_is_read_back(planted, tmp_path):
 
 
 def dissect_more(planted):
-    class Later(PlantedProbe):
-        def split(self, samples, level_samples):
-            return super().split(samples, level_samples)[0], range(640, 704)
-
     return dissect(Later(), 64, level_samples=200, informative=True)["planted"]
 
 
@@ -167,6 +170,31 @@ def test_the_state_of_another_run_is_refused(tmp_path):
     dissect(PlantedProbe(), 64, level_samples=10, state=state)
     with pytest.raises(ValueError, match="another dissection"):
         dissect(PlantedProbe(), 64, level_samples=11, state=state)
+
+
+class Later(PlantedProbe):
+    """The same images from another one on."""
+
+    def split(self, samples, level_samples):
+        return super().split(samples, level_samples)[0], range(640, 640 + samples)
+
+
+def test_a_state_with_other_images_is_refused(tmp_path):
+    state = tmp_path / "state.safetensors"
+    dissect(PlantedProbe(), 130, level_samples=10, state=state)
+    with pytest.raises(ValueError, match="holds the images 0 to 129, which a run of 130 images from 640 on"):
+        dissect(Later(), 130, level_samples=10, state=state)
+    for samples in (64, 192):  # Fewer; and more, where the last two were held against each other's labels alone.
+        with pytest.raises(ValueError, match="does not go on from"):
+            dissect(PlantedProbe(), samples, level_samples=10, state=state)
+
+
+def test_a_finished_run_goes_on_to_more_images_as_one_that_asked_for_them(tmp_path):
+    first, whole = tmp_path / "first.safetensors", tmp_path / "whole.safetensors"
+    dissect(PlantedProbe(), 128, level_samples=10, state=first)
+    dissect(PlantedProbe(), 200, level_samples=10, state=first)
+    dissect(PlantedProbe(), 200, level_samples=10, state=whole)
+    assert first.read_bytes() == whole.read_bytes()
 
 
 @pytest.mark.parametrize("harm", ["cut short", "names", "negative"])

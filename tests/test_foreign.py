@@ -1,5 +1,7 @@
 """Files of other tools open without running anything in them, draw their images, and go back to those tools."""
 
+import subprocess
+import sys
 from collections import OrderedDict
 
 import numpy as np
@@ -10,9 +12,9 @@ from torch.nn import functional as F
 from rewrite import export, load_generator
 from rewrite.generators.stylegan2 import Design
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
-from tests.conftest import CONFIG, edit_of, random_stylegan2
-from tests.foreign_files import proggan_state, sequential, write_rosinality
-from tests.nvidia_files import stylegan2, write_network, write_stylegan2
+from tests.conftest import CONFIG, edit_of, random_stylegan2, random_stylegan3
+from tests.foreign_files import example, proggan_state, sequential, state_of, write_rosinality
+from tests.nvidia_files import stylegan2, write_network, write_stylegan2, write_stylegan3
 
 
 def same_images(path, generator) -> None:
@@ -129,3 +131,18 @@ def test_a_file_without_a_generator_says_what_it_holds(tmp_path):
     torch.save({"epoch": 3, "optimizer": {}}, tmp_path / "model.pt")
     with pytest.raises(ValueError, match="no generator that is known here; it holds epoch, optimizer"):
         load_generator(tmp_path / "model.pt")
+
+
+def test_opening_a_file_does_not_wake_the_compiler_of_torch(tmp_path, scaled):
+    """Some of torch's functions on tensors without numbers import it, which takes seconds."""
+    torch.save(proggan_state(), tmp_path / "proggan")
+    torch.save(state_of(example()), tmp_path / "dcgan")
+    write_rosinality(tmp_path / "rosinality", scaled)
+    write_stylegan2(tmp_path / "stylegan2", scaled)
+    write_stylegan3(tmp_path / "stylegan3", random_stylegan3())
+    program = "import sys; from rewrite import load_generator; [load_generator(path) for path in sys.argv[1:]]"
+    paths = [str(path) for path in sorted(tmp_path.iterdir())]
+    command = [sys.executable, "-c", f"{program}; print(*sys.modules)", *paths]
+    imported = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert "torch._dynamo" not in imported
+    assert "sympy" not in imported

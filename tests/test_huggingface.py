@@ -14,8 +14,9 @@ from torch.nn import functional as F
 
 from dissect.dissection import dissect
 from dissect.probe import GeneratorProbe
-from dissect.sources import huggingface
-from dissect.sources.huggingface import HuggingFaceSource, most_likely, need_transformers
+from dissect.sources import network as network_source
+from dissect.sources.huggingface import HuggingFaceSource, need_transformers
+from dissect.sources.network import most_likely
 
 NAMES = ("wall", "tree", "tree", "", "sky")
 MEAN, STD, SIDE = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3), 32
@@ -150,7 +151,7 @@ def test_labels_do_not_hang_on_the_batch(folder, images):
 def test_hundreds_of_concepts_are_upsampled_a_few_at_a_time(monkeypatch):
     logits = torch.randn(23, 5, 7, generator=torch.Generator().manual_seed(2))
     expected = F.interpolate(logits[None], size=(12, 9), mode="bilinear")[0].argmax(dim=0)
-    monkeypatch.setattr(huggingface, "LOGITS_AT_ONCE", 4 * 12 * 9)
+    monkeypatch.setattr(network_source, "LOGITS_AT_ONCE", 4 * 12 * 9)
     assert torch.equal(most_likely(logits, (12, 9)).long(), expected)
 
 

@@ -9,7 +9,7 @@ from dissect.dissection import dissect
 from dissect.probe import GeneratorProbe, PictureProbe, with_random_weights
 from dissect.sources.contract import CallableSource
 from dissect.sources.towers import Scenes, SegmenterSource
-from rewrite import load_generator
+from rewrite import load_generator, wrap
 
 DARK = Concepts.of(("dark", "light"))
 
@@ -78,6 +78,47 @@ def test_random_weights_keep_every_number_and_lose_what_was_learnt(towers):
         assert torch.equal(ours.flatten().sort().values, theirs.flatten().sort().values), name
     assert towers.fingerprint == fingerprint != shuffled.fingerprint
     assert not torch.equal(towers.sample([0]), shuffled.sample([0]))
+
+
+class Unpadded(nn.Module):
+    """Convolutions without padding on a map that reaches six cells beyond the image: unit 0 is what is drawn."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.last = nn.Conv2d(1, 6, 3, bias=False), nn.Conv2d(6, 3, 11, bias=False)
+        with torch.no_grad():
+            for stage in (self.conv, self.last):
+                stage.weight.zero_()
+                stage.weight[:, 0, stage.kernel_size[0] // 2, stage.kernel_size[1] // 2] = 1.0
+        self.body = nn.Sequential(self.conv, nn.ReLU())
+
+    def forward(self, z):
+        # A dark frame and a bright left half: what lies outside of the image is neither.
+        x = z.reshape(-1, 1, 1, 1) * 0 - torch.ones(len(z), 1, 28, 28)
+        x[:, :, 6:-6, 6:14] = 1.0
+        return self.last(self.body(x))
+
+
+def test_cells_outside_of_the_image_are_left_out_and_the_rest_is_where_it_is_drawn():
+    generator = wrap(Unpadded().requires_grad_(False), 1)
+    source = CallableSource(lambda images, numbers: (images[:, 0] > 0.5).long(), DARK)
+    ious = []
+    for margin in (5, 0):
+        probe = GeneratorProbe(generator, ["body", "conv"], source, margins={"conv": margin, "body": margin})
+        assert probe.units == {"conv": 6, "body": 6}
+        found = dissect(probe, 8, tail=0.55, level_samples=4)
+        ious.append([found[name].scores.iou[0, 1] for name in probe.layers])
+    assert ious[0] == [1, 1]
+    assert max(ious[1]) < 0.6
+    with pytest.raises(ValueError, match="leaves nothing of a map of"):
+        GeneratorProbe(generator, ["conv"], source, margins={"conv": 13}).activations([0])
+
+
+def test_a_label_of_one_pixel_labels_the_whole_image(towers):
+    source = CallableSource(lambda images, numbers: torch.tensor(numbers).reshape(-1, 1, 1) % 2, DARK)
+    observed = GeneratorProbe(towers, ["b32.conv0"], source).observe(range(4))
+    assert observed.labels.shape == (4, 1, 64, 64)
+    assert observed.labels.flatten(1).float().mean(dim=1).tolist() == [0, 1, 0, 1]
 
 
 class Grass(nn.Module):

@@ -43,6 +43,15 @@ def test_every_concept_occurs_and_nothing_else(drawn):
     assert (shares > 0).all()
 
 
+def test_a_concept_that_is_left_out_shows_what_lies_behind_it(drawn):
+    for scene, picture, labels in drawn:
+        other, others = draw(scene, without=("tree", "trunk"))
+        gone = np.isin(labels, [CONCEPTS.index("tree"), CONCEPTS.index("trunk")])
+        assert not np.isin(others, [CONCEPTS.index("tree"), CONCEPTS.index("trunk")]).any()
+        assert np.array_equal(others[~gone], labels[~gone])
+        assert gone.any() == (picture != other).any()
+
+
 def test_the_labelled_tops_are_those_of_the_towers(drawn):
     for scene, _, labels in drawn:
         for tower in scene.towers:

@@ -12,6 +12,7 @@ from dissect.scenes import CONCEPTS, scenes
 from dissect.segmenter import Segmenter, load_segmenter, save_segmenter
 from dissect.sources.contract import CallableSource, checked
 from dissect.sources.huggingface import HuggingFaceSource
+from dissect.sources.network import NetworkSource
 from dissect.sources.towers import Scenes, SegmenterSource
 from rewrite.files import save_tensors
 from tests.test_huggingface import network, saved
@@ -74,6 +75,23 @@ def test_a_function_is_a_source_that_sees_images_and_their_numbers():
 def test_what_a_function_gives_is_checked():
     with pytest.raises(ValueError, match="labels lie between -1 and 2, got 7"):
         CallableSource(brightness, THREE).label(torch.full((1, 3, 2, 2), -1.0), [7])
+
+
+def test_a_network_names_each_pixel_by_its_greatest_number():
+    network = torch.nn.Conv2d(3, 3, 1)
+    images = torch.rand(3, 3, 8, 12, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    source = NetworkSource(network, THREE, prepare=lambda images: images / 2 + 0.5)
+    with torch.no_grad():
+        wanted = network(images / 2 + 0.5).argmax(dim=1)
+    assert torch.equal(source.label(images, range(3))[:, 0].long(), wanted)
+    assert NetworkSource(network, THREE, (4, 6)).label(images, range(3)).shape == (3, 1, 8, 12)
+
+
+def test_networks_with_other_weights_have_another_identity_and_other_channels_are_refused():
+    one, other = (NetworkSource(torch.nn.Conv2d(3, 3, 1), THREE) for _ in range(2))
+    assert one.identity != other.identity
+    with pytest.raises(ValueError, match=r"gives \(2, 3, rows, columns\) for 2 images and 3 concepts"):
+        NetworkSource(torch.nn.Conv2d(3, 4, 1), THREE).label(torch.zeros(2, 3, 4, 4), range(2))
 
 
 def test_the_segmenter_labels_scenes_as_they_were_drawn():

@@ -1,10 +1,12 @@
 """Training of the built-in generator: it resumes where it stopped, and packs what the library loads."""
 
+import numpy as np
 import pytest
 import torch
 
 from apps.towers.pack_generator import pack
-from apps.towers.train_generator import Phase, Run, draw, follow, penalise, step
+from apps.towers.train_generator import Phase, Run, draw, follow, penalise, step, train
+from dissect.scenes import scenes
 from rewrite import load_generator
 from rewrite.files import read_header
 
@@ -32,6 +34,16 @@ def test_a_saved_run_goes_on_as_if_it_had_not_stopped(tmp_path):
         if hasattr(part, "named_parameters"):
             for (path, mine), other in zip(part.named_parameters(), again.parts()[name].parameters(), strict=True):
                 torch.testing.assert_close(other, mine, msg=f"{name} {path} differs")
+
+
+def test_training_on_scenes_without_a_concept_keeps_pictures_of_their_own(tmp_path):
+    for without in ((), ("tree", "trunk")):
+        run = train(tmp_path / str(len(without)), 3, 8, phases=(Phase(16, 8, 8, 1.0),), without=without)
+        assert run.progress["phase"] == 1
+        assert max(run.generator.design.channels) == 16
+    everything, bare = (np.load(path) for path in sorted(tmp_path.rglob("scenes-*.npy")))
+    assert np.array_equal(everything, scenes(range(8))[0])
+    assert np.array_equal(bare, scenes(range(8), without=("tree", "trunk"))[0])
 
 
 def test_both_networks_learn_and_the_average_follows():

@@ -247,3 +247,35 @@ def test_latents_may_come_from_a_function():
 def test_a_module_that_gives_no_images_is_refused():
     with pytest.raises(ValueError, match="where images"):
         wrap(nn.Linear(4, 2), 4)
+
+
+@pytest.mark.parametrize("name", ["crowd", "styled", "mixed"])
+def test_outputs_of_layers_are_what_the_modules_give_and_lead_to_the_images(name):
+    generator = GENERATORS[name]()
+    layers = [layer for layer in generator.layers if layer != "mixing"]
+    latents = generator.latents([1, 2])
+    maps, resume = generator.outputs(layers, latents)
+    torch.testing.assert_close(resume(), generator.images(latents), rtol=0, atol=1e-6)
+    for layer in layers:
+        cut = generator.cut(layer, latents)
+        written = generator.layer(layer).apply(cut.features, generator.weight(layer))
+        wanted = generator.finish(layer, cut, written, generator.demodulation(layer, cut.style))
+        torch.testing.assert_close(maps[layer].flatten(), wanted.flatten(), rtol=0, atol=1e-5)
+        assert generator.units(layer) == maps[layer].shape[1]
+
+
+def test_any_part_that_gives_maps_has_outputs():
+    generator = GENERATORS["mixed"]()
+    assert generator.units("mirrored") == 6
+    assert generator.outputs(["lift"], generator.latents([1]))[0]["lift"].shape == (1, 96, 1, 1)
+    for name, said in (("twice", "runs more than once"), ("unused", "does not run"), ("mixing", "no maps of units")):
+        with pytest.raises(ValueError, match=said):
+            generator.outputs([name], generator.latents([1]))
+    with pytest.raises(LookupError, match="did you mean mirrored"):
+        generator.units("mirored")
+
+
+def test_a_wrapped_layer_of_nvidia_has_outputs_after_its_activation():
+    generator = GENERATORS["nvidia"]()
+    maps, _ = generator.outputs(["second"], generator.latents([1, 2]))
+    torch.testing.assert_close(torch.tanh(maps["second"]), generator.images(generator.latents([1, 2])))

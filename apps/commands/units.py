@@ -3,46 +3,84 @@
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
 
 from apps.sources import source_for
-from dissect.dissection import dissect
+from apps.workers import in_workers
+from dissect.dissection import begin, dissect, save_dissections
+from dissect.parts import Part, dissect_part, images_in, join_parts
 from dissect.probe import GeneratorProbe
-from dissect.summary import as_json, document_of, units_csv
-from dissect.tiles import unit_strips
-from dissect.unit_page import unit_page
+from dissect.unit_report import write_units
 from rewrite import Generator, load_generator
-from rewrite.files import write_together
 
 STATE = "units.safetensors"
 
 
 def run(options: Namespace) -> dict:
     """Dissect, and write what was found."""
+    if options.workers < 1:
+        raise ValueError(f"images need at least one worker, got {options.workers}")
+    if options.part and options.workers > 1:
+        raise ValueError("one part is counted by one worker: leave --part or --workers out")
+    probe = probe_of(options)
+    if options.part:
+        return count_part(options, Part.parse(options.part), probe)
+    if options.workers > 1:
+        count_in_workers(options, probe)
+    found = dissect(probe, options.samples, state=options.out / STATE, progress=True, **levels_of(options))
+    title = f"Units of {options.model}"
+    document = write_units(options.out, probe, found, title, least=options.iou, progress=True)
+    return result_of(document, options.out)
+
+
+def probe_of(options: Namespace) -> GeneratorProbe:
+    """What is dissected."""
     generator = load_generator(options.model, truncation=options.truncation)
     source = source_for(options.segmenter, generator)
-    probe = GeneratorProbe(generator, layers_of(generator, options.layers), source, options.first_seed)
-    found = dissect(
-        probe,
-        options.samples,
-        tail=options.tail,
-        level_samples=options.level_samples,
-        informative=options.informative,
-        state=options.out / STATE,
-        progress=True,
-    )
-    document = document_of(found, options.iou)
-    strips = unit_strips(probe, found, progress=True)
-    contents = {
-        "units.json": as_json(document),
-        "units.csv": units_csv(found),
-        "units.html": unit_page(document, strips, f"Units of {options.model}"),
+    return GeneratorProbe(generator, layers_of(generator, options.layers), source, options.first_seed)
+
+
+def levels_of(options: Namespace) -> dict[str, Any]:
+    """How levels are chosen."""
+    return {"tail": options.tail, "level_samples": options.level_samples, "informative": options.informative}
+
+
+def count_part(options: Namespace, part: Part, probe: GeneratorProbe | None = None, progress: bool = True) -> dict:
+    """Count one part, into a file of its own."""
+    probe, state = probe or probe_of(options), options.out / STATE
+    found = dissect_part(probe, options.samples, part, state=state, progress=progress, **levels_of(options))
+    return {
+        "out": str(options.out),
+        "part": options.part,
+        "images": int(next(iter(found.values())).tally.images),
+        "state": str(part.path(state)),
     }
-    write_together(options.out, {name: text.encode() for name, text in contents.items()})
-    return result_of(document, options.out)
+
+
+def count_in_workers(options: Namespace, probe: GeneratorProbe) -> None:
+    """Count all parts in processes of their own, and put them together."""
+    state, parts = options.out / STATE, [Part(number + 1, options.workers) for number in range(options.workers)]
+    whole, rest = begin(probe, options.samples, state=state, progress=True, **levels_of(options))
+    if not rest:
+        return
+    save_dissections(state, whole)
+    done = options.samples - len(rest)
+    with tqdm(total=options.samples, initial=done, desc="dissect", unit="img", delay=1) as bar:
+
+        def look() -> None:
+            if more := done + sum(images_in(part.path(state)) for part in parts) - bar.n:
+                bar.update(more)
+
+        in_workers(count_part, [(options, part, None, False) for part in parts], look)
+    join_parts(state, options.workers)
 
 
 def tell(result: dict) -> str:
     """Say what was found."""
+    if "part" in result:
+        return f"part {result['part']}: {result['images']} images, in {result['state']}"
     lines = []
     for layer in result["layers"]:
         concepts = ", ".join(f"{name} {count}" for name, count in layer["by_concept"].items())
@@ -60,7 +98,7 @@ def result_of(document: dict, out: Path) -> dict:
 
 
 def layers_of(generator: Generator, named: Sequence[str]) -> list[str]:
-    """The layers that are asked for; `all` are those whose outputs are units and not colours."""
+    """The layers that are asked for; `all` are those that give maps of units and not of colours."""
     if "all" in named:
-        return [name for name, layer in generator.layers.items() if layer.outputs > 4]
+        return [name for name, layer in generator.layers.items() if layer.outputs > 4 and layer.kind != "linear"]
     return list(named)

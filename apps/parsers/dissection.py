@@ -31,6 +31,12 @@ def _units(commands) -> None:
     parser.add_argument(
         "--informative", action="store_true", help="also find the most informative level of every unit and concept"
     )
+    parser.add_argument("--workers", type=int, default=1, help="processes that share the images (default: 1)")
+    parser.add_argument(
+        "--part",
+        metavar="K/N",
+        help="count one part of N only, as one of N machines; with all parts in one folder, --workers N joins them",
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder to write into")
 
 

@@ -15,8 +15,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dissect.agreement import accuracy, class_iou, confusion
-from dissect.areas import areas, frechet_distance
+from dissect.areas import areas
 from dissect.counts import Census, census, coverage, modes
+from dissect.frechet import frechet_distance
 from dissect.scenes import CONCEPTS, compose, scenes
 from dissect.segmenter import Segmenter, images_of, load_segmenter
 from rewrite import load_generator

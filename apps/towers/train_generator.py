@@ -10,8 +10,10 @@ import argparse
 import copy
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -49,13 +51,19 @@ PHASES = (
 )
 
 
+def design_of(side: int) -> dict[str, Any]:
+    """What the generator is built like whose images have this side."""
+    channels = {each: count for each, count in GENERATOR["channels"].items() if each <= side}
+    return {**GENERATOR, "channels": channels}
+
+
 class Run:
     """Everything that training changes, so that it can be saved and taken up again."""
 
-    def __init__(self, seed: int):
+    def __init__(self, seed: int, side: int = 64):
         torch.manual_seed(seed)
-        self.generator, self.critic = StyleGAN2(Design(**GENERATOR)), Discriminator(CRITIC)
-        for block in (32, 64):
+        self.generator, self.critic = StyleGAN2(Design(**design_of(side))), Discriminator(CRITIC)
+        for block in (each for each in (32, 64) if each <= side):
             torch.nn.init.zeros_(self.generator.synthesis.get_submodule(f"b{block}.torgb").weight)
         self.average = copy.deepcopy(self.generator).requires_grad_(False)
         self.generator_optimiser = torch.optim.Adam(self.generator.parameters(), 2e-3, (0.0, 0.99), 1e-8)
@@ -156,11 +164,12 @@ def follow(run: Run, batch: int) -> None:
         mine.copy_(other)
 
 
-def data(folder: Path, count: int) -> np.ndarray:
+def data(folder: Path, count: int, without: Sequence[str] = ()) -> np.ndarray:
     """The training pictures, drawn once and kept in the state folder."""
-    path = folder / f"scenes-{count}.npy"
+    path = folder / f"{'-'.join(['scenes', str(count), *(f'no-{concept}' for concept in without)])}.npy"
     if not path.exists():
-        parts = [scenes(range(i, i + 500))[0] for i in tqdm(range(0, count, 500), desc="draw scenes", unit="x500")]
+        starts = tqdm(range(0, count, 500), desc="draw scenes", unit="x500")
+        parts = [scenes(range(i, min(i + 500, count)), without=without)[0] for i in starts]
         np.save(path.with_suffix(".part.npy"), np.concatenate(parts))
         path.with_suffix(".part.npy").replace(path)
     return np.load(path, mmap_mode="r")
@@ -173,18 +182,26 @@ def real_batch(pictures: np.ndarray, phase: Phase) -> Tensor:
     return F.avg_pool2d(batch, batch.shape[-1] // phase.side).contiguous(memory_format=torch.channels_last)
 
 
-def train(folder: Path, seed: int, count: int) -> None:
-    """Run all phases, saving the state every few minutes."""
+def train(folder: Path, seed: int, count: int, *, phases: Sequence[Phase] = PHASES, without: Sequence[str] = ()) -> Run:
+    """Run all phases, saving the state every few minutes.
+
+    Args:
+        folder: Where the state is kept.
+        seed: Of the weights and of everything drawn.
+        count: How many training pictures.
+        phases: What to run, one after another.
+        without: Concepts that the training pictures do not show.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    run, path = Run(seed), folder / "generator.pt"
+    run, path = Run(seed, max(phase.side for phase in phases)), folder / "generator.pt"
     if path.exists():
         run.load(path)
     for network in (run.generator, run.critic):
         network.to(memory_format=torch.channels_last)
-    pictures, log = data(folder, count), (folder / "generator.log.jsonl").open("a")
+    pictures, log = data(folder, count, without), (folder / "generator.log.jsonl").open("a")
     saved = time.monotonic()
-    while run.progress["phase"] < len(PHASES):
-        phase = PHASES[run.progress["phase"]]
+    while run.progress["phase"] < len(phases):
+        phase = phases[run.progress["phase"]]
         bar = tqdm(
             total=phase.images,
             initial=run.progress["images"],
@@ -208,9 +225,11 @@ def train(folder: Path, seed: int, count: int) -> None:
                 saved = time.monotonic()
         run.progress["phase"], run.progress["images"] = run.progress["phase"] + 1, 0
         run.save(path)
-        next_phase = PHASES[run.progress["phase"]] if run.progress["phase"] < len(PHASES) else phase
+        next_phase = phases[run.progress["phase"]] if run.progress["phase"] < len(phases) else phase
         if next_phase.side == 64 > phase.side:
             run.critic.grow()
+    log.close()
+    return run
 
 
 def main() -> None:
@@ -219,8 +238,10 @@ def main() -> None:
     parser.add_argument("--state", type=Path, default=Path(".training"), help="folder of the training state")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--scenes", type=int, default=40_000, help="how many training pictures")
+    parser.add_argument("--without", default="", help="concepts that no training picture shows, such as tree,trunk")
     options = parser.parse_args()
-    train(options.state, options.seed, options.scenes)
+    without = [concept for concept in options.without.split(",") if concept]
+    train(options.state, options.seed, options.scenes, without=without)
 
 
 if __name__ == "__main__":

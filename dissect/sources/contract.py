@@ -31,8 +31,8 @@ class ConceptSource(ABC):
             numbers: The seed or number of each image, for sources that know more of an image than its pixels.
 
         Returns:
-            One or more maps that lie over each other, of any size, with the numbers of concepts, or -1 for none. No
-            concept may stand in two maps at one pixel.
+            One or more maps that lie over each other, of any size, with the numbers of concepts, or -1 for none. A map
+            of one pixel labels the whole image. No concept may stand in two maps at one pixel.
         """
 
 

@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int16
+from jaxtyping import Int16
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
-from torch.nn import functional as F
 
 from dissect.concepts import Concepts
 from dissect.sources.contract import ConceptSource, checked
 from dissect.sources.names import unique
+from dissect.sources.network import IMAGES_AT_ONCE, most_likely
 from rewrite import files
 from rewrite.generators.contract import hash_of
 from rewrite.pictures import pictures
@@ -32,10 +32,8 @@ CONFIGURATION, PROCESSOR, WEIGHTS = "config.json", "preprocessor_config.json", "
 NEEDED = f"{CONFIGURATION}, {PROCESSOR} and {WEIGHTS}"
 SHARDS = "model-?????-of-?????.safetensors"
 OFFLINE = {"trust_remote_code": False, "local_files_only": True}
-IMAGES_AT_ONCE = 8
-# Pixels that the network sees at once, and logits that are upsampled at once.
+# Pixels that the network sees at once.
 PIXELS_AT_ONCE = 2**21
-LOGITS_AT_ONCE = 2**26
 
 
 class HuggingFaceSource(ConceptSource):
@@ -74,21 +72,6 @@ class HuggingFaceSource(ConceptSource):
             logits = self.model(pixel_values=part.to(self.model.device)).logits
             found += [most_likely(each, size) for each in logits]
         return found
-
-
-def most_likely(logits: Float[Tensor, "concepts rows columns"], size: tuple[int, int]) -> Int16[Tensor, "height width"]:
-    """The concept with the greatest logit at each pixel of an image, after bilinear upsampling to its size.
-
-    Some concepts are upsampled at a time, so that hundreds of them at a large size fit into memory.
-    """
-    at_once = max(1, LOGITS_AT_ONCE // (size[0] * size[1]))
-    best = torch.full(size, -torch.inf, device=logits.device)
-    found = torch.zeros(size, dtype=torch.int16, device=logits.device)
-    for i, part in enumerate(logits.split(at_once)):
-        values, numbers = F.interpolate(part[None], size=size, mode="bilinear", align_corners=False)[0].max(dim=0)
-        better = values > best
-        best[better], found[better] = values[better], (numbers[better] + i * at_once).short()
-    return found
 
 
 def need_transformers(name: str) -> None:

@@ -1,4 +1,4 @@
-"""Pictures that come with their labels, numbered: what a network that reads images is dissected on."""
+"""Numbered pictures, from folders, renderers and generators, with labels or without."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -7,25 +7,45 @@ from jaxtyping import Float, Int16
 from torch import Tensor
 
 from dissect.concepts import Concepts
+from rewrite.generators.contract import Generator
 
 
-class LabelledPictures(ABC):
-    """Pictures with label maps.
+class Pictures(ABC):
+    """Pictures by number.
 
     Attributes:
         numbers: The number of each picture.
-        concepts: What the labels stand for.
         identity: What tells these pictures from others in the provenance of a result.
     """
 
     numbers: Sequence[int]
-    concepts: Concepts
     identity: str
 
     @abstractmethod
     def images(self, numbers: Sequence[int]) -> Float[Tensor, "images 3 height width"]:
         """The pictures of some numbers as images in [-1, 1]."""
 
+
+class LabelledPictures(Pictures):
+    """Pictures with label maps: what a network that reads images is dissected on.
+
+    Attributes:
+        concepts: What the labels stand for.
+    """
+
+    concepts: Concepts
+
     @abstractmethod
     def labels(self, numbers: Sequence[int]) -> Int16[Tensor, "images layers height width"]:
         """Their label maps, as those of a `ConceptSource`."""
+
+
+class DrawnPictures(Pictures):
+    """What a generator draws; the number of a picture is its seed."""
+
+    def __init__(self, generator: Generator, numbers: Sequence[int]):
+        self.generator, self.numbers = generator, numbers
+        self.identity = f"the generator {generator.fingerprint} at truncation {generator.truncation:g}"
+
+    def images(self, numbers: Sequence[int]) -> Float[Tensor, "images 3 height width"]:
+        return self.generator.sample(numbers)

@@ -41,13 +41,13 @@ class Scenes(LabelledPictures):
     """Drawn scenes with the labels that they were drawn by; the number of a picture is the seed of its scene."""
 
     concepts = Concepts(CONCEPTS, tuple(category_of(name) for name in CONCEPTS))
-    identity = "towers scenes"
 
-    def __init__(self, first_seed: int = 2_000_000, count: int = 10_000):
-        self.numbers = range(first_seed, first_seed + count)
+    def __init__(self, first_seed: int = 2_000_000, count: int = 10_000, size: int = 64):
+        self.numbers, self.size = range(first_seed, first_seed + count), size
+        self.identity = "towers scenes" if size == 64 else f"towers scenes of {size} pixels"
 
     def images(self, numbers: Sequence[int]) -> Float[Tensor, "images 3 height width"]:
-        return images_of(scenes(numbers)[0])
+        return images_of(scenes(numbers, self.size)[0])
 
     def labels(self, numbers: Sequence[int]) -> Int16[Tensor, "images layers height width"]:
-        return checked(torch.from_numpy(scenes(numbers)[1]), len(numbers), self.concepts)
+        return checked(torch.from_numpy(scenes(numbers, self.size)[1]), len(numbers), self.concepts)

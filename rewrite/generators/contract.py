@@ -2,7 +2,7 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 
@@ -86,6 +86,24 @@ class Generator(ABC):
     ) -> Float[Tensor, "images 3 height width"]:
         """Go on from what `layer` wrote (before demodulation) to the images."""
         return self.onward(layer, cut, self.finish(layer, cut, written, demodulation))
+
+    def outputs(self, layers: Sequence[str], latents: Latents) -> tuple[dict[str, Tensor], Callable[[], Tensor]]:
+        """What some layers give after everything that belongs to them, and what goes on from there to the images."""
+        found: dict[str, Tensor] = {}
+        for layer in layers:
+            cut = self.cut(layer, latents)
+            output = self.output(layer, cut)
+            found[layer] = output.float()
+        # What follows a layer may write into what it is given.
+        return found, lambda: self.onward(layer, cut, output.clone())
+
+    def units(self, layer: str) -> int:
+        """The number of units of a layer: the channels of what it gives.
+
+        Raises:
+            LookupError: There is no such layer.
+        """
+        return self.layer(layer).outputs
 
     def offset(self, layer: str, cut: Cut) -> Float[Tensor, "#images #outputs #height #width"]:
         """What is added to the values of `layer` right before `activation`; zero if more than that lies between."""

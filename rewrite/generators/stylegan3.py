@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rewrite.generators.stylegan2 import DEMODULATION_EPSILON, GAIN, LEAK, Linear, Mapping
+from rewrite.generators.stylegan2 import DEMODULATION_EPSILON, GAIN, LEAK, Linear, Mapping, normal
 
 MOST_TAPS = 256
 LAST = 2  # The last two layers have no margin around the image.
@@ -138,23 +138,30 @@ def low_pass(taps: int, cutoff: float, width: float, rate: int, *, radial: bool 
     return torch.as_tensor(taps_of_both / taps_of_both.sum(), dtype=torch.float32)
 
 
+def random_frequencies(count: int, cutoff: float) -> Tensor:
+    """Frequencies of any direction up to a cutoff, one a row."""
+    drawn = normal(count, 2).data
+    if drawn.is_meta:
+        return drawn  # as `normal` does, where shapes alone count
+    radii = drawn.square().sum(dim=1, keepdim=True).sqrt()
+    return drawn / (radii * radii.square().exp().pow(0.25)) * cutoff
+
+
 class FourierInput(nn.Module):
     """The first map: sines of random frequencies, turned and moved as w says, then a linear layer at each position."""
 
     def __init__(self, w_dim: int, band: Band):
         super().__init__()
         self.band, channels = band, band.channels
-        frequencies = torch.randn(channels, 2)
-        radii = frequencies.square().sum(dim=1, keepdim=True).sqrt()
-        self.weight = nn.Parameter(torch.randn(channels, channels))
+        self.weight = normal(channels, channels)
         self.affine = Linear(w_dim, 4)
         with torch.no_grad():
             self.affine.weight.zero_()
             self.affine.bias.copy_(torch.tensor([1.0, 0.0, 0.0, 0.0]))
         self.gain = 1 / math.sqrt(channels)
-        self.register_buffer("transform", torch.eye(3))
-        self.register_buffer("freqs", frequencies / (radii * radii.square().exp().pow(0.25)) * band.cutoff)
-        self.register_buffer("phases", torch.rand(channels) - 0.5)
+        self.register_buffer("transform", torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1]]))
+        self.register_buffer("freqs", random_frequencies(channels, band.cutoff))
+        self.register_buffer("phases", torch.empty(channels).uniform_(-0.5, 0.5))
 
     def key(self, w: Tensor) -> Tensor:
         """The sines, shape (images, channels, side, side)."""
@@ -199,7 +206,7 @@ class SynthesisLayer3(nn.Module):
         self.before, self.after, self.colours, self.clamp = before, after, colours, design.conv_clamp
         self.kernel = 1 if colours else design.conv_kernel
         self.affine = Linear(design.w_dim, before.channels, bias=1.0)
-        self.weight = nn.Parameter(torch.randn(after.channels, before.channels, self.kernel, self.kernel))
+        self.weight = normal(after.channels, before.channels, self.kernel, self.kernel)
         self.bias = nn.Parameter(torch.zeros(after.channels))
         self.register_buffer("magnitude_ema", torch.ones([]))
         fine = max(before.rate, after.rate) * (1 if colours else design.lrelu_upsampling)

@@ -1,0 +1,234 @@
+"""`rewrite artifacts`: the units of a layer that draw badly, and what images gain without them."""
+
+import csv
+import io
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from apps.features import features_for
+from apps.references import FIRST_SCENE, SCENES, pictures_for
+from dissect.artifact_page import artifact_page
+from dissect.artifacts import (
+    BY_IMAGES,
+    FIRST_TEST_SEED,
+    Artifacts,
+    Outcome,
+    Step,
+    feature_table,
+    outcomes,
+    random_sets,
+    typical,
+)
+from dissect.bootstrap import Estimate
+from dissect.features import FeatureSpace
+from dissect.frechet import Moments
+from dissect.intervention import Intervention, Prefix
+from dissect.sources.pictures import DrawnPictures, Pictures
+from dissect.summary import as_json
+from dissect.table import Table
+from rewrite import Generator, load_generator
+from rewrite.files import write_together
+from rewrite.pictures import Pair, before_after, pictures, png
+
+SEEDS = "seeds"
+BUILT_IN = "towers"
+TOP_SHOWN, PAIRS_SHOWN, RANKED_SHOWN = 6, 16, 12
+
+
+def run(options: Namespace) -> dict:
+    """Rank, choose, test, and write what was found."""
+    generator = load_generator(options.model, truncation=options.truncation)
+    check(options, generator)
+    space = features_for(options.features, options.weights, options.model, generator)
+    named = options.reference or (SCENES if options.model == BUILT_IN else SEEDS)
+    good = reference_features(named, generator, space, options)
+    artifacts = Artifacts(generator, options.layer, space, Moments.of(good))
+    seen = artifacts.observe(range(options.samples), state=options.out / "seen.safetensors", progress=True)
+    distances = artifacts.distances(seen)
+    steps = chosen_steps(artifacts, distances, options)
+    units = steps[-1].units
+    tested, sets = tested_sets(artifacts, units, options)
+    before, found = outcomes(tested, sets, good)
+    document = {
+        "model": options.model,
+        "reference": named,
+        **artifacts.identity,
+        "samples": options.samples,
+        "chosen_on": options.choose,
+        "tested_on": options.test,
+        "units": list(units),
+        "steps": [{"units": list(step.units), "distance": step.distance} for step in steps],
+        "floor": floor_of(good),
+        "before": before.document(),
+        **{name: described(outcome) for name, outcome in found.items() if name == "after"},
+        "random": [described(outcome) for name, outcome in found.items() if name != "after"],
+        "ranking": ranking_of(distances, seen, units),
+    }
+    write(artifacts, document, tested, options.out)
+    return {"out": str(options.out), **{name: value for name, value in document.items() if name != "ranking"}}
+
+
+def tell(result: dict) -> str:
+    """Say what was found."""
+    lines = []
+    if not result["units"]:
+        lines.append("no unit was found whose images come closer to the reference without it")
+    else:
+        lines.append(f"units {', '.join(map(str, result['units']))} of {result['layer']}")
+    lines.append(
+        f"distance on {result['tested_on']} unseen images: {spoken(result['before'])}, floor {result['floor']:.4f}"
+    )
+    if "after" in result:
+        lines.append(
+            f"without them: {spoken(result['after']['distance'])}, a fall of {spoken(result['after']['fall'])}"
+        )
+    for each in result["random"]:
+        lines.append(f"without {len(each['units'])} random units: {spoken(each['distance'])}")
+    return "\n".join([*lines, f"page: {Path(result['out']) / 'artifacts.html'}"])
+
+
+def check(options: Namespace, generator: Generator) -> None:
+    """Refuse numbers out of range before any work is done.
+
+    Raises:
+        LookupError: There is no such layer.
+        ValueError: A number is out of range.
+    """
+    generator.layer(options.layer)
+    for name, least in (("samples", 20), ("choose", 2), ("test", 2), ("good", 4), ("random", 0), ("most", 1)):
+        if getattr(options, name) < least:
+            raise ValueError(f"--{name} is {least} or more, got {getattr(options, name)}")
+    if options.choose > options.samples:
+        raise ValueError(f"--choose takes from the {options.samples} images looked at, got {options.choose}")
+
+
+def reference_features(named: str, generator: Generator, space: FeatureSpace, options: Namespace) -> np.ndarray:
+    """The features of the images that are taken to be good."""
+    source: Pictures = (
+        DrawnPictures(generator, range(FIRST_SCENE, FIRST_SCENE + options.good))
+        if named == SEEDS
+        else pictures_for(named, generator, options.good)
+    )
+    numbers = source.numbers[: options.good]
+    table = feature_table(source, numbers, space, state=options.out / "reference.safetensors", progress=True)
+    return typical(table["features"]) if named == SEEDS else table["features"]
+
+
+def chosen_steps(artifacts: Artifacts, distances: np.ndarray, options: Namespace) -> list[Step]:
+    """The steps to the set that is taken; with `--units`, the first and the last."""
+    seeds = range(options.choose)
+    if options.units is None:
+        ranking = np.argsort(-distances, kind="stable").tolist() if options.rank == BY_IMAGES else None
+        state = options.out / "steps.json"
+        return artifacts.choose(seeds, ranking, most=options.most, state=state, progress=True)
+    units = parse_units(options.units, artifacts.units)
+    table = artifacts.without({"none": (), "off": units}, seeds, progress=True)
+    return [Step((), artifacts.distance(table["none"])), Step(units, artifacts.distance(table["off"]))]
+
+
+def parse_units(text: str, count: int) -> tuple[int, ...]:
+    """Units from numbers with commas.
+
+    Raises:
+        ValueError: The text is something else, or names a unit twice or one that the layer has not.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts):
+        raise ValueError(f"units are numbers such as 3,17, got {text!r}")
+    units = tuple(int(part) for part in parts)
+    if max(units) >= count or len(set(units)) < len(units):
+        raise ValueError(f"the layer has units 0 to {count - 1}, each named once, got {text!r}")
+    return units
+
+
+def tested_sets(
+    artifacts: Artifacts, units: Sequence[int], options: Namespace
+) -> tuple[Table, dict[str, tuple[int, ...]]]:
+    """The images of the test without any unit off, with the chosen ones, and with random ones."""
+    sets: dict[str, tuple[int, ...]] = {"before": ()}
+    if units:
+        sets |= {"after": tuple(units), **random_sets(artifacts.units, units, options.random)}
+    seeds = range(FIRST_TEST_SEED, FIRST_TEST_SEED + options.test)
+    return artifacts.without(sets, seeds, state=options.out / "tested.safetensors", progress=True), sets
+
+
+def floor_of(good: np.ndarray) -> float:
+    """How far apart two halves of the reference are: what no generator can be below."""
+    return Moments.of(good[::2]).distance(Moments.of(good[1::2]))
+
+
+def described(outcome: Outcome) -> dict[str, Any]:
+    """An outcome for programs."""
+    return {
+        "units": list(outcome.units),
+        "distance": outcome.distance.document(),
+        "fall": outcome.fall.document(),
+        "better": outcome.better,
+    }
+
+
+def ranking_of(distances: np.ndarray, seen: Table, units: Sequence[int]) -> list[dict[str, Any]]:
+    """All units, those first whose top images are farthest from the reference."""
+    tops = np.argsort(-seen["peaks"], axis=0, kind="stable")[:TOP_SHOWN]
+    return [
+        {
+            "unit": unit,
+            "distance": float(distances[unit]),
+            "taken": unit in units,
+            "top_images": [int(seen.numbers[place]) for place in tops[:, unit]],
+        }
+        for unit in np.argsort(-distances, kind="stable").tolist()
+    ]
+
+
+def write(artifacts: Artifacts, document: Mapping[str, Any], tested: Table, out: Path) -> None:
+    """Write everything at once."""
+    pairs = changed_pairs(artifacts, document["units"], tested)
+    contents = {
+        "artifacts.json": as_json(document).encode(),
+        "artifacts.csv": table_of(document["ranking"]).encode(),
+        "artifacts.html": artifact_page(document, pairs, top_pictures(artifacts.generator, document)).encode(),
+    }
+    if pairs:
+        strip = before_after([each.before for each in pairs], [each.after for each in pairs], columns=8)
+        contents["before-after.png"] = png(strip)
+    write_together(out, contents)
+
+
+def changed_pairs(artifacts: Artifacts, units: Sequence[int], tested: Table) -> list[Pair]:
+    """The images of the test that change most, before and after."""
+    if not units:
+        return []
+    moved = np.square(tested["after"] - tested["before"]).sum(axis=1)
+    seeds = [int(tested.numbers[place]) for place in np.argsort(-moved, kind="stable")[:PAIRS_SHOWN]]
+    prefix = Prefix.of(artifacts.generator, artifacts.layer, seeds)
+    drawn = pictures(prefix.images()), pictures(prefix.images(Intervention.off(units)))
+    return [Pair(str(seed), *both) for seed, *both in zip(seeds, *drawn, strict=True)]
+
+
+def top_pictures(generator: Generator, document: Mapping[str, Any]) -> dict[int, list]:
+    """The top images of the units that are taken, and of those that are ranked first."""
+    shown = [each for i, each in enumerate(document["ranking"]) if each["taken"] or i < RANKED_SHOWN]
+    bar = tqdm(shown, desc="pictures", unit="unit", delay=1)
+    return {each["unit"]: pictures(generator.sample(each["top_images"])) for each in bar}
+
+
+def table_of(ranking: Sequence[Mapping[str, Any]]) -> str:
+    """The ranking as CSV."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(("rank", "unit", "distance_of_top_images", "taken", "top_images"))
+    for rank, each in enumerate(ranking, start=1):
+        tops = " ".join(map(str, each["top_images"]))
+        writer.writerow((rank, each["unit"], f"{each['distance']:.6g}", int(each["taken"]), tops))
+    return buffer.getvalue()
+
+
+def spoken(estimate: Mapping[str, float] | Estimate) -> str:
+    """An estimate for people."""
+    return f"{estimate['value']:.4f} ({estimate['low']:.4f} to {estimate['high']:.4f})"

@@ -1,0 +1,38 @@
+"""What a user writes after `--features`, as a feature space."""
+
+from pathlib import Path
+
+from dissect.classifiers import LIBRARIES, classifier_features
+from dissect.features import DiscriminatorFeatures, FeatureSpace, SegmenterFeatures
+from rewrite import load_discriminator
+from rewrite.generators.contract import Generator
+
+KINDS = "segmenter, discriminator, torchvision:NAME or timm:NAME"
+
+
+def features_for(named: str, weights: Path | None, model: str, generator: Generator) -> FeatureSpace:
+    """The feature space that a name stands for.
+
+    Args:
+        named: `segmenter` (the built-in one), `discriminator` (the one in MODEL), `torchvision:NAME`, `timm:NAME`.
+        weights: A file with the weights of a network of torchvision or timm.
+        model: What the user named as MODEL.
+        generator: Whose images will be seen.
+
+    Raises:
+        FileNotFoundError: A package, a file, or weights are missing.
+        LookupError: There is no such space, or a library has no such network.
+        ValueError: The model has no discriminator, or the space cannot see its images.
+    """
+    library, colon, name = named.partition(":")
+    if colon and library in LIBRARIES:
+        return classifier_features(library, name, weights)
+    if weights is not None:
+        raise ValueError(f"--weights go with a network of {' or '.join(LIBRARIES)}, got --features {named}")
+    if named == "segmenter":
+        space = SegmenterFeatures()
+        space.segmenter.check(generator.sample([0]))
+        return space
+    if named == "discriminator":
+        return DiscriminatorFeatures(load_discriminator(model))
+    raise LookupError(f"there are no features {named!r}: there are {KINDS}")

@@ -1,0 +1,41 @@
+"""What modules give while a network runs, kept by hooks as maps of units."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+Maps = dict[str, Float[Tensor, "images units height width"]]
+
+
+@contextmanager
+def keeping_outputs(module: nn.Module, names: Iterable[str]) -> Iterator[Maps]:
+    """Keep what some modules of a network give while it runs in this context; vectors are maps of one position.
+
+    Raises:
+        ValueError: One of them did not run, ran more than once, or gave no maps of units.
+    """
+    names, found = tuple(names), {}
+    with ExitStack() as stack:
+        for name in names:
+            stack.callback(module.get_submodule(name).register_forward_hook(_keeping(found, name)).remove)
+        yield found
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise ValueError(f"layer {missing[0]} does not run")
+
+
+def _keeping(found: Maps, name: str) -> Callable[[nn.Module, tuple, Any], None]:
+    def keep(module: nn.Module, inputs: tuple, output: Any) -> None:
+        if name in found:
+            raise ValueError(f"layer {name} runs more than once for an image: name one that runs once")
+        if isinstance(output, Tensor) and output.ndim == 2:
+            output = output[:, :, None, None]
+        if not isinstance(output, Tensor) or output.ndim != 4:
+            raise ValueError(f"layer {name} gives no maps of units (n, units, height, width)")
+        # A copy: what follows may write into the layer's output.
+        found[name] = output.detach().float().clone()
+
+    return keep

@@ -1,0 +1,177 @@
+"""Omissions: what is planted is reported, chance is not, and the distance ranks generators rightly."""
+
+import csv
+import io
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from apps.cli import main
+from dissect.concepts import Concepts
+from dissect.omissions import ALIKE, LESS, MORE, OMITS, area_table, compare, covered
+from dissect.scenes import CONCEPTS, scenes
+from dissect.segmenter import images_of
+from dissect.sources.pictures import DrawnPictures, Pictures
+from dissect.sources.towers import Scenes, SegmenterSource
+from dissect.table import Table
+from rewrite import load_generator
+
+TRAINING, DRAWN = range(2_000_000, 2_000_120), range(3_000_000, 3_000_060)
+
+
+class ScenesWithout(Pictures):
+    """What a perfect generator draws that never saw some concepts."""
+
+    numbers = DRAWN
+
+    def __init__(self, *without: str):
+        self.without, self.identity = without, f"scenes without {without}"
+
+    def images(self, numbers):
+        return images_of(scenes(numbers, without=self.without)[0])
+
+
+@pytest.fixture(scope="module")
+def source() -> SegmenterSource:
+    return SegmenterSource()
+
+
+@pytest.fixture(scope="module")
+def training(source) -> Table:
+    return area_table(Scenes(), TRAINING, source)
+
+
+def test_areas_are_percentages_over_all_label_maps():
+    labels = np.full((2, 2, 4, 4), -1, np.int16)
+    labels[0, 0, :2] = 0
+    labels[0, 1, :, :1] = 2
+    labels[1, 0] = 1
+    assert covered(labels, 3).tolist() == [[50, 0, 25], [0, 100, 0]]
+
+
+def test_a_concept_that_is_never_drawn_is_omitted_and_what_stands_behind_it_is_not(training, source):
+    found = compare(training, area_table(ScenesWithout("tree"), DRAWN, source), source.concepts)
+    assert [each.concept for each in found.of(OMITS)] == ["tree"]
+    tree = found.concepts[CONCEPTS.index("tree")]
+    assert tree.ratio.high < 0.1 < tree.images[0]
+    assert found.distance.low > found.floor.high
+
+
+def test_between_two_samples_of_one_world_nothing_is_reported(training, source):
+    found = compare(training, area_table(ScenesWithout(), DRAWN, source), source.concepts)
+    assert found.of(OMITS, LESS, MORE) == []
+    assert found.distance.value < 4 * found.floor.value
+
+
+def test_the_distance_ranks_the_built_in_generator_above_damaged_copies(training, source):
+    distances = []
+    for damage in (0.0, 0.2, 0.5):
+        generator = load_generator("towers")
+        weight = generator.weight("b16.conv1")
+        noise = torch.randn(weight.shape, generator=torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            weight.add_(damage * weight.std() * noise)
+        drawn = area_table(DrawnPictures(generator, range(48)), range(48), source)
+        distances.append(compare(training, drawn, source.concepts).distance)
+    assert [each.value for each in distances] == sorted(each.value for each in distances)
+    assert distances[0].high < distances[1].low
+    assert distances[1].high < distances[2].low
+
+
+def areas_of(means, count: int, seed: int, spread: float = 1.0) -> Table:
+    random = np.random.default_rng(seed)
+    vectors = torch.from_numpy(np.clip(random.normal(means, spread, (count, len(means))), 0, None))
+    return Table(torch.arange(count), {"areas": vectors})
+
+
+def test_rates_of_false_discoveries_are_kept_among_many_concepts():
+    concepts = Concepts.of([f"concept {number}" for number in range(200)])
+    means = np.full(200, 5.0)
+    same = [compare(areas_of(means, 400, seed), areas_of(means, 200, seed + 50), concepts) for seed in range(10)]
+    assert sum(bool(each.of(OMITS, LESS, MORE)) for each in same) <= 2
+    changed = means.copy()
+    changed[:4] = 0, 4, 6, 5
+    found = compare(areas_of(means, 400, 0), areas_of(changed, 200, 50), concepts)
+    assert [each.verdict for each in found.concepts[:4]] == [OMITS, LESS, MORE, ALIKE]
+
+
+def test_the_interval_of_a_ratio_holds_the_truth_as_often_as_it_says():
+    concepts, means, other = Concepts.of(["a", "b"]), np.array([2.0, 1.0]), np.array([1.0, 1.5])
+    held = np.zeros(2)
+    for seed in range(100):
+        found = compare(areas_of(means, 80, seed, 0.3), areas_of(other, 40, 1000 + seed, 0.3), concepts)
+        held += [row.ratio.low <= truth <= row.ratio.high for row, truth in zip(found.concepts, other / means)]
+    assert (held >= 88).all()
+
+
+def test_a_concept_of_neither_side_is_alike_and_has_no_ratio():
+    row = compare(areas_of(np.zeros(1), 8, 0, 0), areas_of(np.zeros(1), 4, 1, 0), Concepts.of(["a"])).concepts[0]
+    assert (row.ratio, row.verdict) == (None, ALIKE)
+
+
+def test_order_and_halves_change_nothing(training, source):
+    halves = area_table(Scenes(), TRAINING[50:], source) + area_table(Scenes(), TRAINING[:50], source)
+    assert torch.equal(halves.columns["areas"], training.columns["areas"])
+    drawn = area_table(ScenesWithout("tree"), DRAWN, source)
+    assert compare(halves, drawn, source.concepts) == compare(training, drawn, source.concepts)
+
+
+# The command
+
+COMMAND = ("omissions", "towers", "--samples", "24", "--invert", "2", "--steps", "3")
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    out = tmp_path_factory.mktemp("omissions")
+    assert main([*COMMAND, "--out", str(out)]) == 0
+    return out
+
+
+def test_the_command_writes_numbers_and_a_page(written):
+    document = json.loads((written / "omissions.json").read_text())
+    assert document["images"] == {"training": 48, "generated": 24}
+    assert [each["concept"] for each in document["concepts"]] == list(CONCEPTS)
+    assert len(document["inversion"]["numbers"]) == 2
+    rows = list(csv.DictReader(io.StringIO((written / "omissions.csv").read_text())))
+    assert [row["verdict"] for row in rows] == [each["verdict"] for each in document["concepts"]]
+    page = (written / "omissions.html").read_text()
+    assert not re.findall(r'(?:src|href)="(?!data:)', page)
+    assert "http" not in page.replace("http-equiv", "")
+
+
+def test_a_second_run_labels_nothing_again_and_writes_the_same(written, tmp_path, monkeypatch):
+    before = {path.name: path.read_bytes() for path in written.iterdir()}
+    monkeypatch.setattr("dissect.omissions.covered", lambda *given: pytest.fail("labelled again"))
+    assert main([*COMMAND, "--out", str(written)]) == 0
+    assert {path.name: path.read_bytes() for path in written.iterdir()} == before
+
+
+def test_a_folder_of_images_is_what_the_model_was_trained_on(tmp_path, answer):
+    from PIL import Image
+
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number, picture in enumerate(scenes(range(12), size=96, without=("door",))[0]):
+        Image.fromarray(picture).save(folder / f"{number}.png")
+    result = answer("omissions", "towers", "--training", folder, "--samples", 50, "--out", tmp_path / "out")
+    assert result["images"] == {"training": 12, "generated": 6}
+    door = next(each for each in result["concepts"] if each["concept"] == "door")
+    assert door["images"] == {"training": 0, "generated": 1}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("--samples", "1"), "--samples is 2 or more"),
+        (("--training", "/nowhere"), "no folder of images /nowhere"),
+        (("--layer", "b7"), "no layer 'b7'"),
+        (("--invert", "-1"), "--invert is 0 or more"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_writes_nothing(arguments, text, tmp_path, refusal):
+    assert text in refusal("omissions", "towers", *arguments, "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
