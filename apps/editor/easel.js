@@ -3,7 +3,7 @@ const root = element.querySelector(".easel");
 const named = (what) => Object.keys(what)[0];
 const PAPER = 512, MOST = 20;
 let SIDE = props.side, turn = 0, wishes = [], stroke = null, at = null;
-const brush = { concept: "", action: "add", strength: 1, count: 15, size: 4 };
+const brush = { concept: "", action: "add", strength: 1, count: 15, size: 4, alone: true };
 const make = (kind, name, text) => {
   const made = document.createElement(kind);
   if (name) made.className = name;
@@ -58,7 +58,12 @@ const download = button("Download", "Save the picture", () => {
   link.click();
 });
 const keep = button("Save strokes", "Save the strokes as a file for rewrite paint", () => wish({ do: "save" }));
-bar.append(acts.add, acts.remove, size.label, strength.label, count.label);
+const alone = make("input"), aloneLabel = make("label", "slide");
+alone.type = "checkbox"; alone.checked = true;
+alone.addEventListener("change", () => { brush.alone = alone.checked; });
+aloneLabel.append(alone, make("span", "", "Cover what is there"));
+aloneLabel.title = "Where a concept is added, all other units go off";
+bar.append(acts.add, acts.remove, size.label, strength.label, count.label, aloneLabel);
 tools.append(undo, redo, clear, peek, download, keep);
 const frame = make("div", "frame"), shown = make("img"), before = make("img", "before"), canvas = make("canvas");
 const list = make("ol"), empty = make("p", "soft", "No stroke yet. Choose a concept and brush on the image.");
@@ -113,10 +118,10 @@ const end = () => {
     while (i < mask.length && mask[i]) i++;
     runs.push([first, i - first]);
   }
-  const { concept, action, strength, count } = brush;
+  const { concept, action, strength, count, alone } = brush;
   stroke = null;
   draw();
-  if (runs.length && concept) wish({ do: "stroke", runs, concept, action, strength, count });
+  if (runs.length && concept) wish({ do: "stroke", runs, concept, action, strength, count, alone });
 };
 const place = (event) => {
   const box = canvas.getBoundingClientRect();

@@ -123,7 +123,7 @@ def _wish(entry: dict, side: int) -> Wish:
 
 def _stroke(entry: dict, side: int) -> Stroke:
     runs, concept, action = entry.get("runs"), entry.get("concept"), entry.get("action")
-    strength, count = entry.get("strength"), entry.get("count")
+    strength, count, alone = entry.get("strength"), entry.get("count"), entry.get("alone")
     if not isinstance(runs, list) or len(runs) > MOST_RUNS:
         raise ValueError(f"a stroke has at most {MOST_RUNS} runs, as a list")
     if not all(isinstance(run, list) and len(run) == 2 and whole(run[0]) and whole(run[1]) for run in runs):
@@ -133,4 +133,4 @@ def _stroke(entry: dict, side: int) -> Stroke:
     if isinstance(strength, bool) or not isinstance(strength, int | float) or not 0 < strength <= 1:
         raise ValueError("the strength of a stroke is more than 0 and at most 1")
     mask = Mask((side, side), tuple((run[0], run[1]) for run in runs))
-    return Stroke(mask, concept, action=action, strength=float(strength), count=count)
+    return Stroke(mask, concept, action=action, strength=float(strength), count=count, alone=alone is not False)
