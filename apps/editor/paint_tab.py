@@ -62,7 +62,7 @@ def build(page: Page) -> None:
     begun.settle(new)
     layers = list(dissections(new))
     desk = gr.State(Desk(), time_to_live=KEPT_SECONDS)
-    note = gr.HTML("" if layers else NONE, elem_id="paint-note")
+    note = gr.HTML(NONE, visible=not layers, elem_id="paint-note")
     easel = Easel(elem_id="easel", **shown(new, begun))
     with gr.Row(elem_classes="line"):
         seed = gr.Number(begun.seed, label="Seed", precision=0, minimum=0, maximum=LARGEST_SEED, elem_id="paint-seed")
@@ -140,7 +140,7 @@ def opened(session: Session, desk: Desk) -> tuple:
     return (
         gr.update(side=session.side, **shown(session, desk)),
         gr.update(choices=layers, value=desk.layer or None),
-        "" if layers else NONE,
+        gr.update(visible=not layers),
     )
 
 

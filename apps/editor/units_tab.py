@@ -25,7 +25,7 @@ def build(page: Page) -> None:
     """Put the tab on the page."""
     new = page.new()
     layers = list(dissections(new))
-    note = gr.HTML("" if layers else NONE, elem_id="units-note")
+    note = gr.HTML(NONE, visible=not layers, elem_id="units-note")
     with gr.Row(elem_classes="line"):
         layer = gr.Dropdown(layers, value=next(iter(layers), None), label="Layer", elem_id="units-layer")
         draw = gr.Button("Show what drives each unit", elem_id="units-draw", min_width=200)
@@ -98,7 +98,11 @@ def opened(session: Session) -> tuple:
     """Show the model that the session looks at now."""
     layers = list(dissections(session))
     first = next(iter(layers), "")
-    return gr.update(**listed(session, first)), gr.update(choices=layers, value=first or None), "" if layers else NONE
+    return (
+        gr.update(**listed(session, first)),
+        gr.update(choices=layers, value=first or None),
+        gr.update(visible=not layers),
+    )
 
 
 def listed(session: Session, layer: str) -> dict[str, Any]:
