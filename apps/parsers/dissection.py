@@ -8,6 +8,8 @@ from apps.parsers.parser import (
     add_model,
     add_segmenter,
     add_truncation,
+    new_file,
+    new_folder,
 )
 
 
@@ -31,7 +33,7 @@ def _units(commands) -> None:
     parser.add_argument(
         "--informative", action="store_true", help="also find the most informative level of every unit and concept"
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder to write into")
+    parser.add_argument("--out", type=new_folder, required=True, help="folder to write into")
 
 
 def _rotation(commands) -> None:
@@ -46,7 +48,7 @@ def _rotation(commands) -> None:
     parser.add_argument("--layer", required=True, help="name of the layer")
     _add_dissection(parser)
     parser.add_argument("--seed", type=int, default=0, help="seed of the rotation and of the weights (default: 0)")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write into")
+    parser.add_argument("--out", type=new_folder, required=True, help="folder to write into")
 
 
 def _rule(commands) -> None:
@@ -69,7 +71,7 @@ def _rule(commands) -> None:
     parser.add_argument("--layer", help="where to solve it (default: the first at half the image's side)")
     parser.add_argument("--name", help="what to call the rule (default: that of the file)")
     add_segmenter(parser)
-    parser.add_argument("--out", type=Path, required=True, help="the rule file to write")
+    parser.add_argument("--out", type=new_file, required=True, help="the rule file to write")
 
 
 def _add_dissection(parser: Parser) -> None:
