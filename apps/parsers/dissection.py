@@ -8,6 +8,8 @@ from apps.parsers.parser import (
     add_model,
     add_segmenter,
     add_truncation,
+    new_file,
+    new_folder,
 )
 
 
@@ -37,7 +39,7 @@ def _units(commands) -> None:
         metavar="K/N",
         help="count one part of N only, as one of N machines; with all parts in one folder, --workers N joins them",
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder to write into")
+    parser.add_argument("--out", type=new_folder, required=True, help="folder to write into")
 
 
 def _rotation(commands) -> None:
@@ -52,7 +54,7 @@ def _rotation(commands) -> None:
     parser.add_argument("--layer", required=True, help="name of the layer")
     _add_dissection(parser)
     parser.add_argument("--seed", type=int, default=0, help="seed of the rotation and of the weights (default: 0)")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write into")
+    parser.add_argument("--out", type=new_folder, required=True, help="folder to write into")
 
 
 def _rule(commands) -> None:
@@ -75,7 +77,7 @@ def _rule(commands) -> None:
     parser.add_argument("--layer", help="where to solve it (default: the first at half the image's side)")
     parser.add_argument("--name", help="what to call the rule (default: that of the file)")
     add_segmenter(parser)
-    parser.add_argument("--out", type=Path, required=True, help="the rule file to write")
+    parser.add_argument("--out", type=new_file, required=True, help="the rule file to write")
 
 
 def _add_dissection(parser: Parser) -> None:
