@@ -58,7 +58,7 @@ class Probe(ABC):
     def observe(self, numbers: Sequence[int]) -> Observed:
         """The same with the images and their labels."""
 
-    def draw(self, numbers: Sequence[int]) -> tuple[Activations, Float[Tensor, "images 3 height width"]]:
+    def draw(self, numbers: Sequence[int]) -> tuple[Activations, Float[Tensor, "images 3 rows columns"]]:
         """What the units do on some images, and the images, without their labels."""
         observed = self.observe(numbers)
         return observed.activations, observed.images
