@@ -226,7 +226,9 @@ class JoinedProbe(Probe):
         return self.first.split(samples, level_samples)
 
     def _beside(self, numbers: Sequence[int]) -> Activations:
-        return {name: probe.activations(numbers)[view] for name, (probe, view) in self.others.items()}
+        # Views of one probe come from one run.
+        runs = {id(probe): probe.activations(numbers) for probe in {id(p): p for p, _ in self.others.values()}.values()}
+        return {name: runs[id(probe)][view] for name, (probe, view) in self.others.items()}
 
 
 def within(maps: Float[Tensor, "images units height width"], margin: int) -> Float[Tensor, "images units rows columns"]:
