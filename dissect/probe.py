@@ -58,7 +58,7 @@ class Probe(ABC):
     def observe(self, numbers: Sequence[int]) -> Observed:
         """The same with the images and their labels."""
 
-    def draw(self, numbers: Sequence[int]) -> tuple[Activations, Float[Tensor, "images 3 height width"]]:
+    def draw(self, numbers: Sequence[int]) -> tuple[Activations, Float[Tensor, "images 3 rows columns"]]:
         """What the units do on some images, and the images, without their labels."""
         observed = self.observe(numbers)
         return observed.activations, observed.images
@@ -226,7 +226,9 @@ class JoinedProbe(Probe):
         return self.first.split(samples, level_samples)
 
     def _beside(self, numbers: Sequence[int]) -> Activations:
-        return {name: probe.activations(numbers)[view] for name, (probe, view) in self.others.items()}
+        # Views of one probe come from one run.
+        runs = {id(probe): probe.activations(numbers) for probe in {id(p): p for p, _ in self.others.values()}.values()}
+        return {name: runs[id(probe)][view] for name, (probe, view) in self.others.items()}
 
 
 def within(maps: Float[Tensor, "images units height width"], margin: int) -> Float[Tensor, "images units rows columns"]:

@@ -22,9 +22,6 @@ def _units(commands) -> None:
         "it was when it is started again with the same folder.",
     )
     add_model(parser)
-    parser.add_argument(
-        "--layer", dest="layers", action="append", required=True, help="name of a layer, or all; may be repeated"
-    )
     _add_dissection(parser)
     parser.add_argument("--first-seed", type=int, default=0, help="seed of the first image (default: 0)")
     parser.add_argument(
@@ -46,12 +43,11 @@ def _rotation(commands) -> None:
     parser = add_command(
         commands,
         "rotation",
-        "compare a layer's units with random directions, and with random weights",
+        "compare the units of layers with random directions, and with random weights",
         "Writes rotation.html, rotation.json, rotation.csv and rotation.safetensors. A run that was interrupted goes "
         "on.",
     )
     add_model(parser)
-    parser.add_argument("--layer", required=True, help="name of the layer")
     _add_dissection(parser)
     parser.add_argument("--seed", type=int, default=0, help="seed of the rotation and of the weights (default: 0)")
     parser.add_argument("--out", type=new_folder, required=True, help="folder to write into")
@@ -81,6 +77,9 @@ def _rule(commands) -> None:
 
 
 def _add_dissection(parser: Parser) -> None:
+    parser.add_argument(
+        "--layer", dest="layers", action="append", required=True, help="name of a layer, or all; may be repeated"
+    )
     add_truncation(parser)
     add_segmenter(parser)
     parser.add_argument("--samples", type=int, default=1000, help="images to count (default: 1000)")
