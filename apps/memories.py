@@ -1,6 +1,7 @@
 """Memories that were measured before: kept in the user's cache folder, so that a second solve starts at once."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from rewrite import Memory, measure
@@ -18,9 +19,17 @@ def cached_path(generator: Generator, layer: str, samples: int, key_space: str) 
 
 
 def memory_of(
-    generator: Generator, layer: str, samples: int, key_space: str = "patch", *, progress: bool = False
+    generator: Generator,
+    layer: str,
+    samples: int,
+    key_space: str = "patch",
+    *,
+    progress: bool = False,
+    told: Callable[[int], object] | None = None,
 ) -> Memory:
     """The memory of a layer: from the cache if it is there and right, measured (and kept) otherwise.
+
+    What `told` raises ends a measurement, as in `rewrite.measure`; nothing is kept of it.
 
     A cache that cannot be read or written is no reason to fail: it is told on stderr, and the work is done.
 
@@ -35,7 +44,7 @@ def memory_of(
             return _checked(Memory.load(path), generator, layer, samples, key_space)
         except ValueError as error:
             print(f"the kept memory is not used: {error}", file=sys.stderr)
-    memory = measure(generator, layer, samples, key_space=key_space, progress=progress)
+    memory = measure(generator, layer, samples, key_space=key_space, progress=progress, told=told)
     try:
         memory.save(path)
     except ValueError as error:

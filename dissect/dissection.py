@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
@@ -213,8 +213,7 @@ def count(
     whole = done + len(numbers)
     with tqdm(total=whole, initial=done, desc="dissect", unit="img", delay=1, disable=not progress) as bar:
         for shard in shards(numbers):
-            run = _with_shard(run, probe, shard)
-            bar.update(len(shard))
+            run = _with_shard(run, probe, shard, bar.update)
             if state is not None and time.monotonic() - saved > SECONDS_BETWEEN_SAVES:
                 save_dissections(state, run)
                 saved = time.monotonic()
@@ -320,8 +319,10 @@ def _begin(
     }
 
 
-def _with_shard(run: Mapping[str, Dissection], probe: Probe, shard: Sequence[int]) -> dict[str, Dissection]:
-    """The run with one more shard."""
+def _with_shard(
+    run: Mapping[str, Dissection], probe: Probe, shard: Sequence[int], told: Callable[[int], Any]
+) -> dict[str, Dissection]:
+    """The run with one more shard; it is told how many images it has seen as it sees them."""
     lit: dict[str, list[Lit]] = {view: [] for view in run}
     run, labels, seen = dict(run), [], 0
     for part in batched(shard, BATCH):
@@ -336,10 +337,10 @@ def _with_shard(run: Mapping[str, Dissection], probe: Probe, shard: Sequence[int
             tops = one.tops + Tops.of(maps.amax(dim=(2, 3)), part)
             graded = one.graded
             if graded is not None:
-                half = shard[0] // SHARD % 2
-                graded = graded.seeing(maps, labels[-1], part, one.grades.to(maps.device), half)
+                graded = graded.seeing(maps, labels[-1], part, one.grades.to(maps.device))
             run[view] = replace(one, tops=tops, graded=graded)
         seen += len(part)
+        told(len(part))
     together = torch.cat(labels)
     for view, parts in lit.items():
         one = run[view]

@@ -66,25 +66,24 @@ class Graded:
         labels: Int16[Tensor, "images layers rows columns"],
         numbers: Sequence[int],
         levels: Float[Tensor, "units levels"],
-        half: int,
     ) -> "Graded":
-        """With more images, a sample of pixels of each that hangs on its number."""
+        """With more images, a sample of pixels of each that hangs on its number; even and odd ones are the halves."""
         size = tuple(labels.shape[-2:])
-        _, units, grades, width = self.counts.shape
+        halves, units, grades, width = self.counts.shape
+        half = torch.tensor(numbers, device=maps.device)[:, None] % halves
         pixels = sampled_pixels(numbers, size).to(maps.device)
         values = upsampling(tuple(maps.shape[-2:]), size, maps.device).at(maps, pixels)
         # Levels are strict: a value at a level does not pass it.
         rows = values.transpose(0, 1).flatten(1).contiguous()
         grade = torch.searchsorted(levels.contiguous(), rows, side="left").reshape(units, *pixels.shape)
         names = labels.flatten(2).long().gather(2, pixels[:, None].expand(-1, labels.shape[1], -1))
-        places = (torch.arange(units, device=maps.device)[:, None, None] * grades + grade) * width
-        found = torch.bincount((places + (width - 1)).reshape(-1), minlength=units * grades * width)
+        first = half * units + torch.arange(units, device=maps.device)[:, None, None]
+        places = (first * grades + grade) * width
+        found = torch.bincount((places + (width - 1)).reshape(-1), minlength=self.counts.numel())
         for layer in range(names.shape[1]):
             shown = names[:, layer] >= 0
             found += torch.bincount((places + names[:, layer])[:, shown].reshape(-1), minlength=len(found))
-        counts = self.counts.clone()
-        counts[half] += found.reshape(units, grades, width).cpu()
-        return replace(self, counts=counts)
+        return replace(self, counts=self.counts + found.reshape(self.counts.shape).cpu())
 
     def informative(self, levels: Float[Tensor, "units levels"]) -> Informative:
         """Choose on the first half, and score on the second."""

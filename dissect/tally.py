@@ -13,7 +13,7 @@ from jaxtyping import Int16, Int64
 from torch import Tensor
 
 from dissect.concepts import Concepts
-from dissect.upsampling import Lit, places_of
+from dissect.upsampling import Lit, one_thread, places_of
 
 # How many other images' labels each image is held against, to see what agreement chance gives.
 DRAWS = 8
@@ -87,6 +87,7 @@ class Tally:
         return cls(**tensors)
 
 
+@one_thread()
 def tally_of(
     lit: Lit, labels: Int16[Tensor, "images layers height width"], units: int, concepts: Concepts, draws: int = DRAWS
 ) -> Tally:

@@ -36,10 +36,12 @@ def write_units(
         What units.json holds.
     """
     document = document_of(found, least)
+    strips = unit_strips(probe, found, progress=progress)
+    ious = {view: one.scores.iou for view, one in found.items()}
     contents = {
         "units.json": as_json(document),
         "units.csv": units_csv(found),
-        "units.html": unit_page(document, unit_strips(probe, found, progress=progress), title),
+        "units.html": unit_page(document, strips, ious, title),
     }
     write_together(folder, {name: text.encode() for name, text in contents.items()})
     return document

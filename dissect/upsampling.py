@@ -5,7 +5,8 @@ centres the border's value goes on. That is `F.interpolate(mode="bilinear", alig
 border, and aligned corners shift what a unit shows: older tools did one or the other.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property, lru_cache
 from typing import NamedTuple
 
@@ -28,6 +29,21 @@ class Lit(NamedTuple):
     images: Int64[Tensor, " pixels"]
     units: Int64[Tensor, " pixels"]
     pixels: Int64[Tensor, " pixels"]
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Run torch's loops on one thread.
+
+    Those of counting are so short that threads wait for one another longer than they work, and many times longer where
+    other programs want the processor, too.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 class Axis:
@@ -101,6 +117,7 @@ class Upsampling:
         base = taken(self.rows.high, self.columns.low) * (1 - right) + taken(self.rows.high, self.columns.high) * right
         return top * (1 - down) + base * down
 
+    @one_thread()
     def above(self, maps: Float[Tensor, "images units height width"], levels: Float[Tensor, " units"]) -> Lit:
         """The pixels whose upsampled value is greater than the unit's level.
 

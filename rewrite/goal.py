@@ -6,7 +6,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from scipy import sparse
 from scipy.ndimage import binary_dilation
+from scipy.sparse.linalg import splu
 from torch import Tensor
 
 from rewrite.generators.contract import Cut, Generator, Latents, batched
@@ -31,6 +33,7 @@ class Keys:
         image: Which row of the goal's styles belongs to each key.
         offsets: Bias and noise that are added to each value before the activation, float64; zero where other steps
             (a blur) come first.
+        position: Which cell of the written map each stands at, counted row by row.
     """
 
     keys: Float[Tensor, "n key"]
@@ -38,6 +41,7 @@ class Keys:
     weights: Float[Tensor, " n"]
     image: Int[Tensor, " n"]
     offsets: Float[Tensor, "n outputs"]
+    position: Int[Tensor, " n"]
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -203,6 +207,7 @@ class _Scene:
             offsets=torch.cat([*offsets, torch.zeros(0, self.values.shape[1], dtype=torch.float64)]),
             weights=weights * (total / weights.sum()) if len(weights) else weights,
             image=torch.cat([*images, torch.zeros(0, dtype=torch.int64)]),
+            position=torch.cat([*(flat for _, flat in places), torch.zeros(0, dtype=torch.int64)]),
         )
 
 
@@ -295,26 +300,19 @@ def filled(values: Float[Tensor, "outputs height width"], hole: Tensor) -> Float
     Neighbours to the left and right count four times as much as those above and below: pictures are layered by
     height more than by width. Beyond the border of the map there is nothing, so that no flow crosses it.
     """
-    height, width = hole.shape
-    number = -np.ones((height, width), dtype=int)
-    inside = np.argwhere(hole.numpy())
-    if len(inside) == height * width:
+    inside, outside = (np.flatnonzero(each.numpy()) for each in (hole, ~hole))
+    if not len(outside):
         raise ValueError("the whole image is marked: nothing is left that could fill it")
-    number[tuple(inside.T)] = np.arange(len(inside))
-    system = np.zeros((len(inside), len(inside)))
-    known = torch.zeros(len(inside), len(values), dtype=values.dtype)
-    for row, (y, x) in enumerate(inside):
-        for dy, dx, weight in ((0, -1, 4.0), (0, 1, 4.0), (-1, 0, 1.0), (1, 0, 1.0)):
-            ny, nx = y + dy, x + dx
-            if not (0 <= ny < height and 0 <= nx < width):
-                continue
-            system[row, row] += weight
-            if number[ny, nx] >= 0:
-                system[row, number[ny, nx]] -= weight
-            else:
-                known[row] += weight * values[:, ny, nx]
+    cells = np.arange(hole.numel()).reshape(hole.shape)
+    pairs = ((cells[:, :-1], cells[:, 1:], 4.0), (cells[:-1], cells[1:], 1.0))
+    ends = [np.concatenate([pair[end].ravel() for pair in pairs]) for end in (0, 1)]
+    weights = np.concatenate([np.full(one.size, weight) for one, _, weight in pairs])
+    half = sparse.csr_array((weights, ends), shape=(cells.size, cells.size))
+    links = (half + half.T)[inside]
+    system = sparse.diags_array(links.sum(axis=1)) - links[:, inside]
+    known = links[:, outside] @ values[:, ~hole].T.numpy()
     result = values.clone()
-    result[:, hole] = torch.linalg.solve(torch.from_numpy(system).to(values.dtype), known).T
+    result[:, hole] = torch.from_numpy(splu(system.tocsc()).solve(known)).T.to(values)
     return result
 
 

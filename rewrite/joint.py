@@ -52,6 +52,7 @@ def join(goals: Sequence[Goal]) -> Goal:
             torch.cat([part.weights for part in parts]),
             torch.cat([part.image + shift for part, shift in zip(parts, shifts, strict=True)]),
             torch.cat([part.offsets for part in parts]),
+            torch.cat([part.position for part in parts]),
         )
 
     return Goal(

@@ -6,7 +6,7 @@ associative memory, and C = E[k kᵀ] says which keys it already uses.
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -158,6 +158,7 @@ def measure(
     first_seed: int = FIRST_SEED,
     batch: int = 16,
     progress: bool = False,
+    told: Callable[[int], object] | None = None,
 ) -> Memory:
     """Measure the second moment of a layer's keys.
 
@@ -173,6 +174,7 @@ def measure(
             seeds that people look at.
         batch: Images in one run; it does not change which keys are read.
         progress: Show a progress bar.
+        told: Called with the number of images read so far; what it raises ends the measurement.
     """
     if key_space not in KEY_SPACES:
         raise ValueError(f"key_space must be one of {', '.join(KEY_SPACES)}, got {key_space!r}")
@@ -189,6 +191,8 @@ def measure(
         for part in batched(seeds, batch):
             sums.add(generator.cut(layer, generator.latents(part)), part)
             bar.update(len(part))
+            if told is not None:
+                told(part[-1] + 1 - first_seed)
     total = sums.total()
     if not torch.isfinite(total).all():
         raise ValueError(f"layer {layer} reads values that are not finite: the generator's weights are damaged")

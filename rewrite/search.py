@@ -180,13 +180,20 @@ def ordinary_moment(memory: Memory, layer: Layer) -> Float[Tensor, "key key"]:
 def responses(
     generator: Generator, layer: Layer, rows: Float[Tensor, "rank key"], seeds: Iterable[int]
 ) -> Float[Tensor, "images height width"]:
-    """How much each position that the layer writes responds to some directions.
+    """How much each position that the layer writes responds to some directions, in the images of some seeds."""
+    return response(layer, rows, generator.cut(layer.name, generator.latents(seeds)).features)
+
+
+@torch.no_grad()
+def response(
+    layer: Layer, rows: Float[Tensor, "rank key"], features: Float[Tensor, "images inputs rows columns"]
+) -> Float[Tensor, "images height width"]:
+    """How much each position that the layer writes responds to some directions, for the maps that it reads.
 
     A direction is a row of a weight, so that the layer itself, with the directions in place of its weight, gives the
     response at all positions.
     """
     detector = replace(layer, outputs=len(rows), groups=1)
-    features = generator.cut(layer.name, generator.latents(seeds)).features
     found = detector.apply(features, detector.weight_from(rows.to(features)))
     return (found[:, 0] if len(rows) == 1 else found.norm(dim=1)).float().cpu()
 

@@ -92,6 +92,13 @@ def test_informative_levels_lift_the_ceiling_of_large_concepts(planted):
     assert 0.2 < informative.levels[1, CONCEPTS.number("tree")] < 0.8
 
 
+def test_informative_levels_are_chosen_on_some_images_and_scored_on_others_however_few_there_are():
+    few = dissect(PlantedProbe(), 40, level_samples=40, informative=True)["planted"]
+    halves = few.graded.counts[..., -1].sum(dim=2)
+    assert halves.unique().tolist() == [20 * 1024]
+    assert few.graded.informative(few.grades).iou[1, CONCEPTS.number("tree")] > 0.5
+
+
 def test_levels_let_the_asked_share_pass_on_other_images(planted):
     active = planted.tally.active[:, 0] / (planted.tally.images * 32 * 32)
     assert ((active > 0.006) & (active < 0.015)).all()

@@ -258,6 +258,14 @@ def test_a_ramp_is_restored_inside_the_map():
     torch.testing.assert_close(filled(torch.where(hole, 0.0, ramp), hole), ramp)
 
 
+def test_most_of_a_large_image_is_filled_too():
+    """As a square of numbers, the equations of so many pixels would take five gigabytes."""
+    ramp = torch.arange(180.0).double().expand(1, 180, 180)
+    hole = torch.zeros(180, 180, dtype=torch.bool)
+    hole[10:170, 10:170] = True
+    torch.testing.assert_close(filled(torch.where(hole, 0.0, ramp), hole), ramp)
+
+
 def test_a_rule_of_another_model_is_refused(plain_generator):
     box = (2, 2, 4, 4)
     rule = rule_on(plain_generator, copy=(region(plain_generator, 1, *box),), paste=region(plain_generator, 2, *box))

@@ -1,5 +1,6 @@
 """`rewrite units`, `rotation` and `rule`: what they write, say, refuse and take up again."""
 
+import base64
 import csv
 import io
 import json
@@ -13,6 +14,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from apps.cli import main
 from dissect import dissection
@@ -69,8 +71,18 @@ def test_the_page_needs_nothing_from_outside(written):
     page = (written / "units.html").read_text()
     assert not re.findall(r'(?:src|href)="(?!data:)', page)
     assert "http" not in page.replace("http-equiv", "").replace("http://www.w3.org/2000/svg", "")
-    assert page.count('<article class="unit') == 64
-    assert page.count("data:image/jpeg") == 64
+    shown = shown_by(page)["layers"][0]
+    assert [unit["unit"] for unit in shown["units"]] == list(range(64))
+    for unit in shown["units"]:
+        assert Image.open(io.BytesIO(base64.b64decode(unit["strip"]))).size == tuple(unit["size"])
+    found = load_dissections(written / "units.safetensors")[LAYER].scores
+    ious = np.frombuffer(base64.b64decode(shown["scores"]), "<u2").reshape(found.iou.shape) / 65535
+    assert np.abs(ious - found.iou).max() < 1e-5
+
+
+def shown_by(page: str) -> dict:
+    """What a page of units holds for its cards."""
+    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page)[1])
 
 
 def test_several_layers_are_on_one_page_with_an_overview(tmp_path, answer):
@@ -78,7 +90,7 @@ def test_several_layers_are_on_one_page_with_an_overview(tmp_path, answer):
     result = answer("units", "towers", *layers, "--samples", 32, "--level-samples", 8, "--out", tmp_path)
     assert [layer["layer"] for layer in result["layers"]] == ["b16.torgb", LAYER, "b32.conv1"]
     page = (tmp_path / "units.html").read_text()
-    assert page.count('<article class="unit') == 3 + 64 + 64
+    assert [len(layer["units"]) for layer in shown_by(page)["layers"]] == [3, 64, 64]
     tree = re.search(r"<tr><th>tree</th>(.*?)</tr>", page)[1]
     shown = [int(count or 0) for count in re.findall(r"<td[^>]*>(\d*)</td>", tree)]
     assert shown == [layer["by_concept"].get("tree", 0) for layer in result["layers"]]
@@ -89,11 +101,14 @@ def test_the_page_sorts_and_filters_in_a_browser(written, tmp_path):
     script = (
         "<script>addEventListener('load',()=>{const set=(id,value)=>{const c=document.getElementById(id);"
         "c.type==='checkbox'?c.checked=value:c.value=value;c.dispatchEvent(new Event('input'))};"
-        "const seen=()=>[...document.querySelectorAll('.unit:not([hidden])')].map(c=>c.dataset);"
+        "const seen=()=>{while(!end.hidden)draw();return [...document.querySelectorAll('.unit')].map(c=>c.dataset)};"
         "const out={all:seen().map(d=>+d.iou)};set('sort','unit');out.units=seen().map(d=>+d.unit);"
         "set('find','tree');out.trees=seen().map(d=>d.concept);set('find','17');out.one=seen().map(d=>+d.unit);"
-        "set('find','');set('only',true);out.detectors=seen().length;document.title=JSON.stringify(out)})</script>"
-    )
+        "set('find','');set('only',true);out.detectors=seen().length;set('only',false);set('sort','iou');"
+        "set('concept','SKY');out.sky=seen().map(d=>+d.agreement);"
+        "document.querySelector('.unit summary').click();"
+        "document.title=JSON.stringify(out)})</script>"
+    ).replace("SKY", str(load_dissections(written / "units.safetensors")[LAYER].concepts.number("sky")))
     page = tmp_path / "units.html"
     page.write_text((written / "units.html").read_text().replace("</body>", f"{script}</body>"))
     command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", f"file://{page}"]
@@ -105,6 +120,9 @@ def test_the_page_sorts_and_filters_in_a_browser(written, tmp_path):
     assert set(found["trees"]) <= {"tree"}
     assert found["one"] == [17]
     assert found["detectors"] == layer["detectors"]
+    scores = load_dissections(written / "units.safetensors")[LAYER].scores
+    wanted = sorted(scores.iou[:, scores.concepts.number("sky")], reverse=True)
+    assert np.allclose(found["sky"], wanted, atol=1e-5)
 
 
 def test_a_run_that_was_killed_goes_on_and_ends_as_an_undisturbed_one(written, tmp_path):

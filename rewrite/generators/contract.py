@@ -92,11 +92,10 @@ class Generator(ABC):
         found: dict[str, Tensor] = {}
         for layer in layers:
             cut = self.cut(layer, latents)
-            written = self.layer(layer).apply(cut.features, self.weight(layer))
-            demodulation = self.demodulation(layer, cut.style)
-            # What finishes a layer may write into what it is given.
-            found[layer] = self.finish(layer, cut, written.clone(), demodulation).float()
-        return found, lambda: self.resume(layer, cut, written, demodulation)
+            output = self.output(layer, cut)
+            found[layer] = output.float()
+        # What follows a layer may write into what it is given.
+        return found, lambda: self.onward(layer, cut, output.clone())
 
     def units(self, layer: str) -> int:
         """The number of units of a layer: the channels of what it gives.

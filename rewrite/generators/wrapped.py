@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from rewrite.generators.contract import Cut, Generator, Latents
+from rewrite.generators.modules import PLAIN, Nvidia, kind_of
 from rewrite.generators.outputs import keeping_outputs
 from rewrite.layers import Layer
 
@@ -95,15 +96,12 @@ class WrappedGenerator(Generator):
 
     def output(self, layer: str, cut: Cut) -> Tensor:
         """What the module itself gives: the noise and activation of a foreign layer are its own."""
-        if _kind(self.module.get_submodule(layer)) is not _Nvidia:
+        if kind_of(self.module.get_submodule(layer)) is not Nvidia:
             return super().output(layer, cut)
-        with _kept_outputs(self.module.get_submodule(layer)) as kept:
-            for part in self._parts(cut.state):
-                self._forward(part)
-        return torch.cat(kept)
+        return self.outputs([layer], cut.state)[0][layer]
 
     def finish(self, layer: str, cut: Cut, written: Tensor, demodulation: Tensor | None) -> Tensor:
-        return _kind(self.module.get_submodule(layer)).finish(self.module.get_submodule(layer), written, demodulation)
+        return kind_of(self.module.get_submodule(layer)).finish(self.module.get_submodule(layer), written, demodulation)
 
     def outputs(self, layers: Sequence[str], latents: Latents) -> tuple[dict[str, Tensor], Callable[[], Tensor]]:
         """As of any generator; any module that gives maps counts as a layer here, and all are read in one run."""
@@ -183,12 +181,12 @@ class WrappedGenerator(Generator):
             pass
         finally:
             handle.remove()
-        return _kind(stage).read(stage, found[0])
+        return kind_of(stage).read(stage, found[0])
 
     @contextmanager
     def _replacing(self, layer: str, output: Tensor) -> Iterator[None]:
         stage = self.module.get_submodule(layer)
-        laid_out = _kind(stage).laid_out(output)
+        laid_out = kind_of(stage).laid_out(output)
         handle = stage.register_forward_hook(lambda module, inputs, old: laid_out.reshape(old.shape).to(old.dtype))
         try:
             yield
@@ -200,7 +198,7 @@ class WrappedGenerator(Generator):
     @torch.no_grad()
     def _try(self, wanted: Iterable[str] | None) -> None:
         """Run two images, together and alone, and describe every layer that ran once."""
-        names = {name: stage for name, stage in self.module.named_modules() if _kind(stage) is not None}
+        names = {name: stage for name, stage in self.module.named_modules() if kind_of(stage) is not None}
         seen: dict[str, list[tuple]] = {}
         handles = [stage.register_forward_hook(_noting(seen.setdefault(name, []))) for name, stage in names.items()]
         latents, before = self.latents(TRIAL_SEEDS), _copied(self.module)
@@ -219,7 +217,7 @@ class WrappedGenerator(Generator):
         apart = self.images(latents)
         self.alone = by_chance or bool((apart - together).abs().max() > ALIKE * together.abs().max())
         self.layers = {
-            name: _kind(stage).describe(name, stage, seen[name][0])
+            name: kind_of(stage).describe(name, stage, seen[name][0])
             for name, stage in names.items()
             if len(seen[name]) == 1 and _editable(stage)
         }
@@ -250,168 +248,6 @@ def _noting(calls: list) -> Callable:
     return lambda module, inputs, output: calls.append(inputs)
 
 
-@contextmanager
-def _kept_outputs(stage: nn.Module) -> Iterator[list[Tensor]]:
-    kept: list[Tensor] = []
-    handle = stage.register_forward_hook(lambda module, inputs, output: kept.append(output))
-    try:
-        yield kept
-    finally:
-        handle.remove()
-
-
 def _editable(stage: nn.Module) -> bool:
     padding = getattr(stage, "padding_mode", "zeros")
     return isinstance(stage._parameters.get("weight"), nn.Parameter) and padding == "zeros"
-
-
-def _spatial(name: str, stage: nn.Conv2d | nn.ConvTranspose2d, inputs: tuple, **more: Any) -> Layer:
-    return Layer(
-        name=name,
-        weight=f"{name}.weight",
-        inputs=stage.in_channels,
-        outputs=stage.out_channels,
-        grid=tuple(inputs[0].shape[-2:]),
-        kernel=stage.kernel_size,
-        stride=stage.stride,
-        dilation=stage.dilation,
-        groups=stage.groups,
-        **more,
-    )
-
-
-class _Maps:
-    """What reads and writes maps (n, channels, height, width)."""
-
-    @staticmethod
-    def laid_out(output: Tensor) -> Tensor:
-        """Maps of units in the module's own order of axes."""
-        return output
-
-
-class _Convolution(_Maps):
-    """`nn.Conv2d`."""
-
-    @staticmethod
-    def describe(name: str, stage: nn.Conv2d, inputs: tuple) -> Layer:
-        reach = [d * (k - 1) for d, k in zip(stage.dilation, stage.kernel_size, strict=True)]
-        padding = {"valid": (0, 0), "same": tuple(r // 2 for r in reach)}.get(stage.padding, stage.padding)
-        return _spatial(name, stage, inputs, kind="convolution", padding=padding)
-
-    @staticmethod
-    def read(stage: nn.Module, inputs: tuple) -> tuple[Tensor, Tensor | None]:
-        return inputs[0], None
-
-    @staticmethod
-    def finish(stage: nn.Module, written: Tensor, demodulation: Tensor | None) -> Tensor:
-        return written if stage.bias is None else written + stage.bias[:, None, None]
-
-
-class _Transposed(_Convolution):
-    """`nn.ConvTranspose2d`."""
-
-    @staticmethod
-    def describe(name: str, stage: nn.ConvTranspose2d, inputs: tuple) -> Layer:
-        more = {"padding": stage.padding, "output_padding": stage.output_padding, "inputs_first": True}
-        return _spatial(name, stage, inputs, kind="transposed", **more)
-
-
-class _Linear(_Convolution):
-    """`nn.Linear`: the positions of a sequence are the rows of its map."""
-
-    @staticmethod
-    def describe(name: str, stage: nn.Linear, inputs: tuple) -> Layer:
-        return Layer(
-            name=name,
-            weight=f"{name}.weight",
-            kind="linear",
-            inputs=stage.in_features,
-            outputs=stage.out_features,
-            grid=(math.prod(inputs[0].shape[1:-1]), 1),
-        )
-
-    @staticmethod
-    def read(stage: nn.Module, inputs: tuple) -> tuple[Tensor, Tensor | None]:
-        features = inputs[0]
-        return features.reshape(len(features), -1, features.shape[-1]).transpose(1, 2)[..., None], None
-
-    @staticmethod
-    def laid_out(output: Tensor) -> Tensor:
-        return output[..., 0].transpose(1, 2)
-
-
-class _Rosinality(_Maps):
-    """`ModulatedConv2d` of rosinality's port: forward(x, w) gives what is written, demodulated and blurred."""
-
-    @staticmethod
-    def fits(stage: nn.Module) -> bool:
-        weight = stage._parameters.get("weight")
-        return weight is not None and weight.ndim == 5 and hasattr(stage, "modulation") and hasattr(stage, "demodulate")
-
-    @staticmethod
-    def describe(name: str, stage: nn.Module, inputs: tuple) -> Layer:
-        return Layer.of_stylegan2(
-            name,
-            f"{name}.weight",
-            stage.weight.shape[1:],
-            inputs[0].shape[-2:],
-            up=bool(getattr(stage, "upsample", False)),
-            gain=float(stage.scale),
-            modulated=bool(stage.demodulate),
-        )
-
-    @staticmethod
-    def read(stage: nn.Module, inputs: tuple) -> tuple[Tensor, Tensor | None]:
-        style = stage.modulation(inputs[1]).reshape(len(inputs[0]), -1)
-        return inputs[0] * style[:, :, None, None], style
-
-    @staticmethod
-    def finish(stage: nn.Module, written: Tensor, demodulation: Tensor | None) -> Tensor:
-        if demodulation is not None:
-            written = written * demodulation[:, :, None, None]
-        return stage.blur(written) if getattr(stage, "upsample", False) else written
-
-
-class _Nvidia(_Maps):
-    """`SynthesisLayer` and `ToRGBLayer` of StyleGAN2-ADA: forward(x, w) gives the output after bias and activation."""
-
-    @staticmethod
-    def fits(stage: nn.Module) -> bool:
-        weight = stage._parameters.get("weight")
-        return weight is not None and weight.ndim == 4 and hasattr(stage, "affine") and not hasattr(stage, "up_filter")
-
-    @staticmethod
-    def describe(name: str, stage: nn.Module, inputs: tuple) -> Layer:
-        return Layer.of_stylegan2(
-            name,
-            f"{name}.weight",
-            stage.weight.shape,
-            inputs[0].shape[-2:],
-            up=getattr(stage, "up", 1) == 2,
-            modulated=hasattr(stage, "resolution"),
-        )
-
-    @staticmethod
-    def read(stage: nn.Module, inputs: tuple) -> tuple[Tensor, Tensor | None]:
-        style = stage.affine(inputs[1]) * getattr(stage, "weight_gain", 1.0)
-        return inputs[0].to(style.dtype) * style[:, :, None, None], style
-
-    @staticmethod
-    def finish(stage: nn.Module, written: Tensor, demodulation: Tensor | None) -> Tensor:
-        raise NotImplementedError(
-            "noise and activation of a foreign layer are its own: change its weight and run again"
-        )
-
-
-PLAIN = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
-
-
-def _kind(stage: nn.Module) -> Any:
-    """How to read a layer, or None where it is none that can be edited."""
-    if isinstance(stage, nn.ConvTranspose2d):
-        return _Transposed
-    if isinstance(stage, nn.Conv2d):
-        return _Convolution
-    if isinstance(stage, nn.Linear):
-        return _Linear
-    return next((kind for kind in (_Rosinality, _Nvidia) if kind.fits(stage)), None)

@@ -1,0 +1,33 @@
+"""`rewrite app`: the editor, on a page of this machine's browser."""
+
+import time
+from argparse import Namespace
+
+from apps.editor.server import Options, serving
+
+
+def run(options: Namespace) -> dict:
+    """Serve the page until Ctrl-C."""
+    chosen = Options(
+        model=options.model,
+        port=options.port,
+        folders=tuple(options.models),
+        out=options.out,
+        segmenter=options.segmenter,
+        samples=options.samples,
+        tiles=options.tiles,
+        truncation=options.truncation,
+        auth=options.auth,
+    )
+    with serving(chosen) as url:
+        print(f"the editor is at {url} until Ctrl-C", flush=True)
+        try:
+            while True:
+                time.sleep(3600)
+        except KeyboardInterrupt:
+            return {"url": url}
+
+
+def tell(result: dict) -> str:
+    """Say that it ended."""
+    return "the editor has ended"

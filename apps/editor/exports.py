@@ -1,0 +1,138 @@
+"""What an export writes: first where nobody sees it, and all of it into the folder at the end, or nothing."""
+
+import re
+import secrets
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from apps.editor.session import Session
+from apps.editor.stack import Entry
+from rewrite import export, model_card, report_on
+from rewrite.checkpoints.loading import checkpoint_path
+from rewrite.files import write_text, write_together
+from rewrite.report import load_report
+
+KINDS = {
+    "checkpoint": "The edited checkpoint, in the container that the model came in",
+    "patch": "The patches, which take a fraction of the space",
+    "rule": "The rules, to load again or to change",
+    "report": "A report with pictures and figures of 100 new images",
+    "card": "A model card",
+}
+SEEDS = range(20_000, 20_100)
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,59}")
+
+
+@dataclass
+class Export:
+    """One export of the rules that are on.
+
+    Attributes:
+        session: Whose rules.
+        entries: Those that are on.
+        name: What the files are called.
+        kinds: Which of `KINDS` are wanted.
+        folder: Where they are written at the end.
+        private: Where they are made, and offered from.
+        written: What lies in the folder afterwards.
+    """
+
+    session: Session
+    entries: tuple[Entry, ...]
+    name: str
+    kinds: Collection[str]
+    folder: Path
+    private: Path
+    written: list[Path] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, session: Session, out: Path, private: Path, name: Any, kinds: Any) -> "Export":
+        """What a page asks for.
+
+        Raises:
+            ValueError: There is nothing to export, or the name or the kinds are none that there are.
+        """
+        if not isinstance(name, str) or not NAME.fullmatch(name.strip()):
+            raise ValueError(
+                "a name has letters, digits, - and _, at most 60 of them, and begins with a letter or digit"
+            )
+        if (
+            not isinstance(kinds, list)
+            or not kinds
+            or not all(isinstance(kind, str) and kind in KINDS for kind in kinds)
+        ):
+            raise ValueError(f"an export writes one or more of {', '.join(KINDS)}")
+        entries = tuple(entry for entry in session.rules.entries if entry.on and entry.strength)
+        if not entries:
+            raise ValueError("there is no rule that is on: rewrite one first")
+        name = name.strip()
+        return cls(session, entries, name, set(kinds), out / name, private / secrets.token_hex(16))
+
+    def steps(self) -> Iterator[str]:
+        """Make the files, and say before each what is made.
+
+        Raises:
+            Stopped: Somebody pressed Stop; nothing was written.
+            ValueError: The folder cannot be written to.
+        """
+        steps = {
+            "checkpoint": ("Writing the checkpoint", self._checkpoint),
+            "patch": ("Writing the patches", self._patches),
+            "rule": ("Writing the rules", self._rules),
+            "report": (f"Measuring on {len(SEEDS)} new images", self._report),
+            "card": ("Writing the model card", self._card),
+        }
+        for kind, (text, make) in steps.items():
+            if kind in self.kinds:
+                yield text
+                self.session.check()
+                make()
+        self.session.check()
+        made = sorted(path for path in self.private.iterdir() if path.is_file())
+        write_together(self.folder, {path.name: path.read_bytes() for path in made})
+        self.written = [self.folder / path.name for path in made]
+
+    @property
+    def offered(self) -> list[Path]:
+        """The same files where the page may download them."""
+        return [self.private / path.name for path in self.written]
+
+    @property
+    def _about(self) -> tuple:
+        return self.session.model.generator, [entry.patch for entry in self.entries]
+
+    @property
+    def _strengths(self) -> list[float]:
+        return [entry.strength for entry in self.entries]
+
+    def _checkpoint(self) -> None:
+        model = self.session.model
+        path = self.private / f"{self.name}{checkpoint_path(model.name).suffix}"
+        with model.lock:
+            export(*self._about, path, model=model.name, strengths=self._strengths)
+
+    def _patches(self) -> None:
+        for number, entry in enumerate(self.entries, 1):
+            entry.patch.save(self.private / f"{self.name}-patch-{number}.safetensors")
+
+    def _rules(self) -> None:
+        for number, entry in enumerate(self.entries, 1):
+            if entry.rule is not None:
+                self.session.rules.saved(self.session.rules.entries.index(entry)).save(
+                    self.private / f"{self.name}-rule-{number}.json"
+                )
+
+    def _report(self) -> None:
+        with self.session.working():
+            report = report_on(*self._about, strengths=self._strengths, seeds=SEEDS)
+        report.save(self.private)
+
+    def _card(self) -> None:
+        model = self.session.model
+        report = load_report(self.private) if "report" in self.kinds else None
+        out = f"{self.name}{checkpoint_path(model.name).suffix}"
+        with model.lock:
+            text = model_card(*self._about, model=model.name, strengths=self._strengths, report=report, out=out)
+        write_text(self.private / "README.md", text)

@@ -1,0 +1,79 @@
+"""Where a rule would fire, fast enough to follow a brush: what does not hang on the marks is prepared once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+
+from apps.editor.model import BATCH, Model
+from rewrite import Region
+from rewrite.context import patch_rows
+from rewrite.generators.contract import batched
+from rewrite.goal import LEAST_COVER
+from rewrite.layers import Layer
+from rewrite.masks import cover
+from rewrite.pictures import overlay
+from rewrite.search import ordinary_moment, ordinary_seeds, response, upsampled
+
+ORDINARY = 48
+
+
+@dataclass(frozen=True)
+class Heat:
+    """The responses of a layer to what is marked; see `rewrite.search`, whose measure this is.
+
+    Attributes:
+        model: The model.
+        layer: The layer.
+        moment: The second moment of its keys.
+        ordinary: What it reads in ordinary images.
+    """
+
+    model: Model
+    layer: Layer
+    moment: Float[Tensor, "key key"]
+    ordinary: Float[Tensor, "images inputs rows columns"]
+
+    @classmethod
+    def of(cls, model: Model, layer: str) -> "Heat":
+        """Prepare a layer whose memory is measured; once for all sessions."""
+        return model.made(("heat", layer), lambda: cls._prepared(model, layer))
+
+    @classmethod
+    def _prepared(cls, model: Model, name: str) -> "Heat":
+        layer = model.generator.layer(name)
+        ordinary = [model.run(name, seeds).features.cpu() for seeds in batched(ordinary_seeds(ORDINARY, ()), BATCH)]
+        return cls(model, layer, ordinary_moment(model.memory(name), layer), torch.cat(ordinary))
+
+    def maps(self, places: Sequence[Region], seeds: Sequence[int]) -> Float[Tensor, "images height width"]:
+        """For each image the quantile of the response among those in ordinary images, 0 to 1.
+
+        Args:
+            places: What is marked as paste or context.
+            seeds: The images to look at.
+
+        Raises:
+            ValueError: The marks cover no cell of the layer.
+        """
+        keys = torch.cat([self._keys(place) for place in places])
+        if not len(keys):
+            raise ValueError("the marks cover no cell of this layer: mark more, or take a layer of a finer grid")
+        rows = patch_rows(keys, self.moment, self.layer, 1)
+        reference = response(self.layer, rows, self.ordinary).flatten().sort().values
+        found = response(self.layer, rows, self.model.features(self.layer.name, seeds))
+        quantiles = torch.searchsorted(reference, found.contiguous()).to(found) / len(reference)
+        return upsampled(quantiles, self.layer, self.model.generator.size)
+
+    def pictures(self, places: Sequence[Region], seeds: Sequence[int]) -> list[Image.Image]:
+        """The maps laid over the images."""
+        images = self.model.images(seeds)
+        return [overlay(image, heat) for image, heat in zip(images, self.maps(places, seeds), strict=True)]
+
+    def _keys(self, place: Region) -> Float[Tensor, "n key"]:
+        cells = (cover(place.mask.array(), self.layer) > LEAST_COVER).numpy()
+        features = self.model.features(self.layer.name, (place.latent.seed,))
+        return self.layer.keys(features, torch.from_numpy(np.flatnonzero(cells))[None])[0].double()

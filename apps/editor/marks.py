@@ -1,0 +1,116 @@
+"""Marks: what the page says was brushed, read as the untrusted document that it is."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from rewrite import Latent, Mask, Region, Rule
+
+ROLES = ("copy", "paste", "context", "protect")
+MOST_MARKS = 400
+MOST_RUNS = 40_000
+LARGEST_SEED = 2**32 - 1
+LARGEST_MASK = 256
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One region in one role.
+
+    Attributes:
+        role: What it is for.
+        region: Where it is.
+    """
+
+    role: str
+    region: Region
+
+    @property
+    def seed(self) -> int:
+        """The image that it is on."""
+        return self.region.latent.seed
+
+
+def mask_side(size: tuple[int, int]) -> int:
+    """The side of the masks for images of a size: a whole part of theirs, so that they fit."""
+    side = max(size)
+    parts = (part for part in range(1, side + 1) if side % part == 0 and side // part <= LARGEST_MASK)
+    return side // next(parts)
+
+
+def read_marks(document: Any, side: int, roles: Collection[str] = ROLES) -> tuple[Mark, ...]:
+    """The marks of a wall's value.
+
+    Args:
+        document: What the page sent.
+        side: Height and width that every mask must have.
+        roles: The roles that there are.
+
+    Raises:
+        ValueError: It is not what a wall sends; the message says what is wrong.
+    """
+    entries = document.get("marks") if isinstance(document, dict) else None
+    if not isinstance(entries, list):
+        raise ValueError("the page must send its marks as a list")
+    if len(entries) > MOST_MARKS:
+        raise ValueError(f"a page sends at most {MOST_MARKS} marks, got {len(entries)}")
+    left = MOST_RUNS
+    marks: dict[tuple[int, str], Mark] = {}
+    for entry in entries:
+        mark = _mark(entry, side, roles)
+        left -= len(mark.region.mask.runs)
+        if left < 0:
+            raise ValueError(f"the marks of a page have at most {MOST_RUNS} runs")
+        if (mark.seed, mark.role) in marks:
+            raise ValueError(f"the page sent {mark.role} of seed {mark.seed} twice")
+        marks[mark.seed, mark.role] = mark
+    return tuple(marks.values())
+
+
+def _mark(entry: Any, side: int, roles: Collection[str]) -> Mark:
+    if not isinstance(entry, dict):
+        raise ValueError("a mark must be an object")
+    seed, role, runs = entry.get("seed"), entry.get("role"), entry.get("runs")
+    if not isinstance(role, str) or role not in roles:
+        raise ValueError(f"a mark's role is one of {', '.join(roles)}")
+    if not whole(seed) or not 0 <= seed <= LARGEST_SEED:
+        raise ValueError(f"a mark's seed is a whole number from 0 to {LARGEST_SEED}")
+    if not isinstance(runs, list) or len(runs) > side * side:
+        raise ValueError("a mark's runs must be a list, no longer than the mask has pixels")
+    pairs = tuple(_pair(run) for run in runs)
+    return Mark(role, Region(Latent(seed), Mask((side, side), pairs)))
+
+
+def _pair(run: Any) -> tuple[int, int]:
+    if not (isinstance(run, list) and len(run) == 2 and all(whole(each) for each in run)):
+        raise ValueError("a run must be two whole numbers")
+    return run[0], run[1]
+
+
+def whole(value: Any) -> bool:
+    """Whether a value of a document is a whole number."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def documents(marks: Iterable[Mark]) -> list[dict[str, Any]]:
+    """Marks as the page takes them."""
+    return [
+        {"seed": mark.seed, "role": mark.role, "runs": [list(run) for run in mark.region.mask.runs]} for mark in marks
+    ]
+
+
+def marks_of(rule: Rule, side: int) -> tuple[Mark, ...] | None:
+    """The marks of a rule as the wall can show them, or None where it cannot: other sizes, or latents by value."""
+    regions = [("copy", region) for region in rule.copy] + [("context", region) for region in rule.context]
+    regions += [("protect", region) for region in rule.protect]
+    regions += [] if rule.paste is None else [("paste", rule.paste)]
+    if any(region.latent.z is not None or region.mask.size != (side, side) for _, region in regions):
+        return None
+    merged: dict[tuple[int, str], Mark] = {}
+    for role, region in regions:
+        key = (region.latent.seed, role)
+        if key in merged:
+            both = merged[key].region.mask.array() | region.mask.array()
+            region = Region(region.latent, Mask.from_array(both))
+        merged[key] = Mark(role, region)
+    return tuple(merged.values())

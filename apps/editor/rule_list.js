@@ -1,0 +1,72 @@
+const root = element.querySelector(".rules");
+const MOST = 20;
+let turn = 0, rows = [], wishes = [];
+const make = (kind, name, text) => {
+  const made = document.createElement(kind);
+  if (name) made.className = name;
+  if (text) made.textContent = text;
+  return made;
+};
+// While the server works, only the last event waits: it carries the wishes before it too, and the server knows which it did.
+const wish = (what) => {
+  if (wishes.at(-1)?.live && wishes.at(-1).index === what.index) wishes.pop();
+  wishes = [...wishes, { ...what, turn: ++turn }].slice(-MOST);
+  props.value = { wishes };
+  trigger("input");
+};
+const button = (text, help, act) => {
+  const made = make("button", "", text);
+  made.type = "button"; made.title = help; made.setAttribute("aria-label", help);
+  made.addEventListener("click", act);
+  return made;
+};
+const undo = button("↶ Undo", "Undo the last change of the rules", () => wish({ do: "undo" }));
+const redo = button("↷ Redo", "Redo the change of the rules", () => wish({ do: "redo" }));
+const head = make("div", "head"), list = make("ol"), empty = make("p", "soft", "No rule yet. Rewrite puts one here.");
+head.append(make("h3", "", "Rules of this model"), undo, redo);
+root.replaceChildren(head, list, empty);
+
+const row = (index) => {
+  const item = make("li"), on = make("input"), name = make("input", "name"), strength = make("input"), out = make("output");
+  const about = make("small");
+  on.type = "checkbox"; name.type = "text"; name.maxLength = 60; strength.type = "range";
+  strength.min = 0; strength.max = 2; strength.step = 0.05;
+  on.addEventListener("change", () => wish({ do: "switch", index, to: on.checked }));
+  name.addEventListener("change", () => wish({ do: "rename", index, to: name.value }));
+  strength.addEventListener("input", () => { out.textContent = (+strength.value).toFixed(2);
+                                             wish({ do: "strength", index, to: +strength.value, live: true }); });
+  strength.addEventListener("change", () => wish({ do: "strength", index, to: +strength.value, live: false }));
+  const label = make("label", "strength", "Strength");
+  label.append(strength, out);
+  const up = button("↑", "Move up", () => wish({ do: "move", index, to: index - 1 }));
+  const down = button("↓", "Move down", () => wish({ do: "move", index, to: index + 1 }));
+  const marks = button("Marks", "Show the marks of this rule", () => wish({ do: "marks", index }));
+  const save = button("Save", "Save this rule as a file", () => wish({ do: "save", index }));
+  const drop = button("Delete", "Delete this rule", () => wish({ do: "delete", index }));
+  const top = make("div", "top"), tools = make("div", "tools");
+  top.append(on, name);
+  tools.append(up, down, marks, save, drop);
+  item.append(top, label, about, tools);
+  return { item, on, name, strength, out, about, up, down, marks, save };
+};
+const show = () => {
+  while (rows.length < props.rules.length) { rows.push(row(rows.length)); list.append(rows.at(-1).item); }
+  while (rows.length > props.rules.length) rows.pop().item.remove();
+  props.rules.forEach((rule, i) => {
+    const each = rows[i];
+    each.on.checked = rule.on; each.on.setAttribute("aria-label", `${rule.name} counts`);
+    if (document.activeElement !== each.name) each.name.value = rule.name;
+    each.name.setAttribute("aria-label", `Name of rule ${i + 1}`);
+    if (document.activeElement !== each.strength) each.strength.value = rule.strength;
+    each.strength.setAttribute("aria-label", `Strength of ${rule.name}`);
+    each.out.textContent = (+each.strength.value).toFixed(2); each.about.textContent = rule.about;
+    each.up.disabled = i === 0; each.down.disabled = i === props.rules.length - 1;
+    each.marks.disabled = each.save.disabled = !rule.rule;
+    each.item.classList.toggle("off", !rule.on);
+  });
+  undo.disabled = !props.undo; redo.disabled = !props.redo;
+  empty.hidden = props.rules.length > 0;
+  root.dataset.rules = props.rules.length;
+};
+watch(["rules", "undo", "redo"], show);
+show();

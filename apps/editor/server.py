@@ -1,0 +1,152 @@
+"""The editor's server: on this machine only, and only for its own page.
+
+The seam: `start` takes what the command line says, opens the models (`model.py`), assembles the page (`page.py`) and
+serves it. Everything that keeps strangers out is here.
+"""
+
+import json
+import os
+import secrets
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+ADDRESS = "127.0.0.1"
+HOSTS = (ADDRESS, "localhost")
+LARGEST_UPLOAD = 64 * 2**20
+MOST_SESSIONS = 64
+MOST_TILES = 24
+ALIVE = "/alive"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the editor is started with.
+
+    Attributes:
+        model: Name or path of the first generator.
+        port: Where to listen; the first free one from 7860 on if left out.
+        folders: The folders whose checkpoints the page may open.
+        out: The folder that exports are written into.
+        segmenter: What names the pixels, or `none`.
+        samples: Images that a memory is measured on.
+        tiles: Images on the wall.
+        truncation: Of the latents.
+        auth: A name and a password that the page asks for.
+    """
+
+    model: str = "towers"
+    port: int | None = None
+    folders: tuple[Path, ...] = ()
+    out: Path = Path("export")
+    segmenter: str = "towers"
+    samples: int = 2000
+    tiles: int = 16
+    truncation: float = 1.0
+    auth: tuple[str, str] | None = None
+
+
+@contextmanager
+def serving(options: Options) -> Iterator[str]:
+    """Serve the editor inside a `with` block, which gets the page's address; nothing is left behind.
+
+    Raises:
+        FileNotFoundError: There is no such model.
+        ValueError: The model cannot be opened, or the port is taken.
+    """
+    if not 1 <= options.tiles <= MOST_TILES:
+        raise ValueError(f"the wall shows 1 to {MOST_TILES} seeds, got {options.tiles}")
+    with tempfile.TemporaryDirectory(prefix="rewrite-editor-") as private:
+        # Gradio serves all that lies in its folder for uploads, and reads these when it is imported.
+        os.environ["GRADIO_TEMP_DIR"] = private
+        os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+        os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+        from apps.editor.model import Models
+        from apps.editor.page import LOOK, build
+
+        page = build(Models(options), private=Path(private))
+        try:
+            _, url, _ = page.launch(
+                server_name=ADDRESS,
+                server_port=options.port,
+                share=False,
+                inbrowser=False,
+                quiet=True,
+                prevent_thread_lock=True,
+                show_error=True,
+                run_history=False,
+                enable_monitoring=False,
+                ssr_mode=False,
+                mcp_server=False,
+                pwa=False,
+                footer_links=[],
+                auth=options.auth,
+                max_file_size=LARGEST_UPLOAD,
+                state_session_capacity=MOST_SESSIONS,
+                app_kwargs={"middleware": guards(secrets.token_hex(8)), "docs_url": None, "redoc_url": None},
+                **LOOK,
+            )
+        except OSError as error:
+            raise ValueError(f"the editor cannot listen at {ADDRESS}: {error}") from None
+        try:
+            yield url
+        finally:
+            page.close(verbose=False)
+
+
+def guards(token: str) -> Sequence:
+    """What every request passes: the name of this machine, a page of our own, and the question whether we still run.
+
+    Args:
+        token: Tells this run of the server from the one before.
+    """
+    from starlette.middleware import Middleware
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+    return [
+        Middleware(TrustedHostMiddleware, allowed_hosts=list(HOSTS)),
+        Middleware(OwnPages),
+        Middleware(Alive, token=token),
+    ]
+
+
+class OwnPages:
+    """Refuses what a page of another origin asks for."""
+
+    def __init__(self, app: Callable):
+        self.app = app
+
+    async def __call__(self, scope, receive, send) -> None:
+        """Pass a request on, or answer 403."""
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope.get("headers", ())}
+        origin = headers.get("origin")
+        if (origin is not None and urlsplit(origin).netloc != headers.get("host")) or (
+            headers.get("sec-fetch-site") == "cross-site" and headers.get("sec-fetch-mode") != "navigate"
+        ):
+            await answer(send, 403, "this editor answers its own page only")
+        else:
+            await self.app(scope, receive, send)
+
+
+class Alive:
+    """Tells an open page which run of the server it speaks to."""
+
+    def __init__(self, app: Callable, token: str):
+        self.app, self.token = app, token
+
+    async def __call__(self, scope, receive, send) -> None:
+        """Answer the question, or pass the request on."""
+        if scope["type"] == "http" and scope["path"] == ALIVE:
+            await answer(send, 200, self.token)
+        else:
+            await self.app(scope, receive, send)
+
+
+async def answer(send: Callable, status: int, text: str) -> None:
+    """One short JSON answer."""
+    headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": json.dumps(text).encode()})

@@ -1,0 +1,165 @@
+"""The stack of rules of one session: on and off, strength, order, names, and what was changed, to take it back."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from rewrite import Patch, Rule
+
+MOST_RULES = 16
+MOST_HISTORY = 100
+LONGEST_NAME = 60
+STRONGEST = 2.0
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One rule of the stack, with its answer.
+
+    Attributes:
+        name: What its owner calls it.
+        patch: The answer.
+        strength: The factor on the patch.
+        on: Whether it counts.
+        rule: The rule, or None for a patch that answers none.
+    """
+
+    name: str
+    patch: Patch
+    strength: float = 1.0
+    on: bool = True
+    rule: Rule | None = None
+
+
+class Rules:
+    """The rules of a session. Every change is a new tuple of entries, so that undo gives back what was there.
+
+    Attributes:
+        entries: The rules, in the order in which they are shown; the images do not hang on it.
+    """
+
+    def __init__(self):
+        self.entries: tuple[Entry, ...] = ()
+        self._past: list[tuple[Entry, ...]] = []
+        self._future: list[tuple[Entry, ...]] = []
+        self._moving: tuple[Entry, ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    @property
+    def held(self) -> list[tuple[Patch, float]]:
+        """The patches that are on, with their strengths."""
+        return [(entry.patch, entry.strength) for entry in self.entries if entry.on]
+
+    def add(self, entry: Entry) -> Entry:
+        """Put an answer on the stack.
+
+        Raises:
+            ValueError: The stack is full.
+        """
+        if len(self.entries) >= MOST_RULES:
+            raise ValueError(f"at most {MOST_RULES} rules stand on one another: delete one first")
+        self._change((*self.entries, entry))
+        return entry
+
+    def switch(self, index: int, on: bool) -> None:
+        """Let a rule count, or not."""
+        self._change(self._with(index, on=on))
+
+    def strengthen(self, index: int, strength: float, *, keep: bool = True) -> None:
+        """Give a rule another strength.
+
+        Args:
+            index: Which rule.
+            strength: The factor on its patch, 0 to 2.
+            keep: Whether it is a step that undo takes back; a slider that still moves makes none.
+
+        Raises:
+            ValueError: There is no such rule, or the strength is out of range.
+        """
+        if not 0 <= strength <= STRONGEST:
+            raise ValueError(f"strength lies between 0 and {STRONGEST:g}, got {strength}")
+        stack = self._with(index, strength=float(strength))
+        if keep:
+            self._change(stack)
+        else:
+            self._moving = self._moving or self.entries
+            self.entries = stack
+
+    def rename(self, index: int, name: str) -> None:
+        """Call a rule something else.
+
+        Raises:
+            ValueError: There is no such rule, or the name is empty or too long.
+        """
+        name = " ".join(name.split())
+        if not 1 <= len(name) <= LONGEST_NAME or not name.isprintable():
+            raise ValueError(f"a name has 1 to {LONGEST_NAME} characters")
+        self._change(self._with(index, name=name))
+
+    def move(self, index: int, to: int) -> None:
+        """Give a rule another place; the images do not hang on the order."""
+        entry = self.entry(index)
+        rest = [each for each in self.entries if each is not entry]
+        rest.insert(max(0, min(to, len(rest))), entry)
+        self._change(tuple(rest))
+
+    def delete(self, index: int) -> None:
+        """Take a rule off the stack."""
+        entry = self.entry(index)
+        self._change(tuple(each for each in self.entries if each is not entry))
+
+    def undo(self) -> None:
+        """Take the last change of the stack back; nothing where there is none."""
+        self._moving = None
+        if self._past:
+            self._future.append(self.entries)
+            self.entries = self._past.pop()
+
+    def redo(self) -> None:
+        """Make the change again that was taken back last; nothing where there is none."""
+        if self._future:
+            self._past.append(self.entries)
+            self.entries = self._future.pop()
+
+    def saved(self, index: int) -> Rule:
+        """The rule of an entry under the name that it has now.
+
+        Raises:
+            ValueError: There is no such entry, or it answers no rule.
+        """
+        entry = self.entry(index)
+        if entry.rule is None:
+            raise ValueError(f"{entry.name} answers no rule that could be saved")
+        return replace(entry.rule, name=entry.name)
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether there is a change to take back."""
+        return bool(self._past)
+
+    @property
+    def can_redo(self) -> bool:
+        """Whether there is a change to make again."""
+        return bool(self._future)
+
+    def entry(self, index: int) -> Entry:
+        """One of them.
+
+        Raises:
+            ValueError: There is no such rule.
+        """
+        if not 0 <= index < len(self.entries):
+            raise ValueError(f"there is no rule {index + 1} on the stack of {len(self.entries)}")
+        return self.entries[index]
+
+    def _with(self, index: int, **changes: Any) -> tuple[Entry, ...]:
+        entry = self.entry(index)
+        return tuple(replace(each, **changes) if each is entry else each for each in self.entries)
+
+    def _change(self, stack: tuple[Entry, ...]) -> None:
+        before, self._moving = self._moving or self.entries, None
+        if stack != before:
+            self._past = [*self._past, before][-MOST_HISTORY:]
+            self._future = []
+        self.entries = stack

@@ -1,0 +1,43 @@
+"""Arguments of the editor."""
+
+from argparse import ArgumentTypeError
+from pathlib import Path
+
+from apps.parsers.parser import add_command, add_model, add_segmenter, add_truncation
+
+
+def _app(commands) -> None:
+    parser = add_command(
+        commands,
+        "app",
+        "open the editor: brush a rule, see its price, rewrite, export",
+        "The page is served on this machine only, and needs no network.",
+    )
+    add_model(parser)
+    parser.add_argument("--port", type=int, help="where to listen (default: the first free one from 7860 on)")
+    parser.add_argument(
+        "--models",
+        metavar="DIR",
+        type=Path,
+        action="append",
+        default=[],
+        help="a folder whose checkpoints the page may open; may be repeated",
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("export"), help="folder that the page exports into (default: export)"
+    )
+    parser.add_argument("--tiles", type=int, default=16, help="images on the wall, 1 to 24 (default: 16)")
+    parser.add_argument("--samples", type=int, default=2000, help="images to measure a memory on (default: 2000)")
+    parser.add_argument("--auth", metavar="NAME:PASSWORD", type=_auth, help="ask for a name and a password")
+    add_segmenter(parser)
+    add_truncation(parser)
+
+
+def _auth(text: str) -> tuple[str, str]:
+    name, colon, password = text.partition(":")
+    if not (name and colon and password):
+        raise ArgumentTypeError("a name and a password with a colon between, such as anna:secret")
+    return name, password
+
+
+COMMANDS = {"app": _app}

@@ -1,0 +1,117 @@
+"""How fast the editor answers, in a real browser: medians and 90th percentiles of 50 repetitions.
+
+    python -m benchmarks.editor_latency [--repetitions 50]
+
+Each figure is from the hand to the picture: from the end of a stroke to the new heat-map, from the press of Rewrite
+(once the price is there) to the first tile that changed, from a step of the strength slider to the 16 tiles that follow
+it. It needs chromium and Playwright.
+"""
+
+import argparse
+import shutil
+import statistics
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.editors import running
+from tests.test_editor_browser import FLAGS, brush, brush_all
+
+TILES = 16
+TARGETS = {
+    "opening to a usable page": 2000,
+    "stroke to heat-map": 150,
+    "Rewrite to first changed tile": 400,
+    "strength to all tiles": 300,
+}
+# Resolves with the milliseconds from the event to the picture; both are told by the page itself.
+CLOCK = """({name, selector, event}) => new Promise((done) => {
+  let start = null;
+  const tiles = () => [...document.querySelectorAll(selector)].map((tile) => tile.src).join();
+  addEventListener(event, () => { start ??= performance.now(); }, { capture: true, once: true });
+  const first = tiles(), all = document.querySelectorAll(selector).length;
+  const watch = new MutationObserver(() => {
+    if (start === null || tiles() === first) return;
+    watch.disconnect();
+    requestAnimationFrame(() => { window[name] = performance.now() - start; });
+  });
+  watch.observe(document.querySelector("#wall"), { attributes: true, subtree: true, attributeFilter: ["src"] });
+  done(all);
+})"""
+
+
+def main() -> None:
+    """Run the program."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repetitions", type=int, default=50, help="of each figure (default: 50)")
+    options = parser.parse_args()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        running(Path(folder), "towers", "--tiles", TILES) as editor,
+        sync_playwright() as playwright,
+    ):
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+        found = measured(browser, editor.url, options.repetitions)
+        browser.close()
+    for name, values in found.items():
+        ninety = statistics.quantiles(values, n=10)[-1]
+        print(f"{name}: median {statistics.median(values):.0f} ms, 90th percentile {ninety:.0f} ms", end=" ")
+        print(f"({len(values)} repetitions; target {TARGETS[name]} ms)")
+
+
+def measured(browser: Browser, url: str, repetitions: int) -> dict[str, list[float]]:
+    """The milliseconds of each repetition of each figure."""
+    found: dict[str, list[float]] = {name: [] for name in TARGETS}
+    for _ in range(repetitions):
+        page = browser.new_page()
+        found["opening to a usable page"].append(opening(page, url))
+        page.close()
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    opening(page, url)
+    brush_all(page)
+    page.wait_for_selector("#price svg circle.chosen", timeout=300_000)
+    for _ in range(repetitions):
+        found["Rewrite to first changed tile"].append(rewriting(page))
+    for number in range(repetitions):
+        step = 0.05 * (1 + number % 40)
+        slider = page.locator("#rules input[type=range]").first
+        act = lambda step=step, slider=slider: slider.fill(f"{step:.2f}")  # noqa: E731
+        found["strength to all tiles"].append(clocked(page, "#wall .after", "input", act))
+    page.click("text=Where would it fire?")
+    page.wait_for_selector(f"#wall .wall[data-heat='{TILES}']", timeout=120_000)
+    for number in range(repetitions):
+        page.wait_for_timeout(2500)  # the price of the stroke before is reckoned after its heat-map
+        act = lambda number=number: brush(page, 4, 0.3 + 0.01 * number, 0.3)  # noqa: E731
+        found["stroke to heat-map"].append(clocked(page, "#wall .hot", "pointerup", act))
+    return found
+
+
+def opening(page: Page, url: str) -> float:
+    """From the request to a wall that can be brushed on."""
+    page.goto(url, wait_until="commit")
+    page.wait_for_selector("#wall .wall[data-ready='1']")
+    return page.evaluate("performance.now()")
+
+
+def rewriting(page: Page) -> float:
+    """One more press of Rewrite, taken back afterwards."""
+    time = clocked(page, "#wall .after", "click", lambda: page.click("#rewrite"))
+    page.wait_for_selector("#rules .rules[data-rules='1']")
+    page.click("#rules >> text=Undo")
+    page.wait_for_selector("#rules .rules[data-rules='0']")
+    page.wait_for_timeout(100)
+    return time
+
+
+def clocked(page: Page, selector: str, event: str, act: Callable[[], object]) -> float:
+    """The milliseconds from an event to the pictures that it changes."""
+    page.evaluate("delete window.elapsed")
+    page.evaluate(CLOCK, {"name": "elapsed", "selector": selector, "event": event})
+    act()
+    return page.wait_for_function("window.elapsed", timeout=60_000).json_value()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,175 @@
+"""How modules that somebody else wrote are read as layers: their keys, what they write, what belongs to them."""
+
+import math
+from typing import Any
+
+from torch import Tensor, nn
+
+from rewrite.layers import Layer
+
+
+def _spatial(name: str, stage: nn.Conv2d | nn.ConvTranspose2d, inputs: tuple, **more: Any) -> Layer:
+    return Layer(
+        name=name,
+        weight=f"{name}.weight",
+        inputs=stage.in_channels,
+        outputs=stage.out_channels,
+        grid=tuple(inputs[0].shape[-2:]),
+        kernel=stage.kernel_size,
+        stride=stage.stride,
+        dilation=stage.dilation,
+        groups=stage.groups,
+        **more,
+    )
+
+
+class Kind:
+    """How one kind of module is read as a layer."""
+
+    @staticmethod
+    def describe(name: str, stage: nn.Module, inputs: tuple) -> Layer:
+        """The layer, from what entered the module when it ran."""
+        raise NotImplementedError
+
+    @staticmethod
+    def read(stage: nn.Module, inputs: tuple) -> tuple[Tensor, Tensor | None]:
+        """The map that the weight is applied to, and the modulation inside it, from what enters the module."""
+        raise NotImplementedError
+
+    @staticmethod
+    def finish(stage: nn.Module, written: Tensor, demodulation: Tensor | None) -> Tensor:
+        """What the module does after its weight."""
+        raise NotImplementedError
+
+    @staticmethod
+    def laid_out(output: Tensor) -> Tensor:
+        """Maps of units (n, units, height, width) in the module's own order of axes."""
+        return output
+
+
+class Convolution(Kind):
+    """`nn.Conv2d`."""
+
+    @staticmethod
+    def describe(name: str, stage: nn.Conv2d, inputs: tuple) -> Layer:
+        reach = [d * (k - 1) for d, k in zip(stage.dilation, stage.kernel_size, strict=True)]
+        padding = {"valid": (0, 0), "same": tuple(r // 2 for r in reach)}.get(stage.padding, stage.padding)
+        return _spatial(name, stage, inputs, kind="convolution", padding=padding)
+
+    @staticmethod
+    def read(stage: nn.Module, inputs: tuple) -> tuple[Tensor, Tensor | None]:
+        return inputs[0], None
+
+    @staticmethod
+    def finish(stage: nn.Module, written: Tensor, demodulation: Tensor | None) -> Tensor:
+        return written if stage.bias is None else written + stage.bias[:, None, None]
+
+
+class Transposed(Convolution):
+    """`nn.ConvTranspose2d`."""
+
+    @staticmethod
+    def describe(name: str, stage: nn.ConvTranspose2d, inputs: tuple) -> Layer:
+        more = {"padding": stage.padding, "output_padding": stage.output_padding, "inputs_first": True}
+        return _spatial(name, stage, inputs, kind="transposed", **more)
+
+
+class Linear(Convolution):
+    """`nn.Linear`: the positions of a sequence are the rows of its map."""
+
+    @staticmethod
+    def describe(name: str, stage: nn.Linear, inputs: tuple) -> Layer:
+        return Layer(
+            name=name,
+            weight=f"{name}.weight",
+            kind="linear",
+            inputs=stage.in_features,
+            outputs=stage.out_features,
+            grid=(math.prod(inputs[0].shape[1:-1]), 1),
+        )
+
+    @staticmethod
+    def read(stage: nn.Module, inputs: tuple) -> tuple[Tensor, Tensor | None]:
+        features = inputs[0]
+        return features.reshape(len(features), -1, features.shape[-1]).transpose(1, 2)[..., None], None
+
+    @staticmethod
+    def laid_out(output: Tensor) -> Tensor:
+        return output[..., 0].transpose(1, 2)
+
+
+class Rosinality(Kind):
+    """`ModulatedConv2d` of rosinality's port: forward(x, w) gives what is written, demodulated and blurred."""
+
+    @staticmethod
+    def fits(stage: nn.Module) -> bool:
+        weight = stage._parameters.get("weight")
+        return weight is not None and weight.ndim == 5 and hasattr(stage, "modulation") and hasattr(stage, "demodulate")
+
+    @staticmethod
+    def describe(name: str, stage: nn.Module, inputs: tuple) -> Layer:
+        return Layer.of_stylegan2(
+            name,
+            f"{name}.weight",
+            stage.weight.shape[1:],
+            inputs[0].shape[-2:],
+            up=bool(getattr(stage, "upsample", False)),
+            gain=float(stage.scale),
+            modulated=bool(stage.demodulate),
+        )
+
+    @staticmethod
+    def read(stage: nn.Module, inputs: tuple) -> tuple[Tensor, Tensor | None]:
+        style = stage.modulation(inputs[1]).reshape(len(inputs[0]), -1)
+        return inputs[0] * style[:, :, None, None], style
+
+    @staticmethod
+    def finish(stage: nn.Module, written: Tensor, demodulation: Tensor | None) -> Tensor:
+        if demodulation is not None:
+            written = written * demodulation[:, :, None, None]
+        return stage.blur(written) if getattr(stage, "upsample", False) else written
+
+
+class Nvidia(Kind):
+    """`SynthesisLayer` and `ToRGBLayer` of StyleGAN2-ADA: forward(x, w) gives the output after bias and activation."""
+
+    @staticmethod
+    def fits(stage: nn.Module) -> bool:
+        weight = stage._parameters.get("weight")
+        return weight is not None and weight.ndim == 4 and hasattr(stage, "affine") and not hasattr(stage, "up_filter")
+
+    @staticmethod
+    def describe(name: str, stage: nn.Module, inputs: tuple) -> Layer:
+        return Layer.of_stylegan2(
+            name,
+            f"{name}.weight",
+            stage.weight.shape,
+            inputs[0].shape[-2:],
+            up=getattr(stage, "up", 1) == 2,
+            modulated=hasattr(stage, "resolution"),
+        )
+
+    @staticmethod
+    def read(stage: nn.Module, inputs: tuple) -> tuple[Tensor, Tensor | None]:
+        style = stage.affine(inputs[1]) * getattr(stage, "weight_gain", 1.0)
+        return inputs[0].to(style.dtype) * style[:, :, None, None], style
+
+    @staticmethod
+    def finish(stage: nn.Module, written: Tensor, demodulation: Tensor | None) -> Tensor:
+        raise NotImplementedError(
+            "noise and activation of a foreign layer are its own: change its weight and run again"
+        )
+
+
+PLAIN = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
+
+
+def kind_of(stage: nn.Module) -> type[Kind] | None:
+    """How to read a layer, or None where it is none that can be edited."""
+    if isinstance(stage, nn.ConvTranspose2d):
+        return Transposed
+    if isinstance(stage, nn.Conv2d):
+        return Convolution
+    if isinstance(stage, nn.Linear):
+        return Linear
+    return next((kind for kind in (Rosinality, Nvidia) if kind.fits(stage)), None)

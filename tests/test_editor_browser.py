@@ -1,0 +1,356 @@
+"""The editor as people use it: a real browser, real mouse moves, fingers and keys."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import pytest
+import torch
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from rewrite import load_generator
+from tests.editors import Editor, running
+
+CHROMIUM = shutil.which("chromium")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed")
+
+FLAGS = [
+    "--no-sandbox",
+    "--headless",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PATIENCE = 90_000
+EDITED = "#wall .wall[data-after='12']"
+PRICE = "#price .price"
+# Where towers of the built-in generator stand: seed, and shares of the width and the height.
+DOME, PLACE, CONTEXTS = (3, 0.5, 0.4), (0, 0.79, 0.28), ((1, 0.78, 0.3), (7, 0.19, 0.3), (8, 0.77, 0.32))
+
+
+@pytest.fixture(scope="module")
+def editor(tmp_path_factory) -> Iterator[Editor]:
+    """An editor of the built-in generator, for all tests of this file."""
+    with running(tmp_path_factory.mktemp("browser"), "towers", "--samples", 200, "--tiles", 12) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser, editor) -> Iterator:
+    """Open the editor in a browser session of its own; at the end, nothing was wrong and nothing went elsewhere."""
+    contexts, wrong, asked = [], [], []
+
+    def open_it(url: str = "", **how) -> Page:
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, "accept_downloads": True, **how})
+        contexts.append(context)
+        context.set_default_timeout(PATIENCE)
+        page = context.new_page()
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(url or editor.url)
+        page.wait_for_selector("#wall .wall[data-ready='1']")
+        return page
+
+    yield open_it
+    for context in contexts:
+        context.close()
+    assert wrong == []
+    assert {urlsplit(url).hostname for url in asked if not url.startswith(("data:", "blob:"))} == {"127.0.0.1"}
+
+
+def canvas(page: Page, seed: int):
+    return page.locator(f"#wall .tile[data-seed='{seed}'] canvas")
+
+
+def brush(page: Page, seed: int, x: float, y: float) -> None:
+    """One stroke of the mouse around a place."""
+    canvas(page, seed).scroll_into_view_if_needed()
+    box = canvas(page, seed).bounding_box()
+    page.mouse.move(box["x"] + (x - 0.04) * box["width"], box["y"] + y * box["height"])
+    page.mouse.down()
+    for share in (-0.02, 0.0, 0.02, 0.04):
+        page.mouse.move(box["x"] + (x + share) * box["width"], box["y"] + (y + share / 2) * box["height"], steps=3)
+    page.mouse.up()
+
+
+def brush_all(page: Page) -> None:
+    """Copy a dome, paste it once, and mark three contexts."""
+    page.keyboard.press("1")
+    brush(page, *DOME)
+    page.keyboard.press("2")
+    brush(page, *PLACE)
+    page.keyboard.press("3")
+    for context in CONTEXTS:
+        brush(page, *context)
+
+
+def marks(page: Page, seed: int) -> str:
+    return page.get_attribute(f"#wall .tile[data-seed='{seed}']", "aria-label")
+
+
+def shown(page: Page) -> list[str]:
+    """The edited tiles on the wall."""
+    return page.eval_on_selector_all("#wall .after:not([hidden])", "all => all.map((each) => each.src)")
+
+
+def until_changed(page: Page, before: list[str]) -> list[str]:
+    tiles = "[...document.querySelectorAll('#wall .after:not([hidden])')].map((each) => each.src)"
+    script = f"before => JSON.stringify({tiles}) !== before"
+    page.wait_for_function(script, arg=json.dumps(before, separators=(",", ":")))
+    page.wait_for_timeout(100)
+    return shown(page)
+
+
+def rules(page: Page, count: int) -> None:
+    page.wait_for_selector(f"#rules .rules[data-rules='{count}']")
+
+
+def test_the_whole_story(open_page, editor, tmp_path):
+    page = open_page()
+    assert page.is_disabled("#rewrite")
+    assert "Brush what you want more of" in page.inner_text("#status")
+    brush(page, *DOME)
+    page.wait_for_selector("#status >> text=Brush where it shall go")
+    page.keyboard.press("2")
+    brush(page, *PLACE)
+    page.wait_for_selector("#status >> text=Better with 3 or more contexts")
+    page.keyboard.press("3")
+    for context in CONTEXTS:
+        brush(page, *context)
+    page.wait_for_selector("#status >> text=Contexts 4")
+    assert "Context" in marks(page, 7)
+
+    page.wait_for_selector(f"{PRICE} >> text=Arrives at the marks")
+    page.wait_for_selector(f"{PRICE} svg circle.chosen")
+    assert page.locator(f"{PRICE} svg circle").count() == 5
+    assert shown(page) == []
+
+    page.click("text=Where would it fire?")
+    page.wait_for_selector("#wall .wall[data-heat='12']")
+    assert page.locator("#wall .hot:visible").count() == 12
+    page.click("text=Where would it fire?")
+
+    page.click("#rewrite")
+    page.wait_for_selector(EDITED)
+    rules(page, 1)
+    whole = shown(page)
+    wipe = page.locator("#wall .wipe")
+    wipe.fill("0")
+    cut = "getComputedStyle(document.querySelector('#wall .after')).clipPath"
+    assert page.evaluate(cut) == "inset(0px 0px 0px 100%)"
+    wipe.fill("100")
+
+    page.locator("#rules input[type=range]").fill("0.5")
+    half = until_changed(page, whole)
+    page.click("#rules >> text=Undo")
+    assert until_changed(page, half) == whole
+    page.click("#rules >> text=Redo")
+    assert until_changed(page, whole) == half
+
+    name = page.locator("#rules input.name")
+    name.fill("Domes for spires")
+    name.press("Enter")
+    with page.expect_download() as download:
+        page.click("#rules >> role=button[name='Save this rule as a file']")
+    download.value.save_as(tmp_path / "rule.json")
+    assert json.loads((tmp_path / "rule.json").read_text())["name"] == "Domes for spires"
+
+    page.reload()
+    page.wait_for_selector("#wall .wall[data-ready='1']")
+    page.wait_for_selector("#status >> text=Contexts 4")
+    assert shown(page) == []
+    page.click("#files")
+    page.set_input_files("#load input[type=file], input[type=file]", tmp_path / "rule.json")
+    rules(page, 1)
+    page.wait_for_selector(EDITED)
+    assert page.input_value("#rules input.name") == "Domes for spires"
+
+    page.click("role=tab[name='Export']")
+    page.fill("#name textarea, #name input", "story")
+    page.click("#export")
+    page.wait_for_selector("#exported >> text=story.safetensors")
+    out = editor.folder / "out" / "story"
+    assert {"README.md", "report.html", "story.safetensors", "story-rule-1.json"} <= {p.name for p in out.iterdir()}
+    with page.expect_download() as download:
+        page.click("#downloads >> a[download='story.safetensors'] >> nth=0")
+    download.value.save_as(tmp_path / "story.safetensors")
+    assert (tmp_path / "story.safetensors").read_bytes() == (out / "story.safetensors").read_bytes()
+
+    edited, plain = load_generator(tmp_path / "story.safetensors"), load_generator("towers")
+    page.click("role=tab[name='Rewrite a rule']")
+    seeds = page.eval_on_selector_all("#wall .tile", "all => all.map((each) => +each.dataset.seed)")
+    seen = pixels_of(page)
+    expected = edited.sample(seeds)
+    assert float((seen - expected).abs().mean()) < 0.02
+    assert float((seen - plain.sample(seeds)).abs().mean()) > 0.02
+
+
+def pixels_of(page: Page) -> torch.Tensor:
+    """The edited tiles as the browser shows them, in [-1, 1]."""
+    script = """async () => Promise.all([...document.querySelectorAll('#wall .after')].map(async (image) => {
+      await image.decode();
+      const paper = new OffscreenCanvas(image.naturalWidth, image.naturalHeight).getContext('2d');
+      paper.drawImage(image, 0, 0);
+      return [...paper.getImageData(0, 0, image.naturalWidth, image.naturalHeight).data];
+    }))"""
+    found = torch.tensor(page.evaluate(script), dtype=torch.float32).reshape(-1, 64, 64, 4)[..., :3]
+    return found.permute(0, 3, 1, 2) / 127.5 - 1
+
+
+def test_marks_are_undone_redone_erased_and_cleared(open_page):
+    page = open_page()
+    brush(page, *DOME)
+    assert "Copy" in marks(page, DOME[0])
+    page.keyboard.press("Control+z")
+    assert "no marks" in marks(page, DOME[0])
+    page.keyboard.press("Control+y")
+    assert "Copy" in marks(page, DOME[0])
+    page.keyboard.press("e")
+    page.locator("#wall input[aria-label='Brush size']").fill("10")
+    brush(page, *DOME)
+    assert "no marks" in marks(page, DOME[0])
+    page.click("#wall >> role=button[name='Undo the last mark (Ctrl Z)']")
+    page.click("#wall >> role=button[name='Take all marks away']")
+    assert "no marks" in marks(page, DOME[0])
+
+
+def test_a_copy_lives_on_one_tile_and_contexts_on_many(open_page):
+    page = open_page()
+    for seed in (0, 1):
+        brush(page, seed, 0.5, 0.5)
+    assert ["Copy" in marks(page, seed) for seed in (0, 1)] == [False, True]
+    page.keyboard.press("3")
+    for seed in (2, 3):
+        brush(page, seed, 0.5, 0.5)
+    assert ["Context" in marks(page, seed) for seed in (2, 3)] == [True, True]
+
+
+def test_a_finger_brushes(open_page):
+    page = open_page(viewport={"width": 420, "height": 800}, has_touch=True, is_mobile=True)
+    canvas(page, 1).scroll_into_view_if_needed()
+    box = canvas(page, 1).bounding_box()
+    at = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
+    touch = page.context.new_cdp_session(page)
+    touch.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [at]})
+    for step in range(1, 6):
+        point = {"x": at["x"] + 5 * step, "y": at["y"]}
+        touch.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [point]})
+    touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    page.wait_for_selector("#status >> text=Brush where it shall go")
+    assert "Copy" in marks(page, 1)
+
+
+def test_a_narrow_page_has_everything_and_scrolls_only_up_and_down(open_page):
+    page = open_page(viewport={"width": 420, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 420
+    for part in ("#wall", "#status", "#rewrite", "#stop", "#rules"):
+        box = page.locator(part).bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 420
+
+
+def test_the_keyboard_alone_is_enough(open_page):
+    page = open_page()
+    for number, (role, seed) in enumerate(((1, DOME[0]), (2, PLACE[0]), (3, CONTEXTS[0][0]))):
+        for _ in range(60):
+            page.keyboard.press("Tab")
+            if page.evaluate("document.activeElement?.dataset?.seed ?? ''") == str(seed):
+                break
+        else:
+            tile = page.locator(f"#wall .tile[data-seed='{seed}']")
+            for _ in range(60):
+                page.keyboard.press("Shift+Tab")
+                if tile.evaluate("tile => tile === document.activeElement"):
+                    break
+        page.keyboard.press(str(role))
+        page.keyboard.press("ArrowUp")
+        page.keyboard.press("Enter")
+        page.keyboard.press("ArrowRight")
+        page.keyboard.press("ArrowRight")
+        page.keyboard.press("Enter")
+        assert ("Copy", "Paste", "Context")[number] in marks(page, seed)
+    page.wait_for_selector("#rewrite:enabled")
+    page.focus("#rewrite")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(EDITED)
+    page.focus("#rules input[type=checkbox]")
+    page.keyboard.press("Space")
+    page.wait_for_selector("#wall .wall[data-after='0']")
+
+
+def test_dark_mode_is_dark_and_readable(open_page):
+    page = open_page(color_scheme="dark")
+    page.wait_for_selector("body.dark")
+
+    def light(selector: str, what: str) -> float:
+        colour = page.eval_on_selector(selector, f"each => getComputedStyle(each).{what}")
+        numbers = [float(part) for part in colour.strip("rgba() ").split(",")[:3]]
+        return sum(numbers) / 3
+
+    assert light("body", "backgroundColor") < 60
+    for text in ("#wall .bar button", "#status p", "#rules h3"):
+        assert light(text, "color") > 170
+
+
+def test_a_second_session_sees_nothing_of_the_first(open_page):
+    first, second = open_page(), open_page()
+    brush_all(first)
+    first.wait_for_selector("#rewrite:enabled")
+    first.click("#rewrite")
+    first.wait_for_selector(EDITED)
+    rules(first, 1)
+    rules(second, 0)
+    assert shown(second) == []
+    brush(second, *DOME)
+    second.wait_for_selector("#status >> text=Brush where it shall go")
+    rules(second, 0)
+    assert "no marks" in marks(second, PLACE[0])
+
+
+def test_long_work_is_stopped_and_leaves_nothing(open_page, editor):
+    page = open_page()
+    kept = sorted(path.name for path in (editor.folder / "cache").rglob("*"))
+    page.click("role=tab[name='Model']")
+    page.click("#layer-to-measure input")
+    page.click("role=option[name='b64.conv1']")
+    page.click("#measure")
+    page.wait_for_selector("#progress progress")
+    page.click("#stop-measuring")
+    page.wait_for_selector("#progress >> text=Stopped")
+    page.wait_for_timeout(1000)
+    assert "Stopped" in page.inner_text("#progress")
+    assert sorted(path.name for path in (editor.folder / "cache").rglob("*")) == kept
+
+
+def test_a_server_that_ends_is_said_and_a_reload_goes_on(open_page, files, tmp_path):
+    editor = Editor(tmp_path, files["model"], "--segmenter", "none", "--tiles", 4, "--samples", 30)
+    try:
+        page = open_page(editor.url)
+        brush(page, 1, 0.5, 0.5)
+        page.wait_for_selector("#status >> text=Brush where it shall go")
+        assert page.is_hidden("#gone")
+        port = editor.port
+        editor.process.kill()
+        editor.process.wait()
+        page.wait_for_selector("#gone >> text=does not answer")
+        editor.start(port)
+        page.wait_for_selector("#gone >> text=was started again")
+        page.click("#gone button")
+        page.wait_for_selector("#wall .wall[data-ready='1']")
+        page.wait_for_selector("#status >> text=Brush where it shall go")
+        assert page.is_hidden("#gone")
+        assert "Copy" in marks(page, 1)
+    finally:
+        editor.end()

@@ -1,0 +1,268 @@
+"""The editor's server: what it refuses, and that sessions do not see each other."""
+
+import json
+import string
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from gradio_client import Client, handle_file
+
+from apps.cli import build_parser
+from rewrite import load_generator
+from tests.editors import Editor, running
+
+WHOLE = {
+    "marks": [
+        {"seed": 1, "role": "copy", "runs": [[34, 4], [50, 4], [66, 4]]},
+        {"seed": 2, "role": "paste", "runs": [[136, 4], [152, 4], [168, 4]]},
+        {"seed": 3, "role": "context", "runs": [[132, 4], [148, 4]]},
+    ],
+    "heat": False,
+}
+
+
+@pytest.fixture(scope="module")
+def editor(files, tmp_path_factory) -> Iterator[Editor]:
+    """An editor of a tiny model."""
+    folder, models = tmp_path_factory.mktemp("editor"), files["model"].parent
+    small = ("--segmenter", "none", "--samples", 30, "--tiles", 6)
+    with running(folder, files["model"], "--models", models, *small) as found:
+        yield found
+
+
+@pytest.fixture
+def client(editor) -> Client:
+    """One session."""
+    return Client(editor.url, verbose=False)
+
+
+def ask(url: str, path: str = "", **headers: str) -> tuple[int, str]:
+    request = urllib.request.Request(
+        url.rstrip("/") + path, headers={k.replace("_", "-"): v for k, v in headers.items()}
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.status, answer.read().decode("utf-8", "replace")
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode("utf-8", "replace")
+
+
+def after(answer: tuple) -> list[str]:
+    """The edited tiles that an answer to the wall holds."""
+    return answer[0]["after"]
+
+
+def wish(turn: int, do: str, **more: Any) -> dict:
+    return {"wishes": [{"do": do, "turn": turn, **more}]}
+
+
+def test_the_page_and_the_question_whether_it_runs_are_answered(editor):
+    status, text = ask(editor.url)
+    assert status == 200
+    assert "Rewrite" in text
+    assert ask(editor.url, "/alive")[0] == 200
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:7860", "169.254.169.254", "127.0.0.1.evil.example"])
+def test_a_forged_host_is_refused(editor, host):
+    assert ask(editor.url, Host=host)[0] == 400
+    assert ask(editor.url, "/gradio_api/info", Host=host)[0] == 400
+
+
+@pytest.mark.parametrize(
+    "origin", ["http://evil.example", "https://127.0.0.1", "http://127.0.0.1:1", "null", "file://"]
+)
+def test_a_page_of_another_origin_is_refused(editor, origin):
+    for path in ("", "/gradio_api/info", "/gradio_api/queue/join", "/alive"):
+        assert ask(editor.url, path, Origin=origin)[0] == 403
+
+
+def test_what_another_site_fetches_without_an_origin_is_refused(editor):
+    assert ask(editor.url, "/gradio_api/info", Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="no-cors")[0] == 403
+    assert ask(editor.url, Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="navigate")[0] == 200
+
+
+def test_the_own_page_is_answered(editor):
+    origin = editor.url.rstrip("/")
+    assert ask(editor.url, "/gradio_api/info", Origin=origin)[0] == 200
+
+
+def test_the_server_listens_on_this_machine_alone(editor):
+    found = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    addresses = [line[1].partition(":")[0] for line in found if line[1].endswith(f":{editor.port:04X}")]
+    assert set(addresses) == {"0100007F"}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/gradio_api/file=/etc/passwd",
+        "/gradio_api/file=../../../etc/passwd",
+        "/gradio_api/file=%2e%2e/%2e%2e/etc/passwd",
+        "/gradio_api/file=apps/editor/server.py",
+        "/file=/etc/passwd",
+        "/static/../../../etc/passwd",
+        "/assets/..%2f..%2f..%2f..%2fetc%2fpasswd",
+    ],
+)
+def test_no_file_outside_the_private_folder_is_served(editor, path):
+    status, text = ask(editor.url, path)
+    assert status in (400, 403, 404)
+    assert "root:" not in text
+    assert "TrustedHost" not in text
+
+
+def test_the_model_of_the_server_is_no_file_that_is_served(editor, files):
+    assert ask(editor.url, f"/gradio_api/file={files['model']}")[0] == 403
+
+
+@pytest.mark.parametrize("path", ["/docs", "/redoc", "/monitoring", "/gradio_api/mcp/"])
+def test_nothing_is_served_beside_the_page(editor, path):
+    assert ask(editor.url, path)[0] in (401, 403, 404)
+
+
+def test_the_whole_story_without_a_browser(client, editor):
+    status, _ = client.predict(WHOLE, api_name="/marked")[:2]
+    assert "Better with" in status
+    price = client.predict(api_name="/priced")[0]
+    assert "Arrives at the marks" in price
+    assert "<svg" in client.predict(api_name="/curved")
+    answer = client.predict(WHOLE, api_name="/rewrote")
+    assert len(after(answer)) == 6
+    weaker = client.predict(wish(1, "strength", index=0, to=0.5), api_name="/wish")
+    assert after(weaker) != after(answer)
+    assert after(client.predict(wish(2, "undo"), api_name="/wish")) == after(answer)
+    named = client.predict(wish(3, "rename", index=0, to="<b>trees</b> & tops"), api_name="/wish")
+    assert named[1]["rules"][0]["name"] == "<b>trees</b> & tops"
+    saved = Path(client.predict(wish(4, "save", index=0), api_name="/wish")[4])
+    assert json.loads(saved.read_text())["name"] == "<b>trees</b> & tops"
+    loaded = client.predict(handle_file(str(saved)), api_name="/loaded")
+    assert [rule["name"] for rule in loaded[1]["rules"]] == ["<b>trees</b> & tops"] * 2
+    told, offered = client.predict("first", ["checkpoint", "rule"], api_name="/export")
+    assert "first.safetensors" in told
+    assert load_generator(editor.folder / "out" / "first" / "first.safetensors").size == (16, 16)
+    assert len(offered["value"] if isinstance(offered, dict) else offered) == 3
+
+
+def test_ten_sessions_at_once_do_not_see_each_other(editor):
+    found: dict[int, list] = {}
+
+    def run(number: int) -> None:
+        session = Client(editor.url, verbose=False)
+        session.predict(WHOLE, api_name="/rewrote")
+        answer = session.predict(wish(1, "strength", index=0, to=number / 10), api_name="/wish")
+        answer = session.predict(wish(2, "rename", index=0, to=f"session {number}"), api_name="/wish")
+        found[number] = [answer[1]["rules"], after(answer)]
+
+    threads = [threading.Thread(target=run, args=[number]) for number in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 10
+    for number, (rules, _) in found.items():
+        assert [(rule["name"], rule["strength"]) for rule in rules] == [(f"session {number}", number / 10)]
+    assert len({tuple(tiles) for _, tiles in found.values()}) == 10
+
+
+def hostile(count: int) -> Iterator[tuple[str, list]]:
+    """What a page of ours never sends, to every handler that takes something."""
+    random = Random(0)
+    wild: list[Any] = [
+        None, [], {}, "", "\x00", "<script>alert(1)</script>", "../../../etc/passwd", "${7*7}", "{{7*7}}", -1, 0, 2**63,
+        10**30, 1e308, -0.0, True, [[]], {"marks": None}, {"marks": {}}, {"marks": [None]}, {"marks": [[]]},
+        {"marks": [{"seed": -1, "role": "copy", "runs": [[0, 1]]}]},
+        {"marks": [{"seed": 2**32, "role": "copy", "runs": [[0, 1]]}]},
+        {"marks": [{"seed": 1.5, "role": "copy", "runs": [[0, 1]]}]},
+        {"marks": [{"seed": True, "role": "copy", "runs": [[0, 1]]}]},
+        {"marks": [{"seed": 1, "role": "admin", "runs": [[0, 1]]}]},
+        {"marks": [{"seed": 1, "role": ["copy"], "runs": [[0, 1]]}]},
+        {"marks": [{"seed": 1, "role": "copy", "runs": []}]},
+        {"marks": [{"seed": 1, "role": "copy", "runs": [[0, 0]]}]},
+        {"marks": [{"seed": 1, "role": "copy", "runs": [[-5, 3]]}]},
+        {"marks": [{"seed": 1, "role": "copy", "runs": [[250, 100]]}]},
+        {"marks": [{"seed": 1, "role": "copy", "runs": [[5, 2], [0, 2]]}]},
+        {"marks": [{"seed": 1, "role": "copy", "runs": [[0, 2, 3]]}]},
+        {"marks": [{"seed": 1, "role": "copy", "runs": [["0", "2"]]}]},
+        {"marks": [{"seed": 1, "role": "copy", "runs": [[0, 1]]}] * 2},
+        {"marks": [{"seed": seed, "role": "copy", "runs": [[0, 1]]} for seed in range(500)]},
+        {"marks": [{"seed": 1, "role": "copy", "runs": [[2 * i, 1] for i in range(300)]}]},
+    ]  # fmt: skip
+    wishes: list[Any] = [
+        {"do": "delete", "index": 99}, {"do": "delete", "index": -1}, {"do": "switch", "index": 0, "to": "yes"},
+        {"do": "strength", "index": 0, "to": 1e9}, {"do": "strength", "index": 0, "to": "1"},
+        {"do": "strength", "index": 0, "to": True}, {"do": "rename", "index": 0, "to": "x" * 10_000},
+        {"do": "rename", "index": 0, "to": "a\u202eb"}, {"do": "__class__", "index": 0}, {"do": ["undo"]},
+        {"do": "save", "index": 10**20}, {"do": "marks", "index": 1.5}, {"do": "move", "index": 0, "to": "up"},
+    ]  # fmt: skip
+    handlers = {"/marked": 1, "/rewrote": 1, "/wish": 1, "/looked": 2, "/looked_on": 1, "/save": 1, "/found": 3}
+    handlers |= {"/export": 2, "/open": 1, "/measured": 1, "/took": 1, "/chose": 5}
+    for entry in wishes:
+        yield "/wish", [{"wishes": [{"turn": 10**6, **entry}]}]
+    yield "/wish", [{"wishes": [{"do": "undo", "turn": 1}] * 21}]
+    for value in wild:
+        yield "/marked", [value]
+        yield "/rewrote", [value]
+    for name in ("../out", "/tmp/x", "a\x00b", "con/../../x", "." * 50):
+        yield "/export", [name, ["checkpoint"]]
+        yield "/open", [name]
+    while True:
+        name = random.choice(list(handlers))
+        junk = "".join(random.choices(string.printable, k=random.randint(0, 40)))
+        yield name, [random.choice([*wild, junk]) for _ in range(handlers[name])]
+
+
+def test_two_hundred_hostile_values_are_refused_and_change_nothing(editor, files):
+    client = Client(editor.url, verbose=False)
+    first = client.predict(WHOLE, api_name="/rewrote")
+    refused = 0
+    for number, (name, values) in enumerate(hostile(200)):
+        if number == 200:
+            break
+        try:
+            client.predict(*values, api_name=name)
+        except Exception as error:
+            text = str(error)
+            assert "Traceback" not in text
+            assert str(files["model"].parent) not in text
+            refused += 1
+    assert refused >= 180
+    again = Client(editor.url, verbose=False).predict(WHOLE, api_name="/rewrote")
+    assert after(again) == after(first)
+
+
+def test_a_file_that_is_no_rule_is_refused(client, tmp_path):
+    for number, content in enumerate(
+        [b"", b"{}", b"\xff\xfe", b"[" * 100_000, b'{"schema": "rewrite-rule/1"}', b"\x80\x04."]
+    ):
+        path = tmp_path / f"{number}.json"
+        path.write_bytes(content)
+        with pytest.raises(Exception, match=r".") as refusal:
+            client.predict(handle_file(str(path)), api_name="/loaded")
+        assert "Traceback" not in str(refusal.value)
+
+
+def test_ctrl_c_ends_the_editor_and_leaves_no_private_folder(files, tmp_path):
+    editor = Editor(tmp_path, files["model"], "--segmenter", "none", "--tiles", 2, "--auth", "anna:secret")
+    assert ask(editor.url, "/gradio_api/info")[0] == 401
+    assert len(list((tmp_path / "tmp").glob("rewrite-editor-*"))) == 1
+    status, error = editor.end()
+    assert (status, "Traceback" in error) == (0, False), error
+    assert list((tmp_path / "tmp").glob("rewrite-editor-*")) == []
+
+
+@pytest.mark.parametrize("tiles", [0, 25, -3])
+def test_the_wall_holds_one_to_24_images(refusal, files, tiles):
+    assert "1 to 24 seeds" in refusal("app", files["model"], "--segmenter", "none", f"--tiles={tiles}")
+
+
+def test_the_command_takes_what_the_server_needs(refusal):
+    options = build_parser().parse_args(["app", "towers", "--port", "7000", "--models", "m", "--auth", "anna:secret"])
+    assert (options.port, options.models, options.auth) == (7000, [Path("m")], ("anna", "secret"))
+    assert "a name and a password" in refusal("app", "--auth", "anna")

@@ -1,0 +1,441 @@
+"""The state of one browser session: marks, rules, exports; all of it without a page."""
+
+import copy
+import math
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from apps.editor.exports import Export
+from apps.editor.heat import Heat
+from apps.editor.marks import documents, marks_of, mask_side, read_marks
+from apps.editor.model import Kept, Models, Stopped
+from apps.editor.rule_list import read_wishes
+from apps.editor.server import Options
+from apps.editor.session import Choices, Session, careful
+from apps.editor.stack import MOST_RULES, Rules
+from dissect.concepts import Concepts
+from dissect.sources.contract import CallableSource
+from rewrite import Mask, Rule, Search, Settings, load_generator, measure, solve
+from rewrite.memory import Memory
+from tests.conftest import marked_rule
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def models(files, cache) -> Models:
+    folder = files["model"].parent
+    return Models(Options(str(files["model"]), folders=(folder,), segmenter="none", samples=30, tiles=6))
+
+
+@pytest.fixture
+def session(models) -> Session:
+    return Session(models)
+
+
+def box(top: int, left: int, size: int = 4, side: int = 16) -> list[list[int]]:
+    return [[row * side + left, size] for row in range(top, top + size)]
+
+
+def brushed(*marks: tuple[int, str, list]) -> dict:
+    return {"marks": [{"seed": seed, "role": role, "runs": runs} for seed, role, runs in marks], "heat": False}
+
+
+WHOLE = brushed((1, "copy", box(2, 2)), (2, "paste", box(8, 8)), (3, "context", box(8, 4)), (4, "context", box(4, 8)))
+
+
+def test_what_is_still_missing_is_said_step_by_step(session):
+    assert session.missing.startswith("Brush what you want more of")
+    session.mark(brushed((1, "copy", box(2, 2))))
+    assert session.missing.startswith("Brush where it shall go")
+    session.mark(brushed((1, "copy", box(2, 2)), (2, "paste", box(8, 8))))
+    assert session.missing == ""
+    assert session.advice.startswith("Better with 3 or more contexts")
+    with pytest.raises(ValueError, match="what you want more of"):
+        Session(session.models).rule()
+
+
+def test_erasing_needs_no_copy(session):
+    session.choose(action="erase")
+    session.mark(brushed((2, "context", box(8, 8))))
+    assert session.missing == ""
+    rule = session.rule()
+    assert (rule.action, rule.copy, len(rule.context)) == ("erase", (), 1)
+    session.rewrite()
+    assert not torch.equal(session.after(), session.before())
+
+
+def test_marks_become_the_rule_that_the_library_solves(session):
+    session.mark(WHOLE)
+    entry = session.rewrite()
+    assert [region.latent.seed for region in entry.rule.context] == [3, 4]
+    assert entry.rule.paste.latent.seed == 2
+    assert entry.rule.copy[0].mask.array()[2:6, 2:6].all()
+    generator = load_generator(session.model.name)
+    expected = solve(generator, measure(generator, entry.rule.layer, 30), entry.rule)
+    assert torch.equal(entry.patch.left, expected.left)
+    with expected.applied(generator):
+        torch.testing.assert_close(session.after(), generator.sample(session.seeds), atol=1e-5, rtol=0)
+
+
+def test_separate_parts_of_one_mark_are_separate_places(session):
+    session.mark(brushed((1, "copy", box(2, 2)), (3, "context", sorted(box(1, 1) + box(1, 10)))))
+    assert len(session.rule().context) == 2
+
+
+def test_strength_order_and_names_do_not_ask_for_a_new_solution(session, monkeypatch):
+    session.mark(WHOLE)
+    session.rewrite()
+    monkeypatch.setattr("apps.editor.session.solve", None)
+    session.rules.strengthen(0, 0.4)
+    with session.rules.entries[0].patch.applied(session.model.generator, 0.4):
+        expected = session.model.generator.sample(session.seeds)
+    torch.testing.assert_close(session.after(), expected, atol=1e-5, rtol=0)
+    session.rules.strengthen(0, 0.0)
+    assert torch.equal(session.after(), session.before())
+
+
+def test_a_rule_that_is_off_changes_nothing_and_the_order_of_rules_neither(session):
+    session.mark(WHOLE)
+    session.rewrite()
+    alone = session.after()
+    session.choose(layer="b8.conv1")
+    session.rewrite()
+    both = session.after()
+    assert not torch.equal(alone, both)
+    session.rules.move(1, 0)
+    assert next(entry.patch.layer for entry in session.rules.entries) == "b8.conv1"
+    assert torch.equal(session.after(), both)
+    session.rules.switch(0, False)
+    torch.testing.assert_close(session.after(), alone, atol=1e-6, rtol=0)
+
+
+def test_every_change_of_the_stack_is_undone_and_redone(session):
+    session.mark(WHOLE)
+    session.rewrite()
+    rules = session.rules
+    changes = [
+        lambda: rules.switch(0, False),
+        lambda: rules.strengthen(0, 0.3),
+        lambda: rules.rename(0, "trees for tops"),
+        lambda: session.rewrite(),
+        lambda: rules.move(1, 0),
+        lambda: rules.delete(0),
+    ]
+    stacks = [rules.entries]
+    for change in changes:
+        change()
+        stacks.append(rules.entries)
+    for stack in reversed(stacks[:-1]):
+        rules.undo()
+        assert rules.entries == stack
+    for stack in stacks[1:]:
+        rules.redo()
+        assert rules.entries == stack
+    assert not rules.can_redo
+    rules.undo()
+    rules.rename(0, "another way")
+    assert not rules.can_redo
+
+
+def test_a_slider_that_moves_is_one_step_to_undo(session):
+    session.mark(WHOLE)
+    session.rewrite()
+    for strength in (0.9, 0.7, 0.5):
+        session.rules.strengthen(0, strength, keep=False)
+    session.rules.strengthen(0, 0.5)
+    session.rules.undo()
+    assert session.rules.entries[0].strength == 1
+    session.rules.undo()
+    assert len(session.rules) == 0
+
+
+def test_undoing_everything_gives_the_first_images_bit_for_bit(session):
+    before = session.before().clone()
+    fingerprint = session.model.generator.fingerprint
+    session.mark(WHOLE)
+    session.rewrite()
+    session.after()
+    session.rules.undo()
+    assert torch.equal(session.after(), before)
+    assert session.model.generator.fingerprint == fingerprint
+
+
+def test_two_sessions_of_one_server_never_see_each_other(models):
+    one, other = Session(models), copy.deepcopy(Session(models))
+    one.mark(WHOLE)
+    one.rewrite()
+    assert one.model is other.model
+    assert (other.marks, len(other.rules)) == ((), 0)
+    assert torch.equal(other.after(), other.before())
+    with pytest.raises(ValueError, match="there is no rule 1"):
+        other.rules.delete(0)
+
+
+def test_sessions_that_work_at_once_get_their_own_images(models):
+    sessions = [Session(models) for _ in range(4)]
+    for number, session in enumerate(sessions):
+        session.mark(WHOLE)
+        session.rewrite()
+        session.rules.strengthen(0, 0.25 * (number + 1))
+    expected = [session.after() for session in sessions]
+    wrong = []
+
+    def draw(session: Session, images: torch.Tensor) -> None:
+        wrong.extend(number for number in range(10) if not torch.equal(session.after(), images))
+
+    threads = [threading.Thread(target=draw, args=pair) for pair in zip(sessions, expected)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_a_saved_rule_gives_the_same_patch_in_another_session(session, tmp_path):
+    session.mark(WHOLE)
+    entry = session.rewrite()
+    session.rules.rename(0, "from a file")
+    session.rules.saved(0).save(tmp_path / "rule.json")
+    other = Session(session.models)
+    loaded = other.load(Rule.load(tmp_path / "rule.json"))
+    assert loaded.name == "from a file"
+    assert torch.equal(loaded.patch.left, entry.patch.left)
+    assert torch.equal(loaded.patch.right, entry.patch.right)
+    assert other.show(0)
+    assert {(mark.role, mark.seed) for mark in other.marks} == {(mark.role, mark.seed) for mark in session.marks}
+
+
+def test_a_rule_of_another_model_is_refused(session, files):
+    rule = marked_rule(files["model"])
+    with pytest.raises(ValueError, match="written on model"):
+        session.load(replace(rule, model="0" * 16))
+    assert len(session.rules) == 0
+
+
+def test_the_marks_of_a_rule_come_back_as_they_were_brushed(session):
+    session.mark(WHOLE)
+    assert set(marks_of(session.rule(), 16)) == set(session.marks)
+    assert set(read_marks({"marks": documents(session.marks)}, 16)) == set(session.marks)
+
+
+def test_a_rule_on_more_images_than_the_wall_holds_keeps_its_marks_to_itself(session):
+    regions = tuple(
+        replace(session_region, latent=replace(session_region.latent, seed=seed))
+        for seed in range(30)
+        for session_region in [marked_rule(Path(session.model.name)).context[0]]
+    )
+    session.load(marked_rule(Path(session.model.name), context=regions))
+    assert not session.show(0)
+    assert session.marks == ()
+
+
+def test_contexts_are_found_by_concept_on_the_wall_and_beyond_it(session):
+    def halves(images: torch.Tensor, numbers) -> np.ndarray:
+        labels = np.zeros((len(images), 16, 16), dtype=np.int64)
+        labels[:, 4:8, 4:8] = 1
+        return labels
+
+    session.model.source = CallableSource(halves, Concepts(("rest", "dome"), ("", "")))
+    session.mark(brushed((1, "copy", box(2, 2))))
+    assert session.find("dome", more=5) == len(session.seeds) + 5
+    rule = session.rule()
+    assert {region.latent.seed for region in rule.context} == set(session.seeds) | set(range(10_000, 10_005))
+    with pytest.raises(LookupError):
+        session.find("submarine")
+    session.mark(brushed((1, "copy", box(2, 2)), (2, "paste", box(8, 8))))
+    assert session.rule().context == ()
+
+
+def test_the_heat_follows_the_same_measure_as_the_search(session):
+    session.mark(WHOLE)
+    rule = session.rule()
+    heat = Heat.of(session.model, rule.layer)
+    places = session.regions("paste") + session.regions("context")
+    found = heat.maps(places, session.seeds)
+    memory = session.model.memory(rule.layer)
+    expected = Search.of(session.model.generator, memory, rule, samples=48).firing(session.seeds)
+    assert found.shape == expected.shape
+    assert float((found - expected).abs().max()) < 0.02
+
+
+def test_the_paste_is_shown_on_the_marked_images_before_anything_is_solved(session):
+    session.mark(WHOLE)
+    found = session.wanted()
+    assert set(found) == {2, 3, 4}
+    assert float((found[2] - session.model.images((2,))[0]).abs().max()) > 0.01
+    assert len(session.rules) == 0
+
+
+def test_caution_weighs_everything_that_speaks_against_a_change():
+    bold, usual = careful(Settings(), -1), Settings()
+    assert math.isclose(bold.damage, usual.damage / 10)
+    assert math.isclose(bold.drift, usual.drift / 10)
+    assert math.isclose(bold.others, usual.others / 10)
+
+
+def test_more_caution_costs_less_elsewhere(session):
+    session.mark(WHOLE)
+    damages = []
+    for caution in (-1.0, 0.0, 1.0):
+        session.choose(caution=caution)
+        damages.append(session.answer(session.rule()).forecast["damage"])
+    assert damages == sorted(damages, reverse=True)
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {"action": "explode"},
+        {"rank": 0},
+        {"rank": 10**9},
+        {"caution": math.nan},
+        {"caution": 50},
+        {"layer": "../../etc"},
+    ],
+    ids=str,
+)
+def test_choices_out_of_range_are_refused(session, choice):
+    with pytest.raises((ValueError, LookupError)):
+        session.choose(**choice)
+    assert session.choices == Choices()
+
+
+def test_a_stopped_measurement_leaves_nothing_behind(session, cache):
+    steps = session.measuring("b8.conv1")
+    session.stop()
+    with pytest.raises(Stopped):
+        for _ in steps:
+            pass
+    assert not session.model.measured("b8.conv1")
+    assert list(cache.rglob("*.safetensors")) == []
+    session.begin()
+    list(session.measuring("b8.conv1"))
+    assert isinstance(session.model.memory("b8.conv1"), Memory)
+
+
+def test_a_stopped_solution_leaves_the_generator_as_it_was(session):
+    fingerprint = session.model.generator.fingerprint
+    session.mark(WHOLE)
+    session.model.memory(session.layer)
+    session.stop()
+    with pytest.raises(Stopped):
+        session.rewrite()
+    assert len(session.rules) == 0
+    assert session.model.generator.fingerprint == fingerprint
+    session.begin()
+    session.rewrite()
+    assert len(session.rules) == 1
+
+
+def test_an_export_opens_again_with_the_same_images(session, tmp_path):
+    session.mark(WHOLE)
+    session.rewrite()
+    session.rules.strengthen(0, 0.6)
+    export = Export.of(
+        session, tmp_path / "out", tmp_path / "private", "trees", ["checkpoint", "patch", "rule", "card"]
+    )
+    assert len(list(export.steps())) == 4
+    assert sorted(path.name for path in export.written) == [
+        "README.md",
+        "trees-patch-1.safetensors",
+        "trees-rule-1.json",
+        "trees.safetensors",
+    ]
+    edited = load_generator(tmp_path / "out" / "trees" / "trees.safetensors")
+    torch.testing.assert_close(edited.sample(session.seeds), session.after(), atol=1e-5, rtol=0)
+
+
+def test_a_stopped_export_writes_nothing(session, tmp_path):
+    session.mark(WHOLE)
+    session.rewrite()
+    export = Export.of(session, tmp_path / "out", tmp_path / "private", "trees", ["checkpoint", "report"])
+    steps = export.steps()
+    next(steps)
+    session.stop()
+    with pytest.raises(Stopped):
+        list(steps)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["../up", "/etc/passwd", "a/b", "", ".hidden", "x" * 61, "name\n", None, 3, ["a"]])
+def test_an_export_takes_names_and_never_paths(session, tmp_path, name):
+    session.mark(WHOLE)
+    session.rewrite()
+    if name == "name\n":
+        name = "na\nme"
+    with pytest.raises(ValueError, match="a name has letters"):
+        Export.of(session, tmp_path, tmp_path, name, ["rule"])
+
+
+@pytest.mark.parametrize("name", ["../model.safetensors", "/etc/passwd", "missing.pt", "..", "", "rule.json"])
+def test_a_model_is_opened_only_from_the_folders_of_the_server(session, name):
+    with pytest.raises(FileNotFoundError, match="may open no such model"):
+        session.open(name)
+
+
+def test_a_link_out_of_the_folder_is_not_followed(session, files, tmp_path):
+    folder = tmp_path / "models"
+    folder.mkdir()
+    (folder / "link.safetensors").symlink_to(files["memory"])
+    session.models.options = replace(session.models.options, folders=(folder,))
+    with pytest.raises(FileNotFoundError):
+        session.open("link.safetensors")
+
+
+def test_another_model_begins_without_marks_and_rules(session, files):
+    session.mark(WHOLE)
+    session.rewrite()
+    session.open(files["model"].name)
+    assert (session.marks, len(session.rules), session.opened) == ((), 0, 1)
+    assert session.model.generator.fingerprint == load_generator(files["model"]).fingerprint
+
+
+def test_a_file_that_holds_no_generator_is_refused_and_the_model_stays(session):
+    model = session.model
+    with pytest.raises(ValueError, match="memory"):
+        session.open("memory.safetensors")
+    assert session.model is model
+
+
+def test_the_stack_is_bounded(session):
+    session.mark(WHOLE)
+    entry = session.rewrite()
+    rules = Rules()
+    for _ in range(MOST_RULES):
+        rules.add(entry)
+    with pytest.raises(ValueError, match="delete one first"):
+        rules.add(entry)
+
+
+def test_wishes_are_done_once_and_in_order():
+    wishes = [{"do": "rename", "index": 0, "to": "b", "turn": 3}, {"do": "undo", "turn": 2}, {"do": "redo", "turn": 1}]
+    assert [wish.do for wish in read_wishes({"wishes": wishes}, 1)] == ["undo", "rename"]
+    assert read_wishes({"wishes": wishes}, 3) == []
+
+
+def test_what_was_asked_for_least_lately_is_forgotten():
+    kept = Kept(2)
+    for key in "abac":
+        kept.of(key, lambda key=key: key.upper())
+    assert "a" in kept
+    assert "b" not in kept
+    assert kept.of("a", lambda: "made anew") == "A"
+
+
+def test_masks_fit_images_of_any_size():
+    assert [mask_side(size) for size in ((64, 64), (256, 256), (1024, 1024), (300, 300))] == [64, 256, 256, 150]
+    Mask((mask_side((1024, 1024)),) * 2, ((0, 1),)).check_size((1024, 1024))
+
+
+def test_the_state_of_a_session_needs_no_gradio():
+    command = "import apps.editor.session, sys; print('gradio' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", command], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "False"
