@@ -1,4 +1,7 @@
-"""The answer to a rule: a low-rank change of one weight, that applies, scales, stacks and comes off exactly."""
+"""The answer to a rule: a low-rank change of one weight, that applies, scales, stacks and comes off exactly.
+
+A patch that switches units off changes the layer's bias too.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,10 +28,11 @@ class Patch:
     Attributes:
         layer: Name of the layer.
         left, right: Δ = left @ right, float32.
-        base: Hash of the weight that the patch was made for.
+        base: Hash of the weight that the patch was made for, and of the bias if it changes that too.
         model: Fingerprint of the generator that it was made for.
         rules: The rules that it answers, as JSON.
         forecast: What the solver expects of it.
+        bias: Change of the layer's bias, float32; None for none.
     """
 
     layer: str
@@ -38,6 +42,7 @@ class Patch:
     model: str
     rules: tuple[str, ...] = ()
     forecast: Mapping[str, Any] = field(default_factory=dict)
+    bias: Float[Tensor, " outputs"] | None = None
 
     @classmethod
     def from_change(cls, layer: Layer, change: Float[Tensor, "outputs key"], **about: Any) -> "Patch":
@@ -52,16 +57,22 @@ class Patch:
         """Number of directions."""
         return self.left.shape[1]
 
+    def parameters(self, generator: Generator) -> tuple[str, ...]:
+        """Paths of the parameters that it changes."""
+        layer = generator.layer(self.layer)
+        return (layer.weight,) if self.bias is None or layer.bias is None else (layer.weight, layer.bias)
+
     def change(self, layer: Layer) -> Tensor:
         """The change of the stored weight at strength 1, float64."""
         return layer.weight_from(self.left.double() @ self.right.double())
 
-    def check(self, generator: Generator, base: Tensor | None = None) -> None:
-        """Refuse a weight that the patch was not made for.
+    def check(self, generator: Generator, base: Tensor | None = None, bias: Tensor | None = None) -> None:
+        """Refuse a weight, or a bias, that the patch was not made for.
 
         Args:
             generator: The generator.
             base: The weight without any patches, if the generator's own is edited now.
+            bias: The bias without any patches, likewise.
 
         Raises:
             LookupError: The generator has no such layer.
@@ -74,7 +85,14 @@ class Patch:
                 f"this patch changes a matrix of {len(self.left)} x {self.right.shape[1]}, "
                 f"but layer {self.layer} has one of {expected[0]} x {expected[1]}"
             )
-        found = hash_of({"weight": generator.weight(self.layer) if base is None else base})
+        weight = generator.weight(self.layer) if base is None else base
+        if self.bias is None:
+            found = base_of(weight)
+        else:
+            bias = generator.bias(self.layer) if bias is None else bias
+            if bias is None or bias.numel() != len(self.bias):
+                raise ValueError(f"this patch changes {len(self.bias)} biases, which layer {self.layer} has not")
+            found = base_of(weight, bias)
         if found != self.base:
             raise ValueError(f"this patch was made for weight {self.base} of {self.layer}, not for weight {found}")
 
@@ -93,7 +111,8 @@ class Patch:
             "rules": self.rules,
             "forecast": dict(self.forecast),
         }
-        files.save_tensors(path, {"left": self.left, "right": self.right}, "patch", about)
+        bias = {} if self.bias is None else {"bias": self.bias}
+        files.save_tensors(path, {"left": self.left, "right": self.right, **bias}, "patch", about)
 
     @classmethod
     def load(cls, path: str | Path) -> "Patch":
@@ -113,13 +132,16 @@ class Patch:
                 model=str(about["model"]),
                 rules=tuple(str(rule) for rule in about["rules"]),
                 forecast=dict(about["forecast"]),
+                bias=tensors.get("bias"),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path} is a damaged patch: {error!r}") from None
         if patch.left.ndim != 2 or patch.right.ndim != 2 or patch.left.shape[1] != patch.right.shape[0]:
             raise ValueError(f"{path} is a damaged patch: its factors do not fit together")
-        if patch.left.dtype != torch.float32 or patch.right.dtype != torch.float32:
-            raise ValueError(f"{path} is a damaged patch: its factors are not float32")
+        if patch.bias is not None and patch.bias.shape != patch.left.shape[:1]:
+            raise ValueError(f"{path} is a damaged patch: its bias does not fit its factors")
+        if any(tensor.dtype != torch.float32 for tensor in tensors.values()):
+            raise ValueError(f"{path} is a damaged patch: its numbers are not float32")
         files.finite(tensors, path)
         return patch
 
@@ -134,6 +156,7 @@ class Stack:
     def __init__(self, generator: Generator):
         self.generator = generator
         self.base: dict[str, Tensor] = {}
+        self.biases: dict[str, Tensor] = {}
         self.held: list[tuple[Patch, float]] = []
 
     def hold(self, patches: Sequence[tuple[Patch, float]]) -> None:
@@ -145,14 +168,19 @@ class Stack:
         for patch, strength in patches:
             if not abs(strength) < float("inf"):
                 raise ValueError(f"strength must be a finite number, got {strength}")
-            patch.check(self.generator, self.base.get(patch.layer))
+            patch.check(self.generator, self.base.get(patch.layer), self.biases.get(patch.layer))
         layers = {patch.layer for patch, _ in patches}
+        biased = {patch.layer for patch, _ in patches if patch.bias is not None}
         for layer in layers - set(self.base):
             self.base[layer] = self.generator.weight(layer).detach().clone()
+        for layer in biased - set(self.biases):
+            self.biases[layer] = self.generator.bias(layer).detach().clone()
         for layer in list(self.base):
-            self._write(layer, [(patch, strength) for patch, strength in patches if patch.layer == layer])
+            self._write(layer, _ordered([held for held in patches if held[0].layer == layer]))
             if layer not in layers:
                 del self.base[layer]
+            if layer not in biased:
+                self.biases.pop(layer, None)
         self.held = list(patches)
 
     def clear(self) -> None:
@@ -170,14 +198,39 @@ class Stack:
             self.hold(before)
 
     def _write(self, layer: str, patches: Sequence[tuple[Patch, float]]) -> None:
-        weight, base = self.generator.weight(layer), self.base[layer]
-        if any(strength for _, strength in patches):
-            described = self.generator.layer(layer)
-            ordered = sorted(patches, key=lambda held: (hash_of({"l": held[0].left, "r": held[0].right}), held[1]))
-            total = sum(strength * patch.change(described) for patch, strength in ordered)
-            base = (base.double().cpu() + total).to(base)
-        with torch.no_grad():
-            weight.copy_(base)
+        described = self.generator.layer(layer)
+        changes = [strength * patch.change(described) for patch, strength in patches if strength]
+        _fill(self.generator.weight(layer), self.base[layer], changes)
+        if layer in self.biases:
+            shape = self.biases[layer].shape
+            moved = [strength * patch.bias.double().reshape(shape) for patch, strength in patches if _moves_bias(patch)]
+            _fill(self.generator.bias(layer), self.biases[layer], moved)
+
+
+def base_of(weight: Tensor, bias: Tensor | None = None) -> str:
+    """The hash of what a patch is made for: a weight, and a bias if the patch changes that."""
+    return hash_of({"weight": weight} if bias is None else {"weight": weight, "bias": bias})
+
+
+def _moves_bias(patch: Patch) -> bool:
+    return patch.bias is not None
+
+
+def _ordered(patches: Sequence[tuple[Patch, float]]) -> list[tuple[Patch, float]]:
+    """Patches in an order that does not hang on how they came."""
+
+    def key(held: tuple[Patch, float]) -> tuple[str, float]:
+        patch, strength = held
+        bias = {} if patch.bias is None else {"b": patch.bias}
+        return hash_of({"l": patch.left, "r": patch.right, **bias}), strength
+
+    return sorted(patches, key=key)
+
+
+def _fill(parameter: Tensor, base: Tensor, changes: Sequence[Tensor]) -> None:
+    """Write base and changes into a parameter; without changes it is the base bit for bit."""
+    with torch.no_grad():
+        parameter.copy_((base.double().cpu() + sum(changes)).to(base) if changes else base)
 
 
 def held_at(
@@ -201,6 +254,7 @@ def describe(path: str | Path) -> dict:
     return {
         "layer": patch.layer,
         "rank": patch.rank,
+        "bias": "changed" if patch.bias is not None else "as it was",
         "rules": [Rule.from_json(rule).name for rule in patch.rules],
         "model": patch.model,
         "base weight": patch.base,

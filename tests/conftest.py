@@ -89,9 +89,11 @@ class PlainGenerator(Generator):
         self.z_dim, self.size, self.truncation = 8, (12, 12), 1.0
         plain, doubling = {"kernel": (3, 3), "padding": (1, 1)}, {"kernel": (4, 4), "stride": (2, 2), "padding": (1, 1)}
         self.layers = {
-            "conv": Layer("conv", "conv.weight", "convolution", 3, 4, (6, 6), **plain),
-            "grouped": Layer("grouped", "grouped.weight", "convolution", 4, 4, (6, 6), groups=2, **plain),
-            "up": Layer("up", "up.weight", "transposed", 4, 3, (6, 6), inputs_first=True, **doubling),
+            "conv": Layer("conv", "conv.weight", "convolution", 3, 4, (6, 6), bias="conv.bias", **plain),
+            "grouped": Layer(
+                "grouped", "grouped.weight", "convolution", 4, 4, (6, 6), groups=2, bias="grouped.bias", **plain
+            ),
+            "up": Layer("up", "up.weight", "transposed", 4, 3, (6, 6), inputs_first=True, bias="up.bias", **doubling),
         }
 
     def images(self, latents: Latents) -> torch.Tensor:

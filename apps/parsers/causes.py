@@ -12,8 +12,9 @@ def _artifacts(commands) -> None:
         commands,
         "artifacts",
         "find the units of a layer that draw artifacts, and what images gain without them",
-        "Writes artifacts.html, artifacts.json, artifacts.csv and before-after.png. Units are chosen on some seeds and "
-        "reported on others. A run that was interrupted goes on when it is started again with the same folder.",
+        "Writes artifacts.html, artifacts.json, artifacts.csv, before-after.png, and patch.safetensors, which takes "
+        "the units off. Units are chosen on some seeds and reported on others. A run that was interrupted goes on when "
+        "it is started again with the same folder.",
     )
     add_model(parser)
     parser.add_argument("--layer", required=True, help="name of the layer; rewrite inspect MODEL lists them")

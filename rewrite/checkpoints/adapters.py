@@ -59,6 +59,10 @@ def to_peft(
         if not math.isfinite(strength):
             raise ValueError(f"strength must be a finite number, got {strength}")
         patch.check(generator)
+        if patch.bias is not None:
+            raise ValueError(
+                f"this patch also changes the bias of {patch.layer}, which PEFT cannot hold: export a checkpoint"
+            )
         by_path.setdefault(_path(generator, patch.layer), []).append((patch, strength))
     if not by_path:
         raise ValueError("an adapter needs at least one patch, got none")

@@ -143,7 +143,7 @@ def export(
         )
     held = held_at(patches, strengths)
     with Stack(generator).holding(held):
-        names = {generator.layer(patch.layer).weight for patch, _ in held}
+        names = {name for patch, _ in held for name in patch.parameters(generator)}
         edited = {name: generator.module.get_parameter(name).detach().cpu().clone() for name in sorted(names)}
     edit = {
         "base": generator.fingerprint,

@@ -117,6 +117,11 @@ class Generator(ABC):
         """The stored weight of a layer; what is written into it changes the network."""
         return self.module.get_parameter(self.layer(layer).weight)
 
+    def bias(self, layer: str) -> Tensor | None:
+        """The stored bias of a layer, one number a unit, or None; what is written into it changes the network."""
+        path = self.layer(layer).bias
+        return None if path is None else self.module.get_parameter(path)
+
     def demodulation(
         self, layer: str, style: Tensor | None, weight: Tensor | None = None
     ) -> Float[Tensor, "images outputs"] | None:

@@ -98,7 +98,14 @@ class StyleGAN2Generator(Generator):
         # The factor of colours is in their keys already.
         gain = 1.0 if isinstance(stage, ToRGB) else stage.gain
         return Layer.of_stylegan2(
-            name, f"synthesis.{name}.weight", stage.weight.shape, (read, read), up=up, gain=gain, modulated=full
+            name,
+            f"synthesis.{name}.weight",
+            stage.weight.shape,
+            (read, read),
+            up=up,
+            gain=gain,
+            modulated=full,
+            bias=None if isinstance(stage, Shortcut) else f"synthesis.{name}.bias",
         )
 
 

@@ -84,4 +84,5 @@ class StyleGAN3Generator(Generator):
             padding=(kernel - 1, kernel - 1),
             overhang=(side + kernel - 1 - rate) / 2,
             modulated=not stage.colours,
+            bias=f"synthesis.{name}.bias",
         )

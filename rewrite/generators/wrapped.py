@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rewrite.generators.biases import with_bias
 from rewrite.generators.contract import Cut, Generator, Latents
 from rewrite.generators.modules import PLAIN, Nvidia, kind_of
 from rewrite.generators.outputs import keeping_outputs
@@ -217,7 +218,7 @@ class WrappedGenerator(Generator):
         apart = self.images(latents)
         self.alone = by_chance or bool((apart - together).abs().max() > ALIKE * together.abs().max())
         self.layers = {
-            name: kind_of(stage).describe(name, stage, seen[name][0])
+            name: with_bias(kind_of(stage).describe(name, stage, seen[name][0]), self.module)
             for name, stage in names.items()
             if len(seen[name]) == 1 and _editable(stage)
         }
