@@ -78,9 +78,9 @@ def measured(browser: Browser, url: str, repetitions: int) -> dict[str, list[flo
         step = 0.05 * (1 + number % 40)
         slider = page.locator("#rules input[type=range]").first
         act = lambda step=step, slider=slider: slider.fill(f"{step:.2f}")  # noqa: E731
-        found["strength to all tiles"].append(clocked(page, "#wall .after", "input", act))
+        found["strength to all tiles"].append(clocked(page, "#wall .edited", "input", act))
     page.click("text=Where would it fire?")
-    page.wait_for_selector(f"#wall .wall[data-heat='{TILES}']", timeout=120_000)
+    page.wait_for_selector(f"#wall .wall[data-hot='{TILES}']", timeout=120_000)
     for number in range(repetitions):
         page.wait_for_timeout(2500)  # the price of the stroke before is reckoned after its heat-map
         act = lambda number=number: brush(page, 4, 0.3 + 0.01 * number, 0.3)  # noqa: E731
@@ -97,7 +97,7 @@ def opening(page: Page, url: str) -> float:
 
 def rewriting(page: Page) -> float:
     """One more press of Rewrite, taken back afterwards."""
-    time = clocked(page, "#wall .after", "click", lambda: page.click("#rewrite"))
+    time = clocked(page, "#wall .edited", "click", lambda: page.click("#rewrite"))
     page.wait_for_selector("#rules .rules[data-rules='1']")
     page.click("#rules >> text=Undo")
     page.wait_for_selector("#rules .rules[data-rules='0']")

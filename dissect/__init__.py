@@ -1,7 +1,10 @@
 """Measure: what an image shows, and what units and keys mean."""
 
+from dissect.ablation import ablation_patch
+from dissect.brush import Brush
 from dissect.concepts import Concepts
 from dissect.dissection import Dissection, dissect, load_dissections, save_dissections
+from dissect.painting import Painting, Stroke, painted, prefix_of
 from dissect.probe import GeneratorProbe, PictureProbe, Probe
 from dissect.scores import Scores
 from dissect.sources.contract import CallableSource, ConceptSource
@@ -10,6 +13,7 @@ from dissect.sources.pictures import LabelledPictures
 from dissect.unit_report import write_units
 
 __all__ = [
+    "Brush",
     "CallableSource",
     "ConceptSource",
     "Concepts",
@@ -17,11 +21,16 @@ __all__ = [
     "GeneratorProbe",
     "LabelledPictures",
     "NetworkSource",
+    "Painting",
     "PictureProbe",
     "Probe",
     "Scores",
+    "Stroke",
+    "ablation_patch",
     "dissect",
     "load_dissections",
+    "painted",
+    "prefix_of",
     "save_dissections",
     "write_units",
 ]

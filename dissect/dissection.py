@@ -30,6 +30,7 @@ SHARD = 64
 BATCH = 16
 SECONDS_BETWEEN_SAVES = 10.0
 KIND = "dissection"
+BUILT_IN = {"towers": Path(__file__).with_name("towers-units.safetensors")}
 
 
 @dataclass(frozen=True)
@@ -256,10 +257,15 @@ def save_dissections(path: str | Path, run: Mapping[str, Dissection]) -> None:
 def load_dissections(path: str | Path, identity: Mapping[str, Any] | None = None) -> dict[str, Dissection]:
     """Read what `save_dissections` wrote; nothing if a certain run is asked for and there is no file yet.
 
+    Args:
+        path: The file, or `towers` for the one that comes with the built-in generator.
+        identity: The run that is asked for, if a certain one is.
+
     Raises:
         FileNotFoundError: There is no such file, and no certain run is asked for.
         ValueError: The file is damaged, or of another run.
     """
+    path = BUILT_IN.get(str(path), path)
     if identity is not None and not Path(path).exists():
         return {}
     tensors, about = files.load_tensors(path, KIND)

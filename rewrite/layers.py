@@ -31,6 +31,7 @@ class Layer:
         overhang: By how many cells the written map sticks out of the image on each side (one half for
             StyleGAN2's upsampling layers, whose output is still to be blurred).
         modulated: Whether the output is demodulated by a factor that hangs on the weight (StyleGAN2).
+        margin: By how many cells the finished output sticks out of the image on each side (StyleGAN3).
         bias: Path of the parameter that is added to each unit, or None where there is none.
         bias_after: None where the layer's output includes the bias; where the bias comes after it (ProgressiveGAN), the
             factor on the output before the bias is added.
@@ -52,6 +53,7 @@ class Layer:
     gain: float = 1.0
     overhang: float = 0.0
     modulated: bool = False
+    margin: float = 0.0
     bias: str | None = None
     bias_after: float | None = None
 

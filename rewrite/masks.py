@@ -89,10 +89,14 @@ def cover(mask: np.ndarray, layer: Layer) -> Float[Tensor, "height width"]:
 
     The map may stick out of the image by `layer.overhang` cells on each side; what lies outside is not covered.
     """
-    height, width = layer.output_grid
+    return cover_of(mask, layer.output_grid, layer.overhang)
+
+
+def cover_of(mask: np.ndarray, grid: tuple[int, int], overhang: float = 0.0) -> Float[Tensor, "height width"]:
+    """What share of each cell of a grid a mask covers, 0 to 1; the grid sticks out of the image by `overhang`."""
     shares = np.asarray(mask, dtype=np.float64)
-    for axis, cells in ((0, height), (1, width)):
-        shares = _shares(shares, axis, cells, layer.overhang)
+    for axis, cells in enumerate(grid):
+        shares = _shares(shares, axis, cells, overhang)
     return torch.from_numpy(shares)
 
 

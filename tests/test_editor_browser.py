@@ -26,7 +26,7 @@ FLAGS = [
     "--disable-sync",
 ]
 PATIENCE = 90_000
-EDITED = "#wall .wall[data-after='12']"
+EDITED = "#wall .wall[data-edited='12']"
 PRICE = "#price .price"
 # Where towers of the built-in generator stand: seed, and shares of the width and the height.
 DOME, PLACE, CONTEXTS = (3, 0.5, 0.4), (0, 0.79, 0.28), ((1, 0.78, 0.3), (7, 0.19, 0.3), (8, 0.77, 0.32))
@@ -102,11 +102,11 @@ def marks(page: Page, seed: int) -> str:
 
 def shown(page: Page) -> list[str]:
     """The edited tiles on the wall."""
-    return page.eval_on_selector_all("#wall .after:not([hidden])", "all => all.map((each) => each.src)")
+    return page.eval_on_selector_all("#wall .edited:not([hidden])", "all => all.map((each) => each.src)")
 
 
 def until_changed(page: Page, before: list[str]) -> list[str]:
-    tiles = "[...document.querySelectorAll('#wall .after:not([hidden])')].map((each) => each.src)"
+    tiles = "[...document.querySelectorAll('#wall .edited:not([hidden])')].map((each) => each.src)"
     script = f"before => JSON.stringify({tiles}) !== before"
     page.wait_for_function(script, arg=json.dumps(before, separators=(",", ":")))
     page.wait_for_timeout(100)
@@ -138,7 +138,7 @@ def test_the_whole_story(open_page, editor, tmp_path):
     assert shown(page) == []
 
     page.click("text=Where would it fire?")
-    page.wait_for_selector("#wall .wall[data-heat='12']")
+    page.wait_for_selector("#wall .wall[data-hot='12']")
     assert page.locator("#wall .hot:visible").count() == 12
     page.click("text=Where would it fire?")
 
@@ -148,7 +148,7 @@ def test_the_whole_story(open_page, editor, tmp_path):
     whole = shown(page)
     wipe = page.locator("#wall .wipe")
     wipe.fill("0")
-    cut = "getComputedStyle(document.querySelector('#wall .after')).clipPath"
+    cut = "getComputedStyle(document.querySelector('#wall .edited')).clipPath"
     assert page.evaluate(cut) == "inset(0px 0px 0px 100%)"
     wipe.fill("100")
 
@@ -199,7 +199,7 @@ def test_the_whole_story(open_page, editor, tmp_path):
 
 def pixels_of(page: Page) -> torch.Tensor:
     """The edited tiles as the browser shows them, in [-1, 1]."""
-    script = """async () => Promise.all([...document.querySelectorAll('#wall .after')].map(async (image) => {
+    script = """async () => Promise.all([...document.querySelectorAll('#wall .edited')].map(async (image) => {
       await image.decode();
       const paper = new OffscreenCanvas(image.naturalWidth, image.naturalHeight).getContext('2d');
       paper.drawImage(image, 0, 0);
@@ -287,7 +287,7 @@ def test_the_keyboard_alone_is_enough(open_page):
     page.wait_for_selector(EDITED)
     page.focus("#rules input[type=checkbox]")
     page.keyboard.press("Space")
-    page.wait_for_selector("#wall .wall[data-after='0']")
+    page.wait_for_selector("#wall .wall[data-edited='0']")
 
 
 def test_dark_mode_is_dark_and_readable(open_page):

@@ -1,6 +1,5 @@
 """The editor's server: what it refuses, and that sessions do not see each other."""
 
-import json
 import string
 import threading
 import urllib.error
@@ -55,7 +54,7 @@ def ask(url: str, path: str = "", **headers: str) -> tuple[int, str]:
 
 def after(answer: tuple) -> list[str]:
     """The edited tiles that an answer to the wall holds."""
-    return answer[0]["after"]
+    return answer[0]["props"]["after"]
 
 
 def wish(turn: int, do: str, **more: Any) -> dict:
@@ -127,7 +126,7 @@ def test_nothing_is_served_beside_the_page(editor, path):
     assert ask(editor.url, path)[0] in (401, 403, 404)
 
 
-def test_the_whole_story_without_a_browser(client, editor):
+def test_the_whole_story_without_a_browser(client, editor, tmp_path):
     status, _ = client.predict(WHOLE, api_name="/marked")[:2]
     assert "Better with" in status
     price = client.predict(api_name="/priced")[0]
@@ -139,11 +138,12 @@ def test_the_whole_story_without_a_browser(client, editor):
     assert after(weaker) != after(answer)
     assert after(client.predict(wish(2, "undo"), api_name="/wish")) == after(answer)
     named = client.predict(wish(3, "rename", index=0, to="<b>trees</b> & tops"), api_name="/wish")
-    assert named[1]["rules"][0]["name"] == "<b>trees</b> & tops"
-    saved = Path(client.predict(wish(4, "save", index=0), api_name="/wish")[4])
-    assert json.loads(saved.read_text())["name"] == "<b>trees</b> & tops"
-    loaded = client.predict(handle_file(str(saved)), api_name="/loaded")
-    assert [rule["name"] for rule in loaded[1]["rules"]] == ["<b>trees</b> & tops"] * 2
+    assert named[1]["props"]["rules"][0]["name"] == "<b>trees</b> & tops"
+    file = client.predict(wish(4, "save", index=0), api_name="/wish")[1]["props"]["file"]
+    assert file["name"] == "b-trees-b-tops.json"
+    (tmp_path / file["name"]).write_text(file["text"])
+    loaded = client.predict(handle_file(str(tmp_path / file["name"])), api_name="/loaded")
+    assert [rule["name"] for rule in loaded[1]["props"]["rules"]] == ["<b>trees</b> & tops"] * 2
     told, offered = client.predict("first", ["checkpoint", "rule"], api_name="/export")
     assert "first.safetensors" in told
     assert load_generator(editor.folder / "out" / "first" / "first.safetensors").size == (16, 16)
@@ -158,7 +158,7 @@ def test_ten_sessions_at_once_do_not_see_each_other(editor):
         session.predict(WHOLE, api_name="/rewrote")
         answer = session.predict(wish(1, "strength", index=0, to=number / 10), api_name="/wish")
         answer = session.predict(wish(2, "rename", index=0, to=f"session {number}"), api_name="/wish")
-        found[number] = [answer[1]["rules"], after(answer)]
+        found[number] = [answer[1]["props"]["rules"], after(answer)]
 
     threads = [threading.Thread(target=run, args=[number]) for number in range(10)]
     for thread in threads:

@@ -1,13 +1,11 @@
 """`rewrite rule`: a rule from the names of concepts, without marking anything by hand."""
 
 from argparse import Namespace
-from collections.abc import Sequence
-from pathlib import Path
 
+from apps.dissections import resolved_units
 from apps.seeds import parse_seeds
 from apps.sources import source_for
-from dissect.concept_rule import concept_rule, units_of, usual_layer
-from dissect.dissection import load_dissections
+from dissect.concept_rule import concept_rule, usual_layer
 from rewrite import load_generator
 
 
@@ -23,7 +21,7 @@ def run(options: Namespace) -> dict:
         seeds=parse_seeds(options.seeds),
         layer=layer,
         protect=named(options.protect),
-        protect_units=units(named(options.protect_units), options.dissection, layer, generator.fingerprint),
+        protect_units=resolved_units(named(options.protect_units), options.dissection, layer, generator.fingerprint),
         name=options.name or options.out.stem,
         progress=True,
     )
@@ -53,24 +51,3 @@ def tell(result: dict) -> str:
 def named(text: str | None) -> tuple[str, ...]:
     """Concepts as people write them, with commas between."""
     return tuple(dict.fromkeys(part.strip() for part in (text or "").split(",") if part.strip()))
-
-
-def units(entries: Sequence[str], path: Path | None, layer: str, model: str) -> tuple[int, ...]:
-    """Units by number, or by the concept that they detect in a dissection.
-
-    Raises:
-        ValueError: A concept is named and no dissection, or one of another model.
-        LookupError: The dissection has no such layer or concept.
-    """
-    numbers = [int(entry) for entry in entries if entry.isdecimal()]
-    concepts = [entry for entry in entries if not entry.isdecimal()]
-    if not concepts:
-        return tuple(numbers)
-    if path is None:
-        raise ValueError(f"the units of {concepts[0]} are known from a dissection: name its file with --dissection")
-    found = load_dissections(path)
-    if layer not in found:
-        raise LookupError(f"{path} holds no dissection of layer {layer}, but of {', '.join(found)}")
-    if found[layer].identity.get("model") != model:
-        raise ValueError(f"{path} is a dissection of model {found[layer].identity.get('model')}, not of model {model}")
-    return tuple(numbers) + tuple(unit for concept in concepts for unit in units_of(found[layer], concept))

@@ -1,12 +1,8 @@
 """The tab "Rewrite a rule": brush copy, paste and context, see the price, rewrite, and take it back."""
 
-import re
-import secrets
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 from html import escape
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -15,7 +11,7 @@ from apps.editor import price as prices
 from apps.editor.frame import AT_ONCE, IN_TURN, Page, only, said
 from apps.editor.heat import Heat
 from apps.editor.marks import documents
-from apps.editor.rule_list import RuleList, Wish, read_wishes, rows
+from apps.editor.rule_list import RuleList, Wish, read_wishes, rows, saved
 from apps.editor.session import ENOUGH_CONTEXTS, MOST_CAUTION, Session, careful
 from apps.editor.wall import Role, Wall, given, tiles, url, urls
 from apps.seeds import parse_seeds
@@ -32,23 +28,20 @@ FIRST_TILES = 4
 FURTHER_IMAGES = 12
 CURVE = {"concurrency_id": "curve", "concurrency_limit": 1, "trigger_mode": "always_last", "show_progress": "hidden"}
 LARGEST_FILE = 8 * 2**20
-# A download button gives the file that it holds when it is pressed: the page presses it once the file is there.
-DOWNLOAD = "() => { setTimeout(() => document.querySelector('#download')?.click(), 200) }"
-SAVED = f"(value) => {{ if (value?.wishes?.at(-1)?.do === 'save') ({DOWNLOAD})() }}"
 
 
 def build(page: Page) -> None:
     """Put the tab on the page."""
     new = page.new()
+    status = gr.HTML(told(new), elem_id="status")
     with gr.Row():
         with gr.Column(scale=7, min_width=320):
             wall = Wall(ROLES, heat_label="Where would it fire?", elem_id="wall", **hung(new))
             with gr.Row(elem_classes="line"):
-                seeds = gr.Textbox(_spelled(new), label="Seeds on the wall", max_lines=1, scale=3, min_width=120)
-                others = gr.Button("New seeds", scale=1, min_width=110, elem_id="new-seeds")
-                show = gr.Button("Show the paste", scale=1, min_width=130, elem_id="show-paste")
+                seeds = gr.Textbox(_spelled(new), label="Seeds on the wall", max_lines=1, scale=2, min_width=120)
+                others = gr.Button("New seeds", scale=1, min_width=120, size="md", elem_id="new-seeds")
+                show = gr.Button("Show the paste", scale=1, min_width=150, size="md", elem_id="show-paste")
         with gr.Column(scale=4, min_width=320):
-            status = gr.HTML(told(new), elem_id="status")
             action = gr.Radio(
                 [("Paste a copy", "paste"), ("Erase", "erase")], value="paste", show_label=False, elem_id="action"
             )
@@ -82,7 +75,6 @@ def build(page: Page) -> None:
                     save = gr.Button("Save the marks as a rule", elem_id="save")
                 ready = gr.Dropdown(list(BUILT_IN), value=None, label="A rule that comes with the library")
                 take = gr.Button("Load it", elem_id="take")
-                download = gr.DownloadButton("Download the rule", elem_id="download", elem_classes="small")
     choices = [action, layer, caution, rank, refine]
     chosen = [page.session, *choices]
 
@@ -105,23 +97,15 @@ def build(page: Page) -> None:
         told_price.then(said(curved), [page.session], [price], api_name=f"curved{number or ''}", **CURVE)
     go.click(said(rewrote, only(2, 3, stopped)), [page.session, wall], [wall, rules, status], **IN_TURN)
     stop.click(said(stopped), [page.session], [status], **AT_ONCE)
-    wished = rules.input(
-        said(partial(granted, page.private)),
-        [page.session, rules],
-        [wall, rules, status, seeds, download, action, layer],
-        api_name="wish",
-        **IN_TURN,
+    rules.input(
+        said(granted), [page.session, rules], [wall, rules, status, seeds, action, layer], api_name="wish", **IN_TURN
     )
-    wished.then(None, [rules], None, js=SAVED)
     seeds.submit(said(looked), [page.session, wall, seeds], [wall, seeds], **IN_TURN)
     others.click(said(looked_on), [page.session, wall], [wall, seeds], **IN_TURN)
     show.click(said(wanted), [page.session, wall], [wall, status], **IN_TURN)
     load.upload(said(loaded, only(2, 4, stopped)), [page.session, load], [wall, rules, status, seeds], **IN_TURN)
     take.click(said(took, only(2, 4, stopped)), [page.session, ready], [wall, rules, status, seeds], **IN_TURN)
-    saved = save.click(
-        said(partial(saved_marks, page.private)), [page.session, wall], [download], api_name="save", **AT_ONCE
-    )
-    saved.success(None, js=DOWNLOAD)
+    save.click(said(saved_marks), [page.session, wall], [rules], api_name="save", **AT_ONCE)
     page.opened.change(
         said(opened), [page.session], [wall, rules, status, go, price, seeds, layer, concept, concepts, why], **IN_TURN
     )
@@ -196,14 +180,15 @@ def stopped(session: Session) -> str:
     return told(session, "Stopped; nothing of it is kept.")
 
 
-def granted(private: Path, session: Session, value: Any) -> tuple:
+def granted(session: Session, value: Any) -> tuple:
     """Do what the list of rules asks for."""
     wall: dict[str, Any] = {}
-    download, shown, chosen = gr.skip(), gr.skip(), (gr.skip(), gr.skip())
+    file: dict[str, Any] = {}
+    shown, chosen = gr.skip(), (gr.skip(), gr.skip())
     for wish in read_wishes(value, session.turn):
         session.turn = wish.turn
         if wish.do == "save":
-            download = gr.update(value=_written(private, session.rules.saved(wish.index)))
+            file = {"file": saved(session.rules.saved(wish.index))}
         elif wish.do == "marks":
             if not session.show(wish.index):
                 raise ValueError(
@@ -215,7 +200,7 @@ def granted(private: Path, session: Session, value: Any) -> tuple:
         else:
             grant(session, wish)
     after = urls(session.after()) if session.rules.held else []
-    return gr.update(after=after, **wall), listed(session), told(session), shown, download, *chosen
+    return gr.update(after=after, **wall), listed(session, **file), told(session), shown, *chosen
 
 
 def grant(session: Session, wish: Wish) -> None:
@@ -302,10 +287,10 @@ def _loading(session: Session, rule: Rule) -> Iterator[tuple]:
     yield wall, listed(session), told(session, f"“{rule.name[:60]}” is on the stack."), _spelled(session)
 
 
-def saved_marks(private: Path, session: Session, value: Any) -> Any:
+def saved_marks(session: Session, value: Any) -> Any:
     """The rule of the marks as a file."""
     session.mark(value)
-    return gr.update(value=_written(private, session.rule()))
+    return gr.update(file=saved(session.rule()))
 
 
 def opened(session: Session) -> tuple:
@@ -333,9 +318,11 @@ def hung(session: Session) -> dict[str, Any]:
     }
 
 
-def listed(session: Session) -> Any:
+def listed(session: Session, **more: Any) -> Any:
     """What the list of rules shows."""
-    return gr.update(rules=rows(session.rules.entries), undo=session.rules.can_undo, redo=session.rules.can_redo)
+    return gr.update(
+        **more, rules=rows(session.rules.entries), can_undo=session.rules.can_undo, can_redo=session.rules.can_redo
+    )
 
 
 def told(session: Session, text: str = "") -> str:
@@ -406,11 +393,3 @@ def _layers(session: Session) -> list[tuple[str, str]]:
 
 def _concepts(session: Session) -> list[str]:
     return [] if session.model.source is None else list(session.model.source.concepts.names)
-
-
-def _written(private: Path, rule: Rule) -> str:
-    """A rule as a file of its own name, in a folder that no other session knows."""
-    folder = private / secrets.token_hex(16)
-    path = folder / f"{re.sub(r'[^A-Za-z0-9]+', '-', rule.name).strip('-')[:40] or 'rule'}.json"
-    rule.save(path)
-    return str(path)

@@ -1,4 +1,6 @@
 const root = element.querySelector(".rules");
+// Gradio makes an event of every name that is quoted here, and sends what is watched twice where that is an event too.
+const named = (what) => Object.keys(what)[0];
 const MOST = 20;
 let turn = 0, rows = [], wishes = [];
 const make = (kind, name, text) => {
@@ -64,9 +66,20 @@ const show = () => {
     each.marks.disabled = each.save.disabled = !rule.rule;
     each.item.classList.toggle("off", !rule.on);
   });
-  undo.disabled = !props.undo; redo.disabled = !props.redo;
+  undo.disabled = !props.can_undo; redo.disabled = !props.can_redo;
   empty.hidden = props.rules.length > 0;
   root.dataset.rules = props.rules.length;
 };
-watch(["rules", "undo", "redo"], show);
+// A rule that was asked for as a file comes as a text: nothing of it lies on the server.
+let given = "";
+watch(named({ file: 0 }), () => {
+  if (!props.file || props.file.turn === given) return;
+  given = props.file.turn;
+  const link = make("a");
+  link.href = URL.createObjectURL(new Blob([props.file.text], { type: "application/json" }));
+  link.download = props.file.name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+});
+watch(Object.keys({ rules: 0, can_undo: 0, can_redo: 0 }), show);
 show();

@@ -1,11 +1,14 @@
 """The stack of rules as a component: on and off, strength, name, order, save, delete, undo, redo.
 
-The seam: to the page go `rules` (what each row shows), `undo` and `redo` (whether there is something to take back).
-From the page comes its value, the last wishes, by the event `input`: `{"wishes": [{"do": "strength", "index": 0,
-"to": 0.7, "live": true, "turn": 12}, …]}`, read by `read_wishes` as the untrusted document that it is.
+The seam: to the page go `rules` (what each row shows), `can_undo` and `can_redo` (whether there is something to take
+back), and `file` (a rule that the browser is to save). From the page comes its value, the last
+wishes, by the event `input`: `{"wishes": [{"do": "strength", "index": 0, "to": 0.7, "live": true, "turn": 12}, …]}`,
+read by `read_wishes` as the untrusted document that it is.
 """
 
 import math
+import re
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +18,7 @@ import gradio as gr
 
 from apps.editor.marks import whole
 from apps.editor.stack import Entry
+from rewrite import Rule
 
 HERE = Path(__file__).parent
 STYLE = (HERE / "rule_list.css").read_text(encoding="utf-8")
@@ -47,27 +51,25 @@ class Wish:
 class RuleList(gr.HTML):
     """The rules of a session, the first of them at the top."""
 
-    def __init__(self, *, rules: Sequence[dict] = (), undo: bool = False, redo: bool = False, **more: Any):
+    def __init__(self, *, rules: Sequence[dict] = (), can_undo: bool = False, can_redo: bool = False, **more: Any):
         """Put a list on the page.
 
         Args:
             rules: What the rows show.
-            undo: Whether there is something to take back.
-            redo: Whether there is something to make again.
+            can_undo: Whether there is something to take back.
+            can_redo: Whether there is something to make again.
             more: What any component takes.
         """
-        # Gradio makes an event of every name that the script quotes, unless it is an attribute already.
-        self.rules, self.undo, self.redo = list(rules), undo, redo
         super().__init__(
             value=more.pop("value", None),
             html_template='<div class="rules"></div>',
             css_template=STYLE,
             js_on_load=SCRIPT,
             apply_default_css=False,
-            rules=self.rules,
-            undo=undo,
-            redo=redo,
-            **more,
+            rules=list(rules),
+            can_undo=can_undo,
+            can_redo=can_redo,
+            **{"file": None, **more},
         )
 
     def preprocess(self, payload: Any) -> Any:
@@ -95,6 +97,12 @@ def rows(stack: Sequence[Entry]) -> list[dict[str, Any]]:
         }
         for entry in stack
     ]
+
+
+def saved(rule: Rule) -> dict[str, str]:
+    """A rule as the file that the browser saves."""
+    name = re.sub(r"[^A-Za-z0-9]+", "-", rule.name).strip("-")[:40] or "rule"
+    return {"name": f"{name}.json", "text": rule.to_json(), "turn": secrets.token_hex(8)}
 
 
 def read_wishes(document: Any, after: int) -> list[Wish]:

@@ -185,11 +185,11 @@ const place = (tile, event) => {
 };
 const picture = (name) => { const made = make("img", name); made.alt = ""; made.draggable = false; return made; };
 const tileOf = (seed) => {
-  const tile = { seed, box: make("div", "tile"), before: picture("before"), after: picture("after"),
+  const tile = { seed, box: make("div", "tile"), before: picture("before"), edited: picture("edited"),
                  hot: picture("hot"), canvas: make("canvas"), at: null, down: false };
   tile.canvas.width = tile.canvas.height = PAPER;
   tile.box.tabIndex = 0; tile.box.setAttribute("role", "img"); tile.box.dataset.seed = seed;
-  tile.box.append(tile.before, tile.after, tile.hot, tile.canvas, make("span", "seed", `seed ${seed}`));
+  tile.box.append(tile.before, tile.edited, tile.hot, tile.canvas, make("span", "seed", `seed ${seed}`));
   tile.canvas.addEventListener("pointerdown", (event) => {
     if (event.button || state.stroke || !event.isPrimary) return;
     event.preventDefault(); tile.box.focus({ preventScroll: true });
@@ -241,14 +241,13 @@ document.addEventListener("keydown", (event) => {
 document.addEventListener("keyup", (event) => { if (event.key.toLowerCase() === "b") root.classList.remove("peek"); });
 
 // What comes from the server ------------------------------------------------------------------------------------------
-const show = (name, urls) => {
-  state.tiles.forEach((tile, i) => {
-    const url = urls[i], made = name === "heat" ? tile.hot : tile.after;
-    if (url) made.src = url; else made.removeAttribute("src");
-    made.hidden = !url;
-  });
-  root.dataset[name] = urls.filter(Boolean).length;
+const show = (kind, urls) => {
+  state.tiles.forEach((tile, i) => { if (urls[i]) tile[kind].src = urls[i]; else tile[kind].removeAttribute("src");
+                                     tile[kind].hidden = !urls[i]; });
+  root.dataset[kind] = urls.filter(Boolean).length;
 };
+const edit = () => { show("edited", props.after); wipe.disabled = !props.after.some(Boolean); };
+const warm = () => show("hot", props.heat);
 const hang = () => {
   if (state.tiles.map((tile) => tile.seed).join() !== props.tiles.map((each) => each.seed).join()) {
     state.tiles = props.tiles.map((each) => tileOf(each.seed));
@@ -256,15 +255,16 @@ const hang = () => {
     sheet.style.setProperty("--columns", [4, 5, 6, 3].find((columns) => state.tiles.length % columns === 0) ?? 5);
   }
   state.tiles.forEach((tile, i) => { tile.before.src = props.tiles[i].image; });
-  show("after", props.after); show("heat", props.heat);
-  wipe.disabled = !props.after.some(Boolean);
+  edit(); warm();
   paint();
   root.dataset.ready = "1";
 };
-watch("tiles", hang);
-watch("after", () => { show("after", props.after); wipe.disabled = !props.after.some(Boolean); });
-watch("heat", () => show("heat", props.heat));
-watch("given", () => {
+// Gradio makes an event of every name that is quoted here, and sends what is watched twice where that is an event too.
+const named = (what) => Object.keys(what)[0];
+watch(named({ tiles: 0 }), hang);
+watch(named({ after: 0 }), edit);
+watch(named({ heat: 0 }), warm);
+watch(named({ given: 0 }), () => {
   if (props.given.version === state.version) return;
   state.version = props.given.version;
   keep(new Map([...state.maps].map(([seed, labels]) => [seed, labels.slice()])));
@@ -281,5 +281,5 @@ const start = () => {
     if (kept.length) { take(kept); tell(); }
   } catch { /* nothing was kept, or not by us */ }
 };
-watch("store", start);
+watch(named({ store: 0 }), start);
 choose(1); reveal(100); hang(); start();

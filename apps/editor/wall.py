@@ -76,9 +76,6 @@ class Wall(gr.HTML):
             value: The first value.
             more: What any component takes.
         """
-        # Gradio makes an event of every name that the script quotes, unless it is an attribute already.
-        self.roles, self.side, self.store, self.heat_label = [asdict(role) for role in roles], side, store, heat_label
-        self.tiles = list(tiles)
         defaults = {"after": [], "heat": [], "given": {"version": 0, "marks": []}}
         super().__init__(
             value=value or {"marks": [], "heat": False},
@@ -86,9 +83,9 @@ class Wall(gr.HTML):
             css_template=STYLE,
             js_on_load=SCRIPT,
             apply_default_css=False,
-            roles=self.roles,
+            roles=[asdict(role) for role in roles],
             side=side,
-            tiles=self.tiles,
+            tiles=list(tiles),
             store=store,
             heat_label=heat_label,
             **{**defaults, **more},

@@ -70,7 +70,17 @@ class StyleGAN3Generator(Generator):
             band, wide = stage.band, stage.band.channels
             sticks_out = (band.size - band.rate) / 2
             # Its weight is a plain matrix, applied at every position.
-            return Layer(name, path, "linear", wide, wide, (band.size, band.size), gain=stage.gain, overhang=sticks_out)
+            return Layer(
+                name,
+                path,
+                "linear",
+                wide,
+                wide,
+                (band.size, band.size),
+                gain=stage.gain,
+                overhang=sticks_out,
+                margin=sticks_out,
+            )
         outputs, inputs, kernel, _ = stage.weight.shape
         side, rate = stage.before.size, stage.before.rate
         return Layer(
@@ -84,5 +94,6 @@ class StyleGAN3Generator(Generator):
             padding=(kernel - 1, kernel - 1),
             overhang=(side + kernel - 1 - rate) / 2,
             modulated=not stage.colours,
+            margin=(stage.after.size - stage.after.rate) / 2,
             bias=f"synthesis.{name}.bias",
         )

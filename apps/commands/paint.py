@@ -1,0 +1,41 @@
+"""`rewrite paint`: the strokes of a file on an image, before and after."""
+
+from argparse import Namespace
+
+from apps.dissections import dissection_for
+from apps.seeds import parse_seeds
+from dissect.intervention import Prefix
+from dissect.painting import Painting, painted
+from rewrite import load_generator
+from rewrite.pictures import pictures, save_picture, strips
+
+
+def run(options: Namespace) -> dict:
+    """Paint, and write the picture."""
+    painting = Painting.load(options.strokes)
+    generator = load_generator(options.model, truncation=painting.truncation)
+    painting.check(generator)
+    seeds = (painting.seed,) if options.seeds is None else parse_seeds(options.seeds)
+    named = any(stroke.needs_levels for stroke in painting.strokes)
+    dissection = dissection_for(options.dissection, painting.layer, generator.fingerprint) if named else None
+    prefix = Prefix.of(generator, painting.layer, seeds)
+    images = {
+        "before": pictures(prefix.images()),
+        "after": pictures(painted(prefix, painting, dissection)),
+    }
+    save_picture(options.out, strips(images, [f"seed {seed}" for seed in seeds]))
+    concepts = sorted({stroke.concept for stroke in painting.strokes} - {""})
+    return {
+        "out": str(options.out),
+        "layer": painting.layer,
+        "seeds": list(seeds),
+        "strokes": len(painting.strokes),
+        "concepts": concepts,
+    }
+
+
+def tell(result: dict) -> str:
+    """Say what was painted."""
+    images = "one image" if len(result["seeds"]) == 1 else f"{len(result['seeds'])} images"
+    concepts = f" ({', '.join(result['concepts'])})" if result["concepts"] else ""
+    return f"{result['strokes']} strokes{concepts} with units of {result['layer']} on {images}, in {result['out']}"
