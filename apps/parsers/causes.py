@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from apps.parsers.parser import add_command, add_model, add_segmenter, add_truncation
+from apps.parsers.parser import add_command, add_model, add_segmenter, add_truncation, new_folder
 
 RANKS = ("effect", "images")
 
@@ -43,7 +43,7 @@ def _artifacts(commands) -> None:
     parser.add_argument("--test", type=int, default=1000, help="other images to report on (default: 1000)")
     parser.add_argument("--good", type=int, default=2000, help="reference images (default: 2000)")
     parser.add_argument("--random", type=int, default=3, help="random sets to compare with (default: 3)")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write into")
+    parser.add_argument("--out", type=new_folder, required=True, help="folder to write into")
 
 
 def _omissions(commands) -> None:
@@ -65,7 +65,7 @@ def _omissions(commands) -> None:
     )
     parser.add_argument("--layer", help="where the images are drawn again from (default: the first of a grid of 8)")
     parser.add_argument("--steps", type=int, default=400, help="steps of drawing them again (default: 400)")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write into")
+    parser.add_argument("--out", type=new_folder, required=True, help="folder to write into")
 
 
 COMMANDS = {
