@@ -325,7 +325,8 @@ class Session:
             shown = self._things(source, concept, self.seeds)
             beyond = self._things(source, concept, range(FIRST_FURTHER, FIRST_FURTHER + 2 * more)) if more else []
         seeds = list(dict.fromkeys(region.latent.seed for region in beyond))[:more]
-        self.more = tuple(region for region in beyond if region.latent.seed in seeds)
+        added = tuple(region for region in beyond if region.latent.seed in seeds)
+        self.more = tuple(dict.fromkeys((*self.more, *added)))
         found = {mark.seed: mark for mark in self.marks if mark.role == "context"}
         for region in shown:
             seed, area = region.latent.seed, region.mask.resized((self.side, self.side))
@@ -334,7 +335,7 @@ class Session:
                 found[seed] = Mark("context", Region(Latent(seed), Mask.from_array(area)))
         others = tuple(mark for mark in self.marks if mark.role != "context")
         self.marks, self.version = others + tuple(found.values()), self.version + 1
-        return len(shown) + len(self.more)
+        return len(shown) + len(added)
 
     def _things(self, source: ConceptSource, concept: str, seeds: Sequence[int]) -> list[Region]:
         least = round(LEAST * self.side**2) or 1
