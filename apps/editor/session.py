@@ -103,7 +103,7 @@ class Session:
         self.choices = Choices()
         self.rules = Rules()
         self.version, self.turn = 0, 0
-        self._goals, self._patches, self._stop = Goals(), Kept(24), threading.Event()
+        self._goals, self._patches, self._stop = Goals(2), Kept(24), threading.Event()
 
     # The model and the wall -------------------------------------------------------------------------------------------
 
