@@ -299,7 +299,9 @@ class Session:
         with ThreadPoolExecutor(1) as pool:
             work = pool.submit(self.model.memory, layer, told)
             while not wait([work], timeout=0.25).done:
-                yield done[0] / self.model.samples
+                # Once Stop is pressed there is nothing more to tell: the work ends at its next step.
+                if not self._stop.is_set():
+                    yield done[0] / self.model.samples
             work.result()
 
     def find(self, concept: str, more: int = 0) -> int:
