@@ -13,8 +13,6 @@ from torch import Tensor
 from dissect.effects import Effects, Experiment, unit_effects
 from dissect.ledger import BATCH, Ledger
 
-# A segmenter is nearly certain at most pixels, where the slope of its softmax is zero; a softer one still has a slope.
-TEMPERATURE = 4.0
 # Exact effects are computed for this many units of each concept.
 PROMISING = 30
 
@@ -24,8 +22,6 @@ def first_order(
     concepts: Sequence[int],
     seeds: Sequence[int],
     *,
-    points: Sequence[float] = (1.0,),
-    temperature: float = TEMPERATURE,
     ledger: Ledger | None = None,
     batch: int = BATCH,
 ) -> Float[Tensor, "units concepts"]:
@@ -35,9 +31,6 @@ def first_order(
         experiment: A layer, and a source of concepts with a gradient.
         concepts: Numbers of concepts.
         seeds: The images, over which the estimate is summed.
-        points: Where on the way from all units off (0) to the images as they are (1) the slope is taken; several are
-            averaged (integrated gradients), at the cost of one more pass each.
-        temperature: What logits are divided by before the softmax.
         ledger: Keeps the sums while they grow.
         batch: Images in one run.
 
@@ -47,8 +40,7 @@ def first_order(
     ledger = ledger or Ledger(None, {})
 
     def part(some: tuple[int, ...]) -> dict[str, Tensor]:
-        slopes = [_slopes(experiment, concepts, some, point, temperature) for point in points]
-        return {"estimate": torch.stack(slopes).mean(dim=0)}
+        return {"estimate": _slopes(experiment, concepts, some)}
 
     return ledger.over("estimates", seeds, part, batch=batch)["estimate"]
 
@@ -60,7 +52,6 @@ def screened(
     *,
     promising: int = PROMISING,
     ledger: Ledger | None = None,
-    batch: int = BATCH,
 ) -> tuple[tuple[int, ...], Effects]:
     """The units that promise most for any concept, and their exact effects.
 
@@ -70,22 +61,18 @@ def screened(
         seeds: The images.
         promising: How many units of each concept are computed exactly.
         ledger: Keeps the sums while they grow.
-        batch: Images in one run; nothing hangs on it.
     """
     best = estimate.argsort(dim=0, descending=True, stable=True)[:promising]
     units = tuple(sorted(set(best.flatten().tolist())))
-    return units, unit_effects(experiment, seeds, units, ledger=ledger, batch=batch)
+    return units, unit_effects(experiment, seeds, units, ledger=ledger)
 
 
 @torch.enable_grad()
-def _slopes(
-    experiment: Experiment, concepts: Sequence[int], seeds: tuple[int, ...], point: float, temperature: float
-) -> Float[Tensor, "units concepts"]:
+def _slopes(experiment: Experiment, concepts: Sequence[int], seeds: tuple[int, ...]) -> Float[Tensor, "units concepts"]:
     """For each unit Σ r ∂A/∂r over some images, which is the slope of A along the unit's own strength."""
     prefix = experiment.prefix(seeds)
-    strength = torch.full((1, prefix.output.shape[1], 1, 1), point, device=prefix.output.device, requires_grad=True)
+    strength = torch.ones(1, prefix.output.shape[1], 1, 1, device=prefix.output.device, requires_grad=True)
     images = experiment.generator.onward(prefix.layer, prefix.cut, prefix.output * strength)[: prefix.count]
-    soft = (experiment.source.logits(images.clamp(-1, 1)) / temperature).softmax(dim=1)
-    areas = soft.sum(dim=(0, 2, 3))
+    areas = experiment.source.logits(images.clamp(-1, 1)).softmax(dim=1).sum(dim=(0, 2, 3))
     slopes = [torch.autograd.grad(areas[concept], strength, retain_graph=True)[0].flatten() for concept in concepts]
     return torch.stack(slopes, dim=1).double().cpu()
