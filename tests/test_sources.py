@@ -84,7 +84,11 @@ def test_a_network_names_each_pixel_by_its_greatest_number():
     with torch.no_grad():
         wanted = network(images / 2 + 0.5).argmax(dim=1)
     assert torch.equal(source.label(images, range(3))[:, 0].long(), wanted)
-    assert NetworkSource(network, THREE, (4, 6)).label(images, range(3)).shape == (3, 1, 8, 12)
+    small = NetworkSource(network, THREE, (4, 6))
+    assert small.label(images, range(3)).shape == (3, 1, 8, 12)
+    assert torch.equal(small.logits(images).argmax(dim=1), small.label(images, range(3))[:, 0].long())
+    given = images.clone().requires_grad_()
+    assert torch.autograd.grad(small.logits(given)[:, 1].sum(), given)[0].abs().sum() > 0
 
 
 def test_networks_with_other_weights_have_another_identity_and_other_channels_are_refused():

@@ -27,6 +27,8 @@ class NetworkSource(ConceptSource):
         prepare: From images in [-1, 1] to what it reads, such as `lambda images: images / 2 + 0.5`.
     """
 
+    differentiable = True
+
     def __init__(
         self,
         network: nn.Module,
@@ -43,8 +45,14 @@ class NetworkSource(ConceptSource):
         found = [labels for part in images.split(IMAGES_AT_ONCE) for labels in self._labels(part)]
         return checked(torch.stack(found), len(images), self.concepts)
 
+    def logits(self, images: Tensor) -> Float[Tensor, "images concepts height width"]:
+        return F.interpolate(self._scores(images), images.shape[2:], mode="bilinear", align_corners=False)
+
     def _labels(self, images: Tensor) -> list[Tensor]:
         size = (int(images.shape[2]), int(images.shape[3]))
+        return [most_likely(each, size) for each in self._scores(images)]
+
+    def _scores(self, images: Tensor) -> Float[Tensor, "images concepts rows columns"]:
         seen = images
         if self.size is not None:
             seen = F.interpolate(seen, self.size, mode="bilinear", antialias=True, align_corners=False).clamp(-1, 1)
@@ -54,7 +62,7 @@ class NetworkSource(ConceptSource):
                 f"a network that names pixels gives ({len(images)}, {len(self.concepts)}, rows, columns) for "
                 f"{len(images)} images and {len(self.concepts)} concepts, got {tuple(logits.shape)}"
             )
-        return [most_likely(each, size) for each in logits]
+        return logits
 
 
 def most_likely(logits: Float[Tensor, "concepts rows columns"], size: tuple[int, int]) -> Int16[Tensor, "height width"]:
