@@ -48,7 +48,7 @@ def _about(document: Mapping[str, Any]) -> str:
         f"{len(document['units'])} of {len(document['ranking'])} units, chosen on {document['chosen_on']} images and "
         f"reported on {document['tested_on']} others. Distance: squared Fréchet distance, in the features of "
         f"{escape(document['features'])}, from {escape(reference.get(document['reference'], document['reference']))}. "
-        "Intervals are those of 95 %."
+        "Intervals are those of 95 %, without what few images add to a distance."
     )
 
 
