@@ -56,9 +56,10 @@ def run(options: Namespace) -> dict:
     tested, sets = tested_sets(artifacts, units, options)
     before, found = outcomes(tested, sets, good)
     document = {
-        "model": options.model,
-        "reference": named,
         **artifacts.identity,
+        "model": options.model,
+        "fingerprint": generator.fingerprint,
+        "reference": named,
         "samples": options.samples,
         "chosen_on": options.choose,
         "tested_on": options.test,
