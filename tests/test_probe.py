@@ -155,3 +155,14 @@ def test_what_follows_a_layer_does_not_change_what_it_did():
     maps = PictureProbe(Grass(), ["first"], Scenes(count=4)).activations(Scenes(count=4).numbers)["first"]
     assert torch.allclose(maps, Grass().first(images), atol=1e-6)
     assert maps.min() < 0
+
+
+def test_pictures_are_prepared_as_the_network_was_trained_and_the_identity_tells():
+    plain = PictureProbe(Grass(), ["first"], Scenes(count=4))
+    halved = PictureProbe(Grass(), ["first"], Scenes(count=4), lambda images: images / 2)
+    numbers = Scenes(count=4).numbers
+    assert torch.allclose(halved.activations(numbers)["first"], plain.activations(numbers)["first"] / 2, atol=1e-6)
+    assert halved.identity != plain.identity
+    assert halved.identity == PictureProbe(Grass(), ["first"], Scenes(count=4), lambda images: images * 0.5).identity
+    with pytest.raises(LookupError, match="no layer 'frist': did you mean first"):
+        PictureProbe(Grass(), ["frist"], Scenes(count=4))
