@@ -106,7 +106,7 @@ def test_a_scene_whose_layout_is_fixed_has_detectors_and_none_beyond_chance(tmp_
     # All images of it show one photograph: where things stand says as much as what units see.
     generator, layers = real("colosseum"), ["scene.scales.3.body.block2.conv", "scene.scales.6.body.block2.norm"]
     probe = GeneratorProbe(generator, layers, ade32(), margins=dict.fromkeys(layers, 2))
-    found = dissect(probe, 6, level_samples=3)
+    found = dissect(probe, 5, level_samples=2)
     assert probe.units == {layers[0]: 32, layers[1]: 64}
     for one in found.values():
         assert one.scores.detects().any()
@@ -132,7 +132,7 @@ def test_hair_of_the_anime_faces_is_found_where_its_label_acts():
         return torch.where(changed, own[:, None, None], -1)
 
     probe = GeneratorProbe(generator, ["blocks.15", "ups.1"], CallableSource(hair, colours))
-    found = dissect(probe, 64, level_samples=16, informative=True)
+    found = dissect(probe, 24, level_samples=8, informative=True)
     scores = found["ups.1"].scores
     assert (scores.iou > scores.chance + 0.04).any()
     assert found["ups.1"].graded.informative(found["ups.1"].grades).iou.max() > 0.2
