@@ -94,6 +94,8 @@ def test_a_network_names_each_pixel_by_its_greatest_number():
 def test_networks_with_other_weights_have_another_identity_and_other_channels_are_refused():
     one, other = (NetworkSource(torch.nn.Conv2d(3, 3, 1), THREE) for _ in range(2))
     assert one.identity != other.identity
+    assert NetworkSource(one.network, THREE, prepare=torch.abs).identity != one.identity
+    assert NetworkSource(one.network, THREE, (8, 8)).identity != one.identity
     with pytest.raises(ValueError, match=r"gives \(2, 3, rows, columns\) for 2 images and 3 concepts"):
         NetworkSource(torch.nn.Conv2d(3, 4, 1), THREE).label(torch.zeros(2, 3, 4, 4), range(2))
 

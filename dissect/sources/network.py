@@ -38,7 +38,7 @@ class NetworkSource(ConceptSource):
     ):
         self.network, self.concepts, self.size = network.eval(), concepts, size
         self.prepare = prepare or (lambda images: images)
-        self.identity = f"{type(network).__name__} {hash_of(network.state_dict())}"
+        self.identity = f"{type(network).__name__} {hash_of(network.state_dict())} {size} {told_apart(self.prepare)}"
 
     @torch.no_grad()
     def label(self, images: Tensor, numbers: Sequence[int]) -> Int16[Tensor, "images layers height width"]:
@@ -63,6 +63,12 @@ class NetworkSource(ConceptSource):
                 f"{len(images)} images and {len(self.concepts)} concepts, got {tuple(logits.shape)}"
             )
         return logits
+
+
+def told_apart(prepare: Callable[[Tensor], Tensor]) -> str:
+    """What tells one preparation of images from another: a hash of what it makes of a ramp of colours."""
+    ramp = torch.linspace(-1, 1, 3 * 8 * 8).reshape(1, 3, 8, 8)
+    return hash_of({"ramp": prepare(ramp)})[:8]
 
 
 def most_likely(logits: Float[Tensor, "concepts rows columns"], size: tuple[int, int]) -> Int16[Tensor, "height width"]:
