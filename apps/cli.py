@@ -12,10 +12,17 @@ from argparse import Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from difflib import get_close_matches
 
-from apps.parsers import causes, dissection, editing, editor, painting
+from apps.parsers import causes, dissection, editing, editor, effects, painting
 from apps.parsers.parser import Parser
 
-COMMANDS = {**editing.COMMANDS, **dissection.COMMANDS, **causes.COMMANDS, **painting.COMMANDS, **editor.COMMANDS}
+COMMANDS = {
+    **editing.COMMANDS,
+    **dissection.COMMANDS,
+    **causes.COMMANDS,
+    **effects.COMMANDS,
+    **painting.COMMANDS,
+    **editor.COMMANDS,
+}
 
 EXAMPLES = """examples:
   rewrite demo --out demo

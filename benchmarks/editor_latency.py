@@ -79,10 +79,13 @@ def measured(browser: Browser, url: str, repetitions: int) -> dict[str, list[flo
         slider = page.locator("#rules input[type=range]").first
         act = lambda step=step, slider=slider: slider.fill(f"{step:.2f}")  # noqa: E731
         found["strength to all tiles"].append(clocked(page, "#wall .edited", "input", act))
+    # Contexts alone make no rule, so that no price is reckoned between the strokes.
+    page.click("#wall >> role=button[name='Take all marks away']")
+    brush(page, 3, 0.5, 0.4)
     page.click("text=Where would it fire?")
     page.wait_for_selector(f"#wall .wall[data-hot='{TILES}']", timeout=120_000)
     for number in range(repetitions):
-        page.wait_for_timeout(2500)  # the price of the stroke before is reckoned after its heat-map
+        page.wait_for_timeout(200)
         act = lambda number=number: brush(page, 4, 0.3 + 0.01 * number, 0.3)  # noqa: E731
         found["stroke to heat-map"].append(clocked(page, "#wall .hot", "pointerup", act))
     return found

@@ -13,7 +13,8 @@ from rewrite.pictures import Pair
 LOOK = """
 .tops{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,19rem),1fr));gap:.75rem}
 .tops .card h3{margin:0 0 .35rem;font-size:1rem;display:flex;justify-content:space-between;gap:.5rem}
-.tops h3 i{font-style:normal;font-weight:400;color:var(--soft);font-size:.85rem}
+.tops h3 span{white-space:nowrap}
+.tops h3 i{text-align:right;font-style:normal;font-weight:400;color:var(--soft);font-size:.85rem}
 .row{display:grid;grid-template-columns:repeat(6,1fr);gap:2px}.row img{width:100%;height:auto;display:block}
 """
 
@@ -47,7 +48,7 @@ def _about(document: Mapping[str, Any]) -> str:
         f"{len(document['units'])} of {len(document['ranking'])} units, chosen on {document['chosen_on']} images and "
         f"reported on {document['tested_on']} others. Distance: squared Fréchet distance, in the features of "
         f"{escape(document['features'])}, from {escape(reference.get(document['reference'], document['reference']))}. "
-        "Intervals are those of 95 %."
+        "Intervals are those of 95 %, without what few images add to a distance."
     )
 
 
@@ -102,7 +103,7 @@ def _tops(document: Mapping[str, Any], tops: Mapping[int, Sequence[Image.Image]]
     shown = [(rank, each) for rank, each in enumerate(document["ranking"], start=1) if each["unit"] in tops]
     shown.sort(key=lambda entry: not entry[1]["taken"])
     cards = "".join(
-        f'<div class="card"><h3>unit {each["unit"]}{" · taken" if each["taken"] else ""}'
+        f'<div class="card"><h3><span>unit {each["unit"]}{" · taken" if each["taken"] else ""}</span>'
         f'<i>distance of its images {each["distance"]:.3f}, rank {rank}</i></h3><div class="row">'
         + "".join(
             image_tag(picture, f"image {seed}")

@@ -28,7 +28,8 @@ class Estimate:
         """The interval that reflects the spread of the draws at the value (Davison and Hinkley 1997, section 5.2).
 
         What a statistic gains by being measured on few images, the draws gain once more; reflected, it is taken off,
-        where percentiles of the draws would count it twice. A Fréchet distance is such a statistic.
+        where percentiles of the draws would count it twice. A Fréchet distance is such a statistic: on few images, the
+        value itself may lie above its interval.
 
         Args:
             value: What was measured on the images.

@@ -57,7 +57,7 @@ def bars(counts: Mapping[str, int], categories: Mapping[str, str], title: str) -
 
 
 def curves(lines: Mapping[str, Sequence[Point]], title: str, across: str, upwards: str) -> str:
-    """Lines over one pair of axes that begin at zero.
+    """Lines over one pair of axes that begin at zero, or below it where a line or an interval does.
 
     Args:
         lines: The points of each line, in order.
@@ -67,21 +67,24 @@ def curves(lines: Mapping[str, Sequence[Point]], title: str, across: str, upward
     """
     points = [point for line in lines.values() for point in line]
     right = max((point.x for point in points), default=1) or 1
-    most = max((max(point.y, point.high or 0) for point in points), default=1) or 1
-    width, height, left, base = 420, 220, 48, 240
+    most = max(max((max(point.y, point.high or 0) for point in points), default=1), 0) or 1
+    least = min((min(point.y, 0 if point.low is None else point.low) for point in points), default=0)
+    least = min(least, 0)
+    width, height, left, base = 420, 220, 64, 240
 
     def place(point_x: int | float, point_y: int | float) -> str:
-        return f"{left + width * point_x / right:.1f},{base - height * point_y / most:.1f}"
+        return f"{left + width * point_x / right:.1f},{base - height * (point_y - least) / (most - least):.1f}"
 
     parts = [
-        f'<path d="M{left},{base - height}V{base}H{left + width}" class="a"/>',
+        f'<path d="M{left},{base - height}V{base}M{place(0, 0)}H{left + width}" class="a"/>',
         f'<text x="{left + width / 2}" y="{base + 36}" class="n">{escape(across)}</text>',
         f'<text class="n" transform="translate(12,{base - height / 2}) rotate(-90)">{escape(upwards)}</text>',
     ]
     for share in (0, 0.25, 0.5, 0.75, 1):
-        across_at, up_at = place(share * right, 0).split(",")[0], place(0, share * most).split(",")[1]
+        level = least + share * (most - least)
+        across_at, up_at = place(share * right, 0).split(",")[0], place(0, level).split(",")[1]
         parts.append(f'<text x="{across_at}" y="{base + 16}" class="n">{share * right:.3g}</text>')
-        parts.append(f'<text x="{left - 6}" y="{float(up_at) + 4}" class="e">{share * most:.3g}</text>')
+        parts.append(f'<text x="{left - 6}" y="{float(up_at) + 4}" class="e">{level:.3g}</text>')
     for number, (name, line) in enumerate(lines.items()):
         colour = colour_of(number)
         known = [point for point in line if point.low is not None and point.high is not None]

@@ -64,6 +64,8 @@ def concept_rule(
         ValueError: No image shows the context, or none shows what is to be copied.
     """
     layer = usual_layer(generator) if layer is None else generator.layer(layer).name
+    for concept in (*context, *copy, *protect):
+        source.concepts.number(concept)  # a name that it does not know is refused before any image is labelled
     area = generator.size[0] * generator.size[1]
     least = round((LEAST_PLACE if copy else LEAST_ERASED) * area) or 1
     places = things(generator, source, context, seeds, least=least, inside=False, progress=progress)

@@ -20,7 +20,8 @@ class Intervention:
         units: The units that move.
         values: What each is moved to (v).
         share: How far they move (α): 1 sets them, 0 leaves them alone.
-        mask: How much of that happens at each cell of the layer's output; None is all of it everywhere.
+        mask: How much of that happens at each cell of the layer's output, one map for all images or one for each; None
+            is all of it everywhere.
 
     Raises:
         ValueError: A unit is named twice or is negative, a number is not finite, or units and values differ in number.
@@ -29,7 +30,7 @@ class Intervention:
     units: tuple[int, ...]
     values: tuple[float, ...]
     share: float = 1.0
-    mask: Float[Tensor, "height width"] | None = None
+    mask: Float[Tensor, "height width"] | Float[Tensor, "images height width"] | None = None
 
     def __post_init__(self):
         wrong = [unit for unit in self.units if unit < 0 or self.units.count(unit) > 1]
@@ -65,11 +66,11 @@ class Intervention:
         beyond = [unit for unit in self.units if unit >= count]
         if beyond:
             raise ValueError(f"the layer has units 0 to {count - 1}, got {beyond[0]}")
-        if self.mask is not None and tuple(self.mask.shape) != grid:
+        if self.mask is not None and tuple(self.mask.shape) not in (grid, (len(output), *grid)):
             raise ValueError(f"the mask has {tuple(self.mask.shape)} cells, the output of the layer {grid}")
         units = list(self.units)
         values = torch.tensor(self.values).to(output)[:, None, None]
-        share = self.share if self.mask is None else self.share * self.mask.to(output)
+        share = self.share if self.mask is None else self.share * self.mask.to(output).unsqueeze(-3)
         moved = output.clone()
         # Written as a sum of two products, so that α = 1 gives the value itself, bit for bit.
         moved[:, units] = (1 - share) * output[:, units] + share * values

@@ -50,7 +50,7 @@ def _about(document: Mapping[str, Any]) -> str:
     return (
         f"{images['generated']} generated and {images['training']} training images, whose pixels were named by "
         f"{escape(document['source'])}. Concepts are marked at a rate of 5 % false discoveries; omitted are those of "
-        "which less than a tenth is drawn."
+        "which less than a tenth is drawn. Intervals of distances leave out what few images add to them."
     )
 
 

@@ -115,7 +115,7 @@ def compare(training: Table, generated: Table, concepts: Concepts) -> Comparison
     real, drawn = training["areas"], generated["areas"]
     halves = real[::2], real[1::2]
     distance, floor = distances(drawn, *halves)
-    return Comparison(distance, floor, _rows(real, drawn, concepts))
+    return Comparison(distance, floor, concept_by_concept(real, drawn, concepts))
 
 
 def distances(
@@ -135,7 +135,10 @@ def distances(
     return distance, floor
 
 
-def _rows(real: np.ndarray, drawn: np.ndarray, concepts: Concepts) -> tuple[Drawn, ...]:
+def concept_by_concept(
+    real: Float[np.ndarray, "training concepts"], drawn: Float[np.ndarray, "images concepts"], concepts: Concepts
+) -> tuple[Drawn, ...]:
+    """How much of each concept there is in training images and in generated ones."""
     means = real.mean(axis=0), drawn.mean(axis=0)
     errors = [each.std(axis=0, ddof=1) / np.sqrt(len(each)) for each in (real, drawn)]
     rates = _false_discoveries(means, errors)

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
+from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from dissect.concepts import Concepts
 from dissect.sources.contract import ConceptSource
+from dissect.sources.network import told_apart
 from dissect.sources.pictures import LabelledPictures
 from rewrite.generators.contract import Generator, hash_of
 from rewrite.generators.outputs import keeping_outputs
@@ -58,7 +60,7 @@ class Probe(ABC):
     def observe(self, numbers: Sequence[int]) -> Observed:
         """The same with the images and their labels."""
 
-    def draw(self, numbers: Sequence[int]) -> tuple[Activations, Float[Tensor, "images 3 height width"]]:
+    def draw(self, numbers: Sequence[int]) -> tuple[Activations, Float[Tensor, "images 3 rows columns"]]:
         """What the units do on some images, and the images, without their labels."""
         observed = self.observe(numbers)
         return observed.activations, observed.images
@@ -153,15 +155,31 @@ class PictureProbe(Probe):
 
     Every fifth picture is kept apart for choosing levels. The network is put into evaluation mode.
 
+    Args:
+        module: The network.
+        layers: Paths of its parts.
+        pictures: What it is shown.
+        prepare: From images in [-1, 1] to what it reads, such as the normalisation that it was trained with; the
+            images themselves if left out.
+
     Raises:
         LookupError: The network has no such layer.
+        ValueError: A layer does not run, runs more than once, or gives no maps.
     """
 
-    def __init__(self, module: nn.Module, layers: Sequence[str], pictures: LabelledPictures):
+    def __init__(
+        self,
+        module: nn.Module,
+        layers: Sequence[str],
+        pictures: LabelledPictures,
+        prepare: Callable[[Tensor], Tensor] | None = None,
+    ):
         known = dict(module.named_modules())
         for name in layers:
             if name not in known:
-                raise LookupError(f"the network has no layer {name!r}")
+                near = get_close_matches(name, known, 1)
+                raise LookupError(f"the network has no layer {name!r}{f': did you mean {near[0]}?' if near else ''}")
+        self.prepare = prepare or (lambda images: images)
         self.module, self.layers, self.pictures = module.eval(), tuple(layers), pictures
         self.concepts = pictures.concepts
         self.units = {name: maps.shape[1] for name, maps in self.activations(pictures.numbers[:1]).items()}
@@ -169,6 +187,7 @@ class PictureProbe(Probe):
             "model": hash_of(module.state_dict()),
             "layers": list(layers),
             "source": pictures.identity,
+            **({"prepared": told_apart(prepare)} if prepare else {}),
         }
 
     def activations(self, numbers: Sequence[int]) -> Activations:
@@ -194,7 +213,7 @@ class PictureProbe(Probe):
     @torch.no_grad()
     def _run(self, images: Tensor) -> Activations:
         with keeping_outputs(self.module, self.layers) as found:
-            self.module(images.to(next(self.module.parameters(), images)))
+            self.module(self.prepare(images).to(next(self.module.parameters(), images)))
         return {name: found[name] for name in self.layers}
 
 
@@ -226,7 +245,9 @@ class JoinedProbe(Probe):
         return self.first.split(samples, level_samples)
 
     def _beside(self, numbers: Sequence[int]) -> Activations:
-        return {name: probe.activations(numbers)[view] for name, (probe, view) in self.others.items()}
+        # Views of one probe come from one run.
+        runs = {id(probe): probe.activations(numbers) for probe in {id(p): p for p, _ in self.others.values()}.values()}
+        return {name: runs[id(probe)][view] for name, (probe, view) in self.others.items()}
 
 
 def within(maps: Float[Tensor, "images units height width"], margin: int) -> Float[Tensor, "images units rows columns"]:

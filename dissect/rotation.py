@@ -59,34 +59,46 @@ class Rotation:
 
 
 class RotatedProbe(Probe):
-    """One view of another probe, once for each α, with its units mixed by Q^α."""
+    """Views of another probe, each once for every α, with its units mixed by Q^α.
 
-    def __init__(self, probe: Probe, view: str, alphas: Sequence[float] = ALPHAS, seed: int = 0):
-        self.probe, self.view = probe, view
-        size = probe.units[view]
-        rotation = Rotation(random_rotation(size, seed))
-        self.rotations = {f"{alpha:g}": torch.from_numpy(rotation.power(alpha)).float() for alpha in alphas}
-        self.units = {name: size for name in self.rotations}
+    Views of as many units are mixed alike.
+    """
+
+    def __init__(self, probe: Probe, views: Sequence[str], alphas: Sequence[float] = ALPHAS, seed: int = 0):
+        self.probe = probe
+        turns = {size: Rotation(random_rotation(size, seed)) for size in {probe.units[view] for view in views}}
+        self.rotations = {
+            turned(view, alpha): (view, torch.from_numpy(turns[probe.units[view]].power(alpha)).float())
+            for view in views
+            for alpha in alphas
+        }
+        self.units = {name: len(rotation) for name, (_, rotation) in self.rotations.items()}
         self.concepts = probe.concepts
-        self.identity = {**probe.identity, "rotated": view, "alphas": list(self.rotations), "seed": seed}
+        self.identity = {**probe.identity, "rotated": list(views), "alphas": list(alphas), "seed": seed}
 
     def activations(self, numbers: Sequence[int]) -> Activations:
-        return self._rotated(self.probe.activations(numbers)[self.view])
+        return self._rotated(self.probe.activations(numbers))
 
     def observe(self, numbers: Sequence[int]) -> Observed:
         observed = self.probe.observe(numbers)
-        return observed._replace(activations=self._rotated(observed.activations[self.view]))
+        return observed._replace(activations=self._rotated(observed.activations))
 
     def draw(self, numbers: Sequence[int]) -> tuple[Activations, Tensor]:
         activations, images = self.probe.draw(numbers)
-        return self._rotated(activations[self.view]), images
+        return self._rotated(activations), images
 
     def split(self, samples: int, level_samples: int) -> tuple[Sequence[int], Sequence[int]]:
         return self.probe.split(samples, level_samples)
 
-    def _rotated(self, maps: Tensor) -> Activations:
+    def _rotated(self, activations: Activations) -> Activations:
         return {
             # The units themselves stay what they are to the bit.
-            name: maps if name == "0" else torch.einsum("uv,nvhw->nuhw", rotation.to(maps.device), maps)
-            for name, rotation in self.rotations.items()
+            name: maps if name == turned(view, 0.0) else torch.einsum("uv,nvhw->nuhw", rotation.to(maps.device), maps)
+            for name, (view, rotation) in self.rotations.items()
+            for maps in [activations[view]]
         }
+
+
+def turned(view: str, alpha: float) -> str:
+    """The name of a view whose units are turned by this share."""
+    return f"{view} {alpha:g}"

@@ -32,7 +32,7 @@ def unit_strips(
         probe: What was dissected.
         run: What was found.
         shown: Images in a strip.
-        side: Height of a strip in pixels.
+        side: The longer side of each image in pixels.
         progress: Show a progress bar.
     """
     places: dict[int, list[tuple[str, int, int]]] = {}
@@ -41,20 +41,22 @@ def unit_strips(
             for position, number in enumerate(numbers):
                 if number >= 0:
                     places.setdefault(number, []).append((view, unit, position))
-    strips = {
-        view: [Image.new("RGB", (shown * (side + SPACE) - SPACE, side), "white") for _ in one.levels]
-        for view, one in run.items()
-    }
+    strips: dict[str, list[Image.Image]] = {}
     with tqdm(total=len(places), desc="pictures", unit="img", delay=1, disable=not progress) as bar:
         for part in batched(sorted(places), BATCH):
             activations, images = probe.draw(part)
             small = _fitted(images, side)
+            height, width = small.shape[1:3]
+            strips = strips or {
+                view: [Image.new("RGB", (shown * (width + SPACE) - SPACE, height), "white") for _ in one.levels]
+                for view, one in run.items()
+            }
             for row, number in enumerate(part):
                 for view, unit, position in places[number]:
                     level = run[view].levels[unit].item()
-                    lit = lit_region(activations[view][row, unit], level, small.shape[1:3])
+                    lit = lit_region(activations[view][row, unit], level, (height, width))
                     tile = Image.fromarray(lit_picture(small[row], lit))
-                    strips[view][unit].paste(tile, (position * (side + SPACE), (side - tile.height) // 2))
+                    strips[view][unit].paste(tile, (position * (width + SPACE), 0))
             bar.update(len(part))
     return strips
 

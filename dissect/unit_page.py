@@ -74,7 +74,8 @@ def _overview(layers: Sequence[Mapping], concepts: Sequence[Mapping]) -> str:
         colour = f"background:color-mix(in srgb,var(--bar) {shade}%,transparent)"
         return f'<td style="{colour}">{count or ""}</td>'
 
-    heads = "".join(f"<th>{escape(layer['layer'])}</th>" for layer in layers)
+    names = short_names([layer["layer"] for layer in layers])
+    heads = "".join(f"<th>{escape(name)}</th>" for name in names)
     rows = "".join(
         f"<tr><th>{escape(concept['name'])}</th>{''.join(cell(layer, concept['name']) for layer in layers)}</tr>"
         for concept in found
@@ -87,11 +88,21 @@ def _overview(layers: Sequence[Mapping], concepts: Sequence[Mapping]) -> str:
     )
 
 
+def short_names(names: Sequence[str]) -> list[str]:
+    """Paths without the beginning and the end that all of them share."""
+    parts = [name.split(".") for name in names]
+    shortest = min(len(each) for each in parts) - 1
+    start = next((i for i in range(shortest) if len({each[i] for each in parts}) > 1), shortest)
+    end = next((i for i in range(shortest - start) if len({each[-1 - i] for each in parts}) > 1), shortest - start)
+    return [".".join(each[start : len(each) - end]) for each in parts]
+
+
 def _tools(layers: Sequence[Mapping], concepts: Sequence[Mapping]) -> str:
     def options(entries: Iterable[tuple[str, str]]) -> str:
         return "".join(f'<option value="{escape(value)}">{escape(text)}</option>' for value, text in entries)
 
-    names = [(layer["layer"], f"{layer['layer']} ({layer['units']})") for layer in layers]
+    short = short_names([layer["layer"] for layer in layers]) if len(layers) > 1 else [layers[0]["layer"]]
+    names = [(layer["layer"], f"{name} ({layer['units']})") for layer, name in zip(layers, short, strict=True)]
     sorts = [("iou", "IoU"), ("unit", "number"), ("concept", "concept"), ("q", "certainty")]
     kinds = dict.fromkeys(concept["category"] for concept in concepts)
     categories = [("", "all"), *((kind, kind) for kind in kinds)]

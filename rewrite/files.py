@@ -104,6 +104,8 @@ def read_json(path: Path, kind: str) -> Any:
     existing(path, kind)
     try:
         return json.loads(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is no {kind}: it is not a text") from None
     except (ValueError, OSError, RecursionError) as error:
         raise ValueError(f"{path} is no {kind}: {error}") from None
 

@@ -103,8 +103,19 @@ class Problem:
 
     def values(self, keys: Keys, change: Tensor, factor: Tensor) -> Float[Tensor, "n outputs"]:
         """What the edited layer writes for some keys, after demodulation."""
-        written = self.written(keys) + (self.layer.values(keys.keys, change) if change.any() else 0)
-        return written * factor[keys.image]
+        return (self.written(keys) + self._added(keys, change)) * factor[keys.image]
+
+    def _added(self, keys: Keys, change: Tensor) -> Tensor | float:
+        """What a change adds to what is written, before demodulation; asked twice in a row, it is computed once."""
+        known = self._last.get(id(keys.keys))
+        if known is None or known[0] is not keys.keys or known[1] is not change or known[2] != change._version:
+            added = self.layer.values(keys.keys, change) if change.any() else 0.0
+            self._last[id(keys.keys)] = known = (keys.keys, change, change._version, added)
+        return known[3]
+
+    @cached_property
+    def _last(self) -> dict[int, tuple[Tensor, Tensor, int, Tensor | float]]:
+        return {}
 
     def written(self, keys: Keys) -> Float[Tensor, "n outputs"]:
         """What the unedited layer writes for some keys, before demodulation; the same keys are not mapped twice."""
@@ -143,6 +154,11 @@ class Problem:
         """The unedited matrix, with the mean demodulation of the goal's images."""
         return self.first.mean(dim=0)[:, None] * self.matrix
 
+    @cached_property
+    def _usual_power(self) -> float:
+        """E‖v₀‖² at ordinary keys."""
+        return max(self._power(self._usual), 1e-300)
+
     def _tension(self, change: Tensor) -> float:
         moved, power = (self.first.mean(dim=0)[:, None] * change).square(), self.style_row
         return sum(float((moved[rows] * power[columns]).sum()) for rows, columns in self.layer.blocks())
@@ -155,12 +171,13 @@ class Problem:
     def describe(self, change: Float[Tensor, "outputs key"], path: tuple[float, ...] = ()) -> Solution:
         """What a change does to the numbers of this problem."""
         factor, goal = self.demodulation(change), self.goal
+        missed = self._misses(goal.wanted, goal.targets, change, factor)
         start = self._misses(goal.wanted, goal.targets, torch.zeros_like(change), self.first)
         return Solution(
             change=change,
             objective=path,
-            residual=(self._misses(goal.wanted, goal.targets, change, factor) / max(start, 1e-300)) ** 0.5,
-            damage=self._damage(change, factor) / max(self._power(self._usual), 1e-300),
+            residual=(missed / max(start, 1e-300)) ** 0.5,
+            damage=self._damage(change, factor) / self._usual_power,
             drift=float((factor / self.first).mean()),
             interference={
                 name: float((self.values(keys, change, factor) - keys.values).norm() / keys.values.norm())

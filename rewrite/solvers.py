@@ -200,7 +200,7 @@ class _Block:
         across = self.within.T
         confined = algebra.minimise(
             self.inner,
-            keys @ across,
+            self.reach,
             residual,
             weights,
             fixed=None if fixed is None else fixed @ across,
@@ -213,6 +213,12 @@ class _Block:
         """The metric between the rows that a change is confined to."""
         assert self.within is not None
         return Metric(self.within @ self.metric.matrix @ self.within.T)
+
+    @cached_property
+    def reach(self) -> Float[Tensor, "n rows"]:
+        """How far the rows that a change is confined to fire at the wanted keys."""
+        assert self.within is not None
+        return self.problem.goal.wanted.keys[:, self.columns] @ self.within.T
 
     def _pull(self, ratio: Tensor) -> Tensor:
         """The gradient that keeps the values of hard negatives and of ordinary keys while the demodulation moves."""

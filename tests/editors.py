@@ -25,7 +25,7 @@ class Editor:
         self.folder, self.arguments = folder, [str(argument) for argument in arguments]
         self.start()
 
-    def start(self, port: int | None = None) -> None:
+    def start(self) -> None:
         (self.folder / "tmp").mkdir(exist_ok=True)
         place = {
             "TMPDIR": str(self.folder / "tmp"),
@@ -33,7 +33,6 @@ class Editor:
             "OMP_NUM_THREADS": "1",
         }
         command = [sys.executable, "-u", "-m", "apps.cli", "app", *self.arguments, "--out", str(self.folder / "out")]
-        command += ["--port", str(port)] if port else []
         self.process = subprocess.Popen(
             command, cwd=ROOT, env={**os.environ, **place}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )

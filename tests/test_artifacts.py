@@ -16,6 +16,7 @@ from dissect.features import CallableFeatures
 from dissect.frechet import Moments
 from dissect.intervention import Intervention, Prefix
 from dissect.table import Table
+from rewrite import Patch, load_generator
 from rewrite.checkpoints import native
 from rewrite.generators.contract import batched
 from tests.planted import LAYER, SMEARING, smearing_generator
@@ -149,6 +150,15 @@ def test_the_command_writes_numbers_pictures_and_a_page(written):
     page = (written / "artifacts.html").read_text()
     assert not re.findall(r'(?:src|href)="(?!data:)', page)
     assert "http" not in page.replace("http-equiv", "").replace("http://www.w3.org/2000/svg", "")
+
+
+def test_the_patch_draws_what_was_measured(model, written):
+    units = json.loads((written / "artifacts.json").read_text())["units"]
+    generator, seeds = load_generator(model), range(1_000_000, 1_000_008)
+    generator.noise = "none"
+    wanted = Prefix.of(generator, LAYER, seeds).images(Intervention.off(units))
+    with Patch.load(written / "patch.safetensors").applied(generator):
+        torch.testing.assert_close(generator.sample(seeds), wanted, rtol=0, atol=1e-4)
 
 
 def test_a_run_that_was_cut_short_ends_as_an_undisturbed_one(model, written, tmp_path, monkeypatch):

@@ -50,3 +50,14 @@ def test_a_curve_runs_through_its_points():
 def test_nothing_at_all_is_still_a_picture():
     assert heights(bars({}, {}, "units")) == {}
     assert ElementTree.fromstring(curves({"none": [Point(0, 0)]}, "units", "share", "concepts")) is not None
+
+
+def test_a_curve_below_zero_stays_inside_the_picture():
+    line = [Point(1, -2, -3, -1), Point(2, 1, 0.5, 1.5)]
+    root = ElementTree.fromstring(curves({"lost": line}, "units", "share", "effect"))
+    places = [
+        tuple(map(float, pair.split(","))) for p in root.iter(f"{SVG}polygon") for pair in p.get("points").split()
+    ]
+    highs = [place[1] for place in places]
+    assert max(highs) == 240
+    assert min(highs) == 20

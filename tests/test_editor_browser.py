@@ -2,7 +2,9 @@
 
 import json
 import shutil
+import socket
 from collections.abc import Iterator
+from contextlib import closing
 from urllib.parse import urlsplit
 
 import pytest
@@ -335,17 +337,18 @@ def test_long_work_is_stopped_and_leaves_nothing(open_page, editor):
 
 
 def test_a_server_that_ends_is_said_and_a_reload_goes_on(open_page, files, tmp_path):
-    editor = Editor(tmp_path, files["model"], "--segmenter", "none", "--tiles", 4, "--samples", 30)
+    with closing(socket.create_server(("127.0.0.1", 0))) as free:
+        port = free.getsockname()[1]
+    editor = Editor(tmp_path, files["model"], "--segmenter", "none", "--tiles", 4, "--samples", 30, "--port", port)
     try:
         page = open_page(editor.url)
         brush(page, 1, 0.5, 0.5)
         page.wait_for_selector("#status >> text=Brush where it shall go")
         assert page.is_hidden("#gone")
-        port = editor.port
         editor.process.kill()
         editor.process.wait()
         page.wait_for_selector("#gone >> text=does not answer")
-        editor.start(port)
+        editor.start()
         page.wait_for_selector("#gone >> text=was started again")
         page.click("#gone button")
         page.wait_for_selector("#wall .wall[data-ready='1']")

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from rewrite.generators.contract import Generator
 from rewrite.generators.stylegan2 import Design
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 from tests.conftest import CONFIG, random_stylegan2
@@ -100,6 +101,18 @@ def test_every_layer_of_every_architecture_can_be_cut_and_resumed(how):
             finished = generator.finish(name, cut, values / (1 if factor is None else factor[:, :, None, None]), factor)
             predicted = generator.activation(name)(values + generator.offset(name, cut))
             torch.testing.assert_close(predicted, finished, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("how", DESIGNS)
+def test_outputs_of_all_layers_come_from_one_run_and_lead_to_the_images(how):
+    generator = StyleGAN2Generator(random_stylegan2(design=Design(**CONFIG, **DESIGNS[how])))
+    latents = generator.latents([0, 1])
+    for chosen in (list(generator.layers), ["b8.conv1", "b4.conv1"]):
+        found, resume = generator.outputs(chosen, latents)
+        slow, _ = Generator.outputs(generator, chosen, latents)
+        torch.testing.assert_close(resume(), generator.images(latents), rtol=0, atol=1e-6)
+        for name in chosen:
+            torch.testing.assert_close(found[name], slow[name], rtol=1e-4, atol=1e-5)
 
 
 def test_a_class_changes_the_image_and_an_unknown_one_is_refused():

@@ -136,9 +136,9 @@ def test_the_sum_is_that_of_the_keys_of_any_layer(module):
 
 def test_many_samples_are_read_at_few_positions_each(plain_generator):
     layer = plain_generator.layer("conv")
-    assert positions_per_image(layer, 100) == 9
+    assert positions_per_image(layer, 100) == 6
     assert positions_per_image(layer, 10**6) == 4
-    assert measure(plain_generator, "conv", 200).count == 200 * 5
+    assert measure(plain_generator, "conv", 100).count == 100 * 6
 
 
 def test_a_memory_belongs_to_its_layer_model_and_truncation(tiny_generator):

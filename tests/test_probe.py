@@ -80,6 +80,27 @@ def test_random_weights_keep_every_number_and_lose_what_was_learnt(towers):
     assert not torch.equal(towers.sample([0]), shuffled.sample([0]))
 
 
+def test_counts_of_an_edited_model_or_of_another_source_are_not_taken_for_ones_of_this(tiny_generator, tmp_path):
+    state, layer = tmp_path / "units.safetensors", "b8.conv1"
+
+    def run(identity):
+        probe = GeneratorProbe(tiny_generator, [layer], CallableSource(by_lightness, DARK, identity))
+        return dissect(probe, 4, level_samples=2, state=state)[layer]
+
+    first = run("one")
+    assert torch.equal(run("one").tally.both, first.tally.both)
+    with pytest.raises(ValueError, match="belongs to another dissection"):
+        run("other")
+    weight, saved = tiny_generator.weight(layer), tiny_generator.weight(layer).clone()
+    with torch.no_grad():
+        weight.add_(0.1)
+    with pytest.raises(ValueError, match="belongs to another dissection"):
+        run("one")
+    with torch.no_grad():
+        weight.copy_(saved)
+    assert torch.equal(run("one").tally.both, first.tally.both)
+
+
 class Unpadded(nn.Module):
     """Convolutions without padding on a map that reaches six cells beyond the image: unit 0 is what is drawn."""
 
@@ -155,3 +176,14 @@ def test_what_follows_a_layer_does_not_change_what_it_did():
     maps = PictureProbe(Grass(), ["first"], Scenes(count=4)).activations(Scenes(count=4).numbers)["first"]
     assert torch.allclose(maps, Grass().first(images), atol=1e-6)
     assert maps.min() < 0
+
+
+def test_pictures_are_prepared_as_the_network_was_trained_and_the_identity_tells():
+    plain = PictureProbe(Grass(), ["first"], Scenes(count=4))
+    halved = PictureProbe(Grass(), ["first"], Scenes(count=4), lambda images: images / 2)
+    numbers = Scenes(count=4).numbers
+    assert torch.allclose(halved.activations(numbers)["first"], plain.activations(numbers)["first"] / 2, atol=1e-6)
+    assert halved.identity != plain.identity
+    assert halved.identity == PictureProbe(Grass(), ["first"], Scenes(count=4), lambda images: images * 0.5).identity
+    with pytest.raises(LookupError, match="no layer 'frist': did you mean first"):
+        PictureProbe(Grass(), ["frist"], Scenes(count=4))

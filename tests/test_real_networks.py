@@ -1,13 +1,18 @@
-"""Trained networks of other people, as they stand: wrapped, measured, edited and restored; skipped where missing."""
+"""Trained networks of other people, as they stand: wrapped, measured, edited, restored, dissected; else skipped."""
 
 import importlib.util
+import io
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
+from dissect import CallableSource, Concepts, GeneratorProbe, NetworkSource, PictureProbe, dissect, write_units
+from dissect.sources.folders import Annotations
 from rewrite import Mask, measure, solve, wrap
 from rewrite.rule import Latent, Region, Rule
 
@@ -34,11 +39,17 @@ class OfRows(nn.Module):
         return self.scene([part.reshape(len(rows), *shape) for part, shape in zip(parts, self.shapes, strict=True)])
 
 
-def real(name: str):
-    """One of the networks as a generator."""
+def networks_of_others():
+    """The file that builds the networks."""
     spec = importlib.util.spec_from_file_location("networks", FOLDER / "networks.py")
     networks = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(networks)
+    return networks
+
+
+def real(name: str):
+    """One of the networks as a generator."""
+    networks = networks_of_others()
     network = networks.NETWORKS[name]().requires_grad_(False)
     if name == "anime_faces128":
         return wrap(network, lambda seeds: torch.cat([network.sample_latents(1, seed) for seed in seeds]))
@@ -83,3 +94,72 @@ def test_a_real_network_is_measured_edited_and_restored(name):
     assert (after - before).abs().mean() > 1e-3
     assert torch.equal(generator.weight(LAYERS[name]), weight)
     torch.testing.assert_close(generator.sample(seeds), before, rtol=0, atol=1e-6)
+
+
+def ade32() -> NetworkSource:
+    networks = networks_of_others()
+    concepts = Concepts.of(networks.ADE32)
+    return NetworkSource(networks.ade32(), concepts, (512, 512), lambda images: images / 2 + 0.5)
+
+
+def test_a_scene_whose_layout_is_fixed_has_detectors_and_none_beyond_chance(tmp_path):
+    # All images of it show one photograph: where things stand says as much as what units see.
+    generator, layers = real("colosseum"), ["scene.scales.3.body.block2.conv", "scene.scales.6.body.block2.norm"]
+    probe = GeneratorProbe(generator, layers, ade32(), margins=dict.fromkeys(layers, 2))
+    found = dissect(probe, 5, level_samples=2)
+    assert probe.units == {layers[0]: 32, layers[1]: 64}
+    for one in found.values():
+        assert one.scores.detects().any()
+        assert not (one.scores.detects() & one.scores.beyond_chance()).any()
+        seen = {one.concepts.names[number] for number in one.tally.labelled.nonzero()[:, 0].tolist()}
+        assert {"sky", "building"} <= seen
+    write_units(tmp_path, probe, found)
+    assert (tmp_path / "units.html").stat().st_size > 10**5
+
+
+def test_hair_of_the_anime_faces_is_found_where_its_label_acts():
+    generator = real("anime_faces128")
+    network, colours = generator.module, Concepts.of([f"hair {number}" for number in range(13)])
+
+    @torch.no_grad()
+    def hair(images: torch.Tensor, numbers) -> torch.Tensor:
+        """Of each image what changes where another hair colour is asked for, under the number of its own."""
+        latents = torch.cat([network.sample_latents(1, number) for number in numbers])
+        own = latents[:, 128:141].argmax(dim=1)
+        other = latents.clone()
+        other[:, 128:141] = latents[:, 128:141].roll(1, dims=1)
+        changed = (network(other) - images).abs().mean(dim=1) > 0.25
+        return torch.where(changed, own[:, None, None], -1)
+
+    probe = GeneratorProbe(generator, ["blocks.15", "ups.1"], CallableSource(hair, colours))
+    found = dissect(probe, 24, level_samples=8, informative=True)
+    scores = found["ups.1"].scores
+    assert (scores.iou > scores.chance + 0.04).any()
+    assert found["ups.1"].graded.informative(found["ups.1"].grades).iou.max() > 0.2
+    whole = CallableSource(lambda images, numbers: hair(images, numbers).amax(dim=(1, 2))[:, None, None], colours)
+    labels = GeneratorProbe(generator, ["ups.1"], whole).observe(range(3)).labels
+    assert labels.shape == (3, 1, 128, 128)
+    assert (labels == labels[:, :, :1, :1]).all()
+
+
+def test_a_classifier_is_dissected_on_photographs_that_a_segmenter_labelled(tmp_path):
+    source = ade32()
+    (tmp_path / "images").mkdir()
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "names.txt").write_text("\n".join(source.concepts.names))
+    with zipfile.ZipFile(next(FOLDER.rglob("ade20k_tiny.zip"))) as archive:
+        names = [name for name in archive.namelist() if name.lower().endswith((".jpg", ".jpeg", ".png"))]
+        for number, name in enumerate(names):
+            picture = Image.open(io.BytesIO(archive.read(name))).convert("RGB")
+            picture.save(tmp_path / "images" / f"{number}.png")
+            image = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None] / 127.5 - 1
+            labels = source.label(image, [0])[0, 0].numpy() + 1
+            Image.fromarray(labels.astype(np.uint8)).save(tmp_path / "annotations" / f"{number}.png")
+
+    network, pictures = networks_of_others().imagenet_edgetpu(), Annotations(tmp_path)
+    layer = [name for name, stage in network.named_modules() if isinstance(stage, nn.Conv2d)][12]
+    probe = PictureProbe(network, [layer], pictures, lambda images: images / 2 + 0.5)
+    scores = dissect(probe, len(names) - len(names[::5]), level_samples=2)[layer].scores
+    assert scores.detects().any()
+    assert scores.tally.images == len(names) - len(names[::5])
+    assert set(scores.detectors()) <= set(source.concepts.names)

@@ -123,6 +123,39 @@ def test_a_folder_that_cannot_be_written_to(files, tmp_path, command, refusal):
     assert names_in(tmp_path) == ["file"]
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["measure", "--layer", LAYER, "--samples", "1000000000", "--out", "folder"],
+        ["measure", "--layer", LAYER, "--samples", "1000000000", "--out", "file/memory.safetensors"],
+        ["report", "patch.safetensors", "--seeds", "0-99999", "--out", "file"],
+        ["units", "--layer", "all", "--samples", "1000000000", "--out", "file/units"],
+    ],
+)
+def test_a_place_that_cannot_be_written_to_is_refused_before_the_work(tmp_path, monkeypatch, arguments, refusal):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("in the way")
+    assert f"cannot write {arguments[-1]}: " in refusal(*arguments)
+    assert names_in(tmp_path) == ["file", "folder"]
+
+
+def test_what_is_no_file_at_all_is_not_waited_for(tmp_path, refusal):
+    os.mkfifo(tmp_path / "pipe")
+    for arguments in (["inspect", tmp_path / "pipe"], ["sample", tmp_path / "pipe", "--out", tmp_path / "a.png"]):
+        assert f"{tmp_path / 'pipe'} is not a file" in refusal(*arguments)
+
+
+def test_options_for_patches_without_a_patch(tmp_path, refusal):
+    assert "name one with --patch" in refusal("sample", "--compare", "--out", tmp_path / "a.png")
+
+
+def test_more_strengths_than_patches(files, tmp_path, refusal):
+    strengths = ["--strength", "1", "--strength", "2"]
+    said = refusal("sample", files["model"], "--patch", files["patch"], *strengths, "--out", tmp_path / "a.png")
+    assert "--strength is given once" in said
+
+
 def writing(command: str, files: dict[str, Path], out: Path) -> list:
     """Arguments with which a command writes to `out`."""
     model = ["--model", files["model"]]
@@ -182,7 +215,7 @@ def test_a_report_whose_second_file_does_not_fit_is_not_written_at_all(files, tm
         (["sample", "--out", "a.png", "--seeds", "x"], "seeds are numbers and ranges"),
         (["sample", "nothing.pt", "--out", "a.png"], "there is no file nothing.pt"),
         (["sample", "--out", "a.png", "--noise", "loud"], "invalid choice: 'loud'"),
-        (["sample", "--out", "a.png", "--strength", "1", "--strength", "2"], "--strength is given once"),
+        (["sample", "--out", "a.png", "--strength", "1", "--strength", "2"], "name one with --patch"),
         (["solve", "nothing.json"], "there is no file nothing.json"),
         (["report", "nothing.safetensors", "--out", "r"], "there is no file nothing.safetensors"),
     ],

@@ -50,16 +50,16 @@ def test_the_way_to_the_rotation_is_even():
 
 def test_no_rotation_leaves_the_units_to_the_bit():
     probe = PlantedProbe()
-    rotated = RotatedProbe(probe, "planted", (0.0, 1.0)).activations(range(4))
-    assert torch.equal(rotated["0"], probe.activations(range(4))["planted"])
-    assert torch.isclose(rotated["1"].square().sum(), rotated["0"].square().sum(), rtol=1e-4)
+    rotated = RotatedProbe(probe, ["planted"], (0.0, 1.0)).activations(range(4))
+    assert torch.equal(rotated["planted 0"], probe.activations(range(4))["planted"])
+    assert torch.isclose(rotated["planted 1"].square().sum(), rotated["planted 0"].square().sum(), rtol=1e-4)
 
 
 def test_planted_detectors_are_lost_by_turning_away():
     counts = {
         alpha: len(one.scores.detectors())
-        for alpha, one in dissect(RotatedProbe(PlantedProbe(), "planted"), 192, level_samples=100).items()
+        for alpha, one in dissect(RotatedProbe(PlantedProbe(), ["planted"]), 192, level_samples=100).items()
     }
-    assert counts["0"] == len(set(FOUND)) - 1
-    assert counts["1"] <= counts["0"] / 2
-    assert list(counts) == ["0", "0.2", "0.4", "0.6", "0.8", "1"]
+    assert counts["planted 0"] == len(set(FOUND)) - 1
+    assert counts["planted 1"] <= counts["planted 0"] / 2
+    assert list(counts) == [f"planted {alpha}" for alpha in ("0", "0.2", "0.4", "0.6", "0.8", "1")]

@@ -81,6 +81,15 @@ def test_no_step_raises_the_objective(generator, layer, changes):
     assert path[-1] < path[0]
 
 
+def test_a_change_that_is_altered_in_place_is_judged_anew(tiny_generator):
+    problem, solution = solution_of(tiny_generator, rule_on(tiny_generator, "b16.conv1"))
+    change = solution.change.clone()
+    assert problem.objective(change) == pytest.approx(solution.objective[-1])
+    expected = problem.objective(0.5 * change)
+    change.mul_(0.5)
+    assert problem.objective(change) == expected != pytest.approx(solution.objective[-1])
+
+
 @pytest.mark.parametrize(
     ("generator", "layer", "rank"),
     [

@@ -84,12 +84,18 @@ def test_a_network_names_each_pixel_by_its_greatest_number():
     with torch.no_grad():
         wanted = network(images / 2 + 0.5).argmax(dim=1)
     assert torch.equal(source.label(images, range(3))[:, 0].long(), wanted)
-    assert NetworkSource(network, THREE, (4, 6)).label(images, range(3)).shape == (3, 1, 8, 12)
+    small = NetworkSource(network, THREE, (4, 6))
+    assert small.label(images, range(3)).shape == (3, 1, 8, 12)
+    assert torch.equal(small.logits(images).argmax(dim=1), small.label(images, range(3))[:, 0].long())
+    given = images.clone().requires_grad_()
+    assert torch.autograd.grad(small.logits(given)[:, 1].sum(), given)[0].abs().sum() > 0
 
 
 def test_networks_with_other_weights_have_another_identity_and_other_channels_are_refused():
     one, other = (NetworkSource(torch.nn.Conv2d(3, 3, 1), THREE) for _ in range(2))
     assert one.identity != other.identity
+    assert NetworkSource(one.network, THREE, prepare=torch.abs).identity != one.identity
+    assert NetworkSource(one.network, THREE, (8, 8)).identity != one.identity
     with pytest.raises(ValueError, match=r"gives \(2, 3, rows, columns\) for 2 images and 3 concepts"):
         NetworkSource(torch.nn.Conv2d(3, 4, 1), THREE).label(torch.zeros(2, 3, 4, 4), range(2))
 

@@ -179,18 +179,24 @@ def test_a_finished_run_is_not_counted_again(written, monkeypatch):
     assert main([*UNITS, "--informative", "--out", str(written)]) == 0
 
 
-def test_rotation_writes_the_curve_and_the_null(tmp_path, answer):
-    result = answer("rotation", "towers", "--layer", LAYER, "--samples", 64, "--level-samples", 16, "--out", tmp_path)
-    steps = [step["alpha"] for step in result["rotation"]]
-    assert steps == [0, 0.2, 0.4, 0.6, 0.8, 1]
-    assert [bound["iou"] for bound in result["rotation"][0]["by_bound"]] == [0.04, 0.1, 0.2]
-    units = load_dissections(tmp_path / "rotation.safetensors")["0"].scores
-    assert result["rotation"][0]["by_bound"][2]["detectors"] == (units.iou.max(axis=1) > 0.2).sum()
-    assert result["rotation"][-1]["detectors"] > result["random_weights"]["detectors"]
-    assert result["random_weights"]["units"] == 64
+def test_rotation_writes_the_curves_the_losses_and_the_null_of_several_layers(tmp_path, answer):
+    layers = ("--layer", LAYER, "--layer", "b4.conv1")
+    result = answer("rotation", "towers", *layers, "--samples", 64, "--level-samples", 16, "--out", tmp_path)
+    assert [layer["layer"] for layer in result["layers"]] == ["b4.conv1", LAYER]
+    layer = result["layers"][1]
+    assert [step["alpha"] for step in layer["rotation"]] == [0, 0.2, 0.4, 0.6, 0.8, 1]
+    assert [bound["iou"] for bound in layer["rotation"][0]["by_bound"]] == [0.04, 0.1, 0.2]
+    units = load_dissections(tmp_path / "rotation.safetensors")[f"{LAYER} 0"].scores
+    first, last = layer["rotation"][0]["by_bound"][2], layer["rotation"][-1]["by_bound"][2]
+    assert first["detectors"] == (units.iou.max(axis=1) > 0.2).sum()
+    assert layer["lost"][2]["detectors"] == 1 - last["detectors"] / first["detectors"]
+    assert layer["rotation"][-1]["detectors"] > layer["random_weights"]["detectors"]
+    assert layer["rotation"][0]["mean_best_iou"] > layer["rotation"][0]["mean_chance"]
+    assert layer["random_weights"]["units"] == 64
     rows = list(csv.DictReader(io.StringIO((tmp_path / "rotation.csv").read_text())))
-    assert [row["alpha"] for row in rows][-1] == "random weights"
-    assert "<svg" in (tmp_path / "rotation.html").read_text()
+    assert len(rows) == 2 * 7
+    assert rows[-1]["alpha"] == "random weights"
+    assert (tmp_path / "rotation.html").read_text().count("<svg") == 6
 
 
 def test_a_rule_is_written_from_concepts(tmp_path, answer):

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from apps.features import features_for
 from apps.references import FIRST_SCENE, SCENES, pictures_for
+from dissect.ablation import ablation_patch
 from dissect.artifact_page import artifact_page
 from dissect.artifacts import (
     BY_IMAGES,
@@ -35,7 +36,7 @@ from rewrite import Generator, load_generator
 from rewrite.files import write_together
 from rewrite.pictures import Pair, before_after, pictures, png
 
-SEEDS = "seeds"
+SEEDS, PATCH = "seeds", "patch.safetensors"
 BUILT_IN = "towers"
 TOP_SHOWN, PAIRS_SHOWN, RANKED_SHOWN = 6, 16, 12
 
@@ -55,9 +56,10 @@ def run(options: Namespace) -> dict:
     tested, sets = tested_sets(artifacts, units, options)
     before, found = outcomes(tested, sets, good)
     document = {
-        "model": options.model,
-        "reference": named,
         **artifacts.identity,
+        "model": options.model,
+        "fingerprint": generator.fingerprint,
+        "reference": named,
         "samples": options.samples,
         "chosen_on": options.choose,
         "tested_on": options.test,
@@ -89,6 +91,8 @@ def tell(result: dict) -> str:
         )
     for each in result["random"]:
         lines.append(f"without {len(each['units'])} random units: {spoken(each['distance'])}")
+    if result["units"]:
+        lines.append(f"patch: {Path(result['out']) / PATCH}")
     return "\n".join([*lines, f"page: {Path(result['out']) / 'artifacts.html'}"])
 
 
@@ -198,6 +202,9 @@ def write(artifacts: Artifacts, document: Mapping[str, Any], tested: Table, out:
         strip = before_after([each.before for each in pairs], [each.after for each in pairs], columns=8)
         contents["before-after.png"] = png(strip)
     write_together(out, contents)
+    if document["units"]:
+        patch = ablation_patch(artifacts.generator, artifacts.layer, document["units"], name="artifacts")
+        patch.save(out / PATCH)
 
 
 def changed_pairs(artifacts: Artifacts, units: Sequence[int], tested: Table) -> list[Pair]:

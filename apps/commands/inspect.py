@@ -50,6 +50,8 @@ def tell(result: dict) -> str:
 def _check(path: Path) -> None:
     if path.is_dir():
         raise ValueError(f"{path} is a folder, not a file")
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path} is not a file")
     if not path.exists():
         siblings = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
         near = get_close_matches(path.name, [*siblings, *GENERATORS, *RULES, *registry.PUBLISHED], 1)

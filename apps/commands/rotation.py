@@ -8,11 +8,14 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from apps.commands.units import layers_of
 from apps.sources import source_for
 from dissect.charts import Point, curves
 from dissect.dissection import Dissection, dissect
 from dissect.probe import GeneratorProbe, JoinedProbe, with_random_weights
-from dissect.rotation import ALPHAS, RotatedProbe
+from dissect.rotation import ALPHAS, RotatedProbe, turned
 from dissect.summary import as_json
 from rewrite import load_generator
 from rewrite.files import write_together
@@ -22,28 +25,35 @@ STATE = "rotation.safetensors"
 NULL = "random weights"
 # Bounds on the IoU beside the one of the rule.
 STRICTER = (0.1, 0.2)
+COLUMNS = (
+    "units",
+    "detectors",
+    "detectors_beyond_chance",
+    "concepts_detected",
+    "concepts_beyond_chance",
+    "mean_best_iou",
+    "mean_chance",
+)
 
 
 def run(options: Namespace) -> dict:
     """Count detectors for each share of the rotation, and for random weights."""
     generator = load_generator(options.model, truncation=options.truncation)
     source = source_for(options.segmenter, generator)
-    probe = GeneratorProbe(generator, [options.layer], source)
-    unlearnt = GeneratorProbe(with_random_weights(generator, options.seed), [options.layer], source)
-    turned = RotatedProbe(probe, options.layer, ALPHAS, options.seed)
+    probe = GeneratorProbe(generator, layers_of(generator, options.layers), source)
+    unlearnt = GeneratorProbe(with_random_weights(generator, options.seed), probe.layers, source)
+    beside = {f"{layer} {NULL}": (unlearnt, layer) for layer in probe.layers}
     found = dissect(
-        JoinedProbe(turned, {NULL: (unlearnt, options.layer)}),
+        JoinedProbe(RotatedProbe(probe, probe.layers, ALPHAS, options.seed), beside),
         options.samples,
         level_samples=options.level_samples,
         state=options.out / STATE,
         progress=True,
     )
     document = {
-        "layer": options.layer,
         "images": options.samples,
-        "rotation": [{"alpha": alpha, **counts_of(found[f"{alpha:g}"], options.iou)} for alpha in ALPHAS],
-        "random_weights": counts_of(found[NULL], options.iou),
-        "identity": dict(found[NULL].identity),
+        "layers": [layer_of(layer, found, options.iou) for layer in probe.layers],
+        "identity": dict(next(iter(found.values())).identity),
     }
     contents = {
         "rotation.json": as_json(document),
@@ -56,12 +66,27 @@ def run(options: Namespace) -> dict:
 
 def tell(result: dict) -> str:
     """Say how many are left."""
-    lines = [f"{result['layer']} as its units are turned away from their axes, from {ALPHAS[0]:g} to {ALPHAS[-1]:g}:"]
-    for i, bound in enumerate(result["rotation"][0]["by_bound"]):
-        steps = [step["by_bound"][i] for step in (*result["rotation"], result["random_weights"])]
-        shown = [f"{step['detectors']} ({step['concepts']})" for step in steps]
-        lines.append(f"IoU > {bound['iou']:g}: {', '.join(shown[:-1])}; {NULL} {shown[-1]} units (concepts)")
+    lines = [f"units (concepts) that detect, as units are turned from their axes, by {ALPHAS[0]:g} to {ALPHAS[-1]:g}:"]
+    for layer in result["layers"]:
+        for i, bound in enumerate(layer["rotation"][0]["by_bound"]):
+            steps = [step["by_bound"][i] for step in (*layer["rotation"], layer["random_weights"])]
+            shown = [f"{step['detectors']} ({step['concepts']})" for step in steps]
+            lines.append(
+                f"{layer['layer']}, IoU > {bound['iou']:g}: {', '.join(shown[:-1])}; {NULL} {shown[-1]}; "
+                f"lost {percent(layer['lost'][i]['detectors'])} ({percent(layer['lost'][i]['concepts'])})"
+            )
     return "\n".join([*lines, f"page: {Path(result['out']) / 'rotation.html'}"])
+
+
+def layer_of(layer: str, found: Mapping[str, Dissection], least: float) -> dict[str, Any]:
+    """One layer's curve, its null, and what the full turn loses."""
+    steps = [{"alpha": alpha, **counts_of(found[turned(layer, alpha)], least)} for alpha in ALPHAS]
+    lost = [
+        {"iou": first["iou"], **{name: loss(first[name], last[name]) for name in ("detectors", "concepts")}}
+        for first, last in zip(steps[0]["by_bound"], steps[-1]["by_bound"], strict=True)
+    ]
+    null = counts_of(found[f"{layer} {NULL}"], least)
+    return {"layer": layer, "rotation": steps, "random_weights": null, "lost": lost}
 
 
 def counts_of(one: Dissection, least: float) -> dict[str, Any]:
@@ -72,13 +97,16 @@ def counts_of(one: Dissection, least: float) -> dict[str, Any]:
     """
     scores = one.scores
     sure, found = scores.detects(least) & scores.beyond_chance(), scores.detectors(least)
+    best = (np.arange(len(sure)), scores.best)
     bounds = sorted({least, *STRICTER})
     return {
         "units": len(sure),
         "detectors": int(scores.detects(least).sum()),
         "detectors_beyond_chance": int(sure.sum()),
         "concepts_detected": len(found),
-        "mean_best_iou": float(scores.iou.max(axis=1).mean()),
+        "concepts_beyond_chance": len(np.unique(scores.best[sure])),
+        "mean_best_iou": float(scores.iou[best].mean()),
+        "mean_chance": float(scores.chance[best].mean()),
         "by_concept": found,
         "by_bound": [
             {"iou": bound, "detectors": int(scores.detects(bound).sum()), "concepts": len(scores.detectors(bound))}
@@ -87,47 +115,92 @@ def counts_of(one: Dissection, least: float) -> dict[str, Any]:
     }
 
 
+def loss(first: int, last: int) -> float | None:
+    """The share that is lost; nothing where there was nothing."""
+    return 1 - last / first if first else None
+
+
 def table(document: Mapping[str, Any]) -> str:
     """The steps as CSV; random weights have no share."""
     buffer = io.StringIO()
-    columns = ("units", "detectors", "detectors_beyond_chance", "concepts_detected", "mean_best_iou")
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(("alpha", *columns))
-    for step in (*document["rotation"], {"alpha": NULL, **document["random_weights"]}):
-        writer.writerow((step["alpha"], *(step[column] for column in columns)))
+    writer.writerow(("layer", "alpha", *COLUMNS))
+    for layer in document["layers"]:
+        for step in (*layer["rotation"], {"alpha": NULL, **layer["random_weights"]}):
+            writer.writerow((layer["layer"], step["alpha"], *(step[column] for column in COLUMNS)))
     return buffer.getvalue()
 
 
-def lines_of(document: Mapping[str, Any], column: str) -> dict[str, list[Point]]:
+def lines_of(layer: Mapping[str, Any], column: str) -> dict[str, list[Point]]:
     """A curve for each bound on the IoU, and the level of random weights."""
     lines = {
-        f"IoU > {bound['iou']:g}": [Point(step["alpha"], step["by_bound"][i][column]) for step in document["rotation"]]
-        for i, bound in enumerate(document["rotation"][0]["by_bound"])
+        f"IoU > {bound['iou']:g}": [Point(step["alpha"], step["by_bound"][i][column]) for step in layer["rotation"]]
+        for i, bound in enumerate(layer["rotation"][0]["by_bound"])
     }
-    null = document["random_weights"]["by_bound"][0]
+    null = layer["random_weights"]["by_bound"][0]
     return lines | {f"{NULL}, IoU > {null['iou']:g}": [Point(alpha, null[column]) for alpha in (0.0, 1.0)]}
+
+
+def agreement_of(layer: Mapping[str, Any]) -> dict[str, list[Point]]:
+    """How well units agree with their best concept, and what chance gives them there."""
+    names = {"mean_best_iou": "units", "mean_chance": "by chance"}
+    lines = {text: [Point(step["alpha"], step[name]) for step in layer["rotation"]] for name, text in names.items()}
+    null = layer["random_weights"]["mean_best_iou"]
+    return lines | {NULL: [Point(alpha, null) for alpha in (0.0, 1.0)]}
 
 
 def page(document: Mapping[str, Any], model: str) -> str:
     """The curves as HTML."""
-    names = {"concepts": "concepts detected", "detectors": "units that detect"}
-    charts = "".join(
-        f"<div>{curves(lines_of(document, column), text, 'share of a random rotation', text)}</div>"
-        for column, text in names.items()
-    )
-    title = f"Units of {escape(model)}, {escape(document['layer'])}, turned away from their axes"
-    rows = "".join(
-        f"<tr><td>{step['alpha']:g}</td><td>{step['detectors']}</td><td>{step['mean_best_iou']:.3f}</td>"
-        f"<td>{escape(', '.join(f'{name} {count}' for name, count in step['by_concept'].items()))}</td></tr>"
-        for step in document["rotation"]
-    )
     text = (
-        f"{document['images']} images. The layer holds the same information at every point of the curve; only the axes "
-        "that are called units differ."
+        f"{document['images']} images. A layer holds the same information at every point of a curve; only the axes "
+        "that are called units differ. The papers count concepts whose IoU is above 0.04, of more than a thousand that "
+        "may be found. Where there are few concepts, and large ones, nearly any direction passes that bound with one "
+        "of them, and the count hardly falls: the stricter bounds, and the mean agreement against chance, show what "
+        "the units lose."
     )
     body = (
-        f'<h1>{title}</h1><p class="soft">{text}</p><div class="scroll">{charts}</div><div class="scroll"><table>'
-        f"<tr><th>share</th><th>units that detect</th><th>mean best IoU</th><th>which concepts</th></tr>{rows}"
-        "</table></div>"
+        f'<h1>Units of {escape(model)} turned away from their axes</h1><p class="soft">{text}</p>'
+        f"<h2>What a full turn loses</h2>{losses(document)}" + "".join(section(layer) for layer in document["layers"])
     )
-    return whole_page(title, body, "th{white-space:nowrap}")
+    return whole_page(f"Units of {escape(model)} turned", body, "th{white-space:nowrap}")
+
+
+def losses(document: Mapping[str, Any]) -> str:
+    """What is lost at the full turn, layer by layer."""
+    bounds = [each["iou"] for each in document["layers"][0]["lost"]]
+    heads = "".join(f"<th>units, IoU &gt; {bound:g}</th><th>concepts</th>" for bound in bounds)
+    rows = "".join(
+        f"<tr><td>{escape(layer['layer'])}</td>"
+        + "".join(
+            f"<td>{percent(each['detectors'])}</td><td>{percent(each['concepts'])}</td>" for each in layer["lost"]
+        )
+        + f"<td>{layer['rotation'][0]['mean_best_iou']:.3f} to {layer['rotation'][-1]['mean_best_iou']:.3f}</td></tr>"
+        for layer in document["layers"]
+    )
+    return f'<div class="scroll"><table><tr><th>layer</th>{heads}<th>mean best IoU</th></tr>{rows}</table></div>'
+
+
+def section(layer: Mapping[str, Any]) -> str:
+    """The curves of one layer."""
+    across = "share of a random rotation"
+    charts = [
+        curves(lines_of(layer, "concepts"), "concepts detected", across, "concepts detected"),
+        curves(lines_of(layer, "detectors"), "units that detect", across, "units that detect"),
+        curves(agreement_of(layer), "mean agreement with the best concept", across, "mean IoU"),
+    ]
+    rows = "".join(
+        f"<tr><td>{step['alpha']:g}</td><td>{step['detectors']}</td><td>{step['detectors_beyond_chance']}</td>"
+        f"<td>{step['mean_best_iou']:.3f}</td>"
+        f"<td>{escape(', '.join(f'{name} {count}' for name, count in step['by_concept'].items()))}</td></tr>"
+        for step in layer["rotation"]
+    )
+    return (
+        f"<h2>{escape(layer['layer'])}</h2>" + "".join(f'<div class="scroll">{chart}</div>' for chart in charts) + ""
+        '<div class="scroll"><table><tr><th>share</th><th>units that detect</th><th>beyond chance</th>'
+        f"<th>mean best IoU</th><th>which concepts</th></tr>{rows}</table></div>"
+    )
+
+
+def percent(share: float | None) -> str:
+    """A loss as people read it."""
+    return "–" if share is None else f"{100 * share:.0f} %"

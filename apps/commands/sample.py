@@ -21,6 +21,8 @@ BATCH = 16
 
 def run(options: Namespace) -> dict:
     """Draw, and write the PNG file."""
+    if not options.patches and (options.compare or options.strengths):
+        raise ValueError("--compare and --strength are for patches: name one with --patch")
     seeds, generator = parse_seeds(options.seeds), load_generator(options.model, truncation=options.truncation)
     held = load_patches(generator, options.patches, options.strengths)
     if options.noise:

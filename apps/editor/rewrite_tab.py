@@ -51,7 +51,7 @@ def build(page: Page) -> None:
             price = gr.HTML(elem_id="price")
             rules = RuleList(elem_id="rules")
             with gr.Accordion("Contexts by concept", open=False, visible=new.model.source is not None) as concepts:
-                concept = gr.Dropdown(_concepts(new), label="Mark every", elem_id="concept")
+                concept = gr.Dropdown(_concepts(new), value=None, label="Mark every", elem_id="concept")
                 more = gr.Checkbox(
                     True, label=f"Also in {FURTHER_IMAGES} images that are not shown (better, a little slower)"
                 )

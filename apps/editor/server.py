@@ -89,8 +89,9 @@ def serving(options: Options) -> Iterator[str]:
                 app_kwargs={"middleware": guards(secrets.token_hex(8)), "docs_url": None, "redoc_url": None},
                 **LOOK,
             )
-        except OSError as error:
-            raise ValueError(f"the editor cannot listen at {ADDRESS}: {error}") from None
+        except OSError:
+            port = "any port from 7860 on" if options.port is None else f"port {options.port}"
+            raise ValueError(f"the editor cannot listen at {ADDRESS}, {port}: other programs do") from None
         try:
             yield url
         finally:

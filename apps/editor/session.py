@@ -103,7 +103,7 @@ class Session:
         self.choices = Choices()
         self.rules = Rules()
         self.version, self.turn = 0, 0
-        self._goals, self._patches, self._stop = Goals(), Kept(24), threading.Event()
+        self._goals, self._patches, self._stop = Goals(2), Kept(24), threading.Event()
 
     # The model and the wall -------------------------------------------------------------------------------------------
 
@@ -299,7 +299,9 @@ class Session:
         with ThreadPoolExecutor(1) as pool:
             work = pool.submit(self.model.memory, layer, told)
             while not wait([work], timeout=0.25).done:
-                yield done[0] / self.model.samples
+                # Once Stop is pressed there is nothing more to tell: the work ends at its next step.
+                if not self._stop.is_set():
+                    yield done[0] / self.model.samples
             work.result()
 
     def find(self, concept: str, more: int = 0) -> int:
@@ -325,7 +327,8 @@ class Session:
             shown = self._things(source, concept, self.seeds)
             beyond = self._things(source, concept, range(FIRST_FURTHER, FIRST_FURTHER + 2 * more)) if more else []
         seeds = list(dict.fromkeys(region.latent.seed for region in beyond))[:more]
-        self.more = tuple(region for region in beyond if region.latent.seed in seeds)
+        added = tuple(region for region in beyond if region.latent.seed in seeds)
+        self.more = tuple(dict.fromkeys((*self.more, *added)))
         found = {mark.seed: mark for mark in self.marks if mark.role == "context"}
         for region in shown:
             seed, area = region.latent.seed, region.mask.resized((self.side, self.side))
@@ -334,7 +337,7 @@ class Session:
                 found[seed] = Mark("context", Region(Latent(seed), Mask.from_array(area)))
         others = tuple(mark for mark in self.marks if mark.role != "context")
         self.marks, self.version = others + tuple(found.values()), self.version + 1
-        return len(shown) + len(self.more)
+        return len(shown) + len(added)
 
     def _things(self, source: ConceptSource, concept: str, seeds: Sequence[int]) -> list[Region]:
         least = round(LEAST * self.side**2) or 1

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from apps.parsers.parser import add_command, add_model, add_segmenter, add_truncation
+from apps.parsers.parser import add_command, add_model, add_segmenter, add_truncation, new_folder
 
 RANKS = ("effect", "images")
 
@@ -12,8 +12,9 @@ def _artifacts(commands) -> None:
         commands,
         "artifacts",
         "find the units of a layer that draw artifacts, and what images gain without them",
-        "Writes artifacts.html, artifacts.json, artifacts.csv and before-after.png. Units are chosen on some seeds and "
-        "reported on others. A run that was interrupted goes on when it is started again with the same folder.",
+        "Writes artifacts.html, artifacts.json, artifacts.csv, before-after.png, and patch.safetensors, which takes "
+        "the units off. Units are chosen on some seeds and reported on others. A run that was interrupted goes on when "
+        "it is started again with the same folder.",
     )
     add_model(parser)
     parser.add_argument("--layer", required=True, help="name of the layer; rewrite inspect MODEL lists them")
@@ -42,7 +43,7 @@ def _artifacts(commands) -> None:
     parser.add_argument("--test", type=int, default=1000, help="other images to report on (default: 1000)")
     parser.add_argument("--good", type=int, default=2000, help="reference images (default: 2000)")
     parser.add_argument("--random", type=int, default=3, help="random sets to compare with (default: 3)")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write into")
+    parser.add_argument("--out", type=new_folder, required=True, help="folder to write into")
 
 
 def _omissions(commands) -> None:
@@ -64,7 +65,7 @@ def _omissions(commands) -> None:
     )
     parser.add_argument("--layer", help="where the images are drawn again from (default: the first of a grid of 8)")
     parser.add_argument("--steps", type=int, default=400, help="steps of drawing them again (default: 400)")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write into")
+    parser.add_argument("--out", type=new_folder, required=True, help="folder to write into")
 
 
 COMMANDS = {

@@ -8,6 +8,8 @@ from apps.parsers.parser import (
     add_model,
     add_segmenter,
     add_truncation,
+    new_file,
+    new_folder,
 )
 
 
@@ -20,9 +22,6 @@ def _units(commands) -> None:
         "it was when it is started again with the same folder.",
     )
     add_model(parser)
-    parser.add_argument(
-        "--layer", dest="layers", action="append", required=True, help="name of a layer, or all; may be repeated"
-    )
     _add_dissection(parser)
     parser.add_argument("--first-seed", type=int, default=0, help="seed of the first image (default: 0)")
     parser.add_argument(
@@ -37,22 +36,21 @@ def _units(commands) -> None:
         metavar="K/N",
         help="count one part of N only, as one of N machines; with all parts in one folder, --workers N joins them",
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder to write into")
+    parser.add_argument("--out", type=new_folder, required=True, help="folder to write into")
 
 
 def _rotation(commands) -> None:
     parser = add_command(
         commands,
         "rotation",
-        "compare a layer's units with random directions, and with random weights",
+        "compare the units of layers with random directions, and with random weights",
         "Writes rotation.html, rotation.json, rotation.csv and rotation.safetensors. A run that was interrupted goes "
         "on.",
     )
     add_model(parser)
-    parser.add_argument("--layer", required=True, help="name of the layer")
     _add_dissection(parser)
     parser.add_argument("--seed", type=int, default=0, help="seed of the rotation and of the weights (default: 0)")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write into")
+    parser.add_argument("--out", type=new_folder, required=True, help="folder to write into")
 
 
 def _rule(commands) -> None:
@@ -75,10 +73,13 @@ def _rule(commands) -> None:
     parser.add_argument("--layer", help="where to solve it (default: the first at half the image's side)")
     parser.add_argument("--name", help="what to call the rule (default: that of the file)")
     add_segmenter(parser)
-    parser.add_argument("--out", type=Path, required=True, help="the rule file to write")
+    parser.add_argument("--out", type=new_file, required=True, help="the rule file to write")
 
 
 def _add_dissection(parser: Parser) -> None:
+    parser.add_argument(
+        "--layer", dest="layers", action="append", required=True, help="name of a layer, or all; may be repeated"
+    )
     add_truncation(parser)
     add_segmenter(parser)
     parser.add_argument("--samples", type=int, default=1000, help="images to count (default: 1000)")

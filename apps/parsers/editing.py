@@ -11,6 +11,8 @@ from apps.parsers.parser import (
     add_patches,
     add_strength,
     add_truncation,
+    new_file,
+    new_folder,
 )
 
 NOISES = ("seed", "const", "none")
@@ -25,7 +27,7 @@ def _demo(commands) -> None:
         "rewrite the built-in rule of the built-in generator",
         "Writes before-after.png, patch.safetensors, towers-edited.safetensors, report.json and report.html.",
     )
-    parser.add_argument("--out", type=Path, default=Path("demo"), help="folder to write into (default: demo)")
+    parser.add_argument("--out", type=new_folder, default="demo", help="folder to write into (default: demo)")
 
 
 def _sample(commands) -> None:
@@ -39,7 +41,7 @@ def _sample(commands) -> None:
     parser.add_argument("--heat", metavar="RULE", help="show where this rule would fire")
     add_memory_options(parser)
     parser.add_argument("--columns", type=int, default=8, help="images in one row (default: 8)")
-    parser.add_argument("--out", type=Path, required=True, help="the PNG file to write")
+    parser.add_argument("--out", type=new_file, required=True, help="the PNG file to write")
 
 
 def _inspect(commands) -> None:
@@ -63,7 +65,7 @@ def _measure(commands) -> None:
     parser.add_argument("--layer", required=True, help="name of the layer; rewrite inspect MODEL lists them")
     add_memory_options(parser)
     add_truncation(parser)
-    parser.add_argument("--out", type=Path, required=True, help="the file to write")
+    parser.add_argument("--out", type=new_file, required=True, help="the file to write")
 
 
 def _solve(commands) -> None:
@@ -79,7 +81,7 @@ def _solve(commands) -> None:
     add_memory_options(parser)
     parser.add_argument("--rank", type=int, help="number of directions (default: what the rule says)")
     parser.add_argument(
-        "--out", type=Path, default=Path("patch.safetensors"), help="the file to write (default: patch.safetensors)"
+        "--out", type=new_file, default="patch.safetensors", help="the file to write (default: patch.safetensors)"
     )
 
 
@@ -103,7 +105,7 @@ def _report(commands) -> None:
     parser.add_argument(
         "--download-lpips", choices=TRUNKS, help="download the weights of this trunk (squeeze has 5 MB), once"
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder to write into")
+    parser.add_argument("--out", type=new_folder, required=True, help="folder to write into")
 
 
 def _export(commands) -> None:
@@ -124,7 +126,7 @@ def _export(commands) -> None:
         default=CONTAINERS[0],
         help="what to write (default: container, that of MODEL)",
     )
-    parser.add_argument("--card", metavar="FILE", type=Path, help="also write a model card, such as README.md")
+    parser.add_argument("--card", metavar="FILE", type=new_file, help="also write a model card, such as README.md")
     parser.add_argument("--report", type=Path, help="a report on these patches, whose figures the card shows")
     parser.add_argument("--out", type=Path, required=True, help="the file to write; for peft, the folder")
 

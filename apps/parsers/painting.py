@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from apps.parsers.parser import add_command, add_model, add_truncation
+from apps.parsers.parser import add_command, add_model, add_truncation, new_file
 
 DISSECTION = "units.safetensors of rewrite units (default: the one that comes with the model, where there is one)"
 
@@ -22,7 +22,7 @@ def _ablate(commands) -> None:
     parser.add_argument("--seeds", default="0-15", help="images to compare on (default: 0-15)")
     add_truncation(parser)
     parser.add_argument(
-        "--out", type=Path, default=Path("patch.safetensors"), help="the file to write (default: patch.safetensors)"
+        "--out", type=new_file, default=Path("patch.safetensors"), help="the file to write (default: patch.safetensors)"
     )
 
 
@@ -32,7 +32,7 @@ def _paint(commands) -> None:
     add_model(parser, option=True)
     parser.add_argument("--dissection", metavar="FILE", type=Path, help=DISSECTION)
     parser.add_argument("--seeds", help="other images to draw the same strokes on, such as 0-15 (default: its own)")
-    parser.add_argument("--out", type=Path, required=True, help="the PNG file to write")
+    parser.add_argument("--out", type=new_file, required=True, help="the PNG file to write")
 
 
 COMMANDS = {

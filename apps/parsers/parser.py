@@ -1,6 +1,7 @@
 """What every command's arguments are made of: the parser, and the arguments that several commands take."""
 
-from argparse import ArgumentParser
+import os
+from argparse import ArgumentParser, ArgumentTypeError
 from pathlib import Path
 from typing import NoReturn
 
@@ -20,6 +21,28 @@ class Parser(ArgumentParser):
 def add_command(commands, name: str, text: str, details: str = "") -> Parser:
     """Add a command with its one-line text."""
     return commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}. {details}".strip())
+
+
+def new_file(text: str) -> Path:
+    """The path of a file to write, refused before any work is done for it where it cannot be written."""
+    path = Path(text)
+    if path.is_dir():
+        raise ArgumentTypeError(f"cannot write {path}: it is a folder")
+    return _placed(path, path.parent)
+
+
+def new_folder(text: str) -> Path:
+    """The path of a folder to write into, refused in the same way."""
+    return _placed(Path(text), Path(text))
+
+
+def _placed(path: Path, folder: Path) -> Path:
+    there = next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())
+    if not there.is_dir():
+        raise ArgumentTypeError(f"cannot write {path}: {there} is no folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ArgumentTypeError(f"cannot write {path}: nothing may be written into {there}")
+    return path
 
 
 def add_model(parser: Parser, *, option: bool = False) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Int16
+from jaxtyping import Float, Int16
 from torch import Tensor
 
 from dissect.concepts import NONE, Concepts
@@ -17,10 +17,12 @@ class ConceptSource(ABC):
     Attributes:
         concepts: What the numbers of a label map stand for.
         identity: What tells this source from others in the provenance of a result.
+        differentiable: Whether it has `logits`.
     """
 
     concepts: Concepts
     identity: str
+    differentiable: bool = False
 
     @abstractmethod
     def label(self, images: Tensor, numbers: Sequence[int]) -> Int16[Tensor, "images layers height width"]:
@@ -34,6 +36,14 @@ class ConceptSource(ABC):
             One or more maps that lie over each other, of any size, with the numbers of concepts, or -1 for none. A map
             of one pixel labels the whole image. No concept may stand in two maps at one pixel.
         """
+
+    def logits(self, images: Tensor) -> Float[Tensor, "images concepts height width"]:
+        """Scores of all concepts at each pixel, of which the greatest is its label, as a function with a gradient.
+
+        Raises:
+            ValueError: The source has none.
+        """
+        raise ValueError(f"{self.identity} only names pixels and has no gradient")
 
 
 class CallableSource(ConceptSource):

@@ -27,6 +27,8 @@ class NetworkSource(ConceptSource):
         prepare: From images in [-1, 1] to what it reads, such as `lambda images: images / 2 + 0.5`.
     """
 
+    differentiable = True
+
     def __init__(
         self,
         network: nn.Module,
@@ -36,15 +38,21 @@ class NetworkSource(ConceptSource):
     ):
         self.network, self.concepts, self.size = network.eval(), concepts, size
         self.prepare = prepare or (lambda images: images)
-        self.identity = f"{type(network).__name__} {hash_of(network.state_dict())}"
+        self.identity = f"{type(network).__name__} {hash_of(network.state_dict())} {size} {told_apart(self.prepare)}"
 
     @torch.no_grad()
     def label(self, images: Tensor, numbers: Sequence[int]) -> Int16[Tensor, "images layers height width"]:
         found = [labels for part in images.split(IMAGES_AT_ONCE) for labels in self._labels(part)]
         return checked(torch.stack(found), len(images), self.concepts)
 
+    def logits(self, images: Tensor) -> Float[Tensor, "images concepts height width"]:
+        return F.interpolate(self._scores(images), images.shape[2:], mode="bilinear", align_corners=False)
+
     def _labels(self, images: Tensor) -> list[Tensor]:
         size = (int(images.shape[2]), int(images.shape[3]))
+        return [most_likely(each, size) for each in self._scores(images)]
+
+    def _scores(self, images: Tensor) -> Float[Tensor, "images concepts rows columns"]:
         seen = images
         if self.size is not None:
             seen = F.interpolate(seen, self.size, mode="bilinear", antialias=True, align_corners=False).clamp(-1, 1)
@@ -54,7 +62,13 @@ class NetworkSource(ConceptSource):
                 f"a network that names pixels gives ({len(images)}, {len(self.concepts)}, rows, columns) for "
                 f"{len(images)} images and {len(self.concepts)} concepts, got {tuple(logits.shape)}"
             )
-        return [most_likely(each, size) for each in logits]
+        return logits
+
+
+def told_apart(prepare: Callable[[Tensor], Tensor]) -> str:
+    """What tells one preparation of images from another: a hash of what it makes of a ramp of colours."""
+    ramp = torch.linspace(-1, 1, 3 * 8 * 8).reshape(1, 3, 8, 8)
+    return hash_of({"ramp": prepare(ramp)})[:8]
 
 
 def most_likely(logits: Float[Tensor, "concepts rows columns"], size: tuple[int, int]) -> Int16[Tensor, "height width"]:

@@ -27,6 +27,8 @@ def category_of(concept: str) -> str:
 class SegmenterSource(ConceptSource):
     """A segmenter of this library's."""
 
+    differentiable = True
+
     def __init__(self, segmenter: Segmenter | None = None):
         self.segmenter = segmenter or load_segmenter()
         names = self.segmenter.concepts
@@ -35,6 +37,9 @@ class SegmenterSource(ConceptSource):
 
     def label(self, images: Tensor, numbers: Sequence[int]) -> Int16[Tensor, "images layers height width"]:
         return checked(self.segmenter.label(images), len(images), self.concepts)
+
+    def logits(self, images: Tensor) -> Float[Tensor, "images concepts height width"]:
+        return self.segmenter(images)
 
 
 class Scenes(LabelledPictures):

@@ -21,6 +21,7 @@ from rewrite.checkpoints import (
 )
 from rewrite.checkpoints.archives import Archive
 from rewrite.checkpoints.flat import looks_flat
+from rewrite.checkpoints.pickles import Made
 from rewrite.checkpoints.source import Source, complete
 from rewrite.generators.contract import Generator
 from rewrite.patch import Patch, Stack, held_at
@@ -37,7 +38,7 @@ def open_checkpoint(path: Path) -> native.NativeFile | Source:
         FileNotFoundError: There is no such file.
         ValueError: It is no generator that this library reads, or a damaged one.
     """
-    with path.open("rb") as file:
+    with files.existing(path).open("rb") as file:
         start = file.read(9)
     pickled = not looks_flat(start) and (start[:4] == b"PK\x03\x04" or start[:1] == b"\x80")
     if not pickled and not native.of_another_tool(path):
@@ -49,9 +50,16 @@ def open_checkpoint(path: Path) -> native.NativeFile | Source:
                 return family.load(archive)
     if not pickled and files.metadata(path).get("format") == files.FORMAT:
         return native.NativeFile(path)  # which says what it is, and refuses
-    held = archive.content
-    names = ", ".join(str(name) for name in list(held)[:5]) if isinstance(held, dict) else type(held).__name__
-    raise ValueError(f"{path} holds no generator that is known here; it holds {names or 'nothing'}"[:300])
+    raise ValueError(f"{path} holds no generator that is known here; it holds {_told(archive.content)}"[:300])
+
+
+def _told(held: object) -> str:
+    """What a file holds, in words."""
+    if isinstance(held, Made):
+        return f"an object of {held.named}, and not its state_dict()"
+    if isinstance(held, dict):
+        return ", ".join(str(name) for name in list(held)[:5]) or "nothing"
+    return type(held).__name__
 
 
 def checkpoint_path(model: str | Path) -> Path:

@@ -1,11 +1,12 @@
 """StyleGAN2 seen as editable layers: cut before any convolution, resumed after it."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from torch import Tensor
 
 from rewrite.generators.contract import Cut, Generator, Latents
+from rewrite.generators.outputs import keeping_outputs
 from rewrite.generators.stylegan2 import Noise, Shortcut, State, StyleGAN2, SynthesisLayer, ToRGB, activate
 from rewrite.layers import Layer
 
@@ -54,6 +55,15 @@ class StyleGAN2Generator(Generator):
             return Cut(state, state.x)
         style = stage.affine(state.ws[:, synthesis.stages[layer]])
         return Cut(state, stage.key(state.x, style), style)
+
+    def outputs(self, layers: Sequence[str], latents: Latents) -> tuple[dict[str, Tensor], Callable[[], Tensor]]:
+        """As of any generator, in one run."""
+        synthesis = self.network.synthesis
+        names = tuple(synthesis.stages)
+        end = 1 + max(names.index(self.layer(layer).name) for layer in layers)
+        with keeping_outputs(synthesis, layers) as found:
+            state = synthesis.run(self.start(latents), names[:end])
+        return found, lambda: synthesis.run(state, names[end:]).image
 
     def onward(self, layer: str, cut: Cut, output: Tensor) -> Tensor:
         synthesis = self.network.synthesis

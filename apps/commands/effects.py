@@ -1,0 +1,130 @@
+"""`rewrite effects`: which units of a layer cause which concepts, and where these can be inserted."""
+
+from argparse import Namespace
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from apps.sources import source_for
+from dissect.cause_page import cause_page
+from dissect.cause_report import context_csv, curves_csv, document_of, effects_csv
+from dissect.cause_strips import strips_of
+from dissect.causes import Plan, find_causes
+from dissect.dissection import Dissection, load_dissections
+from dissect.effects import Experiment
+from dissect.ledger import Ledger
+from dissect.ranking import check_dissection
+from dissect.summary import as_json
+from rewrite import load_generator
+from rewrite.files import write_together
+
+STATE = "effects.safetensors"
+
+
+def run(options: Namespace) -> dict:
+    """Measure, and write what was found."""
+    generator = load_generator(options.model, truncation=options.truncation)
+    experiment = Experiment(generator, options.layer, source_for(options.segmenter, generator))
+    concepts = concepts_of(options.concepts, experiment)
+    plan = Plan(
+        samples=options.samples,
+        training=options.training,
+        positions=options.positions,
+        side=options.side,
+        promising=options.promising,
+        steps=options.steps,
+        given=units_of(options.units, experiment),
+    )
+    dissection = None if options.dissection is None else dissection_of(options.dissection, experiment)
+    identity = {
+        "model": generator.fingerprint,
+        "truncation": generator.truncation,
+        "layer": options.layer,
+        "source": experiment.source.identity,
+        "concepts": concepts,
+        "plan": asdict(plan),
+        "dissection": None if dissection is None else [dict(dissection.identity), dissection.numbers],
+    }
+    ledger = Ledger(options.out / STATE, identity, progress=True)
+    causes = find_causes(experiment, concepts, plan, dissection=dissection, ledger=ledger)
+    document = document_of(causes, experiment, dissection)
+    title = f"What causes {', '.join(concepts)} in {options.model}"
+    contents = {
+        "effects.json": as_json(document),
+        "effects.csv": effects_csv(document),
+        "curves.csv": curves_csv(document),
+        "context.csv": context_csv(document),
+        "effects.html": cause_page(document, strips_of(experiment, causes), title),
+    }
+    write_together(options.out, {name: text.encode() for name, text in contents.items()})
+    return result_of(document, options.out)
+
+
+def tell(result: dict) -> str:
+    """Say what was found."""
+    lines = []
+    for found in result["concepts"]:
+        curve = found["curves"][found["ranking"]]
+        most = max(point["removed"]["value"] or 0 for point in curve["points"])
+        lines.append(
+            f"{found['concept']}: {len(found['set'])} units ({', '.join(map(str, found['set']))}) are enough, of those "
+            f"that remove {most:.0%}; ranked by {found['ranking']}"
+        )
+        if found["context"]:
+            first, last = found["context"][0], found["context"][-1]
+            lines.append(
+                f"  inserted where {first['context']} stands: {first['ace']['value']:.2f} of its mean area; "
+                f"where {last['context']} stands: {last['ace']['value']:.2f}"
+            )
+    return "\n".join([*lines, f"page: {Path(result['out']) / 'effects.html'}"])
+
+
+def result_of(document: dict, out: Path) -> dict:
+    """What programs read: the document without its units one by one."""
+    concepts = [{name: value for name, value in each.items() if name != "unit"} for each in document["concepts"]]
+    return {"out": str(out), **document, "concepts": concepts}
+
+
+def concepts_of(text: str, experiment: Experiment) -> list[str]:
+    """The concepts that a user names.
+
+    Raises:
+        LookupError: The source does not know one of them.
+        ValueError: None is named.
+    """
+    names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    if not names:
+        raise ValueError("effects need at least one concept, got none")
+    for name in names:
+        experiment.source.concepts.number(name)
+    return names
+
+
+def units_of(text: str | None, experiment: Experiment) -> tuple[int, ...]:
+    """The units that a user names.
+
+    Raises:
+        ValueError: One is no number, or the layer has no such unit.
+    """
+    if not text:
+        return ()
+    parts: Sequence[str] = [part.strip() for part in text.split(",")]
+    wrong = [part for part in parts if not part.isdecimal() or int(part) >= experiment.units]
+    if wrong:
+        raise ValueError(f"layer {experiment.layer} has units 0 to {experiment.units - 1}, got {wrong[0]!r}")
+    return tuple(dict.fromkeys(map(int, parts)))
+
+
+def dissection_of(path: Path, experiment: Experiment) -> Dissection:
+    """The dissection of the layer.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        LookupError: It holds no dissection of this layer.
+        ValueError: It is damaged, or of another model.
+    """
+    run = load_dissections(path)
+    if experiment.layer not in run:
+        raise LookupError(f"{path} holds no dissection of layer {experiment.layer}: it has {', '.join(run)}")
+    check_dissection(run[experiment.layer], experiment)
+    return run[experiment.layer]
