@@ -183,7 +183,8 @@ def test_a_tree_is_painted_taken_back_and_removed_from_the_history(page, tmp_pat
     assert np.array_equal(strokes(page, 1, 5), tree)
     with page.expect_download() as got:
         page.click("#easel button:text-is('Download')")
-    assert Image.open(got.value.path()).size == (64, 64)
+    with Image.open(got.value.path()) as picture:
+        assert picture.size == (64, 64)
     with page.expect_download() as got:
         page.click("#easel button:text-is('Save strokes')")
     saved = Painting.from_json(got.value.path().read_text())
