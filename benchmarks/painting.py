@@ -1,6 +1,6 @@
 """How long a stroke takes from its mask to the new image, with the run up to the layer at hand.
 
-    python benchmarks/painting.py --threads 2
+    python benchmarks/painting.py
 
 Each stroke lies over all that were drawn before it, up to `--stack`; the picture is made anew each time, as the editor
 does.
@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--layer", default="b16.conv1")
     parser.add_argument("--strokes", type=int, default=50)
     parser.add_argument("--stack", type=int, default=10, help="so many strokes lie on one another at most")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1, help="two wait for each other where others work too")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     generator, dissection = load_generator(), load_dissections("towers")[options.layer]
