@@ -81,7 +81,7 @@ def curves(lines: Mapping[str, Sequence[Point]], title: str, across: str, upward
     for share in (0, 0.25, 0.5, 0.75, 1):
         across_at, up_at = place(share * right, 0).split(",")[0], place(0, share * most).split(",")[1]
         parts.append(f'<text x="{across_at}" y="{base + 16}" class="n">{share * right:.3g}</text>')
-        parts.append(f'<text x="{left - 6}" y="{float(up_at) + 4}" class="e">{share * most:.3g}</text>')
+        parts.append(f'<text x="{left - 6}" y="{float(up_at) + 4}" class="e">{_tick(share * most)}</text>')
     for number, (name, line) in enumerate(lines.items()):
         colour = colour_of(number)
         known = [point for point in line if point.low is not None and point.high is not None]
@@ -98,6 +98,11 @@ def curves(lines: Mapping[str, Sequence[Point]], title: str, across: str, upward
         parts.append(f'<text {beside} fill="{colour}">{escape(name)}</text>')
     longest = max((len(name) for name in lines), default=0)
     return _svg((left + width + 20 + 8 * longest, base + 44), title, parts)
+
+
+def _tick(value: int | float) -> str:
+    """A number beside an axis, in few characters."""
+    return f"{value:.3g}" if value >= 1 else f"{value:.2g}"
 
 
 def _svg(size: tuple[int | float, int | float], title: str, parts: Sequence[str]) -> str:
