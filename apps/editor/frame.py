@@ -34,12 +34,14 @@ class Page:
         private: The folder that files for the page may lie in.
         session: The state of the browser session, first among the inputs of a handler.
         opened: Changes whenever the session looks at another model: tabs show what is new then.
+        stacked: Changes whenever another tab than the first changed the stack of rules.
     """
 
     models: Models
     private: Path
     session: gr.State
     opened: gr.State
+    stacked: gr.State
 
     def new(self) -> Session:
         """What a page shows before anyone did anything."""

@@ -109,6 +109,13 @@ def build(page: Page) -> None:
     page.opened.change(
         said(opened), [page.session], [wall, rules, status, go, price, seeds, layer, concept, concepts, why], **IN_TURN
     )
+    page.stacked.change(
+        said(lambda session: (_after(session), listed(session))),
+        [page.session],
+        [wall, rules],
+        api_name="stacked",
+        **IN_TURN,
+    )
 
 
 def marked(session: Session, value: Any) -> Iterator[tuple]:

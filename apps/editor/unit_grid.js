@@ -1,0 +1,87 @@
+const root = element.querySelector(".units");
+// Gradio makes an event of every name that is quoted here, and sends what is watched twice where that is an event too.
+const named = (what) => Object.keys(what)[0];
+const make = (kind, name, text) => {
+  const made = document.createElement(kind);
+  if (name) made.className = name;
+  if (text) made.textContent = text;
+  return made;
+};
+const ticked = new Set();
+let cards = [], turn = 0;
+const bar = make("div", "bar"), find = make("input"), order = make("select"), only = make("input");
+const onlyLabel = make("label", "check"), count = make("span", "soft"), none = make("button", "", "Untick all");
+find.type = "search"; find.placeholder = "Search: a concept or a number"; find.setAttribute("aria-label", "Search units");
+order.setAttribute("aria-label", "Sort units"); only.type = "checkbox"; none.type = "button";
+for (const [value, text] of [["iou", "Best agreement first"], ["worst", "Least agreement first"], ["concept", "By concept"], ["unit", "By number"]]) {
+  const option = make("option", "", text);
+  option.value = value; order.append(option);
+}
+onlyLabel.append(only, make("span", "", "Ticked only"));
+bar.append(find, order, onlyLabel, none, count);
+const wall = make("div", "sheet"), grid = make("div", "grid"), said = make("p", "soft");
+said.setAttribute("role", "status"); said.setAttribute("aria-live", "polite");
+root.replaceChildren(said, wall, bar, grid);
+
+const tell = () => {
+  const units = [...ticked].sort((a, b) => a - b);
+  root.dataset.waiting = ++turn;
+  props.value = { layer: props.layer, ticked: units, turn };
+  trigger("input");
+};
+const mark = () => {
+  for (const card of cards) {
+    const on = ticked.has(card.unit);
+    card.box.checked = on; card.item.classList.toggle("on", on);
+  }
+  none.disabled = !ticked.size; root.dataset.ticked = ticked.size;
+};
+none.addEventListener("click", () => { ticked.clear(); mark(); arrange(); tell(); });
+const sorts = {
+  iou: (a, b) => b.iou - a.iou, worst: (a, b) => a.iou - b.iou, unit: (a, b) => a.unit - b.unit,
+  concept: (a, b) => a.concept.localeCompare(b.concept) || b.iou - a.iou,
+};
+const arrange = () => {
+  const wanted = find.value.trim().toLowerCase();
+  const fits = (card) => (!wanted || card.concept.includes(wanted) || String(card.unit) === wanted) && (!only.checked || ticked.has(card.unit));
+  const visible = cards.filter(fits).sort(sorts[order.value]);
+  grid.replaceChildren(...visible.map((card) => card.item));
+  count.textContent = `${visible.length} of ${cards.length} units`;
+  root.dataset.visible = visible.length;
+};
+for (const [part, event] of [[find, "input"], [order, "change"], [only, "change"]]) part.addEventListener(event, arrange);
+const cardOf = (unit) => {
+  const item = make("label", "unit"), box = make("input"), image = make("img"), text = make("span", "name");
+  box.type = "checkbox"; image.alt = ""; image.draggable = false;
+  text.append(make("b", "", String(unit.unit)), make("span", "", ` ${unit.concept}`), make("span", "iou", unit.iou.toFixed(2)));
+  box.setAttribute("aria-label", `Unit ${unit.unit}, ${unit.concept}, IoU ${unit.iou.toFixed(2)}`);
+  box.addEventListener("change", () => { box.checked ? ticked.add(unit.unit) : ticked.delete(unit.unit); mark(); tell(); });
+  item.title = `Unit ${unit.unit}: agrees best with ${unit.concept}. Tick it to see the images without it.`;
+  item.append(image, box, text);
+  return { ...unit, item, box, image };
+};
+const light = () => cards.forEach((card) => { const strip = props.strips[card.unit]; card.image.hidden = !strip; if (strip) card.image.src = strip; });
+const hang = () => {
+  ticked.clear();
+  cards = props.units.map(cardOf);
+  root.hidden = !cards.length;
+  light(); mark(); arrange();
+  root.dataset.ready = "1";
+};
+const show = () => {
+  said.textContent = props.said;
+  wall.replaceChildren(...props.tiles.map((tile) => {
+    const box = make("figure", "tile"), before = make("img"), after = make("img", "edited");
+    for (const image of [before, after]) { image.alt = ""; image.draggable = false; }
+    before.src = tile.image; after.hidden = !tile.after; if (tile.after) after.src = tile.after;
+    box.append(before, after, make("span", "seed", `seed ${tile.seed}`));
+    return box;
+  }));
+  root.dataset.edited = props.tiles.filter((tile) => tile.after).length; root.dataset.done = props.turn;
+};
+for (const [kind, on] of [["pointerdown", true], ["pointerup", false], ["pointerleave", false], ["pointercancel", false]])
+  wall.addEventListener(kind, () => root.classList.toggle("peek", on));
+watch(named({ units: 0 }), hang);
+watch(named({ strips: 0 }), light);
+watch(Object.keys({ tiles: 0, said: 0, turn: 0 }), show);
+hang(); show();

@@ -1,0 +1,215 @@
+"""Painting with units and switching them off in the editor, as people do it; and what its pages may send."""
+
+import base64
+import io
+import shutil
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from apps.editor.easel import read_wishes
+from apps.editor.model import Models
+from apps.editor.paint_tab import Desk, brushed
+from apps.editor.server import Options
+from apps.editor.session import Session
+from apps.editor.unit_grid import read_ticked
+from apps.editor.units_tab import kept, ticked
+from dissect.intervention import Intervention, Prefix
+from dissect.painting import Painting
+from rewrite import load_generator
+from tests.editors import Editor, running
+
+CHROMIUM = shutil.which("chromium")
+FLAGS = ["--no-sandbox", "--headless", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
+FLAGS += ["--disable-background-networking", "--disable-component-update"]
+PATIENCE = 120_000
+LAYER = "b16.conv1"
+STROKE = {"do": "stroke", "runs": [[1000, 20]], "concept": "tree", "action": "add", "strength": 1, "count": 15}
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed")
+
+
+@pytest.fixture(scope="module")
+def session() -> Session:
+    return Session(Models(Options("towers", tiles=4, segmenter="none")))
+
+
+def wishes(*each: dict) -> dict:
+    return {"wishes": [{"turn": number + 1, **wish} for number, wish in enumerate(each)]}
+
+
+def test_wishes_are_done_once_and_in_their_order(session):
+    desk = Desk()
+    said = brushed(session, desk, wishes(STROKE, {**STROKE, "action": "remove"}))
+    assert said["history"] == ["Add tree, 15 units", "Remove tree, 15 units"]
+    again = brushed(session, desk, wishes(STROKE, {**STROKE, "action": "remove"}, {"do": "remove", "index": 0}))
+    assert again["history"] == ["Remove tree, 15 units"]
+    assert brushed(session, desk, wishes({"do": "undo", "turn": 4}))["history"] == said["history"]
+    file = brushed(session, desk, wishes({"do": "save", "turn": 5}))["file"]
+    assert Painting.from_json(file["text"]).strokes == desk.painting(session).strokes
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"do": "burn"},
+        {"do": None},
+        {"turn": 0},
+        {"turn": True},
+        {"turn": 2**40},
+        {"runs": None},
+        {"runs": [[0, 5000]]},
+        {"runs": [[0, 1]] * 40_000},
+        {"runs": [[True, 2]]},
+        {"runs": []},
+        {"concept": 7},
+        {"concept": ""},
+        {"concept": "x" * 300},
+        {"action": "burn"},
+        {"strength": float("nan")},
+        {"strength": 10**400},
+        {"strength": True},
+        {"count": 0},
+        {"count": 1.5},
+        {"index": "0"},
+    ],
+    ids=str,
+)
+def test_hostile_strokes_are_refused_in_a_sentence(changes):
+    with pytest.raises(ValueError, match=r"\w") as caught:
+        read_wishes(wishes({**STROKE, **changes}), 0, 64)
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        7,
+        {},
+        {"layer": 1, "ticked": []},
+        {"layer": "l", "ticked": ["1"]},
+        {"layer": "l", "ticked": [1, 1]},
+        {"layer": "l", "ticked": list(range(9999))},
+        {"layer": "l", "ticked": [1], "turn": "2"},
+    ],
+    ids=lambda document: str(document)[:40],
+)
+def test_hostile_ticks_are_refused_in_a_sentence(document):
+    with pytest.raises(ValueError, match=r"the grid of units|a unit is ticked once"):
+        read_ticked(document)
+
+
+def test_ticked_units_go_off_and_are_kept_off_by_a_patch(session):
+    value = {"layer": LAYER, "ticked": [3, 17], "turn": 1}
+    said = ticked(session, value)
+    assert all(tile["after"] and tile["after"] != tile["image"] for tile in said["tiles"])
+    wanted = Prefix.of(load_generator(), LAYER, session.seeds).images(Intervention.off([3, 17]))
+    kept(session, value, 0)
+    assert np.allclose(session.after(), wanted, atol=1e-5)
+    with pytest.raises(ValueError, match="tick at least one"):
+        kept(session, {"layer": LAYER, "ticked": []}, 0)
+    with pytest.raises(ValueError, match="units 0 to 95"):
+        kept(session, {"layer": LAYER, "ticked": [4000]}, 0)
+    with pytest.raises(LookupError, match="no dissection of layer"):
+        ticked(session, {"layer": "b99", "ticked": [1]})
+    session.rules.undo()
+
+
+@pytest.fixture(scope="module")
+def editor(tmp_path_factory) -> Iterator[Editor]:
+    with running(tmp_path_factory.mktemp("units"), "towers", "--samples", 100, "--tiles", 4) as found:
+        yield found
+
+
+@pytest.fixture
+def page(editor) -> Iterator:
+    """The editor's page in a browser; at the end, nothing was wrong."""
+    from playwright.sync_api import sync_playwright
+
+    wrong: list[str] = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        opened = browser.new_page(viewport={"width": 1280, "height": 900}, accept_downloads=True)
+        opened.set_default_timeout(PATIENCE)
+        opened.on("pageerror", lambda error: wrong.append(str(error)))
+        opened.goto(editor.url)
+        opened.wait_for_selector("#wall .wall[data-ready='1']")
+        yield opened
+        browser.close()
+    assert wrong == []
+
+
+def tab(page, name: str) -> None:
+    page.get_by_role("tab", name=name, exact=True).click()
+
+
+def dab(page, x: float, y: float) -> None:
+    """One stroke of the mouse on the easel."""
+    canvas = page.locator("#easel canvas")
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + (x + 0.04) * box["width"], box["y"] + (y - 0.04) * box["height"], steps=4)
+    page.mouse.up()
+
+
+def strokes(page, count: int, done: int) -> np.ndarray:
+    """The image on the easel once it has so many strokes, after so many wishes."""
+    page.wait_for_selector(f"#easel .easel[data-strokes='{count}'][data-done='{done}']")
+    content = page.get_attribute("#easel .frame img:first-child", "src").partition(",")[2]
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(content))).convert("RGB")).astype(int)
+
+
+@needs_chromium
+def test_a_tree_is_painted_taken_back_and_removed_from_the_history(page, tmp_path):
+    tab(page, "Paint with units")
+    page.wait_for_selector("#easel .easel[data-ready='1']:visible")
+    plain = strokes(page, 0, 0)
+    page.click("#easel .concepts button:text-is('tree')")
+    dab(page, 0.2, 0.65)
+    tree = strokes(page, 1, 1)
+    apart = np.abs(tree - plain).sum(axis=2)
+    assert apart[32:52, 6:22].mean() > 5 * apart[:, 40:].mean()
+    page.click("#easel button:text-is('Remove')")
+    dab(page, 0.5, 0.4)
+    strokes(page, 2, 2)
+    page.keyboard.press("Control+z")
+    assert np.array_equal(strokes(page, 1, 3), tree)
+    page.keyboard.press("Control+y")
+    strokes(page, 2, 4)
+    page.click("#easel li:nth-child(2) .drop")
+    assert np.array_equal(strokes(page, 1, 5), tree)
+    with page.expect_download() as got:
+        page.click("#easel button:text-is('Download')")
+    assert Image.open(got.value.path()).size == (64, 64)
+    with page.expect_download() as got:
+        page.click("#easel button:text-is('Save strokes')")
+    saved = Painting.from_json(got.value.path().read_text())
+    assert [(stroke.concept, stroke.action) for stroke in saved.strokes] == [("tree", "add")]
+    page.click("#easel button:text-is('Clear')")
+    assert np.array_equal(strokes(page, 0, 7), plain)
+    page.fill("#paint-seed input", "8")
+    page.press("#paint-seed input", "Enter")
+    page.wait_for_selector("#easel .seed:text-is('seed 8')")
+
+
+@needs_chromium
+def test_two_units_are_ticked_and_kept_off(page):
+    tab(page, "Units")
+    page.wait_for_selector("#units .units[data-ready='1']:visible")
+    page.fill("#units input[type=search]", "tree")
+    visible = int(page.get_attribute("#units .units", "data-visible"))
+    assert 0 < visible < 96
+    concepts = page.locator("#units .unit .name").all_inner_texts()
+    assert all("tree" in text for text in concepts)
+    for number in (1, 2):
+        page.click(f"#units .unit:nth-child({number})")
+    page.wait_for_selector("#units .units[data-edited='4'][data-done='2']")
+    page.wait_for_selector("#units >> text=2 units are off")
+    page.click("#units-keep")
+    page.wait_for_selector("#units >> text=are off for good")
+    tab(page, "Rewrite a rule")
+    page.wait_for_selector("#rules .rules[data-rules='1']")
+    page.wait_for_selector("#wall .wall[data-edited='4']")
