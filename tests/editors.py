@@ -51,6 +51,11 @@ class Editor:
     def port(self) -> int:
         return int(self.url.rstrip("/").rpartition(":")[2])
 
+    def kill(self) -> None:
+        """End it as a crash would."""
+        self.process.kill()
+        self.process.communicate()
+
     def end(self) -> tuple[int, str]:
         """Press Ctrl-C; the exit status, and what it said on stderr."""
         if self.process.poll() is None:
