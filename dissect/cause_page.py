@@ -15,8 +15,8 @@ SHOWN_UNITS = 12
 LOOK = """
 .charts{display:flex;flex-wrap:wrap;gap:1rem}.charts>div{flex:1 1 20rem;max-width:36rem}
 .charts svg{width:100%;height:auto}
-.strip{display:block;max-width:100%;height:auto;margin:.5rem 0;background:#fff;border-radius:.35rem}
-nav a{margin-right:.75rem}h3{font-size:1rem;margin:1.25rem 0 .25rem}th{white-space:nowrap}
+.strip{display:block;width:100%;min-width:36rem;height:auto;margin:.5rem 0;background:#fff;border-radius:.35rem}
+nav a{margin-right:.75rem}h3{font-size:1rem;margin:1.25rem 0 .25rem}th,td small{white-space:nowrap}
 .chart td:last-child{width:30%;min-width:5rem}
 section{border-top:1px solid var(--line);margin-top:2rem}
 """
@@ -109,8 +109,8 @@ def _pictures(strip: Image.Image | None, name: str) -> str:
     content = base64.b64encode(png(strip)).decode()
     alt = f"images as they are, without the units of {name}, and with them on in the marked block"
     return (
-        f'<h3>Off and on</h3><img class="strip" width="{strip.width}" height="{strip.height}" alt="{alt}" '
-        f'src="data:image/png;base64,{content}">'
+        f'<h3>Off and on</h3><div class="scroll"><img class="strip" width="{strip.width}" height="{strip.height}" '
+        f'alt="{alt}" src="data:image/png;base64,{content}"></div>'
     )
 
 
