@@ -53,42 +53,48 @@ def main() -> None:
         sync_playwright() as playwright,
     ):
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
-        found = measured(browser, editor.url, options.repetitions)
+        measure(browser, editor.url, options.repetitions)
         browser.close()
-    for name, values in found.items():
-        ninety = statistics.quantiles(values, n=10)[-1]
-        print(f"{name}: median {statistics.median(values):.0f} ms, 90th percentile {ninety:.0f} ms", end=" ")
-        print(f"({len(values)} repetitions; target {TARGETS[name]} ms)")
 
 
-def measured(browser: Browser, url: str, repetitions: int) -> dict[str, list[float]]:
-    """The milliseconds of each repetition of each figure."""
-    found: dict[str, list[float]] = {name: [] for name in TARGETS}
+def measure(browser: Browser, url: str, repetitions: int) -> None:
+    """Measure each figure, and tell it."""
+    times = []
     for _ in range(repetitions):
         page = browser.new_page()
-        found["opening to a usable page"].append(opening(page, url))
+        times.append(opening(page, url))
         page.close()
+    tell("opening to a usable page", times)
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     opening(page, url)
     brush_all(page)
     page.wait_for_selector("#price svg circle.chosen", timeout=300_000)
-    for _ in range(repetitions):
-        found["Rewrite to first changed tile"].append(rewriting(page))
-    for number in range(repetitions):
-        step = 0.05 * (1 + number % 40)
-        slider = page.locator("#rules input[type=range]").first
-        act = lambda step=step, slider=slider: slider.fill(f"{step:.2f}")  # noqa: E731
-        found["strength to all tiles"].append(clocked(page, "#wall .edited", "input", act))
+    tell("Rewrite to first changed tile", [rewriting(page) for _ in range(repetitions)])
+    page.click("#rewrite")
+    page.wait_for_selector("#rules .rules[data-rules='1']")
+    slider = page.locator("#rules input[type=range]").first
+    steps = [f"{0.05 * (1 + number % 19):.2f}" for number in range(repetitions)]
+    tell("strength to all tiles", [clocked(page, "#wall .edited", "input", slider.fill, step) for step in steps])
     # Contexts alone make no rule, so that no price is reckoned between the strokes.
     page.click("#wall >> role=button[name='Take all marks away']")
     brush(page, 3, 0.5, 0.4)
     page.click("text=Where would it fire?")
     page.wait_for_selector(f"#wall .wall[data-hot='{TILES}']", timeout=120_000)
+    times = []
     for number in range(repetitions):
         page.wait_for_timeout(200)
-        act = lambda number=number: brush(page, 4, 0.3 + 0.01 * number, 0.3)  # noqa: E731
-        found["stroke to heat-map"].append(clocked(page, "#wall .hot", "pointerup", act))
-    return found
+        times.append(clocked(page, "#wall .hot", "pointerup", brush, page, 4, 0.2 + 0.012 * number, 0.3))
+    tell("stroke to heat-map", times)
+
+
+def tell(name: str, times: list[float]) -> None:
+    """Print the median and the 90th percentile of some milliseconds."""
+    ninety = statistics.quantiles(times, n=10)[-1]
+    print(
+        f"{name}: median {statistics.median(times):.0f} ms, 90th percentile {ninety:.0f} ms "
+        f"({len(times)} repetitions; target {TARGETS[name]} ms)",
+        flush=True,
+    )
 
 
 def opening(page: Page, url: str) -> float:
@@ -100,7 +106,7 @@ def opening(page: Page, url: str) -> float:
 
 def rewriting(page: Page) -> float:
     """One more press of Rewrite, taken back afterwards."""
-    time = clocked(page, "#wall .edited", "click", lambda: page.click("#rewrite"))
+    time = clocked(page, "#wall .edited", "click", page.click, "#rewrite")
     page.wait_for_selector("#rules .rules[data-rules='1']")
     page.click("#rules >> text=Undo")
     page.wait_for_selector("#rules .rules[data-rules='0']")
@@ -108,11 +114,11 @@ def rewriting(page: Page) -> float:
     return time
 
 
-def clocked(page: Page, selector: str, event: str, act: Callable[[], object]) -> float:
+def clocked(page: Page, selector: str, event: str, act: Callable[..., object], *given: object) -> float:
     """The milliseconds from an event to the pictures that it changes."""
     page.evaluate("delete window.elapsed")
     page.evaluate(CLOCK, {"name": "elapsed", "selector": selector, "event": event})
-    act()
+    act(*given)
     return page.wait_for_function("window.elapsed", timeout=60_000).json_value()
 
 

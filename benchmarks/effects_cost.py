@@ -55,14 +55,14 @@ def main() -> None:
 
 def costs(experiment: Experiment, concepts: list[int], seeds: tuple[int, ...], rounds: int) -> dict:
     """Ratios of time, and the quality of the estimate of each concept."""
-    prefix, chunk = experiment.prefix(seeds), range(min(experiment.units, 32))
+    prefix, chunk = experiment.prefix(seeds), range(16)
     exact, estimated, together = [], [], []
     for _ in range(rounds):
         passes = seconds(lambda: [experiment.labels(prefix, seeds) for _ in chunk]) / len(chunk)
         exact.append(seconds(lambda: unit_effects(experiment, seeds, chunk, batch=len(seeds))) / passes / len(chunk))
         estimated.append(seconds(lambda: first_order(experiment, concepts[:1], seeds, batch=len(seeds))) / passes)
         together.append(seconds(lambda: first_order(experiment, concepts, seeds, batch=len(seeds))) / passes)
-    found = unit_effects(experiment, seeds, batch=len(seeds)).paired.sums[1].numpy()
+    found = unit_effects(experiment, seeds, batch=len(seeds)).sums[1].numpy()
     estimate = first_order(experiment, concepts, seeds, batch=len(seeds)).numpy()
     names = experiment.source.concepts.names
     return {

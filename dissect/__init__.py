@@ -4,6 +4,7 @@ from dissect.ablation import ablation_patch
 from dissect.brush import Brush
 from dissect.concepts import Concepts
 from dissect.dissection import Dissection, dissect, load_dissections, save_dissections
+from dissect.intervention import Intervention, Prefix
 from dissect.painting import Painting, Stroke, painted, prefix_of
 from dissect.probe import GeneratorProbe, PictureProbe, Probe
 from dissect.scores import Scores
@@ -19,10 +20,12 @@ __all__ = [
     "Concepts",
     "Dissection",
     "GeneratorProbe",
+    "Intervention",
     "LabelledPictures",
     "NetworkSource",
     "Painting",
     "PictureProbe",
+    "Prefix",
     "Probe",
     "Scores",
     "Stroke",

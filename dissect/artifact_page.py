@@ -11,6 +11,7 @@ from rewrite.page import image_tag, pairs_of, section, table, whole_page
 from rewrite.pictures import Pair
 
 LOOK = """
+th,td{overflow-wrap:normal}
 .tops{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,19rem),1fr));gap:.75rem}
 .tops .card h3{margin:0 0 .35rem;font-size:1rem;display:flex;justify-content:space-between;gap:.5rem}
 .tops h3 span{white-space:nowrap}

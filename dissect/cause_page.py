@@ -7,7 +7,7 @@ from typing import Any
 
 from PIL import Image
 
-from dissect.charts import Point, bars, curves
+from dissect.charts import Point, curves
 from rewrite.page import whole_page
 from rewrite.pictures import png
 
@@ -15,8 +15,9 @@ SHOWN_UNITS = 12
 LOOK = """
 .charts{display:flex;flex-wrap:wrap;gap:1rem}.charts>div{flex:1 1 20rem;max-width:36rem}
 .charts svg{width:100%;height:auto}
-.strip{display:block;max-width:100%;height:auto;margin:.5rem 0;background:#fff;border-radius:.35rem}
-nav a{margin-right:.75rem}h3{font-size:1rem;margin:1.25rem 0 .25rem}th{white-space:nowrap}
+.strip{display:block;width:100%;min-width:36rem;height:auto;margin:.5rem 0;background:#fff;border-radius:.35rem}
+nav a{margin-right:.75rem}h3{font-size:1rem;margin:1.25rem 0 .25rem}th,td small{white-space:nowrap}
+.chart td:last-child{width:30%;min-width:5rem}
 section{border-top:1px solid var(--line);margin-top:2rem}
 """
 RANKED_BY = {
@@ -108,15 +109,16 @@ def _pictures(strip: Image.Image | None, name: str) -> str:
     content = base64.b64encode(png(strip)).decode()
     alt = f"images as they are, without the units of {name}, and with them on in the marked block"
     return (
-        f'<h3>Off and on</h3><img class="strip" width="{strip.width}" height="{strip.height}" alt="{alt}" '
-        f'src="data:image/png;base64,{content}">'
+        f'<h3>Off and on</h3><div class="scroll"><img class="strip" width="{strip.width}" height="{strip.height}" '
+        f'alt="{alt}" src="data:image/png;base64,{content}"></div>'
     )
 
 
 def _context(found: Mapping[str, Any]) -> str:
     if not found["context"]:
         return ""
-    name, rows = found["concept"], found["context"]
+    name, rows = escape(found["concept"]), found["context"]
+    most = max(max(row["ace"]["value"] or 0 for row in rows), 1e-12)
     table = (
         (
             escape(row["context"]),
@@ -124,20 +126,17 @@ def _context(found: Mapping[str, Any]) -> str:
             _span(row["gained"], _percent),
             str(row["insertions"]),
             str(row["images"]),
+            f'<div class="bar" style="width:{100 * max(row["ace"]["value"] or 0, 0) / most:.0f}%"></div>',
         )
         for row in rows
     )
-    heights = {row["context"]: round(max(row["ace"]["value"] or 0, 0), 2) for row in rows}
-    chart = bars(
-        heights, dict.fromkeys(heights, "effect by what stands there"), f"Effect of inserting {name} by context"
+    text = (
+        "The set is switched on in one block of an image at a time, and compared with the same block with the set off, "
+        f"in shares of the mean area of {name}. Rows are what stood in the middle of the block before. Gained is the "
+        f"share of the block that became {name}."
     )
-    return (
-        f"<h3>Where it can be inserted</h3><p class='soft'>The set is switched on in one block of an image at a time, "
-        f"and compared with the same block with the set off, in shares of the mean area of {escape(name)}. Rows are "
-        f"what stood in the middle of the block before. <i>Gained</i> is the share of the block that became "
-        f"{escape(name)}.</p>"
-        f'<div class="scroll">{chart}</div>'
-        + _table(("what stands there", "effect", "gained", "insertions", "images"), table)
+    return f'<h3>Where it can be inserted</h3><p class="soft">{text}</p>' + _table(
+        ("what stands there", "effect", "gained", "insertions", "images", ""), table, "chart"
     )
 
 
@@ -201,7 +200,7 @@ def _decimal(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
 
 
-def _table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def _table(titles: Sequence[str], rows: Iterable[Sequence[str]], style: str = "") -> str:
     head = "".join(f"<th>{title}</th>" for title in titles)
     body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
-    return f'<div class="scroll"><table><tr>{head}</tr>{body}</table></div>'
+    return f'<div class="scroll"><table class="{style}"><tr>{head}</tr>{body}</table></div>'

@@ -12,7 +12,6 @@ from dissect.causes import Cause, Causes
 from dissect.context import Context
 from dissect.dissection import Dissection
 from dissect.effects import Experiment
-from rewrite.concepts import Interval
 
 # A context is shown where it was met in so many images.
 LEAST_IMAGES = 3
@@ -79,8 +78,8 @@ def context_rows(context: Context, names: Sequence[str]) -> list[dict[str, Any]]
     rows = [
         {
             "context": name,
-            "ace": _interval(context.normalised(number)),
-            "gained": _interval(context.gained(number)),
+            "ace": _ends(context.normalised(number)),
+            "gained": _ends(context.gained(number)),
             "insertions": context.count(number),
             "images": int(context.images[number]),
         }
@@ -102,7 +101,7 @@ def survival_of(context: Context) -> dict[str, Any]:
 def _concept(cause: Cause, causes: Causes, experiment: Experiment, dissection: Dissection | None) -> dict[str, Any]:
     names = experiment.source.concepts.names
     number, place = names.index(cause.concept), {unit: row for row, unit in enumerate(causes.units)}
-    removed = [each[:, number] for each in causes.alone.paired.ratio]
+    removed = [each[:, number] for each in causes.alone.ratio]
     iou = None if dissection is None else dissection.scores.iou[:, dissection.concepts.number(cause.concept)]
 
     def unit_of(unit: int) -> dict[str, Any]:
@@ -116,7 +115,7 @@ def _concept(cause: Cause, causes: Causes, experiment: Experiment, dissection: D
             "value": _known(float(cause.values[unit])),
         }
 
-    sums = causes.alone.paired.sums[:, 0, number].tolist()
+    sums = causes.alone.sums[:, 0, number].tolist()
     return {
         "concept": cause.concept,
         "mean_pixels": sums[3] / sums[0],
@@ -141,10 +140,6 @@ def _concept(cause: Cause, causes: Causes, experiment: Experiment, dissection: D
 
 def _ends(numbers: Sequence[float]) -> dict[str, float | None]:
     return dict(zip(("value", "low", "high"), map(_known, numbers), strict=True))
-
-
-def _interval(interval: Interval) -> dict[str, float | None]:
-    return {"value": _known(interval.value), "low": interval.low, "high": interval.high}
 
 
 def _flat(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,12 +7,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dissect.blocks import block_at, cells_of, usual_side
+from dissect.brush import best_units
 from dissect.context import Context, measure_context
 from dissect.dissection import Dissection
-from dissect.effects import Contrast, Effects, Experiment, measure_effects, unit_effects
+from dissect.effects import Contrast, Experiment, measure_effects, unit_effects
 from dissect.insertion import insertion_values
 from dissect.ledger import Ledger
-from dissect.ranking import POINTS, by_effect, by_iou, by_share, effective_size
+from dissect.paired import Paired
+from dissect.ranking import POINTS, by_effect, by_share, effective_size
 from dissect.screen import first_order, screened
 from dissect.soft_set import STEPS, find_places, soft_set
 
@@ -118,7 +120,7 @@ class Causes:
     plan: Plan
     side: int
     units: tuple[int, ...]
-    alone: Effects
+    alone: Paired
     causes: tuple[Cause, ...] = field(default=())
 
 
@@ -176,7 +178,7 @@ class _Study:
             causes.append(Cause(name, self.values[row], found, chosen, best, shares[row], estimated, context))
         return Causes(self.plan, self.side, units, alone, tuple(causes))
 
-    def _alone(self) -> tuple[Tensor | None, tuple[int, ...], Effects]:
+    def _alone(self) -> tuple[Tensor | None, tuple[int, ...], Paired]:
         """First-order estimates where they were asked for, and the units whose effects alone are known exactly."""
         if self.plan.promising is None:
             effects = unit_effects(self.experiment, self.training, ledger=self.ledger)
@@ -198,12 +200,12 @@ class _Study:
         return self.ledger.once(f"search {self.concepts[row]}", search)["alpha"]
 
     def _orders(
-        self, row: int, units: tuple[int, ...], alone: Effects, share: Tensor | None
+        self, row: int, units: tuple[int, ...], alone: Paired, share: Tensor | None
     ) -> dict[str, tuple[int, ...]]:
         """The rankings of a concept."""
         found = {EFFECT: by_effect(alone, self.numbers[row], units)}
         if self.dissection is not None:
-            found[IOU] = by_iou(self.dissection, self.concepts[row])
+            found[IOU] = best_units(self.dissection, self.concepts[row], self.experiment.units)
         if share is not None:
             found[SEARCH] = by_share(share)
         if self.plan.given:
@@ -231,8 +233,7 @@ class _Study:
 
         def curve(row: int, order: tuple[int, ...], asked: Mapping[int, tuple]) -> Curve:
             removed, effect = (
-                tuple(effects.normalised(place[keys[kind]], self.numbers[row]) for keys in asked.values())
-                for kind in (0, 1)
+                tuple(effects.share(place[keys[kind]], self.numbers[row]) for keys in asked.values()) for kind in (0, 1)
             )
             return Curve(order, tuple(asked), removed, effect)
 

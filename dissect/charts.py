@@ -84,7 +84,7 @@ def curves(lines: Mapping[str, Sequence[Point]], title: str, across: str, upward
         level = least + share * (most - least)
         across_at, up_at = place(share * right, 0).split(",")[0], place(0, level).split(",")[1]
         parts.append(f'<text x="{across_at}" y="{base + 16}" class="n">{share * right:.3g}</text>')
-        parts.append(f'<text x="{left - 6}" y="{float(up_at) + 4}" class="e">{level:.3g}</text>')
+        parts.append(f'<text x="{left - 6}" y="{float(up_at) + 4}" class="e">{_tick(level)}</text>')
     for number, (name, line) in enumerate(lines.items()):
         colour = colour_of(number)
         known = [point for point in line if point.low is not None and point.high is not None]
@@ -101,6 +101,11 @@ def curves(lines: Mapping[str, Sequence[Point]], title: str, across: str, upward
         parts.append(f'<text {beside} fill="{colour}">{escape(name)}</text>')
     longest = max((len(name) for name in lines), default=0)
     return _svg((left + width + 20 + 8 * longest, base + 44), title, parts)
+
+
+def _tick(value: int | float) -> str:
+    """A number beside an axis, in few characters."""
+    return f"{value:.3g}" if value >= 1 else f"{value:.2g}"
 
 
 def _svg(size: tuple[int | float, int | float], title: str, parts: Sequence[str]) -> str:

@@ -17,8 +17,7 @@ from dissect.blocks import Cell, block_at, cells_of, enlarged
 from dissect.effects import Experiment, areas_of
 from dissect.intervention import Intervention, Prefix
 from dissect.ledger import BATCH, Ledger
-from dissect.paired import Paired, interval_of
-from rewrite.concepts import Interval
+from dissect.paired import Paired
 
 # An insertion worked if the concept gains this share of the block, and was refused if it gains nothing.
 WORKED = 0.25
@@ -35,7 +34,7 @@ class Context:
             against the number of insertions.
         added: Pixels with the units on, less those of the image as it is, likewise.
         images: In how many images each concept was met.
-        share: Share of all pixels that show the inserted concept: the mean of a block, and so the unit of `normalised`.
+        area: The mean area of the inserted concept in an image as it is, in pixels; NaN if none shows it.
         block: How many pixels a block has.
         change: For each later layer Σ|after - before| and Σ|before| in the block, by concept, and then for insertions
             that worked and for those that were refused.
@@ -46,19 +45,23 @@ class Context:
     effect: Paired
     added: Paired
     images: Float[Tensor, " concepts"]
-    share: float
+    area: float
     block: int
     change: Mapping[str, Float[Tensor, "2 groups"]]
     outcomes: tuple[int, int]
 
-    def normalised(self, context: int) -> Interval:
-        """The average causal effect where a concept stands, in shares of the inserted concept's mean area."""
-        ends = (each[context] / (self.block * self.share) for each in self.effect.ratio)
-        return interval_of(*ends)
+    def normalised(self, context: int) -> tuple[float, float, float]:
+        """The average causal effect where a concept stands, in shares of the inserted concept's mean area.
 
-    def gained(self, context: int) -> Interval:
-        """The share of the block that an insertion adds to what the image shows as it is."""
-        return interval_of(*(each[context] / self.block for each in self.added.ratio))
+        With it the ends of its interval; NaN where the concept was not met.
+        """
+        value, low, high = self.effect.share(context)
+        return value / self.area, low / self.area, high / self.area
+
+    def gained(self, context: int) -> tuple[float, float, float]:
+        """The share of the block that an insertion adds to what the image shows as it is, likewise."""
+        value, low, high = self.added.share(context)
+        return value / self.block, low / self.block, high / self.block
 
     def count(self, context: int) -> int:
         """How many insertions were made where a concept stands."""
@@ -103,7 +106,7 @@ def measure_context(
     on, off = Intervention(tuple(units), tuple(values)), Intervention.off(units)
 
     def part(some: tuple[int, ...]) -> dict[str, Tensor]:
-        return _Inserting(experiment, concept, some, side).all(on, off, positions)
+        return _Inserting(experiment, concept, some, side).sums(on, off, positions)
 
     sums = ledger.over(stage, seeds, part, batch=batch)
     layers = [name.removeprefix("change.") for name in sums if name.startswith("change.")]
@@ -113,7 +116,7 @@ def measure_context(
         effect=Paired(sums["effect"]),
         added=Paired(sums["added"]),
         images=sums["images"],
-        share=float(sums["shown"] / sums["pixels"]),
+        area=float(sums["shown"] / sums["effect"][0, 0]) or float("nan"),
         block=int(sums["block"] / sums["effect"][0, 0]),
         change={name: sums[f"change.{name}"] for name in sorted(layers, key=order.__getitem__)},
         outcomes=tuple(sums["outcomes"].long().tolist()),
@@ -132,7 +135,7 @@ class _Inserting:
         self.before[IMAGE] = images
         self.as_is = experiment.source.label(images, seeds)
 
-    def all(self, on: Intervention, off: Intervention, positions: int | None) -> dict[str, Tensor]:
+    def sums(self, on: Intervention, off: Intervention, positions: int | None) -> dict[str, Tensor]:
         """The sums over all blocks."""
         images, concepts = len(self.seeds), len(self.experiment.source.concepts)
         effect, added, met = (torch.zeros(images, concepts, dtype=torch.long) for _ in range(3))
@@ -152,15 +155,14 @@ class _Inserting:
             result = torch.stack([gained >= WORKED * read.sum(dim=(1, 2)).cpu(), gained <= 0], dim=1)
             outcomes += result.double().sum(dim=0)
             groups = torch.cat([context, result], dim=1).double()
-            for name, sums in change.items():
-                sums += _change(self.before[name], moved[name], where) @ groups
+            for name, total in change.items():
+                total += _change(self.before[name], moved[name], where) @ groups
         shown = areas_of(self.as_is, concepts)[:, self.concept].sum()
         return {
             "effect": Paired.of(effect, met).sums,
             "added": Paired.of(added, met).sums,
             "images": (met > 0).double().sum(dim=0),
             "shown": shown.double(),
-            "pixels": torch.tensor(float(self.as_is[:, 0].numel()), dtype=torch.float64),
             "block": read.sum().double().cpu(),
             "outcomes": outcomes,
             **{f"change.{name}": sums for name, sums in change.items()},

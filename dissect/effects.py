@@ -82,35 +82,6 @@ class Contrast:
         return cls((Intervention(tuple(units), tuple(values)),), (Intervention.off(units),), side)
 
 
-@dataclass(frozen=True)
-class Effects:
-    """What contrasts do to concepts.
-
-    Attributes:
-        paired: Differences of area, in pixels, measured against the area of the concept in the whole image as it is.
-        scale: For each contrast, the pixels of an image over the pixels that it compares.
-    """
-
-    paired: Paired
-    scale: tuple[float, ...]
-
-    def __add__(self, other: "Effects") -> "Effects":
-        """The effects on two sets of images as one; the sets must not share images."""
-        if self.scale != other.scale:
-            raise ValueError("effects that are added must be of the same contrasts")
-        return replace(self, paired=self.paired + other.paired)
-
-    @property
-    def images(self) -> int:
-        """How many images were compared."""
-        return int(self.paired.sums[0].flatten()[0])
-
-    def normalised(self, contrast: int, concept: int) -> tuple[float, float, float]:
-        """The effect in shares of the concept's mean area, as in the paper, between the ends of its 95 % interval."""
-        value, low, high = (float(each[contrast, concept]) * self.scale[contrast] for each in self.paired.ratio)
-        return value, low, high
-
-
 def measure_effects(
     experiment: Experiment,
     contrasts: Sequence[Contrast],
@@ -119,7 +90,7 @@ def measure_effects(
     ledger: Ledger | None = None,
     stage: str = "effects",
     batch: int = BATCH,
-) -> Effects:
+) -> Paired:
     """Compare the areas of all concepts under pairs of interventions.
 
     What comes before the layer is run once; each state of an image then costs the pass from the layer on.
@@ -132,20 +103,21 @@ def measure_effects(
         stage: Their name there.
         batch: Images in one run; nothing hangs on it.
 
+    Returns:
+        Differences of area, for each contrast and concept, measured against the area of the concept in the whole image
+        as it is: their `ratio` is the normalised effect of the paper. Those of other images may be added.
+
     Raises:
         ValueError: There is no seed or no contrast, or the layer has no such unit.
     """
     if not seeds or not contrasts:
         raise ValueError("effects need at least one image and one contrast")
     ledger = ledger or Ledger(None, {})
-    grid = tuple(experiment.prefix(seeds[:1]).output.shape[2:])
 
     def part(some: tuple[int, ...]) -> dict[str, Tensor]:
         return {"sums": _compared(experiment, contrasts, some).sums}
 
-    paired = Paired(ledger.over(stage, seeds, part, batch=batch)["sums"])
-    scale = [1.0 if each.side is None else grid[0] * grid[1] / each.side**2 for each in contrasts]
-    return Effects(paired, tuple(scale))
+    return Paired(ledger.over(stage, seeds, part, batch=batch)["sums"])
 
 
 def unit_effects(
@@ -156,7 +128,7 @@ def unit_effects(
     ledger: Ledger | None = None,
     stage: str = "units",
     batch: int = BATCH,
-) -> Effects:
+) -> Paired:
     """What of each concept is gone when each unit alone is off everywhere; by default, of every unit of the layer."""
     units = range(experiment.units) if units is None else units
     contrasts = [Contrast.removal([unit]) for unit in units]

@@ -10,6 +10,7 @@ from dissect.omissions import ALIKE, LESS, MORE, OMITS
 from rewrite.page import image_tag, section, table, whole_page
 
 LOOK = """
+th,td{overflow-wrap:normal}
 .both{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,20rem),1fr));gap:.75rem;margin-bottom:1rem}
 .both p{margin:0 0 .25rem;font-size:.85rem;color:var(--soft)}.both h3{grid-column:1/-1;margin:.5rem 0 0;font-size:1rem}
 .row{display:grid;grid-template-columns:repeat(6,1fr);gap:2px}.row img{width:100%;height:auto;display:block}

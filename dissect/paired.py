@@ -9,8 +9,6 @@ from jaxtyping import Float, Int64
 from scipy import stats
 from torch import Tensor
 
-from rewrite.concepts import Interval
-
 CONFIDENCE = 0.95
 
 
@@ -55,9 +53,15 @@ class Paired:
         value = _over(total, bases)
         return self._around(value, squares - 2 * value * products + value**2 * base_squares, bases)
 
-    def interval(self, *question: int) -> Interval:
-        """The ratio of one question; NaN ends become None."""
-        return interval_of(*(each[question] for each in self.ratio))
+    @property
+    def images(self) -> int:
+        """How many images were added."""
+        return int(self.sums[0].flatten()[0])
+
+    def share(self, *question: int) -> tuple[float, float, float]:
+        """The ratio of one question, and the ends of its interval."""
+        value, low, high = (float(each[question]) for each in self.ratio)
+        return value, low, high
 
     @cached_property
     def _terms(self) -> np.ndarray:
@@ -70,12 +74,6 @@ class Paired:
             error = np.sqrt(residues.clip(min=0) * count / (count - 1)) / weight
             half = stats.t.ppf((1 + CONFIDENCE) / 2, count - 1) * error
         return value, value - half, value + half
-
-
-def interval_of(value: float, low: float, high: float) -> Interval:
-    """Three numbers as an interval; ends that are unknown become None."""
-    known = np.isfinite(low) and np.isfinite(high)
-    return Interval(float(value), float(low), float(high)) if known else Interval(float(value))
 
 
 def _over(above: np.ndarray, below: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Which units draw a concept, in order: by agreement, by effect, by search; and how many of them are enough."""
+"""Which units draw a concept, in order: by effect and by search; and how many of them are enough."""
 
 from collections.abc import Sequence
 
@@ -7,25 +7,17 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dissect.dissection import Dissection
-from dissect.effects import Effects, Experiment
+from dissect.effects import Experiment
+from dissect.paired import Paired
 
 # A set is as large as it needs to be for this share of the best effect.
 ENOUGH = 0.9
 POINTS = (1, 2, 4, 6, 8, 12, 16, 20)
 
 
-def by_iou(dissection: Dissection, concept: str) -> tuple[int, ...]:
-    """All units of a dissection, the one that agrees best with a concept first.
-
-    Raises:
-        LookupError: The dissection does not know the concept.
-    """
-    return _descending(dissection.scores.iou[:, dissection.concepts.number(concept)])
-
-
-def by_effect(effects: Effects, concept: int, units: Sequence[int]) -> tuple[int, ...]:
+def by_effect(effects: Paired, concept: int, units: Sequence[int]) -> tuple[int, ...]:
     """Units by how much of a concept goes with each alone; `units` are those of the contrasts, in their order."""
-    order = _descending(effects.paired.sums[1, :, concept].numpy())
+    order = _descending(effects.sums[1, :, concept].numpy())
     return tuple(units[place] for place in order)
 
 

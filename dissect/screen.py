@@ -10,8 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from dissect.effects import Effects, Experiment, unit_effects
+from dissect.effects import Experiment, unit_effects
 from dissect.ledger import BATCH, Ledger
+from dissect.paired import Paired
 
 # Exact effects are computed for this many units of each concept.
 PROMISING = 30
@@ -52,7 +53,7 @@ def screened(
     *,
     promising: int = PROMISING,
     ledger: Ledger | None = None,
-) -> tuple[tuple[int, ...], Effects]:
+) -> tuple[tuple[int, ...], Paired]:
     """The units that promise most for any concept, and their exact effects.
 
     Args:

@@ -33,23 +33,35 @@ class Editor:
             "OMP_NUM_THREADS": "1",
         }
         command = [sys.executable, "-u", "-m", "apps.cli", "app", *self.arguments, "--out", str(self.folder / "out")]
-        self.process = subprocess.Popen(
-            command, cwd=ROOT, env={**os.environ, **place}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        # What it complains of goes into a file: a pipe that nobody reads would fill up and stop it.
+        with self.said.open("w") as said:
+            self.process = subprocess.Popen(
+                command, cwd=ROOT, env={**os.environ, **place}, stdout=subprocess.PIPE, stderr=said, text=True
+            )
         line = self.process.stdout.readline()
-        assert ADDRESS.search(line), self.process.stderr.read()
+        assert ADDRESS.search(line), self.said.read_text()
         self.url = ADDRESS.search(line)[0]
+
+    @property
+    def said(self) -> Path:
+        """Where its stderr goes."""
+        return self.folder / "stderr.txt"
 
     @property
     def port(self) -> int:
         return int(self.url.rstrip("/").rpartition(":")[2])
 
+    def kill(self) -> None:
+        """End it as a crash would."""
+        self.process.kill()
+        self.process.communicate()
+
     def end(self) -> tuple[int, str]:
         """Press Ctrl-C; the exit status, and what it said on stderr."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
-        _, error = self.process.communicate(timeout=60)
-        return self.process.returncode, error
+        self.process.communicate(timeout=60)
+        return self.process.returncode, self.said.read_text()
 
 
 @contextmanager

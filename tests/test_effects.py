@@ -37,27 +37,27 @@ def test_effects_are_those_of_switching_units_off_in_whole_generations(tiny_gene
         )
         without = areas_of(SHADES.label(tiny_generator.sample(seeds), seeds), 3)
         handle.remove()
-        assert torch.equal(found.paired.sums[1, unit], (as_is - without).sum(dim=0))
-        assert torch.equal(found.paired.sums[2, unit], (as_is - without).square().sum(dim=0))
-    assert found.paired.sums[1].abs().sum() > 0
+        assert torch.equal(found.sums[1, unit], (as_is - without).sum(dim=0))
+        assert torch.equal(found.sums[2, unit], (as_is - without).square().sum(dim=0))
+    assert found.sums[1].abs().sum() > 0
 
 
 def test_batches_order_and_parts_change_nothing(tiny_generator):
     experiment = Experiment(tiny_generator, "b8.conv1", SHADES)
     contrasts = [Contrast.removal([0, 1]), Contrast.insertion([2], [3.0], 2)]
-    whole = measure_effects(experiment, contrasts, range(11)).paired.sums
-    turned = measure_effects(experiment, contrasts, range(10, -1, -1), batch=3).paired.sums
+    whole = measure_effects(experiment, contrasts, range(11)).sums
+    turned = measure_effects(experiment, contrasts, range(10, -1, -1), batch=3).sums
     parts = (
         measure_effects(experiment, contrasts, range(4), batch=1),
         measure_effects(experiment, contrasts, range(4, 11), batch=5),
     )
     assert torch.equal(whole, turned)
-    assert torch.equal(whole, (parts[0] + parts[1]).paired.sums)
+    assert torch.equal(whole, (parts[0] + parts[1]).sums)
     assert (parts[0] + parts[1]).images == 11
 
 
 def test_ranking_by_effect_finds_planted_causes_and_not_the_correlate(planted):
-    gone = unit_effects(planted, range(40)).paired.ratio[0]
+    gone = unit_effects(planted, range(40)).ratio[0]
     tree, door, window = (gone[:, CAUSES.number(name)] for name in ("tree", "door", "window"))
     assert tree[TREE] == 1
     assert np.delete(tree, TREE).max() == 0
@@ -69,8 +69,8 @@ def test_ranking_by_effect_finds_planted_causes_and_not_the_correlate(planted):
 def test_units_that_act_for_each_other_have_an_effect_only_as_a_set(planted):
     found = measure_effects(planted, [Contrast.removal(EITHER), Contrast.removal(EITHER[:1])], range(40))
     window = CAUSES.number("window")
-    assert found.normalised(0, window) == (1, 1, 1)
-    assert found.normalised(1, window) == (0, 0, 0)
+    assert found.share(0, window) == (1, 1, 1)
+    assert found.share(1, window) == (0, 0, 0)
 
 
 def test_inserting_is_compared_with_ablating_inside_the_same_block(planted):
@@ -82,9 +82,8 @@ def test_inserting_is_compared_with_ablating_inside_the_same_block(planted):
     cells = [cells_of(seed, (16, 16), 1)[0] for seed in seeds]
     blocks = block_at(cells, (16, 16), side).repeat_interleave(2, 1).repeat_interleave(2, 2)
     free = blocks & ((labels == ground) | (labels == door))
-    assert found.paired.sums[1, 0, door] == free.sum()
-    share = (labels == door).double().mean()
-    assert found.normalised(0, door)[0] == pytest.approx(float(free.sum() / blocks.sum() / share))
+    assert found.sums[1, 0, door] == free.sum()
+    assert found.share(0, door)[0] == pytest.approx(float(free.sum() / (labels == door).sum()))
 
 
 def test_intervals_are_students_and_cover_what_they_should():
@@ -120,11 +119,11 @@ def test_a_mask_of_each_image_moves_each_image_there():
 
 def test_a_run_goes_on_where_it_was_stopped(planted, tmp_path):
     path, contrasts = tmp_path / "effects.safetensors", [Contrast.removal([TREE])]
-    wanted = measure_effects(planted, contrasts, range(20)).paired.sums
+    wanted = measure_effects(planted, contrasts, range(20)).sums
     ledger = Ledger(path, {"run": 1})
     measure_effects(planted, contrasts, range(8), ledger=ledger, batch=4)
     again = measure_effects(planted, contrasts, range(20), ledger=Ledger(path, {"run": 1}))
-    assert torch.equal(again.paired.sums, wanted)
+    assert torch.equal(again.sums, wanted)
     with pytest.raises(ValueError, match="another run"):
         Ledger(path, {"run": 2})
 

@@ -59,7 +59,7 @@ def test_a_curve_is_measured_on_images_that_no_ranking_saw(written, files):
     experiment = Experiment(load_generator(files["model"]), LAYER, SegmenterSource())
     seeds = range(FIRST_VALIDATION, FIRST_VALIDATION + 6)
     roof = experiment.source.concepts.number("roof")
-    wanted = measure_effects(experiment, [Contrast.removal([4, 1])], seeds).normalised(0, roof)
+    wanted = measure_effects(experiment, [Contrast.removal([4, 1])], seeds).share(0, roof)
     assert [point["removed"][end] for end in ("value", "low", "high")] == pytest.approx(list(wanted))
 
 
@@ -91,8 +91,8 @@ def test_a_run_that_was_interrupted_goes_on_and_ends_as_an_undisturbed_one(
         (("--layer", "b8.conv9"), "no layer 'b8.conv9'"),
         (("--concepts", "rof"), "did you mean roof"),
         (("--concepts", " , "), "at least one concept"),
-        (("--units", "3,5"), "units 0 to 4, got '5'"),
-        (("--units", "a"), "units 0 to 4, got 'a'"),
+        (("--units", "3,5"), "units 0 to 4, got 5"),
+        (("--units", "dome"), "--dissection"),
         (("--samples", "1"), "samples must be at least 2"),
         (("--dissection", "nothing.safetensors"), "nothing.safetensors"),
         (("--side", "40"), "between 1 and 8"),

@@ -5,13 +5,14 @@ import pytest
 import torch
 
 from dissect.blocks import block_at
+from dissect.brush import best_units
 from dissect.context import measure_context
 from dissect.dissection import dissect
 from dissect.effects import Contrast, Experiment, measure_effects, unit_effects
 from dissect.insertion import insertion_values
 from dissect.intervention import Prefix
 from dissect.probe import GeneratorProbe
-from dissect.ranking import by_effect, by_iou, by_share, check_dissection, effective_size
+from dissect.ranking import by_effect, by_share, check_dissection, effective_size
 from dissect.soft_set import find_places, soft_set
 from tests.planted_causes import BOTH, CAUSAL_UNITS, CAUSES, CORRELATE, EITHER, TREE, ColourSource, PlantedGenerator
 
@@ -45,7 +46,7 @@ def test_agreement_is_fooled_by_a_correlate_and_effects_are_not(planted, shares)
     dissection = dissect(probe, 64, level_samples=64, tail=0.08)["units"]
     check_dissection(dissection, planted)
     tree = CAUSES.number("tree")
-    assert by_iou(dissection, "tree")[0] == CORRELATE
+    assert best_units(dissection, "tree", 1)[0] == CORRELATE
     assert by_effect(unit_effects(planted, TRAIN), tree, range(CAUSAL_UNITS))[0] == TREE
     assert by_share(shares["tree"])[0] == TREE
     assert shares["tree"][CORRELATE] < 0.1
@@ -97,7 +98,7 @@ def test_the_size_of_a_set_is_where_its_effect_stops_to_grow(planted):
     order = (*EITHER, 7, 8)
     contrasts = [Contrast.removal(order[:size]) for size in (1, 2, 3, 4)]
     found = measure_effects(planted, contrasts, range(100, 140))
-    curve = [found.normalised(i, CAUSES.number("window"))[0] for i in range(4)]
+    curve = [found.share(i, CAUSES.number("window"))[0] for i in range(4)]
     assert curve == [0, 1, 1, 1]
     assert effective_size((1, 2, 3, 4), curve) == 2
     assert effective_size((1, 2), [0.0, -0.1]) is None
@@ -109,11 +110,11 @@ def test_context_tells_where_an_insertion_is_refused(planted, values):
     found = measure_context(planted, door, BOTH, (1.0, 1.0), seeds, side=1, batch=4)
     ground, tree = CAUSES.number("ground"), CAUSES.number("tree")
     assert found.count(ground) + found.count(tree) + found.count(door) + found.count(3) == 3 * 16 * 16
-    assert found.gained(ground).value == 1
-    assert found.gained(tree).value == 0
-    assert found.normalised(door).value == pytest.approx(1 / found.share)
+    assert found.gained(ground)[0] == 1
+    assert found.gained(tree)[0] == 0
+    assert found.normalised(door)[0] == pytest.approx(4 / found.area)
     labels = planted.labels(planted.prefix(tuple(seeds)), tuple(seeds))
-    assert found.share == pytest.approx((labels == door).double().mean().item())
+    assert found.area == pytest.approx((labels == door).sum().item() / 3)
     assert found.count(tree) == (labels[:, 0, 1::2, 1::2] == tree).sum()
 
 
@@ -123,8 +124,8 @@ def test_a_random_share_of_the_positions_agrees_with_all_and_batches_change_noth
     some = measure_context(planted, door, BOTH, (1.0, 1.0), seeds, side=2, positions=30)
     again = measure_context(planted, door, BOTH, (1.0, 1.0), seeds, side=2, positions=30, batch=3)
     assert torch.equal(some.effect.sums, again.effect.sums)
-    estimate = some.normalised(0)
-    assert estimate.low < everywhere.normalised(0).value < estimate.high
+    _, low, high = some.normalised(0)
+    assert low < everywhere.normalised(0)[0] < high
 
 
 def test_an_insertion_that_is_refused_dies_in_a_later_layer(planted):

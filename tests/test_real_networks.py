@@ -102,19 +102,20 @@ def ade32() -> NetworkSource:
     return NetworkSource(networks.ade32(), concepts, (512, 512), lambda images: images / 2 + 0.5)
 
 
-def test_a_scene_whose_layout_is_fixed_has_detectors_and_none_beyond_chance(tmp_path):
+def test_units_of_a_scene_whose_layout_is_fixed_agree_as_well_with_the_labels_of_other_images():
     # All images of it show one photograph: where things stand says as much as what units see.
     generator, layers = real("colosseum"), ["scene.scales.3.body.block2.conv", "scene.scales.6.body.block2.norm"]
     probe = GeneratorProbe(generator, layers, ade32(), margins=dict.fromkeys(layers, 2))
-    found = dissect(probe, 5, level_samples=2)
+    found = dissect(probe, 4, level_samples=2)
     assert probe.units == {layers[0]: 32, layers[1]: 64}
     for one in found.values():
-        assert one.scores.detects().any()
-        assert not (one.scores.detects() & one.scores.beyond_chance()).any()
+        scores = one.scores
+        detectors = np.flatnonzero(scores.detects())
+        pairs = detectors, scores.best[detectors]
+        assert len(detectors)
+        assert np.median(scores.chance[pairs] / scores.iou[pairs]) > 0.8
         seen = {one.concepts.names[number] for number in one.tally.labelled.nonzero()[:, 0].tolist()}
         assert {"sky", "building"} <= seen
-    write_units(tmp_path, probe, found)
-    assert (tmp_path / "units.html").stat().st_size > 10**5
 
 
 def test_hair_of_the_anime_faces_is_found_where_its_label_acts():
@@ -159,7 +160,10 @@ def test_a_classifier_is_dissected_on_photographs_that_a_segmenter_labelled(tmp_
     network, pictures = networks_of_others().imagenet_edgetpu(), Annotations(tmp_path)
     layer = [name for name, stage in network.named_modules() if isinstance(stage, nn.Conv2d)][12]
     probe = PictureProbe(network, [layer], pictures, lambda images: images / 2 + 0.5)
-    scores = dissect(probe, len(names) - len(names[::5]), level_samples=2)[layer].scores
+    found = dissect(probe, len(names) - len(names[::5]), level_samples=2)
+    write_units(tmp_path / "units", probe, found)
+    scores = found[layer].scores
     assert scores.detects().any()
     assert scores.tally.images == len(names) - len(names[::5])
     assert set(scores.detectors()) <= set(source.concepts.names)
+    assert (tmp_path / "units" / "units.html").stat().st_size > 10**4

@@ -42,13 +42,13 @@ def test_the_units_that_promise_most_are_computed_exactly(towers):
     units, exact = screened(estimate, towers, seeds, promising=5)
     assert set(units) == set(np.argsort(-estimate[:, 0].numpy(), kind="stable")[:5].tolist())
     alone = unit_effects(towers, seeds, units[2:3])
-    assert torch.equal(exact.paired.sums[:, 2:3], alone.paired.sums)
+    assert torch.equal(exact.sums[:, 2:3], alone.sums)
 
 
 def test_estimates_follow_exact_effects(towers):
     seeds, tree = tuple(range(8)), towers.source.concepts.number("tree")
     estimate = first_order(towers, [tree], seeds)[:, 0]
-    exact = unit_effects(towers, seeds).paired.sums[1, :, tree]
+    exact = unit_effects(towers, seeds).sums[1, :, tree]
     assert spearmanr(estimate, exact)[0] > 0.5
 
 

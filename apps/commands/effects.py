@@ -1,16 +1,17 @@
 """`rewrite effects`: which units of a layer cause which concepts, and where these can be inserted."""
 
 from argparse import Namespace
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from apps.commands.rule import named
+from apps.dissections import dissection_for, resolved_units
 from apps.sources import source_for
 from dissect.cause_page import cause_page
 from dissect.cause_report import context_csv, curves_csv, document_of, effects_csv
 from dissect.cause_strips import strips_of
 from dissect.causes import Plan, find_causes
-from dissect.dissection import Dissection, load_dissections
+from dissect.dissection import Dissection
 from dissect.effects import Experiment
 from dissect.ledger import Ledger
 from dissect.ranking import check_dissection
@@ -33,9 +34,9 @@ def run(options: Namespace) -> dict:
         side=options.side,
         promising=options.promising,
         steps=options.steps,
-        given=units_of(options.units, experiment),
+        given=units_of(options, experiment),
     )
-    dissection = None if options.dissection is None else dissection_of(options.dissection, experiment)
+    dissection = dissection_of(options.dissection, experiment)
     identity = {
         "model": generator.fingerprint,
         "truncation": generator.truncation,
@@ -92,7 +93,7 @@ def concepts_of(text: str, experiment: Experiment) -> list[str]:
         LookupError: The source does not know one of them.
         ValueError: None is named.
     """
-    names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    names = list(named(text))
     if not names:
         raise ValueError("effects need at least one concept, got none")
     for name in names:
@@ -100,31 +101,36 @@ def concepts_of(text: str, experiment: Experiment) -> list[str]:
     return names
 
 
-def units_of(text: str | None, experiment: Experiment) -> tuple[int, ...]:
-    """The units that a user names.
+def units_of(options: Namespace, experiment: Experiment) -> tuple[int, ...]:
+    """The units that a user names, by number or by the concept that they detect.
 
     Raises:
-        ValueError: One is no number, or the layer has no such unit.
+        FileNotFoundError, LookupError: See `resolved_units`.
+        ValueError: The layer has no such unit; or see there.
     """
-    if not text:
+    if not options.units:
         return ()
-    parts: Sequence[str] = [part.strip() for part in text.split(",")]
-    wrong = [part for part in parts if not part.isdecimal() or int(part) >= experiment.units]
-    if wrong:
-        raise ValueError(f"layer {experiment.layer} has units 0 to {experiment.units - 1}, got {wrong[0]!r}")
-    return tuple(dict.fromkeys(map(int, parts)))
+    model = experiment.generator.fingerprint
+    units = resolved_units(named(options.units), options.dissection, options.layer, model)
+    beyond = [unit for unit in units if unit >= experiment.units]
+    if beyond:
+        raise ValueError(f"layer {options.layer} has units 0 to {experiment.units - 1}, got {beyond[0]}")
+    return tuple(dict.fromkeys(units))
 
 
-def dissection_of(path: Path, experiment: Experiment) -> Dissection:
-    """The dissection of the layer.
+def dissection_of(path: Path | None, experiment: Experiment) -> Dissection | None:
+    """The dissection of the layer; if none is named, the one that comes with the model, or none.
 
     Raises:
         FileNotFoundError: There is no such file.
         LookupError: It holds no dissection of this layer.
         ValueError: It is damaged, or of another model.
     """
-    run = load_dissections(path)
-    if experiment.layer not in run:
-        raise LookupError(f"{path} holds no dissection of layer {experiment.layer}: it has {', '.join(run)}")
-    check_dissection(run[experiment.layer], experiment)
-    return run[experiment.layer]
+    try:
+        found = dissection_for(path, experiment.layer, experiment.generator.fingerprint)
+        check_dissection(found, experiment)
+    except (LookupError, ValueError):
+        if path is not None:
+            raise
+        return None
+    return found

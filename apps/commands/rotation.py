@@ -155,8 +155,8 @@ def page(document: Mapping[str, Any], model: str) -> str:
         f"{document['images']} images. A layer holds the same information at every point of a curve; only the axes "
         "that are called units differ. The papers count concepts whose IoU is above 0.04, of more than a thousand that "
         "may be found. Where there are few concepts, and large ones, nearly any direction passes that bound with one "
-        "of them, and the count hardly falls: the stricter bounds, and the mean agreement against chance, show what "
-        "the units lose."
+        "of them, and the count hardly falls: the stricter bounds, and the mean agreement against chance, say more of "
+        "what the units lose."
     )
     body = (
         f'<h1>Units of {escape(model)} turned away from their axes</h1><p class="soft">{text}</p>'

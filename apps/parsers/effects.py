@@ -24,9 +24,12 @@ def _effects(commands) -> None:
     parser.add_argument(
         "--training", type=int, default=100, help="other images, for rankings and the search (default: 100)"
     )
-    parser.add_argument("--units", help="a set to measure beside the rankings, such as 3,17")
+    parser.add_argument("--units", help="a set to measure beside the rankings, such as 3,17 or tree")
     parser.add_argument(
-        "--dissection", metavar="FILE", type=Path, help="units.safetensors, for the ranking by agreement"
+        "--dissection",
+        metavar="FILE",
+        type=Path,
+        help="units.safetensors, for the ranking by agreement (default: the one that comes with the model)",
     )
     parser.add_argument(
         "--screen",
