@@ -7,7 +7,9 @@ which is why the patch is held against the intervention on images and says in it
   is off is then put where least of it is left: a unit that gets noise of standard deviation σ alone passes on
   leakyReLU(bias + σ n).
 - StyleGAN3 divides every row by its own length, so that no row is silent. The patch is then one of the layer that reads
-  the units, which reads them no more; its own demodulation notices.
+  the units: its kernels for them become the finest ripple, which finds nothing in maps of a limited band, at the size
+  that they had, which keeps the layer's demodulation. Kernels of one cell (configuration R) become zero, and the
+  demodulation notices.
 """
 
 from collections.abc import Iterable, Sequence
@@ -24,6 +26,8 @@ from rewrite.layers import Layer
 from rewrite.patch import Patch, base_of
 
 SEEDS = tuple(range(16))
+# The finest pattern of nine cells, of length one: maps of a limited band hold next to nothing of it.
+RIPPLE = torch.tensor([1.0, -2.0, 1.0, -2.0, 4.0, -2.0, 1.0, -2.0, 1.0]) / 6
 # In standard deviations of the noise. The mean of leakyReLU(bias + σ n) is zero at -0.64 and its mean square least at
 # -1.23; on images of random networks, what is left was least in between.
 BIAS_UNDER_NOISE = -0.8
@@ -127,11 +131,12 @@ def _bias_change(bias: Tensor, units: Sequence[int], left: float) -> Tensor:
 
 
 def _unread(generator: Generator, reader: str, units: Sequence[int]) -> Patch:
-    """The columns that read the units are zero."""
+    """The kernels that read the units become ripples of the same size, or zero where a kernel is one cell."""
     layer = generator.layer(reader)
-    taps = torch.arange(layer.taps)
-    columns = torch.cat([unit * layer.taps + taps for unit in units])
-    change = -layer.matrix(generator.weight(reader).detach().cpu())[:, columns]
+    columns = torch.cat([unit * layer.taps + torch.arange(layer.taps) for unit in units])
+    kernels = layer.matrix(generator.weight(reader).detach().cpu())[:, columns].unflatten(1, (-1, layer.taps))
+    ripples = kernels.norm(dim=2, keepdim=True) * RIPPLE if layer.kernel == (3, 3) else torch.zeros_like(kernels)
+    change = (ripples - kernels).flatten(1)
     chosen = torch.zeros(len(columns), layer.width)
     chosen[range(len(columns)), columns] = 1
     # Of two ways to write one matrix as a product, the one with fewer directions.

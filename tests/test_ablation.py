@@ -75,10 +75,9 @@ def test_a_stylegan3_no_longer_reads_the_units_and_nothing_becomes_infinite():
         assert patch.layer == reader
         assert READER in patch.forecast["notes"]
         with patch.applied(generator):
-            assert not generator.weight(reader)[:, [0, 1]].any()
             images = generator.sample(SEEDS)
         assert torch.isfinite(images).all()
-        assert patch.forecast["difference"] < patch.forecast["moved"]
+        assert patch.forecast["difference"] < 0.05 * patch.forecast["moved"]
     for layer in (names[0], names[-1]):
         wanted = Prefix.of(generator, layer, SEEDS).images(Intervention.off([0]))
         assert torch.allclose(drawn(generator, ablation_patch(generator, layer, [0])), wanted, atol=1e-6)
