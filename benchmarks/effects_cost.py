@@ -4,8 +4,8 @@
     python benchmarks/effects_cost.py --wide 512
 
 The unit of time is one pass: from the layer's output through the rest of the generator and the segmenter, to labels.
-Passes and what is measured take turns, so that whatever else the machine does falls on both alike. A wide generator
-has random weights and as many channels up to 16 x 16.
+Passes and what is measured take turns, and time is that of the processor, so that whatever else the machine does falls
+on both alike. A wide generator has random weights and as many channels up to 16 x 16.
 """
 
 import argparse
@@ -55,14 +55,15 @@ def main() -> None:
 
 def costs(experiment: Experiment, concepts: list[int], seeds: tuple[int, ...], rounds: int) -> dict:
     """Ratios of time, and the quality of the estimate of each concept."""
-    prefix, chunk = experiment.prefix(seeds), range(16)
+    prefix, units = experiment.prefix(seeds), range(experiment.units)
     exact, estimated, together = [], [], []
     for _ in range(rounds):
-        passes = seconds(lambda: [experiment.labels(prefix, seeds) for _ in chunk]) / len(chunk)
-        exact.append(seconds(lambda: unit_effects(experiment, seeds, chunk, batch=len(seeds))) / passes / len(chunk))
+        passes = seconds(lambda: [experiment.labels(prefix, seeds) for _ in units]) / len(units)
+        began = time.process_time()
+        found = unit_effects(experiment, seeds, batch=len(seeds)).sums[1].numpy()
+        exact.append((time.process_time() - began) / passes / len(units))
         estimated.append(seconds(lambda: first_order(experiment, concepts[:1], seeds, batch=len(seeds))) / passes)
         together.append(seconds(lambda: first_order(experiment, concepts, seeds, batch=len(seeds))) / passes)
-    found = unit_effects(experiment, seeds, batch=len(seeds)).sums[1].numpy()
     estimate = first_order(experiment, concepts, seeds, batch=len(seeds)).numpy()
     names = experiment.source.concepts.names
     return {
@@ -113,10 +114,10 @@ def wide(channels: int) -> Generator:
 
 
 def seconds(function: Callable[[], object]) -> float:
-    """How long a call takes."""
-    began = time.perf_counter()
+    """How much of the processor's time a call takes."""
+    began = time.process_time()
     function()
-    return time.perf_counter() - began
+    return time.process_time() - began
 
 
 if __name__ == "__main__":
