@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from dissect.brush import best_units
+from dissect.causes.brush import best_units
 from dissect.concept_rule import units_of
-from dissect.dissection import BUILT_IN, Dissection, load_dissections
+from dissect.units.dissection import BUILT_IN, Dissection, load_dissections
 
 
 def dissection_for(path: Path | None, layer: str, model: str) -> Dissection:

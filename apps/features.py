@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from dissect.classifiers import LIBRARIES, classifier_features
-from dissect.features import DiscriminatorFeatures, FeatureSpace, SegmenterFeatures
+from dissect.quality.classifiers import LIBRARIES, classifier_features
+from dissect.quality.features import DiscriminatorFeatures, FeatureSpace, SegmenterFeatures
 from rewrite import load_discriminator
 from rewrite.generators.contract import Generator
 

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from dissect.concepts import Concepts
-from dissect.tally import Tally, tally_of
-from dissect.upsampling import Upsampling
+from dissect.units.tally import Tally, tally_of
+from dissect.units.upsampling import Upsampling
 from rewrite import files
 
 

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from scipy.stats import spearmanr
 
-from dissect.effects import Experiment, unit_effects
-from dissect.intervention import Intervention
-from dissect.screen import PROMISING, first_order
+from dissect.causes.effects import Experiment, unit_effects
+from dissect.causes.intervention import Intervention
+from dissect.causes.screen import PROMISING, first_order
 from dissect.sources.towers import SegmenterSource
 from rewrite import load_generator
 from rewrite.generators.contract import Generator

@@ -17,9 +17,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from apps.towers.train_generator import Phase, design_of, train
-from dissect.features import CallableFeatures, SegmenterFeatures
-from dissect.inversion import invert
-from dissect.omissions import area_table, compare
+from dissect.quality.features import CallableFeatures, SegmenterFeatures
+from dissect.quality.inversion import invert
+from dissect.quality.omissions import area_table, compare
 from dissect.sources.contract import CallableSource
 from dissect.sources.pictures import DrawnPictures
 from dissect.sources.towers import Scenes, SegmenterSource

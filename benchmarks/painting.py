@@ -14,8 +14,8 @@ import time
 import numpy as np
 import torch
 
-from dissect.dissection import load_dissections
-from dissect.painting import Painting, Stroke, painted, prefix_of
+from dissect.causes.painting import Painting, Stroke, painted, prefix_of
+from dissect.units.dissection import load_dissections
 from rewrite import Mask, load_generator
 
 

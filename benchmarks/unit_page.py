@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 
 from dissect import Concepts, dissect, write_units
-from dissect.probe import Activations, Observed, Probe
 from dissect.sources.towers import Scenes
+from dissect.units.probe import Activations, Observed, Probe
 from rewrite import files
 
 TIMED = """<script>addEventListener('load',()=>{const out={ready_ms:performance.now()};

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import torch
 
-from dissect.dissection import dissect
-from dissect.probe import GeneratorProbe
 from dissect.sources.towers import SegmenterSource
+from dissect.units.dissection import dissect
+from dissect.units.probe import GeneratorProbe
 from rewrite import files, load_generator
 from rewrite.generators.contract import batched
 

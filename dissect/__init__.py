@@ -1,17 +1,17 @@
 """Measure: what an image shows, and what units and keys mean."""
 
-from dissect.ablation import ablation_patch
-from dissect.brush import Brush
+from dissect.causes.ablation import ablation_patch
+from dissect.causes.brush import Brush
+from dissect.causes.intervention import Intervention, Prefix
+from dissect.causes.painting import Painting, Stroke, painted, prefix_of
 from dissect.concepts import Concepts
-from dissect.dissection import Dissection, dissect, load_dissections, save_dissections
-from dissect.intervention import Intervention, Prefix
-from dissect.painting import Painting, Stroke, painted, prefix_of
-from dissect.probe import GeneratorProbe, PictureProbe, Probe
-from dissect.scores import Scores
 from dissect.sources.contract import CallableSource, ConceptSource
 from dissect.sources.network import NetworkSource
 from dissect.sources.pictures import LabelledPictures
-from dissect.unit_report import write_units
+from dissect.units.dissection import Dissection, dissect, load_dissections, save_dissections
+from dissect.units.probe import GeneratorProbe, PictureProbe, Probe
+from dissect.units.scores import Scores
+from dissect.units.unit_report import write_units
 
 __all__ = [
     "Brush",

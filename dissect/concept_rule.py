@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dissect.dissection import Dissection
 from dissect.regions import Thing, things
 from dissect.sources.contract import ConceptSource
+from dissect.units.dissection import Dissection
 from rewrite.generators.contract import Generator
 from rewrite.rule import Rule, Settings
 

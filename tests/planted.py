@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from dissect.concepts import Concepts
-from dissect.probe import Activations, Observed, Probe
+from dissect.units.probe import Activations, Observed, Probe
 from rewrite.generators.stylegan2 import Design, StyleGAN2
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 

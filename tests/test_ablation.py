@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from dissect.ablation import FADES, NOISE, NORM, READER, ablation_patch
-from dissect.intervention import Intervention, Prefix
+from dissect.causes.ablation import FADES, NOISE, NORM, READER, ablation_patch
+from dissect.causes.intervention import Intervention, Prefix
 from rewrite import Patch, Stack, export, load_generator, to_peft, wrap
 from rewrite.checkpoints import native
 from rewrite.generators.proggan import ProgressiveGAN

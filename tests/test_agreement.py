@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dissect.agreement import accuracy, class_iou, confusion
+from dissect.units.agreement import accuracy, class_iou, confusion
 
 TRUTH = np.array([[0, 0, 1], [1, 2, 2]], np.uint8)
 GUESS = np.array([[0, 1, 1], [1, 2, 0]], np.uint8)

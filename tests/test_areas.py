@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from dissect.areas import areas
-from dissect.frechet import frechet_distance
+from dissect.quality.areas import areas
+from dissect.quality.frechet import frechet_distance
 from dissect.scenes import CONCEPTS, scenes
 
 

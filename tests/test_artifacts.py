@@ -11,11 +11,11 @@ import torch
 from torch.nn import functional as F
 
 from apps.cli import main
-from dissect.artifacts import BATCH, Artifacts, outcomes, random_sets, typical
-from dissect.features import CallableFeatures
-from dissect.frechet import Moments
-from dissect.intervention import Intervention, Prefix
-from dissect.table import Table
+from dissect.causes.intervention import Intervention, Prefix
+from dissect.quality.artifacts import BATCH, Artifacts, outcomes, random_sets, typical
+from dissect.quality.features import CallableFeatures
+from dissect.quality.frechet import Moments
+from dissect.quality.table import Table
 from rewrite import Patch, load_generator
 from rewrite.checkpoints import native
 from rewrite.generators.contract import batched

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from dissect import dissection
-from dissect.dissection import dissect, load_dissections, save_dissections
-from dissect.informative import information_quality
+from dissect.units import dissection
+from dissect.units.dissection import dissect, load_dissections, save_dissections
+from dissect.units.informative import information_quality
 from tests.planted import CONCEPTS, FIXED, FOUND, NOISE, PAIR, SPLIT, PlantedProbe
 
 

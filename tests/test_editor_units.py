@@ -16,8 +16,8 @@ from apps.editor.server import Options
 from apps.editor.session import Session
 from apps.editor.unit_grid import read_ticked
 from apps.editor.units_tab import kept, ticked
-from dissect.intervention import Intervention, Prefix
-from dissect.painting import Painting
+from dissect.causes.intervention import Intervention, Prefix
+from dissect.causes.painting import Painting
 from rewrite import load_generator
 from tests.editors import Editor, running
 

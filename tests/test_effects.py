@@ -5,12 +5,12 @@ import pytest
 import torch
 from scipy import stats
 
-from dissect.blocks import Cell, block_at, cells_of
+from dissect.causes.blocks import Cell, block_at, cells_of
+from dissect.causes.effects import Contrast, Experiment, areas_of, measure_effects, unit_effects
+from dissect.causes.intervention import Intervention
+from dissect.causes.ledger import Ledger
+from dissect.causes.paired import Paired
 from dissect.concepts import Concepts
-from dissect.effects import Contrast, Experiment, areas_of, measure_effects, unit_effects
-from dissect.intervention import Intervention
-from dissect.ledger import Ledger
-from dissect.paired import Paired
 from dissect.sources.contract import CallableSource
 from tests.planted_causes import BOTH, CAUSAL_UNITS, CAUSES, CORRELATE, EITHER, TREE, ColourSource, PlantedGenerator
 

@@ -8,12 +8,12 @@ import re
 import pytest
 
 from apps.cli import main
-from dissect import ledger
-from dissect.causes import FIRST_VALIDATION
-from dissect.dissection import dissect, save_dissections
-from dissect.effects import Contrast, Experiment, measure_effects
-from dissect.probe import GeneratorProbe
+from dissect.causes import ledger
+from dissect.causes.causes import FIRST_VALIDATION
+from dissect.causes.effects import Contrast, Experiment, measure_effects
 from dissect.sources.towers import SegmenterSource
+from dissect.units.dissection import dissect, save_dissections
+from dissect.units.probe import GeneratorProbe
 from rewrite import load_generator
 
 LAYER = "b8.conv1"

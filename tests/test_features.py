@@ -7,8 +7,14 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from dissect.classifiers import classifier_features
-from dissect.features import CallableFeatures, ClassifierFeatures, DiscriminatorFeatures, Seen, SegmenterFeatures
+from dissect.quality.classifiers import classifier_features
+from dissect.quality.features import (
+    CallableFeatures,
+    ClassifierFeatures,
+    DiscriminatorFeatures,
+    Seen,
+    SegmenterFeatures,
+)
 from dissect.scenes import scenes
 from dissect.segmenter import images_of
 from tests.conftest import random_discriminator

@@ -11,11 +11,11 @@ from PIL import Image
 from torch import nn
 
 from dissect.concepts import NONE
-from dissect.dissection import dissect
-from dissect.probe import PictureProbe
 from dissect.sources import rasters
 from dissect.sources.folders import Annotations, Broden
 from dissect.sources.names import read_names, unique
+from dissect.units.dissection import dissect
+from dissect.units.probe import PictureProbe
 
 HEADER = "image,split,ih,iw,sh,sw,color,object,part,material,scene,texture\n"
 LABELS = """number,name,category,frequency,coverage,syns

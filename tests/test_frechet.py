@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import linalg
 
-from dissect.frechet import Moments, frechet_distance
+from dissect.quality.frechet import Moments, frechet_distance
 
 
 def exactly(mean, covariance, count: int = 400) -> np.ndarray:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from dissect.intervention import Intervention, Prefix
+from dissect.causes.intervention import Intervention, Prefix
 from rewrite import wrap
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 from tests.conftest import PlainGenerator, random_stylegan2, random_stylegan3

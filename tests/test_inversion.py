@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from dissect.features import CallableFeatures
-from dissect.inversion import FIRST_START, default_layer, invert
+from dissect.quality.features import CallableFeatures
+from dissect.quality.inversion import FIRST_START, default_layer, invert
 
 SPACE = CallableFeatures(lambda images: F.avg_pool2d(images, 4), "colours of 4x4")
 

@@ -12,12 +12,12 @@ from PIL import Image
 
 from apps.cli import main
 from dissect.concepts import Concepts
-from dissect.omissions import ALIKE, LESS, MORE, OMITS, area_table, compare, concept_by_concept, covered
+from dissect.quality.omissions import ALIKE, LESS, MORE, OMITS, area_table, compare, concept_by_concept, covered
+from dissect.quality.table import Table
 from dissect.scenes import CONCEPTS, scenes
 from dissect.segmenter import images_of
 from dissect.sources.pictures import DrawnPictures, Pictures
 from dissect.sources.towers import Scenes, SegmenterSource
-from dissect.table import Table
 from rewrite import load_generator
 
 TRAINING, DRAWN = range(2_000_000, 2_000_120), range(3_000_000, 3_000_060)
@@ -147,7 +147,7 @@ def test_the_command_writes_numbers_and_a_page(written):
 
 def test_a_second_run_labels_nothing_again_and_writes_the_same(written, tmp_path, monkeypatch):
     before = {path.name: path.read_bytes() for path in written.iterdir()}
-    monkeypatch.setattr("dissect.omissions.covered", lambda *given: pytest.fail("labelled again"))
+    monkeypatch.setattr("dissect.quality.omissions.covered", lambda *given: pytest.fail("labelled again"))
     assert main([*COMMAND, "--out", str(written)]) == 0
     assert {path.name: path.read_bytes() for path in written.iterdir()} == before
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from PIL import Image
 
-from dissect.brush import Brush, best_units
-from dissect.dissection import BUILT_IN, load_dissections
-from dissect.intervention import Intervention, Prefix
-from dissect.painting import MOST_STROKES, SCHEMA, Painting, Stroke, painted, prefix_of
+from dissect.causes.brush import Brush, best_units
+from dissect.causes.intervention import Intervention, Prefix
+from dissect.causes.painting import MOST_STROKES, SCHEMA, Painting, Stroke, painted, prefix_of
 from dissect.segmenter import load_segmenter
+from dissect.units.dissection import BUILT_IN, load_dissections
 from rewrite import Mask, load_generator
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 from rewrite.masks import cover_of

@@ -2,9 +2,9 @@
 
 import pytest
 
-from dissect import dissection
-from dissect.dissection import dissect, load_dissections
-from dissect.parts import Part, dissect_part, join_parts
+from dissect.units import dissection
+from dissect.units.dissection import dissect, load_dissections
+from dissect.units.parts import Part, dissect_part, join_parts
 from tests.planted import PlantedProbe
 from tests.test_dissection import StoppedError, StoppingProbe
 

@@ -5,10 +5,10 @@ import torch
 from torch import nn
 
 from dissect.concepts import Concepts
-from dissect.dissection import dissect
-from dissect.probe import GeneratorProbe, PictureProbe, with_random_weights
 from dissect.sources.contract import CallableSource
 from dissect.sources.towers import Scenes, SegmenterSource
+from dissect.units.dissection import dissect
+from dissect.units.probe import GeneratorProbe, PictureProbe, with_random_weights
 from rewrite import load_generator, wrap
 
 DARK = Concepts.of(("dark", "light"))

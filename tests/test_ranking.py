@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from dissect.blocks import block_at
-from dissect.brush import best_units
-from dissect.context import measure_context
-from dissect.dissection import dissect
-from dissect.effects import Contrast, Experiment, measure_effects, unit_effects
-from dissect.insertion import insertion_values
-from dissect.intervention import Prefix
-from dissect.probe import GeneratorProbe
-from dissect.ranking import by_effect, by_share, check_dissection, effective_size
-from dissect.soft_set import find_places, soft_set
+from dissect.causes.blocks import block_at
+from dissect.causes.brush import best_units
+from dissect.causes.context import measure_context
+from dissect.causes.effects import Contrast, Experiment, measure_effects, unit_effects
+from dissect.causes.insertion import insertion_values
+from dissect.causes.intervention import Prefix
+from dissect.causes.ranking import by_effect, by_share, check_dissection, effective_size
+from dissect.causes.soft_set import find_places, soft_set
+from dissect.units.dissection import dissect
+from dissect.units.probe import GeneratorProbe
 from tests.planted_causes import BOTH, CAUSAL_UNITS, CAUSES, CORRELATE, EITHER, TREE, ColourSource, PlantedGenerator
 
 SIDE = 2

@@ -5,8 +5,8 @@ import pytest
 import scipy.linalg
 import torch
 
-from dissect.dissection import dissect
-from dissect.rotation import RotatedProbe, Rotation, random_rotation
+from dissect.units.dissection import dissect
+from dissect.units.rotation import RotatedProbe, Rotation, random_rotation
 from tests.planted import FOUND, PlantedProbe
 
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from dissect.concepts import Concepts
-from dissect.scores import Scores, false_discovery_rates
-from dissect.tally import tally_of
-from dissect.upsampling import Lit
+from dissect.units.scores import Scores, false_discovery_rates
+from dissect.units.tally import tally_of
+from dissect.units.upsampling import Lit
 from tests.test_tally import CONCEPTS, UNITS, brute, example, lists_of
 
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-from dissect.effects import Experiment, unit_effects
-from dissect.screen import first_order, screened
+from dissect.causes.effects import Experiment, unit_effects
+from dissect.causes.screen import first_order, screened
 from dissect.sources.contract import CallableSource
 from dissect.sources.towers import SegmenterSource
 from rewrite import load_generator

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from dissect.agreement import class_iou, confusion
 from dissect.scenes import CONCEPTS, LEAVES, Tree, compose, draw, scenes
 from dissect.segmenter import PACKAGED, Segmenter, images_of, load_segmenter, save_segmenter
+from dissect.units.agreement import class_iou, confusion
 from rewrite.files import save_tensors
 
 

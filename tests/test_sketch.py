@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from dissect.sketch import LARGEST, RELATIVE_ERROR, SMALLEST, QuantileSketch, bins_of, upper_limits
+from dissect.units.sketch import LARGEST, RELATIVE_ERROR, SMALLEST, QuantileSketch, bins_of, upper_limits
 
 STREAMS = {
     "sorted": np.sort(np.random.default_rng(0).standard_normal(5000)),

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dissect.table import Table, tabulate
+from dissect.quality.table import Table, tabulate
 
 
 def squares(numbers) -> dict[str, torch.Tensor]:
@@ -26,7 +26,7 @@ def test_parts_in_any_order_merge_to_the_whole(numbers, data):
 
 
 def test_a_run_that_was_cut_short_goes_on_and_ends_the_same(tmp_path, monkeypatch):
-    monkeypatch.setattr("dissect.table.SECONDS_BETWEEN_SAVES", 0.0)
+    monkeypatch.setattr("dissect.quality.table.SECONDS_BETWEEN_SAVES", 0.0)
     seen = []
 
     def failing(numbers):

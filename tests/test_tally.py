@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from dissect.concepts import Concepts
-from dissect.tally import Tally, tally_of
-from dissect.upsampling import Lit, Upsampling
+from dissect.units.tally import Tally, tally_of
+from dissect.units.upsampling import Lit, Upsampling
 
 CONCEPTS = Concepts(("a", "b", "c", "x", "y"), ("object", "object", "object", "colour", "colour"))
 UNITS, IMAGES, SIDE = 4, 7, 12
@@ -106,7 +106,7 @@ def test_counters_hold_beyond_two_to_the_31st():
 def test_many_units_and_concepts_are_counted_in_groups_alike(monkeypatch):
     lit, labels = example()
     whole = tally_of(lists_of(lit), labels, UNITS, CONCEPTS)
-    monkeypatch.setattr("dissect.tally.AT_ONCE", 1)
+    monkeypatch.setattr("dissect.units.tally.AT_ONCE", 1)
     apart = tally_of(lists_of(lit), labels, UNITS, CONCEPTS)
     assert all(torch.equal(each, apart.tensors()[name]) for name, each in whole.tensors().items())
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from dissect import Concepts, dissect
-from dissect.probe import Observed
-from dissect.tiles import unit_strips
-from dissect.unit_page import short_names
-from dissect.unit_report import write_units
+from dissect.units.probe import Observed
+from dissect.units.tiles import unit_strips
+from dissect.units.unit_page import short_names
+from dissect.units.unit_report import write_units
 from tests.planted import PlantedProbe
 from tests.test_units import shown_by
 

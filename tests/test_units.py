@@ -17,10 +17,10 @@ import torch
 from PIL import Image
 
 from apps.cli import main
-from dissect import dissection
-from dissect.dissection import dissect, load_dissections
-from dissect.probe import GeneratorProbe
 from dissect.sources.towers import SegmenterSource
+from dissect.units import dissection
+from dissect.units.dissection import dissect, load_dissections
+from dissect.units.probe import GeneratorProbe
 from rewrite import Rule, load_generator
 
 LAYER = "b32.conv0"
@@ -143,7 +143,7 @@ def test_a_run_that_was_killed_goes_on_and_ends_as_an_undisturbed_one(written, t
 
 
 SLOW = (
-    "import time, apps.cli, dissect.dissection as d; d.SECONDS_BETWEEN_SAVES = 0.0; old = d.save_dissections; "
+    "import time, apps.cli, dissect.units.dissection as d; d.SECONDS_BETWEEN_SAVES = 0.0; old = d.save_dissections; "
     "d.save_dissections = lambda path, run: (old(path, run), time.sleep(30))"
 )
 

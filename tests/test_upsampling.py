@@ -7,7 +7,7 @@ import torch
 from scipy import ndimage
 from torch.nn import functional as F
 
-from dissect.upsampling import Upsampling
+from dissect.units.upsampling import Upsampling
 
 SIDES = [(1, 1), (2, 3), (4, 4), (7, 5), (8, 8), (13, 16)]
 SIZES = [(1, 1), (3, 7), (8, 8), (16, 16), (17, 33), (32, 64)]

@@ -5,7 +5,7 @@ from argparse import Namespace
 from apps.commands.rule import named
 from apps.dissections import resolved_units
 from apps.seeds import parse_seeds
-from dissect.ablation import ablation_patch
+from dissect.causes.ablation import ablation_patch
 from rewrite import load_generator
 
 

@@ -12,9 +12,10 @@ from tqdm import tqdm
 
 from apps.features import features_for
 from apps.references import FIRST_SCENE, SCENES, pictures_for
-from dissect.ablation import ablation_patch
-from dissect.artifact_page import artifact_page
-from dissect.artifacts import (
+from dissect.causes.ablation import ablation_patch
+from dissect.causes.intervention import Intervention, Prefix
+from dissect.quality.artifact_page import artifact_page
+from dissect.quality.artifacts import (
     BY_IMAGES,
     FIRST_TEST_SEED,
     Artifacts,
@@ -25,13 +26,12 @@ from dissect.artifacts import (
     random_sets,
     typical,
 )
-from dissect.bootstrap import Estimate
-from dissect.features import FeatureSpace
-from dissect.frechet import Moments
-from dissect.intervention import Intervention, Prefix
+from dissect.quality.bootstrap import Estimate
+from dissect.quality.features import FeatureSpace
+from dissect.quality.frechet import Moments
+from dissect.quality.table import Table
 from dissect.sources.pictures import DrawnPictures, Pictures
-from dissect.summary import as_json
-from dissect.table import Table
+from dissect.units.summary import as_json
 from rewrite import Generator, load_generator
 from rewrite.files import write_together
 from rewrite.pictures import Pair, before_after, pictures, png

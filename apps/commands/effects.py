@@ -7,15 +7,15 @@ from pathlib import Path
 from apps.commands.rule import named
 from apps.dissections import dissection_for, resolved_units
 from apps.sources import source_for
-from dissect.cause_page import cause_page
-from dissect.cause_report import context_csv, curves_csv, document_of, effects_csv
-from dissect.cause_strips import strips_of
-from dissect.causes import Plan, find_causes
-from dissect.dissection import Dissection
-from dissect.effects import Experiment
-from dissect.ledger import Ledger
-from dissect.ranking import check_dissection
-from dissect.summary import as_json
+from dissect.causes.cause_page import cause_page
+from dissect.causes.cause_report import context_csv, curves_csv, document_of, effects_csv
+from dissect.causes.cause_strips import strips_of
+from dissect.causes.causes import Plan, find_causes
+from dissect.causes.effects import Experiment
+from dissect.causes.ledger import Ledger
+from dissect.causes.ranking import check_dissection
+from dissect.units.dissection import Dissection
+from dissect.units.summary import as_json
 from rewrite import load_generator
 from rewrite.files import write_together
 

@@ -13,14 +13,14 @@ from PIL import Image
 
 from apps.references import SCENES, pictures_for
 from apps.sources import source_for
-from dissect.features import SegmenterFeatures
-from dissect.inversion import Inversion, default_layer, invert
-from dissect.omission_page import omission_page
-from dissect.omissions import LESS, MORE, OMITS, Comparison, Drawn, area_table, compare
+from dissect.quality.features import SegmenterFeatures
+from dissect.quality.inversion import Inversion, default_layer, invert
+from dissect.quality.omission_page import omission_page
+from dissect.quality.omissions import LESS, MORE, OMITS, Comparison, Drawn, area_table, compare
+from dissect.quality.table import Table
 from dissect.sources.contract import ConceptSource
 from dissect.sources.pictures import DrawnPictures, Pictures
-from dissect.summary import as_json
-from dissect.table import Table
+from dissect.units.summary import as_json
 from rewrite import load_generator
 from rewrite.files import write_together
 from rewrite.pictures import pictures as as_pictures

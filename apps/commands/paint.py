@@ -4,8 +4,8 @@ from argparse import Namespace
 
 from apps.dissections import dissection_for
 from apps.seeds import parse_seeds
-from dissect.intervention import Prefix
-from dissect.painting import Painting, painted
+from dissect.causes.intervention import Prefix
+from dissect.causes.painting import Painting, painted
 from rewrite import load_generator
 from rewrite.pictures import pictures, save_picture, strips
 

@@ -13,10 +13,10 @@ import numpy as np
 from apps.commands.units import layers_of
 from apps.sources import source_for
 from dissect.charts import Point, curves
-from dissect.dissection import Dissection, dissect
-from dissect.probe import GeneratorProbe, JoinedProbe, with_random_weights
-from dissect.rotation import ALPHAS, RotatedProbe, turned
-from dissect.summary import as_json
+from dissect.units.dissection import Dissection, dissect
+from dissect.units.probe import GeneratorProbe, JoinedProbe, with_random_weights
+from dissect.units.rotation import ALPHAS, RotatedProbe, turned
+from dissect.units.summary import as_json
 from rewrite import load_generator
 from rewrite.files import write_together
 from rewrite.page import whole_page

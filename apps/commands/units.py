@@ -9,10 +9,10 @@ from tqdm import tqdm
 
 from apps.sources import source_for
 from apps.workers import in_workers
-from dissect.dissection import begin, dissect, save_dissections
-from dissect.parts import Part, dissect_part, images_in, join_parts
-from dissect.probe import GeneratorProbe
-from dissect.unit_report import write_units
+from dissect.units.dissection import begin, dissect, save_dissections
+from dissect.units.parts import Part, dissect_part, images_in, join_parts
+from dissect.units.probe import GeneratorProbe
+from dissect.units.unit_report import write_units
 from rewrite import Generator, load_generator
 
 STATE = "units.safetensors"

@@ -14,7 +14,7 @@ from typing import Any
 import gradio as gr
 
 from apps.editor.marks import whole
-from dissect.painting import MOST_RUNS, Stroke
+from dissect.causes.painting import MOST_RUNS, Stroke
 from rewrite import Mask
 
 HERE = Path(__file__).parent

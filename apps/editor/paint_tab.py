@@ -13,8 +13,8 @@ from apps.editor.marks import LARGEST_SEED
 from apps.editor.session import Session
 from apps.editor.units import NONE, dissection, dissections
 from apps.editor.wall import urls
-from dissect.dissection import Dissection
-from dissect.painting import Painting, Stroke, painted, prefix_of
+from dissect.causes.painting import Painting, Stroke, painted, prefix_of
+from dissect.units.dissection import Dissection
 
 KEPT_SECONDS = 6 * 3600
 MOST_PAINTINGS = 32

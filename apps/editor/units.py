@@ -4,10 +4,10 @@ from pathlib import Path
 
 from apps.editor.session import Session
 from apps.editor.wall import url
-from dissect.dissection import BUILT_IN, Dissection, load_dissections
-from dissect.probe import GeneratorProbe
 from dissect.sources.contract import CallableSource
-from dissect.tiles import unit_strips
+from dissect.units.dissection import BUILT_IN, Dissection, load_dissections
+from dissect.units.probe import GeneratorProbe
+from dissect.units.tiles import unit_strips
 from rewrite import files
 
 NAME = "units.safetensors"

@@ -12,8 +12,8 @@ from apps.editor.stack import Entry
 from apps.editor.unit_grid import EMPTY, UnitGrid, read_ticked
 from apps.editor.units import NONE, dissection, dissections, strips
 from apps.editor.wall import urls
-from dissect.ablation import ablation_patch, notes_of
-from dissect.intervention import Intervention, Prefix
+from dissect.causes.ablation import ablation_patch, notes_of
+from dissect.causes.intervention import Intervention, Prefix
 
 COMPARED = 4
 HELP = (

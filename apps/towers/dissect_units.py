@@ -8,9 +8,9 @@ Written anew whenever the generator or the segmenter is trained anew.
 import argparse
 from pathlib import Path
 
-from dissect.dissection import BUILT_IN, dissect, save_dissections
-from dissect.probe import GeneratorProbe
 from dissect.sources.towers import SegmenterSource
+from dissect.units.dissection import BUILT_IN, dissect, save_dissections
+from dissect.units.probe import GeneratorProbe
 from rewrite import load_generator
 
 LAYERS = ("b16.conv1", "b32.conv0")

@@ -14,12 +14,12 @@ import numpy as np
 from torch import Tensor
 from tqdm import tqdm
 
-from dissect.agreement import accuracy, class_iou, confusion
-from dissect.areas import areas
 from dissect.counts import Census, census, coverage, modes
-from dissect.frechet import frechet_distance
+from dissect.quality.areas import areas
+from dissect.quality.frechet import frechet_distance
 from dissect.scenes import CONCEPTS, compose, scenes
 from dissect.segmenter import Segmenter, images_of, load_segmenter
+from dissect.units.agreement import accuracy, class_iou, confusion
 from rewrite import load_generator
 from rewrite.files import write_text
 

@@ -1,0 +1,1 @@
+"""What units do: switched off and on, ranked by effect, painted with."""

@@ -1,0 +1,1 @@
+"""What a generator draws badly, and what it does not draw."""

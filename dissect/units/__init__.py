@@ -1,0 +1,1 @@
+"""Which units of a layer agree with which concepts."""

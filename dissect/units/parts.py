@@ -1,0 +1,99 @@
+"""A dissection counted in several parts, by several processes or machines, and put together exactly.
+
+All parts share the levels, which are chosen once and kept in the file of the whole. Each part has a file of its own
+beside it and goes on from there when it was ended. Counts are whole numbers, so the whole does not tell how it was cut.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from dissect.units.dissection import Dissection, begin, count, left, load_dissections, save_dissections, shards
+from dissect.units.probe import Probe
+from rewrite import files
+
+
+class Part(NamedTuple):
+    """One of several parts; the first has the number 1."""
+
+    number: int
+    of: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Part":
+        """A part as people write it: 2/4.
+
+        Raises:
+            ValueError: It is none.
+        """
+        number, slash, of = text.partition("/")
+        if not (slash and number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
+            raise ValueError(f"a part is written 2/4, the second of four, got {text!r}")
+        return cls(int(number), int(of))
+
+    def path(self, state: Path) -> Path:
+        """The file of this part, beside that of the whole."""
+        return state.with_name(f"{state.stem}-{self.number}-of-{self.of}{state.suffix}")
+
+    def numbers(self, rest: Sequence[int]) -> tuple[int, ...]:
+        """The numbers of the images that are this part's, from those that the whole still lacks.
+
+        Images whose labels are exchanged for the null stay together.
+        """
+        groups = list(shards(rest))
+        chosen = groups[len(groups) * (self.number - 1) // self.of : len(groups) * self.number // self.of]
+        return tuple(number for group in chosen for number in group)
+
+
+def dissect_part(
+    probe: Probe, samples: int, part: Part, *, state: Path, progress: bool = False, **levels
+) -> dict[str, Dissection]:
+    """Count one part.
+
+    Args:
+        probe: What to look at.
+        samples: How many images all parts count together.
+        part: Which part.
+        state: The file of the whole; where it is missing, the levels are chosen and kept there.
+        progress: Show a progress bar.
+        levels: How levels are chosen, as for `dissect`.
+
+    Raises:
+        ValueError: As `dissect`.
+    """
+    whole, rest = begin(probe, samples, state=state, progress=progress, **levels)
+    if not state.exists():
+        save_dissections(state, whole)
+    path, numbers = part.path(state), part.numbers(rest)
+    mine = load_dissections(path, next(iter(whole.values())).identity)
+    if mine:
+        numbers = left(mine, numbers, path)
+    mine = mine or {view: one.emptied() for view, one in whole.items()}
+    return count(mine, probe, numbers, state=path, progress=progress)
+
+
+def join_parts(state: Path, parts: int) -> dict[str, Dissection]:
+    """Put all parts together in the file of the whole, and delete theirs.
+
+    Raises:
+        FileNotFoundError: A part is missing.
+        ValueError: A part is of another dissection, or was counted at other levels.
+    """
+    whole: Mapping[str, Dissection] = load_dissections(state)
+    paths = [Part(number + 1, parts).path(state) for number in range(parts)]
+    for path in paths:
+        part = load_dissections(path)
+        if part.keys() != whole.keys():
+            raise ValueError(f"{path} is a part of another dissection than {state}")
+        whole = {view: one + part[view] for view, one in whole.items()}
+    save_dissections(state, whole)
+    for path in paths:
+        path.unlink()
+    return dict(whole)
+
+
+def images_in(path: Path) -> int:
+    """How many images a part holds so far; only the header of its file is read."""
+    if not path.exists():
+        return 0
+    return sum(stop - start for start, stop in files.read_header(path)[1]["numbers"])
