@@ -5,7 +5,8 @@
 
 The unit of time is one pass: from the layer's output through the rest of the generator and the segmenter, to labels.
 Passes and what is measured take turns, and time is that of the processor, so that whatever else the machine does falls
-on both alike. A wide generator has random weights and as many channels up to 16 x 16.
+on both alike; what comes before the layer is taken off the time of an estimate. A wide generator has random weights and
+as many channels up to 16 x 16.
 """
 
 import argparse
@@ -62,8 +63,10 @@ def costs(experiment: Experiment, concepts: list[int], seeds: tuple[int, ...], r
         began = time.process_time()
         found = unit_effects(experiment, seeds, batch=len(seeds)).sums[1].numpy()
         exact.append((time.process_time() - began) / passes / len(units))
-        estimated.append(seconds(lambda: first_order(experiment, concepts[:1], seeds, batch=len(seeds))) / passes)
-        together.append(seconds(lambda: first_order(experiment, concepts, seeds, batch=len(seeds))) / passes)
+        before = seconds(lambda: experiment.prefix(seeds))
+        for some, ratios in ((concepts[:1], estimated), (concepts, together)):
+            taken = seconds(lambda some=some: first_order(experiment, some, seeds, batch=len(seeds)))
+            ratios.append((taken - before) / passes)
     estimate = first_order(experiment, concepts, seeds, batch=len(seeds)).numpy()
     names = experiment.source.concepts.names
     return {
