@@ -32,6 +32,7 @@ RIPPLE = torch.tensor([1.0, -2.0, 1.0, -2.0, 4.0, -2.0, 1.0, -2.0, 1.0]) / 6
 # -1.23; on images of random networks, what is left was least in between.
 BIAS_UNDER_NOISE = -0.8
 FADES = "demodulation undoes the scale of a row: the units go off at strength 1, and below it only their bias fades"
+HALF = "NVIDIA's own code, where it runs in half precision, divides by the size of a row: draw with force_fp32 there"
 READER = "no row of this network can be silent: the layer that reads the units reads them no more"
 NOISE = "the noise that the network adds to every unit is left"
 NORM = "batch normalisation follows and makes its own constant of a unit that is zero"
@@ -80,6 +81,7 @@ def notes_of(generator: Generator, layer: str) -> list[str]:
     found = {
         READER: reader is not None,
         FADES: described.modulated and reader is None,
+        HALF: described.modulated and reader is None and described.gain == 1,
         NOISE: noise_of(generator, described) > 0,
         NORM: _normalised(generator, layer),
     }
