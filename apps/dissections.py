@@ -23,8 +23,8 @@ def dissection_for(path: Path | None, layer: str, model: str) -> Dissection:
     """
     found = load_dissections(path) if path else _built_in(model)
     if layer not in found:
-        file = path or "the built-in file"
-        raise LookupError(f"{file} holds no dissection of layer {layer}, but of {', '.join(found)}")
+        file, hint = (path, "") if path else ("what comes with the model", ": name a file with --dissection")
+        raise LookupError(f"{file} holds no dissection of layer {layer}, but of {', '.join(found)}{hint}")
     known = found[layer].identity.get("model")
     if known != model:
         raise ValueError(f"{path} is a dissection of model {known}, not of model {model}")

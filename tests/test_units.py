@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 
 from apps.cli import main
+from dissect.concept_rule import units_of
 from dissect.sources.towers import SegmenterSource
 from dissect.units import dissection
 from dissect.units.dissection import dissect, load_dissections
@@ -232,10 +233,17 @@ def test_the_units_of_a_concept_are_protected_by_its_name(written, tmp_path, ans
     wanted = {unit for unit in np.flatnonzero(sure) if scores.concepts.names[scores.best[unit]] in ("cloud", "door")}
     assert len(wanted) > 1
     assert Rule.load(tmp_path / "rule.json").protect_units == tuple(sorted({*wanted, 63}))
-    assert "--dissection" in refusal(*base, "--protect-units", "door", "--out", tmp_path / "no.json")
+    elsewhere = (*base[:-1], "b8.conv1", "--protect-units", "door", "--out", tmp_path / "no.json")
+    assert "name a file with --dissection" in refusal(*elsewhere)
     other = (*base[:-1], "b16.conv1", "--protect-units", "door", *dissection, "--out", tmp_path / "no.json")
     assert "no dissection of layer b16.conv1" in refusal(*other)
     assert not (tmp_path / "no.json").exists()
+
+
+def test_units_of_a_concept_are_known_without_a_file_where_a_dissection_comes_with_the_model(tmp_path, answer):
+    base = ("rule", "towers", "--copy", "tree", "--context", "dome", "--seeds", "0-9", "--layer", LAYER)
+    answer(*base, "--protect-units", "door", "--out", tmp_path / "rule.json")
+    assert Rule.load(tmp_path / "rule.json").protect_units == units_of(load_dissections("towers")[LAYER], "door")
 
 
 @pytest.mark.parametrize(
