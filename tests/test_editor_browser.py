@@ -349,9 +349,9 @@ def test_a_server_that_ends_is_said_and_a_reload_goes_on(open_page, files, tmp_p
         page.wait_for_selector("#gone >> text=does not answer")
         editor.start()
         page.wait_for_selector("#gone >> text=was started again")
-        page.click("#gone button")
         page.wait_for_selector("#wall .wall[data-ready='1']")
         page.wait_for_selector("#status >> text=Brush where it shall go")
+        page.click("#gone button")
         assert page.is_hidden("#gone")
         assert "Copy" in marks(page, 1)
     finally:

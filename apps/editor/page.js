@@ -1,25 +1,43 @@
 () => {
   // Says when the server that made this page is gone, or is another one: what it knew of the page went with it.
-  let first = null;
-  const told = (text, back) => {
+  // Gradio may reload the page before this script sees the new server, so the tab remembers which one it last saw.
+  const SEEN = "rewrite-server";
+  const GONE = "The editor does not answer: the program may have ended. Your marks are kept. Start it again.";
+  const FORGOTTEN = "The editor was started again, and has forgotten the rules of this page. Your marks are kept.";
+  let mine = null, lost = false;
+  const tell = (text, label, act) => {
     const note = document.getElementById("gone");
     if (!note || note.dataset.text === text) return;
     note.dataset.text = text; note.hidden = !text; note.textContent = text;
-    if (!back) return;
+    if (!text) return;
     const button = document.createElement("button");
-    button.type = "button"; button.textContent = "Reload the page";
-    button.addEventListener("click", () => location.reload());
+    button.type = "button"; button.textContent = label;
+    button.addEventListener("click", act);
     note.append(" ", button);
+  };
+  const remembered = (token) => {
+    try {
+      const before = sessionStorage.getItem(SEEN);
+      sessionStorage.setItem(SEEN, token);
+      return before;
+    } catch { return null; }
+  };
+  const answered = (token) => {
+    if (mine !== null && mine !== token) { location.reload(); return; }
+    if (lost) tell("");
+    lost = false;
+    if (mine !== null) return;
+    mine = token;
+    const before = remembered(token);
+    if (before && before !== token) tell(FORGOTTEN, "Go on", () => tell(""));
   };
   const ask = async () => {
     try {
       const answer = await fetch("/alive", { cache: "no-store" });
-      const token = await answer.json();
-      first ??= token;
-      if (token === first) told("", false);
-      else told("The editor was started again, and has forgotten the rules of this page. Your marks are kept.", true);
+      answered(String(await answer.json()));
     } catch {
-      told("The editor does not answer: the program may have ended. Your marks are kept. Start it again, then reload.", true);
+      lost = true;
+      tell(GONE, "Reload the page", () => location.reload());
     }
     setTimeout(ask, 2000);
   };
