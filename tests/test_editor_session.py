@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from apps.editor.exports import Export
-from apps.editor.heat import Heat
+from apps.editor.heat import ORDINARY, Heat
 from apps.editor.marks import documents, marks_of, mask_side, read_marks
 from apps.editor.model import Kept, Models, Stopped
 from apps.editor.rule_list import read_wishes
@@ -261,7 +261,7 @@ def test_the_heat_follows_the_same_measure_as_the_search(session):
     places = session.regions("paste") + session.regions("context")
     found = heat.maps(places, session.seeds)
     memory = session.model.memory(rule.layer)
-    expected = Search.of(session.model.generator, memory, rule, samples=48).firing(session.seeds)
+    expected = Search.of(session.model.generator, memory, rule, samples=ORDINARY).firing(session.seeds)
     assert found.shape == expected.shape
     assert float((found - expected).abs().max()) < 0.02
 

@@ -122,13 +122,14 @@ def marked(session: Session, value: Any) -> Iterator[tuple]:
     """Take the marks: what is missing is told at once, the heat-map follows."""
     session.mark(value)
     hot = isinstance(value, dict) and value.get("heat") is True
-    yield told(session), gr.update(interactive=not session.missing), gr.skip() if hot else gr.update(heat=[])
-    places = session.regions("paste") + session.regions("context")
-    if hot and places:
+    places = session.regions("paste") + session.regions("context") if hot else ()
+    if not places or not session.model.measured(session.layer):
+        yield told(session), gr.update(interactive=not session.missing), gr.skip() if hot else gr.update(heat=[])
+    if places:
         for done in session.measuring(session.layer):
             yield told(session, _measuring(session, done)), gr.skip(), gr.skip()
-        pictures = Heat.of(session.model, session.layer).pictures(places, session.seeds)
-        yield told(session), gr.skip(), gr.update(heat=[url(picture) for picture in pictures])
+        heat = [url(picture) for picture in Heat.of(session.model, session.layer).pictures(places, session.seeds)]
+        yield told(session), gr.update(interactive=not session.missing), gr.update(heat=heat)
 
 
 def chose(session: Session, action: Any, layer: Any, caution: Any, rank: Any, refine: Any) -> tuple:
