@@ -5,12 +5,11 @@ from pathlib import Path
 import gradio as gr
 
 from apps.editor import export_tab, model_tab, paint_tab, rewrite_tab, units_tab
-from apps.editor.frame import Page
+from apps.editor.frame import KEPT_SECONDS, Page
 from apps.editor.model import Models
 from apps.editor.session import Session
 
 HERE = Path(__file__).parent
-KEPT_SECONDS = 6 * 3600
 TABS = (
     ("Rewrite a rule", rewrite_tab.build),
     ("Paint with units", paint_tab.build),
@@ -36,8 +35,8 @@ def build(models: Models, private: Path) -> gr.Blocks:
     """
     with gr.Blocks(title="Rewrite", analytics_enabled=False, delete_cache=(600, KEPT_SECONDS)) as blocks:
         gr.HTML('<h1>Rewrite a model</h1><p id="gone" role="alert" hidden></p>', elem_id="head")
-        page = Page(models, private, gr.State(Session(models), time_to_live=KEPT_SECONDS), gr.State(0), gr.State(0))
-        for name, tab in TABS:
-            with gr.Tab(name):
-                tab(page)
+        shared = gr.State(Session(models), time_to_live=KEPT_SECONDS), gr.State(0), gr.State(0)
+        for name, fill in TABS:
+            with gr.Tab(name) as tab:
+                fill(Page(models, private, *shared, tab))
     return blocks

@@ -8,7 +8,7 @@ import gradio as gr
 import torch
 
 from apps.editor.easel import EMPTY, Easel, read_wishes
-from apps.editor.frame import IN_TURN, Page, said
+from apps.editor.frame import IN_TURN, KEPT_SECONDS, Page, said
 from apps.editor.marks import LARGEST_SEED
 from apps.editor.session import Session
 from apps.editor.units import NONE, dissection, dissections
@@ -16,7 +16,6 @@ from apps.editor.wall import urls
 from dissect.causes.painting import Painting, Stroke, painted, prefix_of
 from dissect.units.dissection import Dissection
 
-KEPT_SECONDS = 6 * 3600
 MOST_PAINTINGS = 32
 FIRST_SEED = 3
 
