@@ -88,7 +88,7 @@ def described(session: Session) -> str:
     numbers = sum(parameter.numel() for parameter in generator.module.parameters())
     facts = (
         ("Model", model.name),
-        ("Fingerprint", generator.fingerprint),
+        ("Fingerprint", model.fingerprint),
         ("Images", f"{generator.size[0]} × {generator.size[1]} pixels"),
         ("Latents", f"{generator.z_dim} numbers, truncation {generator.truncation:g}"),
         ("Weights", f"{numbers / 1e6:.2f} million, on {generator.device}"),

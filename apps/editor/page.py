@@ -39,4 +39,12 @@ def build(models: Models, private: Path) -> gr.Blocks:
         for name, fill in TABS:
             with gr.Tab(name) as tab:
                 fill(Page(models, private, *shared, tab))
+
+        def left(request: gr.Request) -> None:
+            """Free what a session of a closed page can make again: Gradio keeps it for a page that comes back."""
+            kept = blocks.state_holder.session_data.get(request.session_hash)
+            if kept is not None and shared[0]._id in kept:
+                kept[shared[0]._id].rest()
+
+        blocks.unload(left)
     return blocks

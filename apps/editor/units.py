@@ -69,7 +69,7 @@ def drawing(session: Session, layer: str) -> Iterator[float]:
 
 
 def _found(session: Session) -> dict[str, Dissection]:
-    model, found = session.model.generator.fingerprint, {}
+    model, found = session.model.fingerprint, {}
     folders = session.models.options.folders
     beside = [path for folder in folders for path in sorted(folder.rglob(NAME))[:MOST_FILES]]
     for path in (*BUILT_IN.values(), *beside):
