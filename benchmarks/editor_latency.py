@@ -1,6 +1,6 @@
 """How fast the editor answers, in a real browser: medians and 90th percentiles of 50 repetitions.
 
-    python -m benchmarks.editor_latency [--repetitions 50]
+    OMP_NUM_THREADS=2 python -m benchmarks.editor_latency [--repetitions 50] [--only opening rewrite strength heat]
 
 Each figure is from the hand to the picture: from the end of a stroke to the new heat-map, from the press of Rewrite
 (once the price is there) to the first tile that changed, from a step of the strength slider to the 16 tiles that follow
@@ -11,7 +11,7 @@ import argparse
 import shutil
 import statistics
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -20,6 +20,9 @@ from tests.editors import running
 from tests.test_editor_browser import FLAGS, brush, brush_all
 
 TILES = 16
+FIGURES = ("opening", "rewrite", "strength", "heat")
+# Between two steps, so that what the last one still asks of the server has ended.
+PAUSE = 400
 TARGETS = {
     "opening to a usable page": 2000,
     "stroke to heat-map": 150,
@@ -46,6 +49,7 @@ def main() -> None:
     """Run the program."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repetitions", type=int, default=50, help="of each figure (default: 50)")
+    parser.add_argument("--only", nargs="+", choices=FIGURES, default=FIGURES, help="some of the figures")
     options = parser.parse_args()
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -53,38 +57,64 @@ def main() -> None:
         sync_playwright() as playwright,
     ):
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
-        measure(browser, editor.url, options.repetitions)
+        measure(browser, editor.url, options.repetitions, options.only)
         browser.close()
 
 
-def measure(browser: Browser, url: str, repetitions: int) -> None:
+def measure(browser: Browser, url: str, repetitions: int, only: Sequence[str]) -> None:
     """Measure each figure, and tell it."""
+    if "opening" in only:
+        tell("opening to a usable page", openings(browser, url, repetitions))
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    opening(page, url)
+    if "rewrite" in only or "strength" in only:
+        brush_all(page)
+        page.wait_for_selector("#price svg circle.chosen", timeout=300_000)
+    if "rewrite" in only:
+        tell("Rewrite to first changed tile", [rewriting(page) for _ in range(repetitions)])
+    if "strength" in only:
+        tell("strength to all tiles", strengths(page, repetitions))
+    if "heat" in only:
+        tell("stroke to heat-map", strokes(page, repetitions))
+
+
+def openings(browser: Browser, url: str, repetitions: int) -> list[float]:
+    """The page opened again and again, each time in a new tab."""
     times = []
     for _ in range(repetitions):
         page = browser.new_page()
         times.append(opening(page, url))
         page.close()
-    tell("opening to a usable page", times)
-    page = browser.new_page(viewport={"width": 1280, "height": 900})
-    opening(page, url)
-    brush_all(page)
-    page.wait_for_selector("#price svg circle.chosen", timeout=300_000)
-    tell("Rewrite to first changed tile", [rewriting(page) for _ in range(repetitions)])
+    return times
+
+
+def strengths(page: Page, repetitions: int) -> list[float]:
+    """Steps of the strength slider of one rule."""
     page.click("#rewrite")
     page.wait_for_selector("#rules .rules[data-rules='1']")
     slider = page.locator("#rules input[type=range]").first
     steps = [f"{0.05 * (1 + number % 19):.2f}" for number in range(repetitions)]
-    tell("strength to all tiles", [clocked(page, "#wall .edited", "input", slider.fill, step) for step in steps])
+    times = []
+    for step in steps:
+        times.append(clocked(page, "#wall .edited", "input", slider.fill, step))
+        page.wait_for_timeout(PAUSE)
+    return times
+
+
+def strokes(page: Page, repetitions: int) -> list[float]:
+    """Strokes of the brush while the heat-maps are on the wall."""
     # Contexts alone make no rule, so that no price is reckoned between the strokes.
-    page.click("#wall >> role=button[name='Take all marks away']")
+    if page.is_enabled("#wall >> role=button[name='Take all marks away']"):
+        page.click("#wall >> role=button[name='Take all marks away']")
+    page.keyboard.press("3")
     brush(page, 3, 0.5, 0.4)
     page.click("text=Where would it fire?")
     page.wait_for_selector(f"#wall .wall[data-hot='{TILES}']", timeout=120_000)
     times = []
     for number in range(repetitions):
-        page.wait_for_timeout(200)
+        page.wait_for_timeout(PAUSE)
         times.append(clocked(page, "#wall .hot", "pointerup", brush, page, 4, 0.2 + 0.012 * number, 0.3))
-    tell("stroke to heat-map", times)
+    return times
 
 
 def tell(name: str, times: list[float]) -> None:

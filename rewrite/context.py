@@ -4,6 +4,8 @@ Source: Bau et al., "Rewriting a Deep Generative Model" (ECCV 2020), eq. 12, wit
 the second moment alone.
 """
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -12,8 +14,18 @@ from rewrite.algebra import Metric, directions
 from rewrite.layers import Layer
 
 
+def phase_metrics(moment: Float[Tensor, "key key"], layer: Layer) -> list[Metric]:
+    """The metric of each phase of a layer's keys, each factored once however many contexts are looked at.
+
+    Args:
+        moment: The metric of one group's keys, positive definite.
+        layer: The layer.
+    """
+    return [Metric(moment[columns][:, columns]) for columns in layer.phases()]
+
+
 def patch_rows(
-    context: Float[Tensor, "n key"], moment: Float[Tensor, "key key"], layer: Layer, rank: int
+    context: Float[Tensor, "n key"], metrics: Sequence[Metric], layer: Layer, rank: int
 ) -> Float[Tensor, "rank key"]:
     """Patterns of the whole receptive field, each scaled to a mean square response of 1 to ordinary keys.
 
@@ -22,20 +34,20 @@ def patch_rows(
 
     Args:
         context: Keys of one group of the layer.
-        moment: The metric of these keys, positive definite.
+        metrics: What `phase_metrics` gives.
         layer: The layer.
         rank: Number of rows.
 
     Raises:
         ValueError: The context does not span so many directions.
     """
-    rows = torch.zeros(rank, context.shape[1], dtype=moment.dtype)
-    for columns in layer.phases():
-        keys, part = context[:, columns], moment[columns][:, columns]
+    rows = torch.zeros(rank, context.shape[1], dtype=metrics[0].matrix.dtype)
+    for columns, metric in zip(layer.phases(), metrics, strict=True):
+        keys = context[:, columns]
         keys = keys[keys.any(dim=1)]
         if len(keys):
-            found = directions(keys, Metric(part), rank)
-            usual = ((found @ part) * found).sum(dim=1) * len(layer.phases())
+            found = directions(keys, metric, rank)
+            usual = ((found @ metric.matrix) * found).sum(dim=1) * len(metrics)
             rows[:, columns] = found / usual.sqrt()[:, None]
     return rows
 

@@ -1,5 +1,6 @@
 """Images become pictures: grids with captions, strips of the same seeds before and after, heat-maps laid over."""
 
+import functools
 import io
 import math
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,7 @@ BACKGROUND, INK = (255, 255, 255), (70, 70, 70)
 LINE, SPACE, CAPTION, MARGIN = 2, 10, 15, 18
 FONT_SIZE = 11
 FAINT = 0.95
+SHADES = 1000
 
 # OKLab to linear sRGB (Ottosson 2020).
 TO_CONES = np.array(
@@ -53,11 +55,17 @@ def pictures(images: Float[Tensor, "images 3 height width"]) -> list[Image.Image
 
 
 def heat_colours(values: Float[np.ndarray, "*shape"]) -> UInt8[np.ndarray, "*shape 3"]:
-    """Colours for values from 0 (dark violet) to 1 (light yellow).
+    """Colours for values from 0 (dark violet) to 1 (light yellow), to a thousandth of the way.
 
     Lightness grows evenly with the value (OKLab), so that the order is seen in grey and by colour-blind eyes too.
     """
     share = np.clip(np.asarray(values, dtype=np.float64), 0, 1)
+    return _colour_scale()[np.round(SHADES * share).astype(np.intp)]
+
+
+@functools.cache
+def _colour_scale() -> UInt8[np.ndarray, "shades 3"]:
+    share = np.linspace(0, 1, SHADES + 1)
     hue = np.radians(300 + 165 * share)
     chroma = 0.1 + 0.3 * share * (1 - share)
     lab = np.stack([0.25 + 0.7 * share, chroma * np.cos(hue), chroma * np.sin(hue)], axis=-1)

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from rewrite.context import patch_rows
+from rewrite.context import patch_rows, phase_metrics
 from rewrite.generators.contract import Generator, batched
 from rewrite.goal import build_goal
 from rewrite.layers import Layer
@@ -93,9 +93,8 @@ class Search:
         if samples < 1:
             raise ValueError(f"samples must be at least 1, got {samples}")
         layer = generator.layer(rule.layer)
-        rows = patch_rows(
-            build_goal(generator, rule.with_settings(refine=0)).context, ordinary_moment(memory, layer), layer, rank
-        )
+        context = build_goal(generator, rule.with_settings(refine=0)).context
+        rows = patch_rows(context, phase_metrics(ordinary_moment(memory, layer), layer), layer, rank)
         taken = set(avoid) | {place.latent.seed for place in rule.places}
         seeds = ordinary_seeds(samples, taken)
         found = [_some(responses(generator, layer, rows, part)) for part in batched(seeds, batch)]

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from rewrite import algebra
 from rewrite.algebra import Metric
-from rewrite.context import channel_rows, patch_rows
+from rewrite.context import channel_rows, patch_rows, phase_metrics
 from rewrite.generators.contract import Generator, hash_of
 from rewrite.goal import Goals, Keys
 from rewrite.joint import checked_strengths, join, joint_settings, weaken
@@ -276,7 +276,7 @@ def firing_rows(problem: Problem, columns: slice, metric: Metric) -> Float[Tenso
     """
     layer, rank, context = problem.layer, problem.settings.rank, problem.goal.context[:, columns]
     if problem.settings.key_space == "patch":
-        return torch.linalg.qr(patch_rows(context, metric.matrix, layer, rank).T).Q.T
+        return torch.linalg.qr(patch_rows(context, phase_metrics(metric.matrix, layer), layer, rank).T).Q.T
     moment = problem.moment[columns, columns][:: layer.taps, :: layer.taps]
     ridge = RIDGE * moment.diagonal().mean() * torch.eye(len(moment), dtype=moment.dtype)
     return channel_rows(context, moment + ridge, layer, rank)

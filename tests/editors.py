@@ -30,7 +30,7 @@ class Editor:
         place = {
             "TMPDIR": str(self.folder / "tmp"),
             "REWRITE_CACHE": str(self.folder / "cache"),
-            "OMP_NUM_THREADS": "1",
+            "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
         }
         command = [sys.executable, "-u", "-m", "apps.cli", "app", *self.arguments, "--out", str(self.folder / "out")]
         # What it complains of goes into a file: a pipe that nobody reads would fill up and stop it.

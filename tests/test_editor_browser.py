@@ -212,6 +212,25 @@ def pixels_of(page: Page, selector: str = "#wall .edited", side: int = 64) -> to
     return found.permute(0, 3, 1, 2) / 127.5 - 1
 
 
+def test_the_rules_are_measured_on_new_images_and_a_rank_is_proposed(open_page):
+    page = open_page()
+    brush_all(page)
+    page.wait_for_selector(f"{PRICE} svg circle.chosen")
+    page.click("button:has-text('Where and how')")
+    page.wait_for_selector("#why >> text=directions carry 95 % of the change")
+    page.click("#propose")
+    page.wait_for_function("Number(document.querySelector('#rank input').value) > 1")
+    page.wait_for_selector("#why >> text=what other directions would add is cut away")
+    page.click("#rewrite")
+    rules(page, 1)
+    page.click("#measure-rules")
+    page.wait_for_selector("#report .measured[data-images='100']")
+    assert page.locator("#report img").count() == 8
+    # What was measured held for the rules as they were.
+    page.locator("#rules input[type=range]").first.fill("0.5")
+    page.wait_for_selector("#report .measured", state="detached")
+
+
 def test_marks_are_undone_redone_erased_and_cleared(open_page):
     page = open_page()
     brush(page, *DOME)

@@ -13,9 +13,11 @@ import pytest
 import torch
 
 from apps.editor.exports import Export
-from apps.editor.heat import Heat
+from apps.editor.heat import ORDINARY, Heat
 from apps.editor.marks import documents, marks_of, mask_side, read_marks
+from apps.editor.measured import COUNT, card, measured
 from apps.editor.model import Kept, Models, Stopped
+from apps.editor.rewrite_tab import proposed
 from apps.editor.rule_list import read_wishes
 from apps.editor.server import Options
 from apps.editor.session import Choices, Session, careful
@@ -279,7 +281,7 @@ def test_the_heat_follows_the_same_measure_as_the_search(session):
     places = session.regions("paste") + session.regions("context")
     found = heat.maps(places, session.seeds)
     memory = session.model.memory(rule.layer)
-    expected = Search.of(session.model.generator, memory, rule, samples=48).firing(session.seeds)
+    expected = Search.of(session.model.generator, memory, rule, samples=ORDINARY).firing(session.seeds)
     assert found.shape == expected.shape
     assert float((found - expected).abs().max()) < 0.02
 
@@ -457,3 +459,51 @@ def test_the_state_of_a_session_needs_no_gradio():
     command = "import apps.editor.session, sys; print('gradio' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", command], cwd=ROOT, capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "False"
+
+
+def halves(images: torch.Tensor, numbers) -> np.ndarray:
+    """The left half of an image is a dome, whatever it shows; a column of it has no name."""
+    labels = np.zeros((len(images), 16, 16), dtype=np.int64)
+    labels[:, :, :8] = (images.mean(dim=(1, 2, 3)) > 0).long().numpy()[:, None, None] + 1
+    labels[:, :, 0] = -1
+    return labels
+
+
+def test_a_rule_says_by_concept_what_it_does_where_the_source_can_tell(session):
+    def corners(images: torch.Tensor, numbers) -> np.ndarray:
+        labels = np.zeros((len(images), 16, 16), dtype=np.int64)
+        labels[:, 2:6, 2:6], labels[:, 8:12, 8:12] = 1, 2
+        return labels
+
+    session.model.source = CallableSource(corners, Concepts.of(("rest", "tree", "dome")))
+    session.mark(brushed((1, "copy", box(2, 2)), (2, "paste", box(8, 8)), (40, "context", box(8, 8))))
+    entry = session.rewrite()
+    assert entry.rule.effect == {"from": ["dome"], "to": "tree"}
+    assert Rule.from_json(entry.patch.rules[0]) == entry.rule
+
+
+def test_rules_are_measured_on_images_that_none_of_them_uses(session):
+    session.mark(WHOLE)
+    session.rewrite()
+    report = measured(session, session.rules.entries)
+    used = {1, 2, 3, 4, *session.seeds}
+    assert len(report.effect.seeds) == COUNT
+    assert not used & set(report.effect.seeds)
+    assert "Arrived at the marks" in card(report)
+    session.model.source = CallableSource(halves, Concepts.of(("right", "dark", "light")))
+    named = measured(session, session.rules.entries)
+    assert named.concepts == ("right", "dark", "light", "nothing")
+    assert named.effect.counts.outside.sum() == COUNT * 16 * 16
+    with pytest.raises(ValueError, match="no rule that is on"):
+        measured(session, [])
+
+
+def test_the_proposed_rank_keeps_nearly_all_of_the_change(session):
+    session.mark(WHOLE)
+    steps = list(proposed(session))
+    rank, full = steps[-1][0], session.answer(replace(session.rule(), settings=Choices().settings))
+    assert session.choices.rank == rank < full.rank
+    kept = session.answer(session.rule())
+    layer = session.model.generator.layer(session.layer)
+    change, cut = full.change(layer).flatten(), kept.change(layer).flatten()
+    assert float((cut @ change) / change.square().sum()) > 0.85

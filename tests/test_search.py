@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from rewrite import Latent, Mask, Region, Rule, Search, firing, measure, strongest
-from rewrite.context import patch_rows
+from rewrite.context import patch_rows, phase_metrics
 from rewrite.generators.contract import Generator
 from rewrite.search import FIRST_SEED, ordinary_moment, responses, upsampled
 
@@ -63,7 +63,7 @@ def test_ordinary_keys_have_a_mean_square_response_of_one(tiny_generator):
     memory = measure(tiny_generator, "b8.conv1", 40)
     context = torch.randn(20, layer.width, dtype=torch.float64)
     moment = ordinary_moment(memory, layer)
-    rows = patch_rows(context, moment, layer, 2)
+    rows = patch_rows(context, phase_metrics(moment, layer), layer, 2)
     power = ((rows @ moment) * rows).sum(dim=1)
     torch.testing.assert_close(power, torch.ones(2, dtype=torch.float64))
 

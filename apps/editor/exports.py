@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from apps.editor.measured import COUNT, measured
 from apps.editor.session import Session
 from apps.editor.stack import Entry
-from rewrite import export, model_card, report_on
+from rewrite import export, model_card
 from rewrite.checkpoints.loading import checkpoint_path
 from rewrite.files import write_text, write_together
 from rewrite.report import load_report
@@ -18,10 +19,9 @@ KINDS = {
     "checkpoint": "The edited checkpoint, in the container that the model came in",
     "patch": "The patches, which take a fraction of the space",
     "rule": "The rules, to load again or to change",
-    "report": "A report with pictures and figures of 100 new images",
+    "report": f"A report with pictures and figures of {COUNT} new images",
     "card": "A model card",
 }
-SEEDS = range(20_000, 20_100)
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,59}")
 
 
@@ -81,7 +81,7 @@ class Export:
             "checkpoint": ("Writing the checkpoint", self._checkpoint),
             "patch": ("Writing the patches", self._patches),
             "rule": ("Writing the rules", self._rules),
-            "report": (f"Measuring on {len(SEEDS)} new images", self._report),
+            "report": (f"Measuring on {COUNT} new images", self._report),
             "card": ("Writing the model card", self._card),
         }
         for kind, (text, make) in steps.items():
@@ -125,9 +125,7 @@ class Export:
                 )
 
     def _report(self) -> None:
-        with self.session.working():
-            report = report_on(*self._about, strengths=self._strengths, seeds=SEEDS)
-        report.save(self.private)
+        measured(self.session, self.entries).save(self.private)
 
     def _card(self) -> None:
         model = self.session.model

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from apps.editor.model import BATCH, Model
 from rewrite import Region
-from rewrite.context import patch_rows
+from rewrite.algebra import Metric
+from rewrite.context import patch_rows, phase_metrics
 from rewrite.generators.contract import batched
 from rewrite.goal import LEAST_COVER
 from rewrite.layers import Layer
@@ -19,7 +20,7 @@ from rewrite.masks import cover
 from rewrite.pictures import overlay
 from rewrite.search import ordinary_moment, ordinary_seeds, response, upsampled
 
-ORDINARY = 48
+ORDINARY = 32
 
 
 @dataclass(frozen=True)
@@ -29,13 +30,13 @@ class Heat:
     Attributes:
         model: The model.
         layer: The layer.
-        moment: The second moment of its keys.
+        metrics: The second moment of its keys, phase by phase.
         ordinary: What it reads in ordinary images.
     """
 
     model: Model
     layer: Layer
-    moment: Float[Tensor, "key key"]
+    metrics: Sequence[Metric]
     ordinary: Float[Tensor, "images inputs rows columns"]
 
     @classmethod
@@ -47,7 +48,8 @@ class Heat:
     def _prepared(cls, model: Model, name: str) -> "Heat":
         layer = model.generator.layer(name)
         ordinary = [model.run(name, seeds).features.cpu() for seeds in batched(ordinary_seeds(ORDINARY, ()), BATCH)]
-        return cls(model, layer, ordinary_moment(model.memory(name), layer), torch.cat(ordinary))
+        metrics = phase_metrics(ordinary_moment(model.memory(name), layer), layer)
+        return cls(model, layer, metrics, torch.cat(ordinary))
 
     def maps(self, places: Sequence[Region], seeds: Sequence[int]) -> Float[Tensor, "images height width"]:
         """For each image the quantile of the response among those in ordinary images, 0 to 1.
@@ -62,7 +64,7 @@ class Heat:
         keys = torch.cat([self._keys(place) for place in places])
         if not len(keys):
             raise ValueError("the marks cover no cell of this layer: mark more, or take a layer of a finer grid")
-        rows = patch_rows(keys, self.moment, self.layer, 1)
+        rows = patch_rows(keys, self.metrics, self.layer, 1)
         reference = response(self.layer, rows, self.ordinary).flatten().sort().values
         found = response(self.layer, rows, self.model.features(self.layer.name, seeds))
         quantiles = torch.searchsorted(reference, found.contiguous()).to(found) / len(reference)

@@ -93,7 +93,7 @@ class Model:
         self.lock = threading.RLock()
         self._stack = Stack(generator)
         self._images, self._cuts, self._memories, self._made = Kept(), Kept(), Kept(6), Kept(64)
-        self._features = Kept(MOST_FEATURES)
+        self._features, self._labels = Kept(MOST_FEATURES), Kept(MOST_FEATURES)
         self.goals = Goals(MOST_GOALS)
 
     @property
@@ -116,6 +116,17 @@ class Model:
             for seed in seeds
         ]
         return torch.cat(kept).cpu()
+
+    def labels(self, seeds: Sequence[int]) -> Tensor:
+        """The label maps of the images of some seeds; named once.
+
+        Raises:
+            ValueError: The model has no source of concepts.
+        """
+        source = self.source
+        if source is None:
+            raise ValueError("nothing names the pixels of this model's images")
+        return self._labels.of(tuple(seeds), lambda: source.label(self.images(seeds), seeds), self.lock)
 
     def memory(self, layer: str, told: Callable[[int], object] | None = None) -> Memory:
         """The memory of a layer: kept in the user's cache folder, and here.

@@ -19,6 +19,7 @@ from apps.editor.server import MOST_TILES
 from apps.editor.stack import LONGEST_NAME, Entry, Rules
 from dissect.regions import regions_of, things
 from dissect.sources.contract import ConceptSource
+from dissect.stated_effect import stated_effect
 from rewrite import Latent, Mask, Patch, Region, Rule, Settings, solve
 from rewrite.preview import preview
 
@@ -243,7 +244,7 @@ class Session:
         return self._key(rule) in self._patches
 
     def _key(self, rule: Rule) -> str:
-        return replace(rule, name="").to_json()
+        return replace(rule, name="", effect={}).to_json()
 
     def _solve(self, rule: Rule) -> Patch:
         memory = self.model.memory(rule.layer)
@@ -356,17 +357,35 @@ class Session:
         Raises:
             ValueError: Something is missing, or the rule cannot be solved.
         """
-        rule = self.rule()
-        return self.rules.add(Entry(rule.name, replace(self.answer(rule), rules=(rule.to_json(),)), rule=rule))
+        return self.load(self.stated())
+
+    def stated(self) -> Rule:
+        """The rule of the marks, which says by concept what it turns into what, if the model's source can tell.
+
+        Raises:
+            ValueError: Something is still missing.
+        """
+        rule, source = self.rule(), self.model.source
+        if source is None:
+            return rule
+        shown = replace(rule, context=tuple(place for place in rule.context if place not in self.more))
+        found = stated_effect(shown, self._labels, self.model.labels(self.seeds), source.concepts)
+        return replace(rule, effect=found)
+
+    def _labels(self, latent: Latent) -> Tensor:
+        if latent.seed in self.seeds:
+            return self.model.labels(self.seeds)[self.seeds.index(latent.seed)]
+        return self.model.labels((latent.seed,))[0]
 
     def load(self, rule: Rule) -> Entry:
-        """Solve a rule from a file as it is, and put it on the stack.
+        """Solve a rule as it is, and put it on the stack.
 
         Raises:
             LookupError: The generator has no such layer.
             ValueError: It was written on another model, or cannot be solved.
         """
-        return self.rules.add(Entry(rule.name[:LONGEST_NAME], self.answer(rule), rule=rule))
+        patch = replace(self.answer(rule), rules=(rule.to_json(),))
+        return self.rules.add(Entry(rule.name[:LONGEST_NAME], patch, rule=rule))
 
     def show(self, index: int) -> bool:
         """Put the marks of a rule on the wall, and its images; false where the wall cannot show them."""
