@@ -7,20 +7,23 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from apps.editor import unit_effects as measured
 from apps.editor.easel import read_wishes
 from apps.editor.model import Models, Stopped
-from apps.editor.paint_tab import Desk, brushed
+from apps.editor.paint_tab import Desk, brushed, chosen, seen
 from apps.editor.server import Options
 from apps.editor.session import Session
 from apps.editor.unit_effects import Effects
 from apps.editor.unit_grid import read_ticked
+from apps.editor.units import dissection
 from apps.editor.units_tab import Look, kept, listed, lit, ticked
+from apps.editor.wall import urls
 from dissect.causes.effects import Experiment, unit_effects
 from dissect.causes.intervention import Intervention, Prefix
-from dissect.causes.painting import Painting
+from dissect.causes.painting import Painting, painted, prefix_of
 from rewrite import load_generator
 from tests.editors import Editor, running
 
@@ -51,6 +54,23 @@ def test_wishes_are_done_once_and_in_their_order(session):
     assert brushed(session, desk, wishes({"do": "undo", "turn": 4}))["history"] == said["history"]
     file = brushed(session, desk, wishes({"do": "save", "turn": 5}))["file"]
     assert Painting.from_json(file["text"]).strokes == desk.painting(session).strokes
+
+
+def test_the_edited_model_is_painted_on_unless_somebody_chooses_otherwise(session):
+    desk, value = Desk(), {"layer": LAYER, "ticked": list(range(40)), "turn": 1}
+    plain = brushed(session, desk, wishes(STROKE))
+    kept(session, value, 0)
+    generator, painting = load_generator(), desk.painting(session)
+    with session.rules.held[0][0].applied(generator):
+        prefix = prefix_of(generator, painting)
+        wanted = urls(torch.cat([prefix.images(), painted(prefix, painting, dissection(session, LAYER))]))
+    with_rule, box = seen(session, desk)
+    assert [with_rule["before"], with_rule["image"]] == wanted
+    assert box["visible"]
+    without = chosen(session, desk, False)
+    assert (without["before"], without["image"]) == (plain["before"], plain["image"])
+    session.rules.undo()
+    assert not seen(session, desk)[1]["visible"]
 
 
 @pytest.mark.parametrize(
@@ -280,6 +300,17 @@ def test_two_units_are_ticked_and_kept_off(page):
     tab(page, "Rewrite a rule")
     page.wait_for_selector("#rules .rules[data-rules='1']")
     page.wait_for_selector("#wall .wall[data-edited='4']")
+    tab(page, "Paint with units")
+    page.wait_for_selector("#paint-edited:visible")
+    edited = page.get_attribute("#easel .frame img:first-child", "src")
+    page.uncheck("#paint-edited input")
+    page.wait_for_function(
+        "before => document.querySelector('#easel .frame img').src !== before", arg=edited, timeout=PATIENCE
+    )
+    page.check("#paint-edited input")
+    page.wait_for_function(
+        "before => document.querySelector('#easel .frame img').src === before", arg=edited, timeout=PATIENCE
+    )
 
 
 @needs_chromium
