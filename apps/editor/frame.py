@@ -21,7 +21,6 @@ from apps.editor.model import Models, Stopped
 from apps.editor.session import Session
 
 REFUSED = (ValueError, LookupError, OSError, MemoryError)
-KEPT_SECONDS = 6 * 3600
 IN_TURN = {"concurrency_id": "model", "concurrency_limit": 1, "trigger_mode": "always_last", "show_progress": "hidden"}
 AT_ONCE = {"concurrency_id": "marks", "concurrency_limit": 4, "trigger_mode": "always_last", "show_progress": "hidden"}
 

@@ -30,7 +30,7 @@ MOST_MODELS = 2
 MOST_KEPT = 12
 MOST_FEATURES = 64
 # A goal holds all that a rule's images read at its layer: by far the largest thing that people ask for.
-MOST_GOALS = 12
+MOST_GOALS = 6
 BATCH = 16
 
 Held = Sequence[tuple[Patch, float]]

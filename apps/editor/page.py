@@ -4,12 +4,13 @@ from pathlib import Path
 
 import gradio as gr
 
-from apps.editor import export_tab, model_tab, paint_tab, rewrite_tab, units_tab
-from apps.editor.frame import KEPT_SECONDS, Page
+from apps.editor import export_tab, heap, model_tab, paint_tab, rewrite_tab, units_tab
+from apps.editor.frame import Page
 from apps.editor.model import Models
 from apps.editor.session import Session
 
 HERE = Path(__file__).parent
+KEPT_SECONDS = 6 * 3600
 TABS = (
     ("Rewrite a rule", rewrite_tab.build),
     ("Paint with units", paint_tab.build),
@@ -35,16 +36,18 @@ def build(models: Models, private: Path) -> gr.Blocks:
     """
     with gr.Blocks(title="Rewrite", analytics_enabled=False, delete_cache=(600, KEPT_SECONDS)) as blocks:
         gr.HTML('<h1>Rewrite a model</h1><p id="gone" role="alert" hidden></p>', elem_id="head")
-        shared = gr.State(Session(models), time_to_live=KEPT_SECONDS), gr.State(0), gr.State(0)
+        session = gr.State(Session(models))
+        shared = session, gr.State(0), gr.State(0)
         for name, fill in TABS:
             with gr.Tab(name) as tab:
                 fill(Page(models, private, *shared, tab))
 
         def left(request: gr.Request) -> None:
-            """Free what a session of a closed page can make again: Gradio keeps it for a page that comes back."""
+            """Free what can be made again. The session itself stays among the last ones, as a page may come back."""
             kept = blocks.state_holder.session_data.get(request.session_hash)
-            if kept is not None and shared[0]._id in kept:
-                kept[shared[0]._id].rest()
+            if kept is not None and session._id in kept:
+                kept[session._id].rest()
+            heap.give_back()
 
         blocks.unload(left)
     return blocks

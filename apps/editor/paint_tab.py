@@ -8,7 +8,7 @@ import gradio as gr
 import torch
 
 from apps.editor.easel import EMPTY, Easel, read_wishes
-from apps.editor.frame import IN_TURN, KEPT_SECONDS, Page, said
+from apps.editor.frame import IN_TURN, Page, said
 from apps.editor.marks import LARGEST_SEED
 from apps.editor.session import Session
 from apps.editor.units import NONE, dissection, dissections
@@ -62,7 +62,7 @@ def build(page: Page) -> None:
     new, begun = page.new(), Desk()
     begun.settle(new)
     layers = list(dissections(new))
-    desk = gr.State(Desk(), time_to_live=KEPT_SECONDS)
+    desk = gr.State(Desk())
     note = gr.HTML(NONE, visible=not layers, elem_id="paint-note")
     easel = Easel(elem_id="easel", **shown(new, begun))
     with gr.Row(elem_classes="line"):

@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 from torch import Tensor
 
-from apps.editor.frame import AT_ONCE, IN_TURN, KEPT_SECONDS, Page, progress, said
+from apps.editor.frame import AT_ONCE, IN_TURN, Page, progress, said
 from apps.editor.session import Session
 from apps.editor.stack import Entry
 from apps.editor.unit_effects import Effects
@@ -46,7 +46,7 @@ def build(page: Page) -> None:
     new = page.new()
     layers = list(dissections(new))
     begun = Look(next(iter(layers), ""))
-    look = gr.State(begun, time_to_live=KEPT_SECONDS)
+    look = gr.State(begun)
     note = gr.HTML(NONE, visible=not layers, elem_id="units-note")
     with gr.Row(elem_classes="line"):
         layer = gr.Dropdown(layers, value=begun.layer or None, label="Layer", elem_id="units-layer")
