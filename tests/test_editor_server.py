@@ -238,7 +238,15 @@ def hostile(count: int) -> Iterator[tuple[str, list]]:
         {"do": "save", "index": 10**20}, {"do": "marks", "index": 1.5}, {"do": "move", "index": 0, "to": "up"},
     ]  # fmt: skip
     handlers = {"/marked": 1, "/rewrote": 1, "/wish": 1, "/looked": 2, "/looked_on": 1, "/save": 1, "/found": 3}
-    handlers |= {"/export": 2, "/open": 1, "/measured": 1, "/took": 1, "/chose": 5}
+    handlers |= {
+        "/export": 2,
+        "/open": 1,
+        "/measured": 1,
+        "/took": 1,
+        "/chose": 5,
+        "/units_layer": 1,
+        "/units_concept": 1,
+    }
     for entry in wishes:
         yield "/wish", [{"wishes": [{"turn": 10**6, **entry}]}]
     yield "/wish", [{"wishes": [{"do": "undo", "turn": 1}] * 21}]

@@ -118,8 +118,8 @@ def concerned(session: Session, look: Look, concept: Any) -> tuple:
     """Show the effects on another concept."""
     if not isinstance(concept, str):
         raise ValueError("choose a concept first")
-    if concept and session.model.source is not None:
-        session.model.source.concepts.number(concept)
+    if concept:
+        Effects.of(session, look.layer).wanted(concept)
     look.concept = concept
     return gr.update(effects=effects(session, look)), measured_so(session, look)
 
