@@ -100,9 +100,9 @@ class Effects:
             yield from self._estimating(session, wanted)
         chosen = self._chosen(wanted)
         for units in batched([unit for unit in chosen if unit not in self.sums], UNITS):
+            session.check()
             done = sum(unit in self.sums for unit in chosen)
             yield Step(done / len(chosen), f"{done} of {len(chosen)} units were switched off in {IMAGES} images")
-            session.check()
             with session.working():
                 sums = unit_effects(self.experiment, range(IMAGES), units, batch=BATCH).sums
             self.sums |= {unit: Paired(sums[:, row]) for row, unit in enumerate(units)}

@@ -8,6 +8,7 @@ import gradio as gr
 from torch import Tensor
 
 from apps.editor.frame import AT_ONCE, IN_TURN, Page, progress, said
+from apps.editor.model import Stopped
 from apps.editor.session import Session
 from apps.editor.stack import Entry
 from apps.editor.unit_effects import Effects
@@ -22,6 +23,7 @@ HELP = (
     "Tick units that draw artifacts, or anything else: the images show the model without them. Hold one to see before."
 )
 OWN = "own concept"
+STOPPED = "Stopped. "
 # Its own queue: between two steps others get their turn with the model.
 ASIDE = {"concurrency_id": "effects", "concurrency_limit": 1, "trigger_mode": "once", "show_progress": "hidden"}
 
@@ -64,7 +66,7 @@ def build(page: Page) -> None:
     shown.then(said(lit), both, [grid, told], api_name="units_lit", **IN_TURN)
     page.tab.select(said(lit), both, [grid, told], api_name="units_seen", **IN_TURN)
     concept.input(said(concerned), [*both, concept], [grid, told], api_name="units_concept", **AT_ONCE)
-    measure.click(said(measured, stopped), both, [grid, told], api_name="units_measure", **ASIDE)
+    measure.click(said(measured), both, [grid, told], api_name="units_measure", **ASIDE)
     stop.click(said(stopped), both, [grid, told], api_name="units_stop", **AT_ONCE)
     keep.click(said(kept), [page.session, grid, page.stacked], [grid, page.stacked], api_name="units_keep", **IN_TURN)
     page.opened.change(
@@ -131,18 +133,22 @@ def measured(session: Session, look: Look) -> Iterator[tuple]:
     model, layer = session.model, look.layer
     known = Effects.of(session, layer)
     session.begin()
-    for step in known.measuring(session, known.wanted(look.concept)):
-        # Whoever looks at something else meanwhile is not shown this; what was measured stays.
-        if session.model is not model or look.layer != layer:
-            return
-        yield (gr.update(effects=effects(session, look)), gr.skip()) if step.news else (gr.skip(), progress(*step[:2]))
-    yield gr.update(effects=effects(session, look)), measured_so(session, look)
+    try:
+        for step in known.measuring(session, known.wanted(look.concept)):
+            # Whoever looks at something else meanwhile is not shown this; what was measured stays.
+            if session.model is not model or look.layer != layer:
+                return
+            figures = gr.update(effects=effects(session, look)) if step.news else gr.skip()
+            yield figures, gr.skip() if step.news else progress(step.share, step.text)
+        yield gr.update(effects=effects(session, look)), measured_so(session, look)
+    except Stopped:
+        yield gr.skip(), measured_so(session, look, STOPPED)
 
 
-def stopped(session: Session, look: Look | None = None) -> tuple:
+def stopped(session: Session, look: Look) -> tuple:
     """End the work; the figures that are shown stay."""
     session.stop()
-    return gr.skip(), '<p class="soft" role="status">Stopped. The figures so far are kept.</p>'
+    return gr.skip(), measured_so(session, look, STOPPED)
 
 
 def effects(session: Session, look: Look) -> list[dict[str, Any] | None]:
@@ -153,12 +159,12 @@ def effects(session: Session, look: Look) -> list[dict[str, Any] | None]:
     return known.figures(known.wanted(look.concept)) if known.told else []
 
 
-def measured_so(session: Session, look: Look) -> str:
+def measured_so(session: Session, look: Look, before: str = "") -> str:
     """How the figures came to be, as HTML; or what would give some."""
     if not _measurable(session, look):
         return ""
     text = Effects.of(session, look.layer).told or "Measure effects to see what goes from the images without each unit."
-    return f'<p class="soft" role="status">{text}</p>'
+    return f'<p class="soft" role="status">{before}{text}</p>'
 
 
 def kept(session: Session, value: Any, stacked: Any) -> tuple:
