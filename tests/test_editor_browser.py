@@ -5,6 +5,7 @@ import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -199,15 +200,15 @@ def test_the_whole_story(open_page, editor, tmp_path):
     assert float((seen - plain.sample(seeds)).abs().mean()) > 0.02
 
 
-def pixels_of(page: Page) -> torch.Tensor:
-    """The edited tiles as the browser shows them, in [-1, 1]."""
-    script = """async () => Promise.all([...document.querySelectorAll('#wall .edited')].map(async (image) => {
+def pixels_of(page: Page, selector: str = "#wall .edited", side: int = 64) -> torch.Tensor:
+    """Tiles as the browser shows them, in [-1, 1]."""
+    script = """async (selector) => Promise.all([...document.querySelectorAll(selector)].map(async (image) => {
       await image.decode();
       const paper = new OffscreenCanvas(image.naturalWidth, image.naturalHeight).getContext('2d');
       paper.drawImage(image, 0, 0);
       return [...paper.getImageData(0, 0, image.naturalWidth, image.naturalHeight).data];
     }))"""
-    found = torch.tensor(page.evaluate(script), dtype=torch.float32).reshape(-1, 64, 64, 4)[..., :3]
+    found = torch.tensor(page.evaluate(script, selector), dtype=torch.float32).reshape(-1, side, side, 4)[..., :3]
     return found.permute(0, 3, 1, 2) / 127.5 - 1
 
 
@@ -353,6 +354,88 @@ def test_long_work_is_stopped_and_leaves_nothing(open_page, editor):
     page.wait_for_timeout(1000)
     assert "Stopped" in page.inner_text("#progress")
     assert sorted(path.name for path in (editor.folder / "cache").rglob("*")) == kept
+
+
+@pytest.fixture(scope="module")
+def library(files, tmp_path_factory) -> Path:
+    """A folder of models, with a file in it that is none, and a model beside it that no page may open."""
+    root = tmp_path_factory.mktemp("library")
+    (root / "models" / "small").mkdir(parents=True)
+    for path in (root / "models" / "small" / "sixteen.safetensors", root / "outside.safetensors"):
+        shutil.copyfile(files["model"], path)
+    (root / "models" / "letter.pt").write_bytes(b"Dear reader, " * 100)
+    return root / "models"
+
+
+def open_model(page: Page, name: str) -> None:
+    """Write the path of a model and press Open."""
+    page.click("role=tab[name='Model']")
+    page.fill("#model input", name)
+    page.press("#model input", "Enter")
+    page.click("#open")
+
+
+def test_another_model_is_opened_by_its_path_and_begins_anew(open_page, library, tmp_path):
+    with running(tmp_path, "towers", "--models", library, "--samples", 60, "--tiles", 4) as editor:
+        page = open_page(editor.url)
+        brush(page, *DOME)
+        page.keyboard.press("2")
+        brush(page, *PLACE)
+        page.wait_for_selector("#rewrite:enabled")
+        page.click("#rewrite")
+        page.wait_for_selector("#wall .wall[data-edited='4']")
+        rules(page, 1)
+        page.click("role=tab[name='Model']")
+        before = (page.inner_text("#about .facts"), walls(page), shown(page))
+
+        for name in (
+            "../outside.safetensors",
+            str(library.parent / "outside.safetensors"),
+            "small/../../outside.safetensors",
+        ):
+            open_model(page, name)
+            assert refusal_on(page) == (
+                "this server may open no such model: it opens files of the folders given with --models"
+            )
+        open_model(page, "letter.pt")
+        text = refusal_on(page)
+        assert len(text) < 400
+        assert "Traceback" not in text
+        assert (page.inner_text("#about .facts"), walls(page), shown(page)) == before
+        assert "Copy" in marks(page, DOME[0])
+        page.click("role=tab[name='Rewrite a rule']")
+        rules(page, 1)
+
+        open_model(page, "small/sixteen.safetensors")
+        page.wait_for_selector("#opened >> text=small/sixteen.safetensors is open")
+        opened, facts = load_generator(library / "small" / "sixteen.safetensors"), page.inner_text("#about")
+        assert opened.fingerprint in facts
+        assert "16 × 16 pixels" in facts
+        assert page.locator("#about tbody tr td:first-child").all_inner_texts() == list(opened.layers)
+        page.click("role=tab[name='Rewrite a rule']")
+        page.wait_for_selector("#wall .wall[data-edited='0']")
+        rules(page, 0)
+        assert all("no marks" in marks(page, seed) for seed in range(4))
+        assert "Brush what you want more of" in page.inner_text("#status")
+        seen = pixels_of(page, "#wall .tile img:first-of-type", 16)
+        assert float((seen - opened.sample(range(4))).abs().mean()) < 0.05
+        page.keyboard.press("1")
+        brush(page, 1, 0.5, 0.5)
+        page.wait_for_selector("#status >> text=Brush where it shall go")
+        assert "Copy" in marks(page, 1)
+
+
+def walls(page: Page) -> list[str]:
+    """The tiles on the wall as they are without rules."""
+    return page.eval_on_selector_all("#wall .tile > img:first-of-type", "all => all.map((each) => each.src)")
+
+
+def refusal_on(page: Page) -> str:
+    """What the page says of what was refused; the note is closed after that."""
+    text = page.inner_text(".toast-body.error .toast-message-text")
+    page.click(".toast-body.error .toast-close")
+    page.wait_for_selector(".toast-body.error", state="detached")
+    return text
 
 
 def test_a_server_that_ends_is_said_and_a_reload_goes_on(open_page, files, tmp_path):

@@ -1,6 +1,9 @@
 """The editor's server: what it refuses, and that sessions do not see each other."""
 
+import os
 import string
+import subprocess
+import sys
 import threading
 import urllib.error
 import urllib.request
@@ -14,7 +17,7 @@ from gradio_client import Client, handle_file
 
 from apps.cli import build_parser
 from rewrite import load_generator
-from tests.editors import Editor, running
+from tests.editors import ROOT, Editor, running
 
 WHOLE = {
     "marks": [
@@ -171,6 +174,39 @@ def test_ten_sessions_at_once_do_not_see_each_other(editor):
     assert len({tuple(tiles) for _, tiles in found.values()}) == 10
 
 
+LEAVING = """
+import os, sys, time
+os.environ["GRADIO_IS_E2E_TEST"] = "1"  # Gradio notices sooner that a page is gone.
+from gradio_client import Client
+from apps.editor.model import Models
+from apps.editor.page import build
+from apps.editor.server import Options
+from apps.editor.session import Session
+from tests.test_editor_server import WHOLE
+
+page = build(Models(Options(sys.argv[1], segmenter="none", samples=30, tiles=4)), sys.argv[2])
+_, url, _ = page.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, share=False, ssr_mode=False)
+client = Client(url, verbose=False)
+client.predict(WHOLE, api_name="/rewrote")
+(held,) = page.state_holder.session_data.values()
+(session,) = (each for each in held.state_data.values() if isinstance(each, Session))
+assert session.answered(session.rule())
+client.close()
+deadline = time.monotonic() + 60
+while session.answered(session.rule()) and time.monotonic() < deadline:
+    time.sleep(0.1)
+print(session.answered(session.rule()), len(session.rules), flush=True)
+os._exit(0)
+"""
+
+
+def test_a_closed_page_lets_go_of_what_can_be_made_again_and_keeps_its_rules(files, tmp_path):
+    place = {"REWRITE_CACHE": str(tmp_path), "GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": str(tmp_path)}
+    command = [sys.executable, "-c", LEAVING, str(files["model"]), str(tmp_path)]
+    done = subprocess.run(command, env={**os.environ, **place}, cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.split() == ["False", "1"], done.stderr
+
+
 def hostile(count: int) -> Iterator[tuple[str, list]]:
     """What a page of ours never sends, to every handler that takes something."""
     random = Random(0)
@@ -202,7 +238,15 @@ def hostile(count: int) -> Iterator[tuple[str, list]]:
         {"do": "save", "index": 10**20}, {"do": "marks", "index": 1.5}, {"do": "move", "index": 0, "to": "up"},
     ]  # fmt: skip
     handlers = {"/marked": 1, "/rewrote": 1, "/wish": 1, "/looked": 2, "/looked_on": 1, "/save": 1, "/found": 3}
-    handlers |= {"/export": 2, "/open": 1, "/measured": 1, "/took": 1, "/chose": 5}
+    handlers |= {
+        "/export": 2,
+        "/open": 1,
+        "/measured": 1,
+        "/took": 1,
+        "/chose": 5,
+        "/units_layer": 1,
+        "/units_concept": 1,
+    }
     for entry in wishes:
         yield "/wish", [{"wishes": [{"turn": 10**6, **entry}]}]
     yield "/wish", [{"wishes": [{"do": "undo", "turn": 1}] * 21}]

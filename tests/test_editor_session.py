@@ -87,6 +87,24 @@ def test_marks_become_the_rule_that_the_library_solves(session):
         torch.testing.assert_close(session.after(), generator.sample(session.seeds), atol=1e-5, rtol=0)
 
 
+def test_a_rule_names_the_model_while_the_patches_of_another_session_hold(session):
+    session.mark(WHOLE)
+    session.rewrite()
+    other = Session(session.models)
+    other.mark(WHOLE)
+    with session.model.holding(session.rules.held):
+        assert other.rule().model == load_generator(session.model.name).fingerprint
+
+
+def test_what_a_session_lets_go_of_is_made_again_and_its_rules_stay(session):
+    session.mark(WHOLE)
+    entry, shown = session.rewrite(), session.after()
+    session.rest()
+    assert not session.answered(session.rule())
+    assert torch.equal(session.after(), shown)
+    assert torch.equal(session.rewrite().patch.left, entry.patch.left)
+
+
 def test_separate_parts_of_one_mark_are_separate_places(session):
     session.mark(brushed((1, "copy", box(2, 2)), (3, "context", sorted(box(1, 1) + box(1, 10)))))
     assert len(session.rule().context) == 2

@@ -7,17 +7,23 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from apps.editor import unit_effects as measured
 from apps.editor.easel import read_wishes
-from apps.editor.model import Models
-from apps.editor.paint_tab import Desk, brushed
+from apps.editor.model import Models, Stopped
+from apps.editor.paint_tab import Desk, brushed, chosen, seen
 from apps.editor.server import Options
 from apps.editor.session import Session
+from apps.editor.unit_effects import Effects
 from apps.editor.unit_grid import read_ticked
-from apps.editor.units_tab import kept, ticked
+from apps.editor.units import dissection
+from apps.editor.units_tab import Look, kept, listed, lit, ticked
+from apps.editor.wall import urls
+from dissect.causes.effects import Experiment, unit_effects
 from dissect.causes.intervention import Intervention, Prefix
-from dissect.causes.painting import Painting
+from dissect.causes.painting import Painting, painted, prefix_of
 from rewrite import load_generator
 from tests.editors import Editor, running
 
@@ -48,6 +54,23 @@ def test_wishes_are_done_once_and_in_their_order(session):
     assert brushed(session, desk, wishes({"do": "undo", "turn": 4}))["history"] == said["history"]
     file = brushed(session, desk, wishes({"do": "save", "turn": 5}))["file"]
     assert Painting.from_json(file["text"]).strokes == desk.painting(session).strokes
+
+
+def test_the_edited_model_is_painted_on_unless_somebody_chooses_otherwise(session):
+    desk, value = Desk(), {"layer": LAYER, "ticked": list(range(40)), "turn": 1}
+    plain = brushed(session, desk, wishes(STROKE))
+    kept(session, value, 0)
+    generator, painting = load_generator(), desk.painting(session)
+    with session.rules.held[0][0].applied(generator):
+        prefix = prefix_of(generator, painting)
+        wanted = urls(torch.cat([prefix.images(), painted(prefix, painting, dissection(session, LAYER))]))
+    with_rule, box = seen(session, desk)
+    assert [with_rule["before"], with_rule["image"]] == wanted
+    assert box["visible"]
+    without = chosen(session, desk, False)
+    assert (without["before"], without["image"]) == (plain["before"], plain["image"])
+    session.rules.undo()
+    assert not seen(session, desk)[1]["visible"]
 
 
 @pytest.mark.parametrize(
@@ -114,6 +137,67 @@ def test_ticked_units_go_off_and_are_kept_off_by_a_patch(session):
     with pytest.raises(LookupError, match="no dissection of layer"):
         ticked(session, {"layer": "b99", "ticked": [1]})
     session.rules.undo()
+
+
+@pytest.fixture
+def few(monkeypatch):
+    """Fewer images and units than people get."""
+    monkeypatch.setattr(measured, "IMAGES", 4)
+    monkeypatch.setattr(measured, "MOST_EXACT", 8)
+    monkeypatch.setattr(measured, "UNITS", 4)
+
+
+@pytest.fixture
+def models() -> Models:
+    return Models(Options("towers", tiles=2, segmenter="towers"))
+
+
+def test_effects_are_estimated_first_and_then_measured_where_they_promise_most(few, models):
+    session = Session(models)
+    known = Effects.of(session, LAYER)
+    wanted = known.wanted("tree")
+    steps = known.measuring(session, wanted)
+    assert known.told == ""
+    next(step for step in steps if step.news)
+    estimates = [figure["share"] for figure in known.figures(wanted)]
+    assert all(figure["low"] is None for figure in known.figures(wanted))
+    assert list(steps)[-1].share == 1
+    exact = {unit for unit, figure in enumerate(known.figures(wanted)) if figure["low"] is not None}
+    assert exact == set(np.argsort(estimates)[-8:])
+    assert "exact for the 8 units that promise most" in known.told
+    best = int(np.argmax(estimates))
+    experiment = Experiment(load_generator(), LAYER, models.first.source)
+    share, low, high = unit_effects(experiment, range(4), [best]).share(0, wanted[best])
+    figure = known.figures(wanted)[best]
+    assert (figure["share"], figure["low"], figure["high"]) == pytest.approx((share, low, high), abs=1e-4)
+
+
+def test_stopped_effects_are_kept_for_all_sessions_and_gone_on_with(few, models):
+    first, second = Session(models), Session(models)
+    known = Effects.of(first, LAYER)
+    wanted = known.wanted("tree")
+    steps = known.measuring(first, wanted)
+    while len(known.sums) < 4:
+        next(steps)
+    first.stop()
+    with pytest.raises(Stopped):
+        list(steps)
+    begun = {unit: sums.sums for unit, sums in known.sums.items()}
+    assert len(begun) == 4
+    assert sum(figure["low"] is not None for figure in listed(second, Look(LAYER, "tree"))["effects"]) == 4
+    list(Effects.of(second, LAYER).measuring(second, wanted))
+    assert len(known.sums) == 8
+    assert all(known.sums[unit].sums is sums for unit, sums in begun.items())
+
+
+def test_without_names_of_pixels_there_are_lit_images_and_no_effects(session):
+    look = Look(LAYER)
+    *_, (grid, told) = lit(session, look)
+    assert len(set(grid["strips"])) == 96
+    assert told == ""
+    assert list(lit(session, look)) == []
+    with pytest.raises(ValueError, match="nothing names the pixels"):
+        Effects.of(session, LAYER)
 
 
 @pytest.fixture(scope="module")
@@ -205,6 +289,8 @@ def test_two_units_are_ticked_and_kept_off(page):
     assert 0 < visible < 96
     concepts = page.locator("#units .unit .name").all_inner_texts()
     assert all("tree" in text for text in concepts)
+    page.wait_for_selector("#units .units[data-lit='96']")
+    assert page.locator("#units .strip img:visible").count() == visible
     for number in (1, 2):
         page.click(f"#units .unit:nth-child({number})")
     page.wait_for_selector("#units .units[data-edited='4'][data-done='2']")
@@ -214,3 +300,36 @@ def test_two_units_are_ticked_and_kept_off(page):
     tab(page, "Rewrite a rule")
     page.wait_for_selector("#rules .rules[data-rules='1']")
     page.wait_for_selector("#wall .wall[data-edited='4']")
+    tab(page, "Paint with units")
+    page.wait_for_selector("#paint-edited:visible")
+    edited = page.get_attribute("#easel .frame img:first-child", "src")
+    page.uncheck("#paint-edited input")
+    page.wait_for_function(
+        "before => document.querySelector('#easel .frame img').src !== before", arg=edited, timeout=PATIENCE
+    )
+    page.check("#paint-edited input")
+    page.wait_for_function(
+        "before => document.querySelector('#easel .frame img').src === before", arg=edited, timeout=PATIENCE
+    )
+
+
+@needs_chromium
+def test_effects_stand_on_every_unit_and_sort_them(page):
+    tab(page, "Units")
+    page.click("#units-layer input")
+    page.click("role=option[name='b32.conv0']")
+    page.wait_for_selector("#units .units[data-lit='64']")
+    page.click("#units-concept input")
+    page.click("role=option[name='door']")
+    page.click("#units-measure")
+    page.wait_for_selector("#units .units[data-weighed='64']")
+    page.wait_for_selector("#units .units:not([data-exact='0'])")
+    page.click("#units-stop")
+    page.wait_for_selector("#units-told >> text=/Stopped. On 16 images/")
+    page.select_option("#units select", "effect")
+    texts = page.locator("#units .effect").all_inner_texts()
+    assert len(texts) == 64
+    assert all(text.endswith("% door") for text in texts)
+    gone = [-float(text.replace("−", "-").split("Off:")[1].strip("≈ ").split(" ")[0]) for text in texts]
+    assert gone == sorted(gone, reverse=True)
+    assert gone[0] > 5

@@ -35,6 +35,7 @@ class Page:
         session: The state of the browser session, first among the inputs of a handler.
         opened: Changes whenever the session looks at another model: tabs show what is new then.
         stacked: Changes whenever another tab than the first changed the stack of rules.
+        tab: The tab that is being built: its event `select` says that somebody looks at it.
     """
 
     models: Models
@@ -42,6 +43,7 @@ class Page:
     session: gr.State
     opened: gr.State
     stacked: gr.State
+    tab: gr.Tab
 
     def new(self) -> Session:
         """What a page shows before anyone did anything."""
@@ -84,6 +86,11 @@ def said(handler: Callable, stopped: Callable[[Session], Any] | None = None) -> 
 def only(number: int, of: int, text: Callable[[Session], str]) -> Callable[[Session], tuple]:
     """A text for one of several outputs; the others stay what they are."""
     return lambda session: tuple(text(session) if output == number else gr.skip() for output in range(of))
+
+
+def progress(done: float, text: str) -> str:
+    """How far work is, 0 to 1, as HTML."""
+    return f'<progress value="{done:.3f}" max="1"></progress><p class="soft" role="status">{escape(text)}</p>'
 
 
 def sentence(error: BaseException) -> str:

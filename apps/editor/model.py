@@ -20,7 +20,7 @@ from apps.memories import cached_path, memory_of
 from apps.sources import BUILT_IN, source_for
 from dissect.concept_rule import usual_layer
 from dissect.sources.contract import ConceptSource
-from rewrite import Generator, Memory, Patch, Stack, load_generator
+from rewrite import Generator, Goals, Memory, Patch, Stack, load_generator
 from rewrite.checkpoints import loading
 from rewrite.checkpoints.registry import PUBLISHED
 from rewrite.generators.contract import Cut
@@ -29,6 +29,8 @@ ENDINGS = (".safetensors", ".pt", ".pth", ".pkl")
 MOST_MODELS = 2
 MOST_KEPT = 12
 MOST_FEATURES = 64
+# A goal holds all that a rule's images read at its layer: by far the largest thing that people ask for.
+MOST_GOALS = 6
 BATCH = 16
 
 Held = Sequence[tuple[Patch, float]]
@@ -79,16 +81,20 @@ class Model:
     Attributes:
         name: What it was opened by.
         generator: The generator; its weights are the base weights whenever the lock is free.
+        fingerprint: That of the base weights, for whoever asks while another session's patches hold.
         source: What names the pixels of its images, or None.
         lock: Held by whoever works with the generator.
+        goals: What the rules of all sessions want; whoever uses them holds the lock.
     """
 
     def __init__(self, name: str, generator: Generator, source: ConceptSource | None, samples: int):
         self.name, self.generator, self.source, self.samples = name, generator, source, samples
+        self.fingerprint = generator.fingerprint
         self.lock = threading.RLock()
         self._stack = Stack(generator)
         self._images, self._cuts, self._memories, self._made = Kept(), Kept(), Kept(6), Kept(64)
         self._features, self._labels = Kept(MOST_FEATURES), Kept(MOST_FEATURES)
+        self.goals = Goals(MOST_GOALS)
 
     @property
     def layer(self) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from apps.editor.frame import AT_ONCE, IN_TURN, Page, only, said
+from apps.editor.frame import AT_ONCE, IN_TURN, Page, only, progress, said
 from apps.editor.session import Session
 
 
@@ -36,13 +36,13 @@ def build(page: Page) -> None:
             with gr.Row(elem_classes="line"):
                 measure = gr.Button("Measure what it reads", elem_id="measure", scale=2)
                 stop = gr.Button("Stop", scale=1, min_width=80, elem_id="stop-measuring")
-            progress = gr.HTML(elem_id="progress")
+            done = gr.HTML(elem_id="progress")
         with gr.Column(scale=7, min_width=320):
             about = gr.HTML(described(new), elem_id="about")
     go.click(said(opened), [page.session, name], [page.opened, about, said_so, layer], api_name="open", **IN_TURN)
     look.click(said(listed), [page.session], [name], api_name="models", **AT_ONCE)
-    measure.click(said(measured, only(0, 2, stopped)), [page.session, layer], [progress, about], **IN_TURN)
-    stop.click(said(stopped), [page.session], [progress], api_name="stop_measuring", **AT_ONCE)
+    measure.click(said(measured, only(0, 2, stopped)), [page.session, layer], [done, about], **IN_TURN)
+    stop.click(said(stopped), [page.session], [done], api_name="stop_measuring", **AT_ONCE)
 
 
 def listed(session: Session) -> Any:
@@ -68,17 +68,17 @@ def measured(session: Session, layer: Any) -> Iterator[tuple]:
         raise ValueError("choose a layer first")
     session.model.generator.layer(layer)
     session.begin()
-    for done in session.measuring(layer):
-        yield _progress(done, f"{100 * done:.0f} % of {session.model.samples} images"), gr.skip()
+    for share in session.measuring(layer):
+        yield progress(share, f"{100 * share:.0f} % of {session.model.samples} images"), gr.skip()
     memory = session.model.memory(layer)
     text = f"{memory.count} keys of {memory.images} images, seeds {memory.seeds[0][0]} to {memory.seeds[-1][1] - 1}"
-    yield _progress(1.0, text), described(session)
+    yield progress(1.0, text), described(session)
 
 
 def stopped(session: Session) -> str:
     """End the measurement."""
     session.stop()
-    return _progress(0.0, "Stopped; nothing of it is kept.")
+    return progress(0.0, "Stopped; nothing of it is kept.")
 
 
 def described(session: Session) -> str:
@@ -88,7 +88,7 @@ def described(session: Session) -> str:
     numbers = sum(parameter.numel() for parameter in generator.module.parameters())
     facts = (
         ("Model", model.name),
-        ("Fingerprint", generator.fingerprint),
+        ("Fingerprint", model.fingerprint),
         ("Images", f"{generator.size[0]} × {generator.size[1]} pixels"),
         ("Latents", f"{generator.z_dim} numbers, truncation {generator.truncation:g}"),
         ("Weights", f"{numbers / 1e6:.2f} million, on {generator.device}"),
@@ -105,10 +105,6 @@ def described(session: Session) -> str:
         f'<div class="facts"><dl>{rows}</dl><h3>Layers</h3><table><thead><tr><th>Layer</th><th>Channels</th>'
         f"<th>Writes</th><th></th></tr></thead><tbody>{layers}</tbody></table></div>"
     )
-
-
-def _progress(done: float, text: str) -> str:
-    return f'<progress value="{done:.3f}" max="1"></progress><p class="soft" role="status">{escape(text)}</p>'
 
 
 def _folders(page: Page) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import gradio as gr
 
-from apps.editor import export_tab, model_tab, paint_tab, rewrite_tab, units_tab
+from apps.editor import export_tab, heap, model_tab, paint_tab, rewrite_tab, units_tab
 from apps.editor.frame import Page
 from apps.editor.model import Models
 from apps.editor.session import Session
@@ -36,8 +36,18 @@ def build(models: Models, private: Path) -> gr.Blocks:
     """
     with gr.Blocks(title="Rewrite", analytics_enabled=False, delete_cache=(600, KEPT_SECONDS)) as blocks:
         gr.HTML('<h1>Rewrite a model</h1><p id="gone" role="alert" hidden></p>', elem_id="head")
-        page = Page(models, private, gr.State(Session(models), time_to_live=KEPT_SECONDS), gr.State(0), gr.State(0))
-        for name, tab in TABS:
-            with gr.Tab(name):
-                tab(page)
+        session = gr.State(Session(models))
+        shared = session, gr.State(0), gr.State(0)
+        for name, fill in TABS:
+            with gr.Tab(name) as tab:
+                fill(Page(models, private, *shared, tab))
+
+        def left(request: gr.Request) -> None:
+            """Free what can be made again. The session itself stays among the last ones, as a page may come back."""
+            kept = blocks.state_holder.session_data.get(request.session_hash)
+            if kept is not None and session._id in kept:
+                kept[session._id].rest()
+            heap.give_back()
+
+        blocks.unload(left)
     return blocks

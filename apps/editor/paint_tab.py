@@ -16,7 +16,6 @@ from apps.editor.wall import urls
 from dissect.causes.painting import Painting, Stroke, painted, prefix_of
 from dissect.units.dissection import Dissection
 
-KEPT_SECONDS = 6 * 3600
 MOST_PAINTINGS = 32
 FIRST_SEED = 3
 
@@ -28,19 +27,21 @@ class Desk:
     Attributes:
         seed: The image on the easel.
         layer: The layer whose units are painted with; empty for the first that is dissected.
+        edited: Whether the rules that are on hold while it is painted.
         paintings: The paintings so far, by layer and seed.
         turn: The last wish of the page that was done.
     """
 
     seed: int = FIRST_SEED
     layer: str = ""
+    edited: bool = True
     paintings: dict[tuple[str, str, int], Painting] = field(default_factory=dict)
     turn: int = 0
 
     def painting(self, session: Session) -> Painting:
         """The painting of the layer and seed that are on the easel."""
-        generator = session.model.generator
-        fresh = Painting(generator.fingerprint, self.layer, self.seed, truncation=generator.truncation)
+        model = session.model
+        fresh = Painting(model.fingerprint, self.layer, self.seed, truncation=model.generator.truncation)
         return self.paintings.get((fresh.model, self.layer, self.seed), fresh)
 
     def keep(self, painting: Painting) -> None:
@@ -61,19 +62,22 @@ def build(page: Page) -> None:
     new, begun = page.new(), Desk()
     begun.settle(new)
     layers = list(dissections(new))
-    desk = gr.State(Desk(), time_to_live=KEPT_SECONDS)
+    desk = gr.State(Desk())
     note = gr.HTML(NONE, visible=not layers, elem_id="paint-note")
     easel = Easel(elem_id="easel", **shown(new, begun))
     with gr.Row(elem_classes="line"):
         seed = gr.Number(begun.seed, label="Seed", precision=0, minimum=0, maximum=LARGEST_SEED, elem_id="paint-seed")
         another = gr.Button("Another image", elem_id="paint-another", min_width=140)
         layer = gr.Dropdown(layers, value=begun.layer or None, label="Layer of the units", elem_id="paint-layer")
+        edited = gr.Checkbox(True, label="Paint on the edited model", visible=False, elem_id="paint-edited")
     both = [page.session, desk]
     easel.input(said(brushed), [*both, easel], [easel], api_name="brush", **IN_TURN)
     seed.submit(said(seeded), [*both, seed], [easel, seed], api_name="paint_seed", **IN_TURN)
     seed.blur(said(seeded), [*both, seed], [easel, seed], api_name="paint_seed_left", **IN_TURN)
     another.click(said(next_seed), both, [easel, seed], api_name="paint_another", **IN_TURN)
     layer.input(said(layered), [*both, layer], [easel], api_name="paint_layer", **IN_TURN)
+    edited.input(said(chosen), [*both, edited], [easel], api_name="paint_edited", **IN_TURN)
+    page.tab.select(said(seen), both, [easel, edited], api_name="paint_seen", **IN_TURN)
     page.opened.change(said(opened), both, [easel, layer, note], api_name="paint_opened", **IN_TURN)
 
 
@@ -132,6 +136,19 @@ def layered(session: Session, desk: Desk, layer: Any) -> Any:
     return gr.update(**shown(session, desk))
 
 
+def chosen(session: Session, desk: Desk, edited: Any) -> Any:
+    """Paint with the rules that are on, or without any."""
+    desk.settle(session)
+    desk.edited = edited is True
+    return gr.update(**shown(session, desk))
+
+
+def seen(session: Session, desk: Desk) -> tuple:
+    """Show the image as the rules of now make it; without rules there is nothing to choose."""
+    desk.settle(session)
+    return gr.update(**shown(session, desk)), gr.update(visible=bool(session.rules.held))
+
+
 def opened(session: Session, desk: Desk) -> tuple:
     """Show the model that the session looks at now."""
     desk.layer = ""
@@ -149,8 +166,12 @@ def shown(session: Session, desk: Desk, painting: Painting | None = None) -> dic
     if not desk.layer:
         return {**EMPTY, "turn": desk.turn}
     painting, one = painting or desk.painting(session), dissection(session, desk.layer)
-    prefix = session.model.made(("easel", desk.layer, desk.seed), lambda: prefix_of(session.model.generator, painting))
-    with session.model.holding([]):
+    held, kept = session.rules.held if desk.edited else [], ("easel", desk.layer, desk.seed)
+    with session.model.holding(held) as generator:
+        # Rules may change what comes before the layer: then its run serves once.
+        prefix = (
+            prefix_of(generator, painting) if held else session.model.made(kept, lambda: prefix_of(generator, painting))
+        )
         pair = torch.cat([prefix.images(), painted(prefix, painting, one)])
     before, after = urls(pair)
     return {

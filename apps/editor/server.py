@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from apps.editor import heap
+
 ADDRESS = "127.0.0.1"
 HOSTS = (ADDRESS, "localhost")
 LARGEST_UPLOAD = 64 * 2**20
@@ -59,6 +61,7 @@ def serving(options: Options) -> Iterator[str]:
     """
     if not 1 <= options.tiles <= MOST_TILES:
         raise ValueError(f"the wall shows 1 to {MOST_TILES} seeds, got {options.tiles}")
+    heap.share()
     with tempfile.TemporaryDirectory(prefix="rewrite-editor-") as private:
         # Gradio serves all that lies in its folder for uploads, and reads these when it is imported.
         os.environ["GRADIO_TEMP_DIR"] = private

@@ -20,7 +20,7 @@ from apps.editor.stack import LONGEST_NAME, Entry, Rules
 from dissect.regions import regions_of, things
 from dissect.sources.contract import ConceptSource
 from dissect.stated_effect import stated_effect
-from rewrite import Goals, Latent, Mask, Patch, Region, Rule, Settings, solve
+from rewrite import Latent, Mask, Patch, Region, Rule, Settings, solve
 from rewrite.preview import preview
 
 # Of the settings tried on four and on nine marked images, the ones that drew the copy most often for the least change
@@ -30,6 +30,7 @@ ACTIONS = ("paste", "erase")
 ENOUGH_CONTEXTS = 3
 MOST_RANK = 512
 MOST_CAUTION = 1.5
+MOST_PATCHES = 24
 FIRST_FURTHER = 10_000
 LEAST = 6 / 64**2
 
@@ -104,7 +105,7 @@ class Session:
         self.choices = Choices()
         self.rules = Rules()
         self.version, self.turn = 0, 0
-        self._goals, self._patches, self._stop = Goals(2), Kept(24), threading.Event()
+        self._patches, self._stop = Kept(MOST_PATCHES), threading.Event()
 
     # The model and the wall -------------------------------------------------------------------------------------------
 
@@ -215,7 +216,7 @@ class Session:
         erase = self.choices.action == "erase"
         return Rule(
             name=f"rule {len(self.rules.entries) + 1}",
-            model=self.model.generator.fingerprint,
+            model=self.model.fingerprint,
             layer=self.layer,
             copy=() if erase else copy,
             paste=paste[0] if paste else None,
@@ -248,7 +249,7 @@ class Session:
     def _solve(self, rule: Rule) -> Patch:
         memory = self.model.memory(rule.layer)
         with self.working():
-            return solve(self.model.generator, memory, rule, goals=self._goals)
+            return solve(self.model.generator, memory, rule, goals=self.model.goals)
 
     def wanted(self) -> dict[int, Tensor]:
         """What the images of the marks would look like if all of it arrived, by seed: the paste, in feature space.
@@ -258,7 +259,7 @@ class Session:
         """
         rule = self.rule()
         with self.working():
-            found = preview(self.model.generator, rule, goals=self._goals)
+            found = preview(self.model.generator, rule, goals=self.model.goals)
         return {latent.seed: image for latent, image in found.items()}
 
     def stop(self) -> None:
@@ -273,6 +274,10 @@ class Session:
         """
         if self._stop.is_set():
             raise Stopped
+
+    def rest(self) -> None:
+        """Let go of what can be made again: nobody looks any more, or for a while."""
+        self._patches = Kept(MOST_PATCHES)
 
     def working(self) -> AbstractContextManager:
         """Whatever runs the generator inside a `with` block ends when somebody presses Stop."""

@@ -15,7 +15,7 @@ def hung(session: Session) -> dict[str, Any]:
     return {
         "side": session.side,
         "tiles": tiles(session.seeds, session.before()),
-        "store": f"rewrite-marks-{session.model.generator.fingerprint}",
+        "store": f"rewrite-marks-{session.model.fingerprint}",
     }
 
 

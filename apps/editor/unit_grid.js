@@ -13,7 +13,7 @@ const bar = make("div", "bar"), find = make("input"), order = make("select"), on
 const onlyLabel = make("label", "check"), count = make("span", "soft"), none = make("button", "", "Untick all");
 find.type = "search"; find.placeholder = "Search: a concept or a number"; find.setAttribute("aria-label", "Search units");
 order.setAttribute("aria-label", "Sort units"); only.type = "checkbox"; none.type = "button";
-for (const [value, text] of [["iou", "Best agreement first"], ["worst", "Least agreement first"], ["concept", "By concept"], ["unit", "By number"]]) {
+for (const [value, text] of [["iou", "Best agreement first"], ["worst", "Least agreement first"], ["effect", "Most effect first"], ["concept", "By concept"], ["unit", "By number"]]) {
   const option = make("option", "", text);
   option.value = value; order.append(option);
 }
@@ -37,7 +37,9 @@ const mark = () => {
   none.disabled = !ticked.size; root.dataset.ticked = ticked.size;
 };
 none.addEventListener("click", () => { ticked.clear(); mark(); arrange(); tell(); });
+const taken = (card) => props.effects[card.unit]?.share ?? -Infinity;
 const sorts = {
+  effect: (a, b) => (taken(b) - taken(a)) || b.iou - a.iou,
   iou: (a, b) => b.iou - a.iou, worst: (a, b) => a.iou - b.iou, unit: (a, b) => a.unit - b.unit,
   concept: (a, b) => a.concept.localeCompare(b.concept) || b.iou - a.iou,
 };
@@ -52,20 +54,49 @@ const arrange = () => {
 for (const [part, event] of [[find, "input"], [order, "change"], [only, "change"]]) part.addEventListener(event, arrange);
 const cardOf = (unit) => {
   const item = make("label", "unit"), box = make("input"), image = make("img"), text = make("span", "name");
-  box.type = "checkbox"; image.alt = ""; image.draggable = false;
+  const strip = make("span", "strip"), effect = make("span", "effect");
+  box.type = "checkbox"; image.alt = ""; image.draggable = false; image.hidden = true; strip.append(image);
   text.append(make("b", "", String(unit.unit)), make("span", "", ` ${unit.concept}`), make("span", "iou", unit.iou.toFixed(2)));
   box.setAttribute("aria-label", `Unit ${unit.unit}, ${unit.concept}, IoU ${unit.iou.toFixed(2)}`);
   box.addEventListener("change", () => { box.checked ? ticked.add(unit.unit) : ticked.delete(unit.unit); mark(); tell(); });
   item.title = `Unit ${unit.unit}: agrees best with ${unit.concept}. Tick it to see the images without it.`;
-  item.append(image, box, text);
-  return { ...unit, item, box, image };
+  item.append(strip, box, text, effect);
+  return { ...unit, item, box, image, effect };
 };
-const light = () => cards.forEach((card) => { const strip = props.strips[card.unit]; card.image.hidden = !strip; if (strip) card.image.src = strip; });
+const light = () => {
+  for (const card of cards) {
+    const strip = props.strips[card.unit];
+    card.image.hidden = !strip;
+    if (strip) card.image.src = strip;
+  }
+  root.dataset.lit = props.strips.length;
+};
+const percent = (share) => {
+  const size = Math.abs(100 * share).toFixed(Math.abs(share) < 0.0995 ? 1 : 0);
+  return `${+size ? (share > 0 ? "−" : "+") : ""}${size} %`;
+};
+// Without the unit: what goes has a minus, what comes a plus; ≈ stands before an estimate, and what may be chance is pale.
+const weigh = () => {
+  for (const card of cards) {
+    const found = props.effects[card.unit], exact = found && found.low !== null;
+    card.effect.hidden = !found;
+    if (!found) continue;
+    card.effect.textContent = `Off: ${exact ? "" : "≈ "}${percent(found.share)} ${found.concept}`;
+    card.effect.classList.toggle("pale", exact && found.low <= 0 && found.high >= 0);
+    card.effect.title = exact
+      ? `With this unit off, ${found.concept} changes by ${percent(found.share)} of its pixels (95 % interval: ${percent(found.low)} to ${percent(found.high)})`
+      : "Estimated to first order";
+  }
+  root.dataset.weighed = props.effects.filter(Boolean).length;
+  root.dataset.exact = props.effects.filter((each) => each && each.low !== null).length;
+  // What people scroll through stays where it is, unless they asked for this order.
+  if (order.value === "effect") arrange();
+};
 const hang = () => {
   ticked.clear();
   cards = props.units.map(cardOf);
   root.hidden = !cards.length;
-  light(); mark(); arrange();
+  light(); weigh(); mark(); arrange();
   root.dataset.ready = "1";
 };
 const show = () => {
@@ -83,5 +114,6 @@ for (const [kind, on] of [["pointerdown", true], ["pointerup", false], ["pointer
   wall.addEventListener(kind, () => root.classList.toggle("peek", on));
 watch(named({ units: 0 }), hang);
 watch(named({ strips: 0 }), light);
+watch(named({ effects: 0 }), weigh);
 watch(Object.keys({ tiles: 0, said: 0, turn: 0 }), show);
 hang(); show();

@@ -1,9 +1,10 @@
 """The grid of units: a component that shows what each unit draws, and lets people tick some of them.
 
 The seam: to the page go `layer`, `units` (`[{"unit": 3, "concept": "tree", "iou": 0.2}, …]`), `strips` (a data URL for
-each unit, or none yet), `tiles` (`[{"seed": 3, "image": url, "after": url or None}, …]`), `said` and `turn`. From the
-page comes its value by the event `input`: `{"layer": "b16.conv1", "ticked": [3, 17], "turn": 4}`, read by `read_ticked`
-as the untrusted document that it is.
+each unit, or none yet), `effects` (for each unit what it takes away, or null: `{"concept": "tree", "share": 0.3, "low":
+0.2, "high": 0.4}`, without ends where it is estimated; or none yet), `tiles` (`[{"seed": 3, "image": url, "after": url
+or None}, …]`), `said` and `turn`. From the page comes its value by the event `input`: `{"layer": "b16.conv1", "ticked":
+[3, 17], "turn": 4}`, read by `read_ticked` as the untrusted document that it is.
 """
 
 from pathlib import Path
@@ -17,7 +18,7 @@ HERE = Path(__file__).parent
 STYLE = (HERE / "unit_grid.css").read_text(encoding="utf-8")
 SCRIPT = (HERE / "unit_grid.js").read_text(encoding="utf-8")
 MOST_UNITS = 4096
-EMPTY = {"layer": "", "units": [], "strips": [], "tiles": [], "said": "", "turn": 0}
+EMPTY = {"layer": "", "units": [], "strips": [], "effects": [], "tiles": [], "said": "", "turn": 0}
 
 
 class UnitGrid(gr.HTML):

@@ -1,5 +1,7 @@
 """The units of a session's model: the dissections that there are, and pictures of what each unit draws."""
 
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 from apps.editor.session import Session
@@ -36,13 +38,38 @@ def dissection(session: Session, layer: str) -> Dissection:
     return found[layer]
 
 
-def strips(session: Session, layer: str) -> list[str]:
-    """For each unit of a layer, the images that drive it most, lit where it is active, as a data URL; made once."""
-    return session.model.made(("strips", layer), lambda: _strips(session, layer))
+def strips(session: Session, layer: str, told: Callable[[float], object] | None = None) -> list[str]:
+    """For each unit of a layer, the images that drive it most, lit where it is active, as a data URL; made once.
+
+    Args:
+        session: Whose model.
+        layer: The layer.
+        told: Called with the share of the images that is drawn, where they must be; may raise to end that.
+    """
+    return session.model.made(("strips", layer), lambda: _strips(session, layer, told))
+
+
+def drawing(session: Session, layer: str) -> Iterator[float]:
+    """Draw the strips of a layer, if nobody did, and say again and again how far that is, 0 to 1.
+
+    Raises:
+        Stopped: Somebody pressed Stop.
+    """
+    done = [0.0]
+
+    def told(share: float) -> None:
+        done[0] = share
+        session.check()
+
+    with ThreadPoolExecutor(1) as pool:
+        work = pool.submit(strips, session, layer, told)
+        while not wait([work], timeout=0.25).done:
+            yield done[0]
+        work.result()
 
 
 def _found(session: Session) -> dict[str, Dissection]:
-    model, found = session.model.generator.fingerprint, {}
+    model, found = session.model.fingerprint, {}
     folders = session.models.options.folders
     beside = [path for folder in folders for path in sorted(folder.rglob(NAME))[:MOST_FILES]]
     for path in (*BUILT_IN.values(), *beside):
@@ -61,9 +88,9 @@ def _model_of(path: Path) -> str | None:
     return identity.get("model") if isinstance(identity, dict) else None
 
 
-def _strips(session: Session, layer: str) -> list[str]:
+def _strips(session: Session, layer: str, told: Callable[[float], object] | None) -> list[str]:
     one, generator = dissection(session, layer), session.model.generator
     source = session.model.source or CallableSource(lambda images, _: images[:, 0].long(), one.concepts)
     probe = GeneratorProbe(generator, [layer], source)
-    pictures = unit_strips(probe, {layer: one}, shown=SHOWN, side=SIDE)[layer]
+    pictures = unit_strips(probe, {layer: one}, shown=SHOWN, side=SIDE, told=told)[layer]
     return [url(picture) for picture in pictures]

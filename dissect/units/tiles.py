@@ -1,6 +1,6 @@
 """The images that drive a unit most, with the region above its level lit and the rest dimmed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Bool, UInt8
@@ -24,7 +24,13 @@ BORDER = (255, 214, 64)
 
 
 def unit_strips(
-    probe: Probe, run: Mapping[str, Dissection], *, shown: int = SHOWN, side: int = SIDE, progress: bool = False
+    probe: Probe,
+    run: Mapping[str, Dissection],
+    *,
+    shown: int = SHOWN,
+    side: int = SIDE,
+    progress: bool = False,
+    told: Callable[[float], object] | None = None,
 ) -> dict[str, list[Image.Image]]:
     """For every view, one strip of lit images for each unit. The images are drawn once more for it.
 
@@ -34,6 +40,7 @@ def unit_strips(
         shown: Images in a strip.
         side: The longer side of each image in pixels.
         progress: Show a progress bar.
+        told: Called again and again with the share of the images that is drawn; may raise to end it.
     """
     places: dict[int, list[tuple[str, int, int]]] = {}
     for view, one in run.items():
@@ -58,6 +65,8 @@ def unit_strips(
                     tile = Image.fromarray(lit_picture(small[row], lit))
                     strips[view][unit].paste(tile, (position * (width + SPACE), 0))
             bar.update(len(part))
+            if told is not None:
+                told(bar.n / len(places))
     return strips
 
 
