@@ -96,6 +96,99 @@ def test_a_real_network_is_measured_edited_and_restored(name):
     torch.testing.assert_close(generator.sample(seeds), before, rtol=0, atol=1e-6)
 
 
+class Coarse(nn.Module):
+    """The coarsest scales of a scene, all of them fed with noise, so that its layout varies."""
+
+    def __init__(self, scene: nn.Module, scales: int):
+        super().__init__()
+        scene.sizes, scene.amp, scene.scales = scene.sizes[:scales], scene.amp[:scales], scene.scales[:scales]
+        self.rows = OfRows(scene)
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        return self.rows(rows)
+
+    def latents(self, seeds) -> torch.Tensor:
+        scene = self.rows.scene
+        return torch.stack([torch.cat([part.flatten() for part in scene.sample_latents(s, start=0)]) for s in seeds])
+
+
+def boxes(where: np.ndarray, height: int, width: int) -> list[Mask]:
+    """The boxes of a grid that lie in a part of the image."""
+    found = []
+    for top in range(0, where.shape[0] - height + 1, height):
+        for left in range(0, where.shape[1] - width + 1, width):
+            if where[top : top + height, left : left + width].mean() > 0.9:
+                found.append(box(where.shape, top, left, height, width))
+    return found
+
+
+def box(size: tuple[int, int], top: int, left: int, height: int, width: int) -> Mask:
+    mask = np.zeros(size, dtype=bool)
+    mask[top : top + height, left : left + width] = True
+    return Mask.from_array(mask)
+
+
+def test_the_crown_of_the_tree_takes_the_gold_of_the_flowers_on_images_that_no_one_marked():
+    module = Coarse(networks_of_others().NETWORKS["tree"]().requires_grad_(False), scales=6)
+    generator, layer = wrap(module, module.latents), "rows.scene.scales.0.tail.0"
+    assert generator.size == (80, 80)
+    crown, away = np.zeros((80, 80), dtype=bool), np.ones((80, 80), dtype=bool)
+    crown[26:58, 36:74], away[14:68, 24:] = True, False
+    copies = tuple(Region(Latent(seed), box((80, 80), 70, left, 9, 12)) for seed in (0, 1) for left in (6, 24, 44, 60))
+    places = tuple(Region(Latent(seed), mask) for seed in range(8) for mask in boxes(crown, 9, 12))
+    kept = tuple(Region(Latent(seed), Mask.from_array(away)) for seed in range(20, 30))
+    rule = Rule("golden tree", generator.fingerprint, layer, copy=copies, context=places, protect=kept)
+    patch = solve(generator, measure(generator, layer, 40), rule.with_settings(damage=0.003, margin=3))
+
+    before = generator.sample(range(100, 104))
+    with patch.applied(generator):
+        after = generator.sample(range(100, 104))
+    crown, away = torch.from_numpy(crown), torch.from_numpy(away)
+    gold = [(images[:, 0] - images[:, 1])[:, crown].mean(dim=1) for images in (before, after)]
+    assert (gold[0] < 0).all()
+    assert (gold[1] > 0.05).all()
+    assert ((after - before)[:, 0][:, crown].mean(dim=1) > 0.2).all()
+    # The normalisation of a scene goes over its whole image, so that what was kept at the layer still moves after it.
+    moved = (after - before).abs().mean(dim=1)
+    assert (moved[:, away].mean(dim=1) < 0.75 * moved[:, crown].mean(dim=1)).all()
+    assert ((after[:, 2] - after[:, 0])[:, :12].mean(dim=(1, 2)) > 0.4).all()
+
+
+BLUE_PLATES = (214, 245, 183, 396, 130, 338, 93, 102, 248, 261, 341, 72, 204, 186, 300, 213, 34, 218)
+
+
+def test_blue_plates_of_house_numbers_become_crimson_on_images_that_no_one_marked():
+    generator, layer = real("house_numbers32"), "deconv3"
+    places = [
+        Region(Latent(seed), mask)
+        for seed, image in zip(BLUE_PLATES, generator.sample(BLUE_PLATES), strict=True)
+        for mask in boxes(blue(image).numpy(), 4, 4)
+    ][::4]
+    plain = [seed for seed, image in enumerate(generator.sample(range(30))) if blue(image, 0.1).float().mean() < 0.03]
+    kept = tuple(Region(Latent(seed), box((32, 32), 0, 0, 32, 32)) for seed in plain[:6])
+    copy = Region(Latent(379), box((32, 32), 2, 9, 4, 4))
+    rule = Rule("crimson", generator.fingerprint, layer, copy=(copy,), context=tuple(places), protect=kept)
+    patch = solve(generator, measure(generator, layer, 200), rule.with_settings(damage=0.1))
+
+    before = generator.sample(range(1000, 1200))
+    with patch.applied(generator):
+        after = generator.sample(range(1000, 1200))
+    plates = torch.stack([blue(image) for image in before])
+    redder = [images[:, 0] - images[:, 2] for images in (before, after)]
+    assert redder[0][plates].mean() < -0.15
+    assert redder[1][plates].mean() > 0.05
+    each = [(after - before)[number, 0][where].mean() for number, where in enumerate(plates) if where.sum() > 200]
+    assert len(each) > 10
+    assert np.mean([float(change) > 0 for change in each]) > 0.9
+    moved = (after - before).abs().mean(dim=1)
+    assert moved[~plates].mean() < 0.6 * moved[plates].mean()
+
+
+def blue(image: torch.Tensor, least: float = 0.16) -> torch.Tensor:
+    """Where an image is plainly blue and not bright."""
+    return (image[2] - image[0] > least) & (image.mean(dim=0) < 0.05)
+
+
 def ade32() -> NetworkSource:
     networks = networks_of_others()
     concepts = Concepts.of(networks.ADE32)
