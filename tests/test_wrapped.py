@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from rewrite import Mask, measure, solve, wrap
+from rewrite.masks import cover
 from rewrite.rule import Latent, Region, Rule
 
 
@@ -279,3 +280,41 @@ def test_a_wrapped_layer_of_nvidia_has_outputs_after_its_activation():
     generator = GENERATORS["nvidia"]()
     maps, _ = generator.outputs(["second"], generator.latents([1, 2]))
     torch.testing.assert_close(torch.tanh(maps["second"]), generator.images(generator.latents([1, 2])))
+
+
+class Shrinking(nn.Module):
+    """A network that pads once, at the beginning, as SinGAN does: its maps are larger than the image."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(6)
+        self.first, self.second, self.last = nn.Conv2d(2, 6, 3), nn.Conv2d(6, 6, 3), nn.Conv2d(6, 3, 3)
+
+    def forward(self, z):
+        x = F.pad(z.reshape(-1, 2, 12, 12), (3, 3, 3, 3))
+        return torch.tanh(self.last(F.leaky_relu(self.second(F.leaky_relu(self.first(x))))))
+
+
+@pytest.mark.parametrize(("name", "margin"), [("first", 2), ("second", 1), ("last", 0)])
+def test_marks_meet_the_cells_that_draw_them_where_maps_are_larger_than_the_image(name, margin):
+    generator = wrap(Shrinking(), 288, margins={name: margin})
+    layer, mask = generator.layer(name), np.zeros((12, 12), dtype=bool)
+    mask[4:7, 8:10] = True
+    covered = cover(mask, layer) > 0
+    # What a pixel is drawn from has the pixel at its middle: the reference is the gradient of each marked pixel.
+    output = generator.output(name, generator.cut(name, generator.latents([0]))).requires_grad_()
+    with torch.enable_grad():
+        image = generator.onward(name, generator.cut(name, generator.latents([0])), output)
+    middles = set()
+    for row, column in np.argwhere(mask):
+        (slope,) = torch.autograd.grad(image[0, :, row, column].sum(), output, retain_graph=True)
+        cells = slope[0].abs().sum(dim=0).nonzero()
+        middles.add(tuple(((cells.min(dim=0).values + cells.max(dim=0).values) // 2).tolist()))
+    assert {tuple(cell) for cell in np.argwhere(covered.numpy().reshape(layer.output_grid)).tolist()} == middles
+
+
+def test_a_margin_that_leaves_nothing_is_refused():
+    with pytest.raises(ValueError, match="leaves nothing of the 16 x 16"):
+        wrap(Shrinking(), 288, margins={"first": 8})
+    with pytest.raises(LookupError, match="no layer 'frist'"):
+        wrap(Shrinking(), 288, margins={"frist": 1})

@@ -8,6 +8,7 @@ repositories. The one requirement is that the weight is a plain parameter and th
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -32,6 +33,7 @@ def wrap(
     layers: Iterable[str] | None = None,
     *,
     images: Callable[[Any], Tensor] | None = None,
+    margins: Mapping[str, int | float] | None = None,
 ) -> "WrappedGenerator":
     """See a module as a generator.
 
@@ -41,12 +43,17 @@ def wrap(
             module's input, one row a seed.
         layers: Paths of the layers to offer; all that can be edited if left out.
         images: From what the module returns to images (n, 3, h, w) in [-1, 1]; the identity if left out.
+        margins: How many cells of what a layer writes lie outside of the image at each side, where later convolutions
+            without padding cut them off; none if left out.
 
     Raises:
         LookupError: The module has no layer of that name.
-        ValueError: A named layer cannot be edited, or what the module returns are no images.
+        ValueError: A named layer cannot be edited, a margin leaves nothing of a map, or what the module returns are no
+            images.
     """
-    return WrappedGenerator(module, latents, layers, images)
+    generator = WrappedGenerator(module, latents, layers, images)
+    generator.layers = {**generator.layers, **_with_margins(generator, margins or {})}
+    return generator
 
 
 class WrappedGenerator(Generator):
@@ -235,6 +242,18 @@ class WrappedGenerator(Generator):
                 raise ValueError(f"layer {name} cannot be edited: it {why}")
             self.layer(name)
         self.layers = {name: self.layers[name] for name in chosen}
+
+
+def _with_margins(generator: Generator, margins: Mapping[str, int | float]) -> dict[str, Layer]:
+    """The layers that stick out of the image, described so."""
+    found = {}
+    for name, margin in margins.items():
+        layer = generator.layer(name)
+        if not 0 <= 2 * margin < min(layer.output_grid):
+            height, width = layer.output_grid
+            raise ValueError(f"a margin of {margin:g} cells leaves nothing of the {height} x {width} of layer {name}")
+        found[name] = replace(layer, overhang=float(margin), margin=float(margin))
+    return found
 
 
 def _copied(module: nn.Module) -> dict[str, Tensor]:
