@@ -13,6 +13,7 @@ import statistics
 import time
 
 import torch
+from threadpoolctl import threadpool_limits
 
 from rewrite import Generator, load_generator
 from rewrite.generators.contract import batched
@@ -45,6 +46,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     options = parser.parse_args()
     torch.set_num_threads(1)
+    threadpool_limits(limits=1, user_api="blas")
     torch.manual_seed(0)
     wide = options.generator == "wide"
     generator = StyleGAN2Generator(StyleGAN2(WIDE)) if wide else load_generator(options.generator)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from scipy.linalg.blas import dsyrk
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 from tqdm import tqdm
 
@@ -187,6 +188,8 @@ def measure(
     seeds = range(first_seed, first_seed + samples)
     with (
         torch.no_grad(),
+        # Its products are short: a second thread of BLAS would wait for the next and keep a core from the generator.
+        threadpool_limits(limits=1, user_api="blas"),
         tqdm(total=samples, desc=f"measure {layer}", unit="img", delay=1, disable=not progress) as bar,
     ):
         for part in batched(seeds, batch):
