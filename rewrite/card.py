@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rewrite.checkpoints.downloads import hash_of
-from rewrite.checkpoints.loading import checkpoint_path, open_checkpoint
+from rewrite.checkpoints.loading import open_checkpoint, path_of
 from rewrite.generators.contract import Generator
 from rewrite.page import FORECAST, MEASURED
 from rewrite.patch import Patch, held_at
@@ -45,7 +45,7 @@ def model_card(
     generator: Generator,
     patches: Patch | Sequence[Patch],
     *,
-    model: str | Path = "towers",
+    model: str | Path | None = None,
     strengths: Sequence[float] | None = None,
     report: Mapping[str, Any] | None = None,
     out: str | Path | None = None,
@@ -59,7 +59,7 @@ def model_card(
     Args:
         generator: The unedited generator.
         patches: The patch or patches.
-        model: Name or path of the checkpoint that the generator was loaded from.
+        model: Name or path of the generator's checkpoint; the one that it was loaded from if left out.
         strengths: The strength of each patch; 1 if left out.
         report: A report on these patches at these strengths, from `rewrite.report.load_report`.
         out: The file or folder that the card goes with.
@@ -71,10 +71,10 @@ def model_card(
         ValueError: The checkpoint is another generator's, a patch was made for another weight, or the report is one on
             other patches.
     """
-    path, held = checkpoint_path(model), held_at(patches, strengths)
+    path, held = path_of(generator, model), held_at(patches, strengths)
     checkpoint = open_checkpoint(path)
     if checkpoint.generator.fingerprint != generator.fingerprint:
-        raise ValueError(f"{model} is not the checkpoint that this generator was loaded from")
+        raise ValueError(f"{path} is not the checkpoint that this generator was loaded from")
     for patch, _ in held:
         patch.check(generator)
     if report is not None and not is_report_of(report, generator.fingerprint, held):

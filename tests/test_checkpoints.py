@@ -177,6 +177,17 @@ def test_an_exported_edit_draws_what_the_patched_generator_drew(checkpoint, tmp_
     assert [name for name in first if not torch.equal(first[name], last[name])] == [changed]
 
 
+def test_an_export_is_of_the_file_that_the_generator_was_loaded_from(checkpoint, tmp_path, monkeypatch):
+    monkeypatch.chdir(checkpoint.parent)
+    generator = load_generator(checkpoint.name)
+    monkeypatch.chdir(tmp_path.parent)
+    export(generator, patch_of(generator, "b8.conv1"), tmp_path / "edited.safetensors")
+    assert stored(tmp_path / "edited.safetensors").keys() == stored(checkpoint).keys()
+    generator.checkpoint = None
+    with pytest.raises(ValueError, match="not loaded from a checkpoint"):
+        export(generator, patch_of(generator, "b8.conv1"), tmp_path / "no.safetensors")
+
+
 def test_several_patches_are_folded_in_and_the_file_tells_their_story(checkpoint, tmp_path):
     generator, out = load_generator(checkpoint), tmp_path / "edited.safetensors"
     patches = [patch_of(generator, layer, seed) for seed, layer in enumerate(["b8.conv1", "b8.conv1", "b16.torgb"])]

@@ -101,10 +101,25 @@ def load_generator(model: str | Path = "towers", *, truncation: float = 1.0, dev
     """
     if not 0 <= truncation <= 2:
         raise ValueError(f"truncation lies between 0 and 2, got {truncation}")
-    generator = open_checkpoint(checkpoint_path(model)).generator
-    generator.truncation = truncation
+    path = checkpoint_path(model)
+    generator = open_checkpoint(path).generator
+    generator.truncation, generator.checkpoint = truncation, path.absolute()
     generator.module.to(device)
     return generator
+
+
+def path_of(generator: Generator, model: str | Path | None = None) -> Path:
+    """The checkpoint of a generator: the one that is named, or else the one that it was loaded from.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: None is named, and the generator was not loaded from one.
+    """
+    if model is not None:
+        return checkpoint_path(model)
+    if generator.checkpoint is None:
+        raise ValueError("this generator was not loaded from a checkpoint: name the file that holds it with model")
+    return generator.checkpoint
 
 
 def export(
@@ -112,7 +127,7 @@ def export(
     patches: Patch | Sequence[Patch],
     path: str | Path,
     *,
-    model: str | Path = "towers",
+    model: str | Path | None = None,
     container: str = exports.SAME,
     strengths: Sequence[float] | None = None,
 ) -> None:
@@ -127,7 +142,7 @@ def export(
         generator: The unedited generator.
         patches: The patch or patches.
         path: Where to write.
-        model: Name or path of the checkpoint that the generator was loaded from.
+        model: Name or path of the generator's checkpoint; the one that it was loaded from if left out.
         container: `same`, `safetensors` or `state-dict`.
         strengths: The strength of each patch; 1 if left out.
 
@@ -135,11 +150,12 @@ def export(
         ValueError: A patch was made for another weight, the checkpoint is not that of the generator, the path ends as
             those of another container do, or the file cannot be written.
     """
-    checkpoint = open_checkpoint(checkpoint_path(model))
+    base = path_of(generator, model)
+    checkpoint = open_checkpoint(base)
     exports.check_ending(path, container, checkpoint)
     if checkpoint.generator.fingerprint != generator.fingerprint:
         raise ValueError(
-            f"{model} is not the checkpoint that this generator was loaded from, or its weights were edited"
+            f"{base} is not the checkpoint that this generator was loaded from, or its weights were edited"
         )
     held = held_at(patches, strengths)
     with Stack(generator).holding(held):

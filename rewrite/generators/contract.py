@@ -4,6 +4,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,6 +45,7 @@ class Generator(ABC):
         size: Height and width of an image.
         truncation: How far latents are drawn from the mean; 1 leaves them alone.
         together: `sample` fills batches up to a multiple of this, so that an image is the same in any of them.
+        checkpoint: The file that it was loaded from, or None.
     """
 
     module: nn.Module
@@ -52,6 +54,7 @@ class Generator(ABC):
     z_dim: int
     truncation: float = 1.0
     together: int = 1
+    checkpoint: Path | None = None
 
     def latents(self, seeds: Iterable[int]) -> Latents:
         """The latent of each seed, numbered as NVIDIA's tools do: `RandomState(seed).randn(1, z_dim)`."""
