@@ -21,7 +21,7 @@ from apps.editor.rewrite_tab import proposed
 from apps.editor.rule_list import read_wishes
 from apps.editor.server import Options
 from apps.editor.session import Choices, Session, careful
-from apps.editor.stack import MOST_RULES, Rules
+from apps.editor.stack import MOST_RULES, Entry, Rules
 from dissect.concepts import Concepts
 from dissect.sources.contract import CallableSource
 from rewrite import Mask, Rule, Search, Settings, load_generator, measure, solve
@@ -494,6 +494,12 @@ def test_rules_are_measured_on_images_that_none_of_them_uses(session):
     named = measured(session, session.rules.entries)
     assert named.concepts == ("right", "dark", "light", "nothing")
     assert named.effect.counts.outside.sum() == COUNT * 16 * 16
+    assert "No concept stands out under the marks" in card(named)
+    # Units that are off answer no rule: there are no marks to speak of.
+    unmarked = Entry("units off", replace(session.rules.entries[0].patch, rules=()))
+    told = card(measured(session, [unmarked]))
+    assert "Pixels that changed" in told
+    assert "marks" not in told
     with pytest.raises(ValueError, match="no rule that is on"):
         measured(session, [])
 

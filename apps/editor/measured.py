@@ -91,8 +91,6 @@ _OUTSIDE = {
         f"share of pixels whose colour moved by more than {MOVED / 2:.0%} of its range",
     ),
 }
-
-
 _NO_AIM = (
     '<p class="soft">No concept stands out under the marks, so that nobody can count what became of it in new images: '
     "the figures are those of the marked images.</p>"
@@ -109,7 +107,7 @@ def _interval(found: Interval) -> str:
 def _aims(report: Report) -> str:
     """What the rules turn into what, where that was counted."""
     if report.verdict.kind != "concepts":
-        return _NO_AIM if report.concepts else ""
+        return _NO_AIM if report.concepts and report.verdict.kind == "places" else ""
     texts = [
         f"{' or '.join(rule.effect['from'])} → {rule.effect['to'] or 'anything else'}"
         for rule in report.rules
