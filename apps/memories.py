@@ -5,10 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rewrite import Memory, measure
-from rewrite.caches import cache_folder
-from rewrite.files import library_version
 from rewrite.generators.contract import Generator
 from rewrite.memory import FIRST_SEED
+from rewrite.storage.caches import cache_folder
+from rewrite.storage.files import library_version
 
 
 def cached_path(generator: Generator, layer: str, samples: int, key_space: str) -> Path:

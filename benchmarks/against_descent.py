@@ -1,6 +1,6 @@
 """The closed form beside the 2020 paper's descent: same layer, rule, rank and seeds, in one process.
 
-    python benchmarks/against_descent.py [--rule rewrite/rules/tree-on-towers.json] [--rank 1] [--steps 2001]
+    python -m benchmarks.against_descent [--rule rewrite/rules/tree-on-towers.json] [--rank 1] [--steps 2001]
 
 Prints, for the descent (2,001 steps of Adam, projected every ten), the loss that it reports, the loss of the weights
 that it delivers, and their damage; for the closed form along its λ, and for the polished closed form, delivered loss
@@ -17,12 +17,12 @@ from dataclasses import replace
 
 import torch
 
+from benchmarks.descent import activation_loss, paper_descent
+from benchmarks.polish import polish
 from rewrite import Rule, load_generator, measure
-from rewrite.descent import activation_loss, paper_descent
-from rewrite.goal import build_goal
-from rewrite.polish import polish
-from rewrite.problem import Problem
-from rewrite.solvers import ClosedForm
+from rewrite.goals.goal import build_goal
+from rewrite.solvers.closed_form import ClosedForm
+from rewrite.solvers.problem import Problem
 
 DAMAGES = (1.0, 0.1, 0.01, 0.001)
 LOSSES = ("absolute", "squared")

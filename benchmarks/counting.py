@@ -1,6 +1,6 @@
 """Counting units against concepts: ours, and a plain float implementation in the manner of `dissect`, side by side.
 
-    python benchmarks/counting.py --units 512 --labels 330 --side 256 --images 6
+    python -m benchmarks.counting --units 512 --labels 330 --side 256 --images 6
 
 Both get the same activations, levels and label maps. The plain one upsamples every unit to the size of the labels,
 compares with the level, and loops over the labels, taking the pixels of each.
@@ -19,7 +19,7 @@ from torch import Tensor
 from dissect.concepts import Concepts
 from dissect.units.tally import Tally, tally_of
 from dissect.units.upsampling import Upsampling
-from rewrite import files
+from rewrite.storage import files
 
 
 def plain_counts(

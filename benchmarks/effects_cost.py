@@ -1,7 +1,7 @@
 """The time that the effects of every unit alone take, exactly and estimated, and how good the estimate is.
 
-    python benchmarks/effects_cost.py --layer b32.conv0 --concepts tree,door
-    python benchmarks/effects_cost.py --wide 512
+    python -m benchmarks.effects_cost --layer b32.conv0 --concepts tree,door
+    python -m benchmarks.effects_cost --wide 512
 
 The unit of time is one pass: from the layer's output through the rest of the generator and the segmenter, to labels.
 Passes and what is measured take turns, and time is that of the processor, so that whatever else the machine does falls

@@ -1,6 +1,6 @@
 """What opening a StyleGAN2 of 256x256 costs, against torch.load of the same tensors.
 
-    python benchmarks/load_cost.py [--rounds 7]
+    python -m benchmarks.load_cost [--rounds 7]
 
 A network of full width with random weights is written as NVIDIA's pickle, as rosinality's `.pt` and as safetensors of
 ours, and its tensors alone by torch.save. Each is opened in a fresh process, all in turn; a ratio of seconds is taken

@@ -1,7 +1,7 @@
 """What measuring a memory costs beside the forward pass to its layer, for both kinds of keys.
 
-    python benchmarks/memory_cost.py [--generator towers] [--samples 2000] [--images 64] [--rounds 5]
-    python benchmarks/memory_cost.py --generator wide --images 8
+    python -m benchmarks.memory_cost [--generator towers] [--samples 2000] [--images 64] [--rounds 5]
+    python -m benchmarks.memory_cost --generator wide --images 8
 
 `wide` is a StyleGAN2 of 64x64 at full width (512 channels at every side) with random weights. In one process and on one
 thread, the forward pass and the whole measurement take turns on the same images; a ratio is taken for each turn, and

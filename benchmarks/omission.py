@@ -1,6 +1,6 @@
 """A second generator that never saw trees: are they reported as omitted, and missing where scenes are drawn again?
 
-    python benchmarks/omission.py --state .omission --out omission
+    python -m benchmarks.omission --state .omission --out omission
 
 Trains a generator of 32x32 on scenes without the concepts, goes on where it was stopped, and compares what it draws
 with scenes that show everything. Scenes and images are labelled at 64x64, the side that the segmenter was trained on.
@@ -25,8 +25,8 @@ from dissect.sources.pictures import DrawnPictures
 from dissect.sources.towers import Scenes, SegmenterSource
 from rewrite import load_generator
 from rewrite.checkpoints.native import save_stylegan2
-from rewrite.files import write_text
-from rewrite.pictures import grid, pictures, save_picture, strips
+from rewrite.reports.pictures import grid, pictures, save_picture, strips
+from rewrite.storage.files import write_text
 
 SIDE = 32
 INVERTED = 8

@@ -1,6 +1,6 @@
 """How long a stroke takes from its mask to the new image, with the run up to the layer at hand.
 
-    python benchmarks/painting.py
+    python -m benchmarks.painting
 
 Each stroke lies over all that were drawn before it, up to `--stack`; the picture is made anew each time, as the editor
 does.

@@ -1,6 +1,6 @@
 """Efficacy against damage: what a rule does on unseen seeds, for many settings of the solver.
 
-    python benchmarks/rule_curves.py rewrite/rules/tree-on-towers.json --seeds 2000 --out curve.json
+    python -m benchmarks.rule_curves rewrite/rules/tree-on-towers.json --seeds 2000 --out curve.json
 
 Efficacy is the share of former source pixels that show the target, outside the share of all other pixels whose
 concept changed, both by the segmenter of the towers world on seeds that the rule does not use.
@@ -15,9 +15,10 @@ from pathlib import Path
 
 from dissect.scenes import CONCEPTS
 from dissect.segmenter import load_segmenter
-from rewrite import Generator, Memory, Rule, files, load_generator, measure, solve
-from rewrite.concepts import Aim, Counts, count_concepts
+from rewrite import Generator, Memory, Rule, load_generator, measure, solve
 from rewrite.generators.contract import batched
+from rewrite.reports.aims import Aim, Counts, count_concepts
+from rewrite.storage import files
 
 FIRST_SEED = 500_000
 

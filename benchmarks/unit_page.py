@@ -1,6 +1,6 @@
 """A page of many units and concepts: how large it is, and how soon a browser shows, sorts and filters it.
 
-    python benchmarks/unit_page.py --units 512 --concepts 300
+    python -m benchmarks.unit_page --units 512 --concepts 300
 
 The units are drawn by chance, their images are scenes of the built-in world. Needs a `chromium`.
 """
@@ -18,7 +18,7 @@ import torch
 from dissect import Concepts, dissect, write_units
 from dissect.sources.towers import Scenes
 from dissect.units.probe import Activations, Observed, Probe
-from rewrite import files
+from rewrite.storage import files
 
 TIMED = """<script>addEventListener('load',()=>{const out={ready_ms:performance.now()};
 const at=(name,id,value)=>{const began=performance.now(),c=document.getElementById(id);

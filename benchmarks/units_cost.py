@@ -1,6 +1,6 @@
 """The whole of a dissection against what it cannot do without: one pass of the generator and one of the segmenter.
 
-    python benchmarks/units_cost.py --samples 1024 --rounds 5
+    python -m benchmarks.units_cost --samples 1024 --rounds 5
 
 Runs take turns, so that whatever else the machine does falls on both alike. Memory is the greatest growth of the
 process in a fresh one for each number of images.
@@ -21,8 +21,9 @@ import torch
 from dissect.sources.towers import SegmenterSource
 from dissect.units.dissection import dissect
 from dissect.units.probe import GeneratorProbe
-from rewrite import files, load_generator
+from rewrite import load_generator
 from rewrite.generators.contract import batched
+from rewrite.storage import files
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from dissect.regions import Thing, things
 from dissect.sources.contract import ConceptSource
 from dissect.units.dissection import Dissection
 from rewrite.generators.contract import Generator
-from rewrite.rule import Rule, Settings
+from rewrite.rules.rule import Rule, Settings
 
 # What the curves of benchmarks/rule_curves.py chose: many hard negatives, and values that the image itself confirms.
 SETTINGS = Settings(damage=0.01, drift=0.005, others=10.0, refine=10)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from rewrite.concepts import number_of
+from rewrite.reports.aims import number_of
 
 NONE = -1
 

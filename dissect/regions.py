@@ -10,8 +10,8 @@ from tqdm import tqdm
 
 from dissect.sources.contract import ConceptSource
 from rewrite.generators.contract import Generator, batched
-from rewrite.masks import Mask
-from rewrite.rule import Latent, Region
+from rewrite.rules.masks import Mask
+from rewrite.rules.rule import Latent, Region
 
 BATCH = 32
 

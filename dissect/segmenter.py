@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dissect.scenes import CONCEPTS
-from rewrite import files
+from rewrite.storage import files
 
 WIDTHS = (32, 48, 96, 96)
 BATCH = 50

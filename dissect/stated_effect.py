@@ -12,8 +12,8 @@ from jaxtyping import Float, Int16
 from torch import Tensor
 
 from dissect.concepts import Concepts
-from rewrite.masks import Mask
-from rewrite.rule import Latent, Region, Rule
+from rewrite.rules.masks import Mask
+from rewrite.rules.rule import Latent, Region, Rule
 
 LEAST = 0.1
 LIFT = 3.0

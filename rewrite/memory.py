@@ -18,10 +18,10 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 from tqdm import tqdm
 
-from rewrite import files
 from rewrite.generators.contract import Cut, Generator, batched
-from rewrite.layers import Layer
-from rewrite.rule import KEY_SPACES
+from rewrite.generators.layers import Layer
+from rewrite.rules.rule import KEY_SPACES
+from rewrite.storage import files
 
 FIRST_SEED = 1_000_000
 # More of them lower the damage by little: N keys of d numbers give N / (N - d) of the least that there can be.

@@ -13,10 +13,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from rewrite import files
 from rewrite.generators.contract import Generator, hash_of
-from rewrite.layers import Layer
-from rewrite.rule import Rule
+from rewrite.generators.layers import Layer
+from rewrite.rules.rule import Rule
+from rewrite.storage import files
 
 NEGLIGIBLE = 1e-7
 

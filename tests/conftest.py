@@ -16,13 +16,13 @@ from torch.nn import functional as F
 from apps.cli import main
 from rewrite import Latent, Mask, Patch, Region, Rule, load_generator, measure, solve
 from rewrite.checkpoints import native
-from rewrite.discriminator import Discriminator, DiscriminatorDesign
 from rewrite.generators.contract import Cut, Generator, Latents, hash_of
+from rewrite.generators.discriminator import Discriminator, DiscriminatorDesign
+from rewrite.generators.layers import Layer
 from rewrite.generators.stylegan2 import Design, StyleGAN2
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 from rewrite.generators.stylegan3 import Design3, StyleGAN3
 from rewrite.generators.stylegan3_layers import StyleGAN3Generator
-from rewrite.layers import Layer
 
 CHANNELS = {4: 6, 8: 5, 16: 4}
 CONFIG = {"z_dim": 8, "w_dim": 8, "mapping_layers": 2, "channels": CHANNELS}

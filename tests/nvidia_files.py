@@ -13,7 +13,7 @@ from unittest.mock import patch
 import numpy as np
 from torch import nn
 
-from rewrite.discriminator import Discriminator, DiscriminatorDesign
+from rewrite.generators.discriminator import Discriminator, DiscriminatorDesign
 from rewrite.generators.stylegan2 import Design, StyleGAN2
 from rewrite.generators.stylegan3 import Design3, StyleGAN3
 

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from dissect.concepts import Concepts
 from dissect.sources.contract import ConceptSource, checked
 from rewrite.generators.contract import Cut, Generator
-from rewrite.layers import Layer
+from rewrite.generators.layers import Layer
 
 SIDE, GRID = 32, 16
 CAUSES = Concepts.of(("ground", "tree", "door", "window"))

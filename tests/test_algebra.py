@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rewrite.algebra import Metric, Path, directions, minimise, price, truncate
+from rewrite.solvers.algebra import Metric, Path, directions, minimise, price, truncate
 
 few = settings(deadline=None, max_examples=25)
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from rewrite import files
 from rewrite.checkpoints import native
 from rewrite.checkpoints.loading import export, load_generator
 from rewrite.generators.contract import hash_of
 from rewrite.patch import Stack
+from rewrite.storage import files
 from tests.conftest import CONFIG, Peak, patch_of, random_stylegan2
 
 

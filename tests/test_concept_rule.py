@@ -6,7 +6,7 @@ import pytest
 from dissect.concept_rule import concept_rule, usual_layer
 from dissect.sources.towers import SegmenterSource
 from rewrite import Rule, load_generator, measure, solve
-from rewrite.concepts import Aim, count_concepts
+from rewrite.reports.aims import Aim, count_concepts
 
 
 @pytest.fixture(scope="module")

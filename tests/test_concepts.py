@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rewrite.concepts import Aim, Counts, count_concepts, mean_of, share_of
+from rewrite.reports.aims import Aim, Counts, count_concepts, mean_of, share_of
 
 CONCEPTS = ("sky", "tree", "dome")
 SKY, TREE, DOME = range(3)

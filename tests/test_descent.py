@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.descent import activation_loss, paper_descent
+from benchmarks.polish import _Within, polish
 from rewrite import Latent, Mask, Region, Rule, Settings, measure
-from rewrite.descent import activation_loss, paper_descent
-from rewrite.goal import build_goal
-from rewrite.polish import _Within, polish
-from rewrite.problem import Problem
-from rewrite.solvers import ClosedForm
+from rewrite.goals.goal import build_goal
+from rewrite.solvers.closed_form import ClosedForm
+from rewrite.solvers.problem import Problem
 
 
 def square(top: int, left: int) -> Mask:

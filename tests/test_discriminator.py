@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from rewrite import load_discriminator
-from rewrite.discriminator import Discriminator, DiscriminatorDesign
+from rewrite.generators.discriminator import Discriminator, DiscriminatorDesign
 from tests.conftest import CHANNELS, random_discriminator, random_stylegan2
 from tests.nvidia_files import discriminator, pickled, stylegan2, write_network
 

@@ -180,7 +180,7 @@ os.environ["GRADIO_IS_E2E_TEST"] = "1"  # Gradio notices sooner that a page is g
 from gradio_client import Client
 from apps.editor.model import Models
 from apps.editor.page import build
-from apps.editor.server import Options
+from apps.editor.options import Options
 from apps.editor.session import Session
 from tests.test_editor_server import WHOLE
 

@@ -17,9 +17,9 @@ from apps.editor.heat import ORDINARY, Heat
 from apps.editor.marks import documents, marks_of, mask_side, read_marks
 from apps.editor.measured import COUNT, card, measured
 from apps.editor.model import Kept, Models, Stopped
+from apps.editor.options import Options
 from apps.editor.rewrite_tab import proposed
 from apps.editor.rule_list import read_wishes
-from apps.editor.server import Options
 from apps.editor.session import Choices, Session, careful
 from apps.editor.stack import MOST_RULES, Entry, Rules
 from dissect.concepts import Concepts

@@ -13,8 +13,8 @@ from PIL import Image
 from apps.editor import unit_effects as measured
 from apps.editor.easel import read_wishes
 from apps.editor.model import Models, Stopped
+from apps.editor.options import Options
 from apps.editor.paint_tab import Desk, brushed, chosen, seen
-from apps.editor.server import Options
 from apps.editor.session import Session
 from apps.editor.unit_effects import Effects
 from apps.editor.unit_grid import read_ticked

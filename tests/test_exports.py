@@ -7,10 +7,11 @@ import pytest
 import safetensors.torch
 import torch
 
-from rewrite import Stack, export, files, load_generator
+from rewrite import Stack, export, load_generator
 from rewrite.checkpoints import native
 from rewrite.generators.stylegan2 import Design
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
+from rewrite.storage import files
 from tests.conftest import CONFIG, SMALL3, patch_of, random_stylegan2, random_stylegan3
 from tests.foreign_files import (
     Mimicry,

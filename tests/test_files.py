@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rewrite import files
+from rewrite.storage import files
 
 
 def full_disk(path: Path) -> None:

@@ -8,9 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rewrite.goal import MOST_OTHERS_PER_DIMENSION, build_goal, filled, written_values
-from rewrite.masks import Mask
-from rewrite.rule import Latent, Region, Rule, Settings
+from rewrite.goals.fill import filled
+from rewrite.goals.goal import build_goal
+from rewrite.goals.others import MOST_OTHERS_PER_DIMENSION
+from rewrite.goals.scene import written_values
+from rewrite.rules.masks import Mask
+from rewrite.rules.rule import Latent, Region, Rule, Settings
 
 
 def region(generator, seed: int, top: int, left: int, height: int, width: int, scale: int = 1) -> Region:

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,24 @@ def test_imports_run_from_apps_to_dissect_to_rewrite_and_never_back(house):
     assert SOURCES[house]
     forbidden = MAY_NOT_IMPORT[house] | {"tests", "benchmarks", "conftest"}
     assert [(named(path), name) for path in SOURCES[house] for name in sorted(imported(path) & forbidden)] == []
+
+
+def files_imported(path: Path) -> set[Path]:
+    """The files of the house that a file imports, anywhere in it."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)}
+    found = {ROOT / (name.replace(".", "/") + ".py") for name in names}
+    return {file for file in found if file.exists()}
+
+
+def test_no_files_import_each_other_in_a_circle():
+    # Raises CycleError, which lists the circle.
+    paths = [path for house in HOUSE for path in SOURCES[house]]
+    assert len(list(TopologicalSorter({path: files_imported(path) for path in paths}).static_order())) == len(paths)
 
 
 def test_no_room_is_named_for_leftovers():

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from rewrite.layers import Layer
+from rewrite.generators.layers import Layer
 
 PAIR = st.tuples(st.integers(1, 3), st.integers(1, 3))
 

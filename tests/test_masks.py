@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from rewrite.layers import Layer
-from rewrite.masks import LARGEST_SIDE, Mask, cover
+from rewrite.generators.layers import Layer
+from rewrite.rules.masks import LARGEST_SIDE, Mask, cover
 
 MASKS = arrays.arrays(bool, arrays.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=12))
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from rewrite import memory as memory_module
 from rewrite.generators.contract import Cut
-from rewrite.layers import Layer
+from rewrite.generators.layers import Layer
 from rewrite.memory import Memory, Sums, describe, measure, positions_per_image
 
 LAYERS = [("tiny_generator", "b4.torgb"), ("tiny_generator", "b8.conv1"), ("tiny_generator", "b8.conv0")]

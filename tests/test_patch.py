@@ -11,9 +11,9 @@ from conftest import PlainGenerator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rewrite import files
 from rewrite.generators.contract import Generator, hash_of
 from rewrite.patch import Patch, Stack, describe
+from rewrite.storage import files
 
 TINY = ["b4.torgb", "b8.conv0", "b8.conv1", "b16.conv0", "b16.torgb"]
 

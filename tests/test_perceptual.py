@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from rewrite.checkpoints import downloads
-from rewrite.perceptual import Perceptual, linear_weights, load_perceptual
-from rewrite.trunks import KINDS, Trunk, cached_trunk, download_trunk, load_trunk
+from rewrite.reports.perceptual import Perceptual, linear_weights, load_perceptual
+from rewrite.reports.trunks import KINDS, Trunk, cached_trunk, download_trunk, load_trunk
 
 REAL = Path(__file__).parents[2] / "shared/weights/files/squeezenet1_1.pt"
 needs_real = pytest.mark.skipif(not REAL.exists(), reason="the real trunk is not at hand")

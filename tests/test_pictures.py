@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from rewrite.pictures import (
+from rewrite.reports.pictures import (
     BACKGROUND,
     CAPTION,
     LINE,

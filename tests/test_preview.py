@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from rewrite import Latent, Mask, Region, Rule, Settings
-from rewrite.goal import written_values
-from rewrite.preview import preview
+from rewrite.goals.preview import preview
+from rewrite.goals.scene import written_values
 
 PLAIN = Settings(refine=0)
 

@@ -14,7 +14,7 @@ from torch import nn
 from dissect import CallableSource, Concepts, GeneratorProbe, NetworkSource, PictureProbe, dissect, write_units
 from dissect.sources.folders import Annotations
 from rewrite import Mask, measure, solve, wrap
-from rewrite.rule import Latent, Region, Rule
+from rewrite.rules.rule import Latent, Region, Rule
 
 FOLDER = Path(__file__).parents[2] / "shared" / "weights"
 LAYERS = {

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from rewrite import Goals, Latent, Mask, Region, Rule, Settings, measure, report_on, solve
-from rewrite import goal as goal_module
-from rewrite.goal import Goal, build_goal, filled
+from rewrite.goals import wishes
+from rewrite.goals.fill import filled
+from rewrite.goals.goal import Goal, build_goal
 
 LAYERS = ["b8.conv1", "b16.conv0", "b16.conv1"]
 
@@ -95,8 +96,8 @@ def test_masks_of_another_size_are_pasted_where_they_lie(tiny_generator):
 @pytest.fixture
 def refined(monkeypatch) -> list[int]:
     """The numbers of steps of every refining that happens."""
-    steps, refine = [], goal_module.refine
-    monkeypatch.setattr(goal_module, "refine", lambda *given: steps.append(given[-1]) or refine(*given))
+    steps, refine = [], wishes.refine
+    monkeypatch.setattr(wishes, "refine", lambda *given: steps.append(given[-1]) or refine(*given))
     return steps
 
 

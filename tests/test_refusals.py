@@ -198,7 +198,7 @@ def test_a_report_whose_second_file_does_not_fit_is_not_written_at_all(files, tm
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return opened(*arguments)
 
-    monkeypatch.setattr("rewrite.files.os.fdopen", fills_up)
+    monkeypatch.setattr("rewrite.storage.files.os.fdopen", fills_up)
     said = refusal(*writing("report", files, tmp_path / "report"))
     assert said == f"rewrite: cannot write into {tmp_path / 'report'}: No space left on device"
     assert names_in(tmp_path) == []

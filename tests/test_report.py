@@ -10,14 +10,14 @@ import pytest
 import torch
 
 from rewrite import Aim, Latent, Mask, Patch, Region, Rule, Settings, measure, measure_effect, report_on, solve
-from rewrite.effect import MOVED, measure_places, missing, movement
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
-from rewrite.goal import latents_of
-from rewrite.page import page
-from rewrite.perceptual import Perceptual
-from rewrite.report import unseen_seeds, worst_seeds
-from rewrite.trunks import KINDS, Trunk
-from rewrite.verdict import Expectation
+from rewrite.goals.scene import latents_of
+from rewrite.reports.effect import MOVED, measure_places, missing, movement
+from rewrite.reports.page import page
+from rewrite.reports.perceptual import Perceptual
+from rewrite.reports.report import unseen_seeds, worst_seeds
+from rewrite.reports.trunks import KINDS, Trunk
+from rewrite.reports.verdict import Expectation
 
 CONCEPTS = ("sky", "tree", "dome")
 SKY = 0

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rewrite.masks import Mask
-from rewrite.rule import ACTIONS, ANCHORS, CONSTRAINTS, CONTEXT_USES, KEY_SPACES, Latent, Region, Rule, Settings
+from rewrite.rules.masks import Mask
+from rewrite.rules.rule import ACTIONS, ANCHORS, CONSTRAINTS, CONTEXT_USES, KEY_SPACES, Latent, Region, Rule, Settings
 
 
 def objects(**parts) -> st.SearchStrategy[dict]:

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from rewrite import Latent, Mask, Region, Rule, Search, firing, measure, strongest
-from rewrite.context import patch_rows, phase_metrics
 from rewrite.generators.contract import Generator
-from rewrite.search import FIRST_SEED, ordinary_moment, responses, upsampled
+from rewrite.reports.firing import FIRST_SEED, ordinary_moment, responses, upsampled
+from rewrite.solvers.directions import patch_rows, phase_metrics
 
 LAYERS = ("b8.conv0", "b8.conv1", "b16.conv0", "b16.torgb")
 

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from dissect.scenes import CONCEPTS, LEAVES, Tree, compose, draw, scenes
 from dissect.segmenter import PACKAGED, Segmenter, images_of, load_segmenter, save_segmenter
 from dissect.units.agreement import class_iou, confusion
-from rewrite.files import save_tensors
+from rewrite.storage.files import save_tensors
 
 
 @pytest.fixture(scope="module")

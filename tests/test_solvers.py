@@ -7,15 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from rewrite.algebra import Metric, directions
 from rewrite.generators.contract import Generator
-from rewrite.goal import Goal, Keys, build_goal
-from rewrite.masks import Mask
+from rewrite.goals.goal import Goal, build_goal
+from rewrite.goals.keys import Keys
 from rewrite.memory import Memory, measure
 from rewrite.patch import Patch, Stack
-from rewrite.problem import Problem, Solution
-from rewrite.rule import Latent, Region, Rule, Settings
-from rewrite.solvers import ClosedForm, solve
+from rewrite.rules.masks import Mask
+from rewrite.rules.rule import Latent, Region, Rule, Settings
+from rewrite.solvers.algebra import Metric, directions
+from rewrite.solvers.closed_form import ClosedForm, solve
+from rewrite.solvers.problem import Problem, Solution
 
 STYLEGAN2 = [("tiny_generator", name) for name in ("b16.torgb", "b16.conv1", "b16.conv0")]
 PLAIN = [("plain_generator", name) for name in ("conv", "grouped", "up")]

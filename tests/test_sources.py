@@ -14,7 +14,7 @@ from dissect.sources.contract import CallableSource, checked
 from dissect.sources.huggingface import HuggingFaceSource
 from dissect.sources.network import NetworkSource
 from dissect.sources.towers import Scenes, SegmenterSource
-from rewrite.files import save_tensors
+from rewrite.storage.files import save_tensors
 from tests.test_huggingface import network, saved
 
 THREE = Concepts.of(("sky", "tree", "road"))

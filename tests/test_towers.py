@@ -34,7 +34,7 @@ def test_a_seed_is_the_same_image_alone_and_anywhere_in_a_batch_of_seven(towers)
 
 
 def test_the_weights_say_how_they_were_trained(towers):
-    about = rewrite.files.read_header(PACKAGED)[1]
+    about = rewrite.storage.files.read_header(PACKAGED)[1]
     assert {"seed", "images", "seconds", "machine"} <= set(about["training"])
 
 

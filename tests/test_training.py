@@ -8,7 +8,7 @@ from apps.towers.pack_generator import pack
 from apps.towers.train_generator import Phase, Run, draw, follow, penalise, step, train
 from dissect.scenes import scenes
 from rewrite import load_generator
-from rewrite.files import read_header
+from rewrite.storage.files import read_header
 
 PHASE = Phase(16, 64, 8, 1.0)
 

@@ -7,8 +7,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from rewrite import Mask, measure, solve, wrap
-from rewrite.masks import cover
-from rewrite.rule import Latent, Region, Rule
+from rewrite.rules.masks import cover
+from rewrite.rules.rule import Latent, Region, Rule
 
 
 class Mixed(nn.Module):

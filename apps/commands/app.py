@@ -3,7 +3,8 @@
 import time
 from argparse import Namespace
 
-from apps.editor.server import Options, serving
+from apps.editor.options import Options
+from apps.editor.server import serving
 
 
 def run(options: Namespace) -> dict:

@@ -33,8 +33,8 @@ from dissect.quality.table import Table
 from dissect.sources.pictures import DrawnPictures, Pictures
 from dissect.units.summary import as_json
 from rewrite import Generator, load_generator
-from rewrite.files import write_together
-from rewrite.pictures import Pair, before_after, pictures, png
+from rewrite.reports.pictures import Pair, before_after, pictures, png
+from rewrite.storage.files import write_together
 
 SEEDS, PATCH = "seeds", "patch.safetensors"
 BUILT_IN = "towers"

@@ -6,8 +6,8 @@ from pathlib import Path
 from apps.commands.report import result_of, segmenter_for
 from apps.memories import memory_of
 from rewrite import Goals, Rule, export, load_generator, report_on, solve
-from rewrite.perceptual import load_perceptual
-from rewrite.report import unseen_seeds
+from rewrite.reports.perceptual import load_perceptual
+from rewrite.reports.report import unseen_seeds
 from rewrite.rules import rule_path
 
 RULE = "tree-on-towers"

@@ -17,7 +17,7 @@ from dissect.causes.ranking import check_dissection
 from dissect.units.dissection import Dissection
 from dissect.units.summary import as_json
 from rewrite import load_generator
-from rewrite.files import write_together
+from rewrite.storage.files import write_together
 
 STATE = "effects.safetensors"
 

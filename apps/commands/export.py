@@ -6,8 +6,8 @@ from pathlib import Path
 
 from apps.commands.patches import load_patches
 from rewrite import Generator, Patch, export, load_generator, model_card, to_peft
-from rewrite.files import write_text
-from rewrite.report import load_report
+from rewrite.reports.report import load_report
+from rewrite.storage.files import write_text
 
 
 def run(options: Namespace) -> dict:

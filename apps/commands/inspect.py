@@ -8,16 +8,17 @@ from typing import Any
 
 from apps.commands.models import describe
 from dissect.segmenter import load_segmenter
-from rewrite import Rule, files, memory, patch
+from rewrite import Rule, memory, patch
 from rewrite.checkpoints import containers, discriminators, hub, registry
 from rewrite.checkpoints.archives import Archive
 from rewrite.checkpoints.loading import BUILT_IN as GENERATORS
 from rewrite.checkpoints.loading import open_checkpoint
 from rewrite.checkpoints.native import NativeFile
 from rewrite.generators.contract import Generator
-from rewrite.report import SCHEMA
-from rewrite.rule import LARGEST_FILE
+from rewrite.reports.report import SCHEMA
 from rewrite.rules import BUILT_IN as RULES
+from rewrite.rules.rule import LARGEST_FILE
+from rewrite.storage import files
 
 LONGEST_OPTION = 120
 

@@ -22,9 +22,9 @@ from dissect.sources.contract import ConceptSource
 from dissect.sources.pictures import DrawnPictures, Pictures
 from dissect.units.summary import as_json
 from rewrite import load_generator
-from rewrite.files import write_together
-from rewrite.pictures import pictures as as_pictures
-from rewrite.pictures import png, strips
+from rewrite.reports.pictures import pictures as as_pictures
+from rewrite.reports.pictures import png, strips
+from rewrite.storage.files import write_together
 
 SHOWN_CONCEPTS, SHOWN_IMAGES = 4, 6
 

@@ -7,7 +7,7 @@ from apps.seeds import parse_seeds
 from dissect.causes.intervention import Prefix
 from dissect.causes.painting import Painting, painted
 from rewrite import load_generator
-from rewrite.pictures import pictures, save_picture, strips
+from rewrite.reports.pictures import pictures, save_picture, strips
 
 
 def run(options: Namespace) -> dict:

@@ -8,7 +8,7 @@ from apps.commands.patches import load_patches
 from apps.seeds import parse_seeds
 from dissect.segmenter import Segmenter, load_segmenter
 from rewrite import Patch, Report, Rule, load_generator, report_on
-from rewrite.perceptual import load_perceptual
+from rewrite.reports.perceptual import load_perceptual
 
 
 def run(options: Namespace) -> dict:

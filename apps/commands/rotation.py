@@ -18,8 +18,8 @@ from dissect.units.probe import GeneratorProbe, JoinedProbe, with_random_weights
 from dissect.units.rotation import ALPHAS, RotatedProbe, turned
 from dissect.units.summary import as_json
 from rewrite import load_generator
-from rewrite.files import write_together
-from rewrite.page import whole_page
+from rewrite.reports.page import whole_page
+from rewrite.storage.files import write_together
 
 STATE = "rotation.safetensors"
 NULL = "random weights"

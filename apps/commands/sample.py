@@ -12,9 +12,9 @@ from apps.memories import memory_of
 from apps.seeds import parse_seeds
 from rewrite import Rule, Stack, load_generator
 from rewrite.generators.contract import Generator, batched
-from rewrite.pictures import overlay, pictures, save_picture, strips
+from rewrite.reports.firing import Search
+from rewrite.reports.pictures import overlay, pictures, save_picture, strips
 from rewrite.rules import rule_path
-from rewrite.search import Search
 
 BATCH = 16
 

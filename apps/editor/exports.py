@@ -12,8 +12,8 @@ from apps.editor.session import Session
 from apps.editor.stack import Entry
 from rewrite import export, model_card
 from rewrite.checkpoints.loading import checkpoint_path
-from rewrite.files import write_text, write_together
-from rewrite.report import load_report
+from rewrite.reports.report import load_report
+from rewrite.storage.files import write_text, write_together
 
 KINDS = {
     "checkpoint": "The edited checkpoint, in the container that the model came in",

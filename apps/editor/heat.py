@@ -11,21 +11,21 @@ from torch import Tensor
 
 from apps.editor.model import BATCH, Model
 from rewrite import Region
-from rewrite.algebra import Metric
-from rewrite.context import patch_rows, phase_metrics
 from rewrite.generators.contract import batched
-from rewrite.goal import LEAST_COVER
-from rewrite.layers import Layer
-from rewrite.masks import cover
-from rewrite.pictures import overlay
-from rewrite.search import ordinary_moment, ordinary_seeds, response, upsampled
+from rewrite.generators.layers import Layer
+from rewrite.goals.scene import LEAST_COVER
+from rewrite.reports.firing import ordinary_moment, ordinary_seeds, response, upsampled
+from rewrite.reports.pictures import overlay
+from rewrite.rules.masks import cover
+from rewrite.solvers.algebra import Metric
+from rewrite.solvers.directions import patch_rows, phase_metrics
 
 ORDINARY = 32
 
 
 @dataclass(frozen=True)
 class Heat:
-    """The responses of a layer to what is marked; see `rewrite.search`, whose measure this is.
+    """The responses of a layer to what is marked; see `rewrite.reports.firing`, whose measure this is.
 
     Attributes:
         model: The model.

@@ -13,10 +13,10 @@ from apps.editor.wall import url
 from dissect.concepts import NONE
 from dissect.sources.contract import ConceptSource
 from rewrite import Report, report_on
-from rewrite.concepts import Interval, Labeller
-from rewrite.effect import MOVED
-from rewrite.pictures import Pair
-from rewrite.report import unseen_seeds
+from rewrite.reports.aims import Interval, Labeller
+from rewrite.reports.effect import MOVED
+from rewrite.reports.pictures import Pair
+from rewrite.reports.report import unseen_seeds
 
 COUNT = 100
 NOTHING = "nothing"

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from apps.editor.server import Options
+from apps.editor.options import Options
 from apps.memories import cached_path, memory_of
 from apps.sources import BUILT_IN, source_for
 from dissect.concept_rule import usual_layer

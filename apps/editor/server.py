@@ -10,45 +10,17 @@ import secrets
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from apps.editor import heap
+from apps.editor.options import MOST_TILES, Options
 
 ADDRESS = "127.0.0.1"
 HOSTS = (ADDRESS, "localhost")
 LARGEST_UPLOAD = 64 * 2**20
 MOST_SESSIONS = 64
-MOST_TILES = 24
 ALIVE = "/alive"
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the editor is started with.
-
-    Attributes:
-        model: Name or path of the first generator.
-        port: Where to listen; the first free one from 7860 on if left out.
-        folders: The folders whose checkpoints the page may open.
-        out: The folder that exports are written into.
-        segmenter: What names the pixels, or `none`.
-        samples: Images that a memory is measured on.
-        tiles: Images on the wall.
-        truncation: Of the latents.
-        auth: A name and a password that the page asks for.
-    """
-
-    model: str = "towers"
-    port: int | None = None
-    folders: tuple[Path, ...] = ()
-    out: Path = Path("export")
-    segmenter: str = "towers"
-    samples: int = 2000
-    tiles: int = 16
-    truncation: float = 1.0
-    auth: tuple[str, str] | None = None
 
 
 @contextmanager

@@ -15,13 +15,13 @@ from torch import Tensor
 
 from apps.editor.marks import Mark, marks_of, mask_side, read_marks
 from apps.editor.model import Kept, Models, Stopped
-from apps.editor.server import MOST_TILES
+from apps.editor.options import MOST_TILES
 from apps.editor.stack import LONGEST_NAME, Entry, Rules
 from dissect.regions import regions_of, things
 from dissect.sources.contract import ConceptSource
 from dissect.stated_effect import stated_effect
 from rewrite import Latent, Mask, Patch, Region, Rule, Settings, solve
-from rewrite.preview import preview
+from rewrite.goals.preview import preview
 
 # Of the settings tried on four and on nine marked images, the ones that drew the copy most often for the least change
 # elsewhere: fewer marks than a rule from concepts has, so that they weigh more.

@@ -10,7 +10,7 @@ from dissect.sources.contract import CallableSource
 from dissect.units.dissection import BUILT_IN, Dissection, load_dissections
 from dissect.units.probe import GeneratorProbe
 from dissect.units.tiles import unit_strips
-from rewrite import files
+from rewrite.storage import files
 
 NAME = "units.safetensors"
 MOST_FILES = 100

@@ -22,7 +22,7 @@ import gradio as gr
 from PIL import Image
 from torch import Tensor
 
-from rewrite.pictures import pictures
+from rewrite.reports.pictures import pictures
 
 LARGEST_TILE = 256
 HERE = Path(__file__).parent

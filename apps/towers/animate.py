@@ -12,9 +12,9 @@ from PIL import Image
 
 from apps.memories import memory_of
 from rewrite import Rule, load_generator, solve
-from rewrite.files import write_whole
-from rewrite.pictures import pictures
+from rewrite.reports.pictures import pictures
 from rewrite.rules import rule_path
+from rewrite.storage.files import write_whole
 
 SEEDS = (3, 5, 0, 12, 9, 15, 10, 7)
 COLUMNS, TILE, GAP = 4, 160, 6

@@ -21,7 +21,7 @@ from dissect.scenes import CONCEPTS, compose, scenes
 from dissect.segmenter import Segmenter, images_of, load_segmenter
 from dissect.units.agreement import accuracy, class_iou, confusion
 from rewrite import load_generator
-from rewrite.files import write_text
+from rewrite.storage.files import write_text
 
 HELD_OUT_SEED = 2_000_000
 BATCH = 50

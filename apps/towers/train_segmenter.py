@@ -25,7 +25,7 @@ from apps.towers.augmentation import bend, mix, tint, unusual
 from apps.towers.evaluate import HELD_OUT_SEED, label_scenes, segmenter_scores
 from dissect.scenes import CONCEPTS, compose, draw
 from dissect.segmenter import PACKAGED, Segmenter, images_of, load_segmenter, save_segmenter
-from rewrite.files import write_whole
+from rewrite.storage.files import write_whole
 
 FIRST_SEED = 1_000_000
 HELD_OUT = 1000

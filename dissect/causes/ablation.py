@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from dissect.causes.intervention import Intervention, Prefix
 from rewrite.generators.contract import Generator
+from rewrite.generators.layers import Layer
 from rewrite.generators.stylegan3_layers import StyleGAN3Generator
-from rewrite.layers import Layer
 from rewrite.patch import Patch, base_of
 
 SEEDS = tuple(range(16))

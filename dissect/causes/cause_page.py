@@ -8,8 +8,8 @@ from typing import Any
 from PIL import Image
 
 from dissect.charts import Point, curves
-from rewrite.page import whole_page
-from rewrite.pictures import png
+from rewrite.reports.page import whole_page
+from rewrite.reports.pictures import png
 
 SHOWN_UNITS = 12
 LOOK = """

@@ -7,7 +7,7 @@ from dissect.causes.blocks import block_at, cells_of, enlarged
 from dissect.causes.causes import FIRST_VALIDATION, Cause, Causes
 from dissect.causes.effects import Experiment, areas_of
 from dissect.causes.intervention import Intervention
-from rewrite.pictures import pictures, strips
+from rewrite.reports.pictures import pictures, strips
 
 SHOWN, LOOKED_AT, SCALE = 8, 48, 2
 FRAME = (255, 214, 64)

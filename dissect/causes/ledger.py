@@ -9,8 +9,8 @@ from typing import Any
 from torch import Tensor
 from tqdm import tqdm
 
-from rewrite import files
 from rewrite.generators.contract import batched
+from rewrite.storage import files
 
 BATCH = 16
 SECONDS_BETWEEN_SAVES = 10.0

@@ -18,9 +18,9 @@ from torch import Tensor
 from dissect.causes.brush import UNITS, Brush
 from dissect.causes.intervention import Intervention, Prefix
 from dissect.units.dissection import Dissection
-from rewrite import files
 from rewrite.generators.contract import Generator
-from rewrite.masks import Mask, cover_of
+from rewrite.rules.masks import Mask, cover_of
+from rewrite.storage import files
 
 SCHEMA = "rewrite-painting/1"
 ADD, REMOVE = ACTIONS = ("add", "remove")

@@ -7,8 +7,8 @@ from typing import Any
 from PIL import Image
 
 from dissect.charts import Point, curves
-from rewrite.page import image_tag, pairs_of, section, table, whole_page
-from rewrite.pictures import Pair
+from rewrite.reports.page import image_tag, pairs_of, section, table, whole_page
+from rewrite.reports.pictures import Pair
 
 LOOK = """
 th,td{overflow-wrap:normal}

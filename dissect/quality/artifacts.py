@@ -24,8 +24,8 @@ from dissect.quality.features import FeatureSpace
 from dissect.quality.frechet import Moments
 from dissect.quality.table import Table, tabulate
 from dissect.sources.pictures import Pictures
-from rewrite import files
 from rewrite.generators.contract import Generator, batched
+from rewrite.storage import files
 
 BATCH = 16
 TOP_SHARE, LEAST_TOP = 0.1, 8

@@ -19,8 +19,8 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from dissect.quality.features import ClassifierFeatures, Seen
-from rewrite.files import existing
-from rewrite.trunks import hub_folder
+from rewrite.reports.trunks import hub_folder
+from rewrite.storage.files import existing
 
 LIBRARIES = ("torchvision", "timm")
 

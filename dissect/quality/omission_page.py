@@ -7,7 +7,7 @@ from typing import Any
 from PIL import Image
 
 from dissect.quality.omissions import ALIKE, LESS, MORE, OMITS
-from rewrite.page import image_tag, section, table, whole_page
+from rewrite.reports.page import image_tag, section, table, whole_page
 
 LOOK = """
 th,td{overflow-wrap:normal}

@@ -14,7 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dissect.units.dissection import SECONDS_BETWEEN_SAVES, shards
-from rewrite import files
+from rewrite.storage import files
 
 KIND = "table"
 

@@ -23,9 +23,9 @@ from dissect.concepts import Concepts
 from dissect.sources.contract import ConceptSource, checked
 from dissect.sources.names import unique
 from dissect.sources.network import IMAGES_AT_ONCE, most_likely
-from rewrite import files
 from rewrite.generators.contract import hash_of
-from rewrite.pictures import pictures
+from rewrite.reports.pictures import pictures
+from rewrite.storage import files
 
 ON_HUB = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 CONFIGURATION, PROCESSOR, WEIGHTS = "config.json", "preprocessor_config.json", "model.safetensors"

@@ -21,8 +21,8 @@ from dissect.units.sketch import QuantileSketch
 from dissect.units.tally import Tally, tally_of
 from dissect.units.tops import Tops
 from dissect.units.upsampling import Lit, sampled_pixels, upsampling
-from rewrite import files
 from rewrite.generators.contract import batched
+from rewrite.storage import files
 
 TAIL = 0.01
 # Images whose labels are exchanged for the null belong together: those with one quotient by this number.

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from dissect.units.dissection import Dissection, begin, count, left, load_dissections, save_dissections, shards
 from dissect.units.probe import Probe
-from rewrite import files
+from rewrite.storage import files
 
 
 class Part(NamedTuple):

@@ -14,7 +14,7 @@ from dissect.units.dissection import BATCH, Dissection
 from dissect.units.probe import Probe
 from dissect.units.upsampling import upsampling
 from rewrite.generators.contract import batched
-from rewrite.pictures import pixels
+from rewrite.reports.pictures import pixels
 
 SIDE = 72
 SHOWN = 5

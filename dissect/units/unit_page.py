@@ -11,7 +11,7 @@ from PIL import Image
 from dissect.charts import bars
 from dissect.units.unit_cards import LOOK as CARDS
 from dissect.units.unit_cards import SCRIPT, cards_data
-from rewrite.page import whole_page
+from rewrite.reports.page import whole_page
 
 # No network at all; the page's own script and pictures are inside it.
 POLICY = "default-src 'none';img-src data:;style-src 'unsafe-inline';script-src 'unsafe-inline'"

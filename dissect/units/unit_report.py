@@ -10,7 +10,7 @@ from dissect.units.scores import DETECTOR_IOU
 from dissect.units.summary import as_json, document_of, units_csv
 from dissect.units.tiles import unit_strips
 from dissect.units.unit_page import unit_page
-from rewrite.files import write_together
+from rewrite.storage.files import write_together
 
 
 def write_units(

@@ -18,10 +18,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from rewrite import files
 from rewrite.generators.contract import Generator, hash_of
-from rewrite.layers import Layer
+from rewrite.generators.layers import Layer
 from rewrite.patch import Patch, held_at
+from rewrite.storage import files
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."

@@ -16,11 +16,11 @@ from typing import Any
 
 from torch import Tensor
 
-from rewrite import files
 from rewrite.checkpoints.containers import LEGACY
 from rewrite.checkpoints.flat import flat_tensors, looks_flat
 from rewrite.checkpoints.pickles import DamagedError, Made, Pickle, Stretch
 from rewrite.checkpoints.tensors import MAKERS, NumpyArray, Placed, Storage, storage_type
+from rewrite.storage import files
 
 MAGIC = 0x1950A86A20F9469CFC6C
 PROTOCOL = 1001

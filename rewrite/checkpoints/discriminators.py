@@ -10,7 +10,7 @@ from rewrite.checkpoints.archives import Archive
 from rewrite.checkpoints.loading import checkpoint_path
 from rewrite.checkpoints.source import complete, read_state
 from rewrite.checkpoints.tensors import Placed
-from rewrite.discriminator import Discriminator, DiscriminatorDesign
+from rewrite.generators.discriminator import Discriminator, DiscriminatorDesign
 
 FAMILY = "discriminator of StyleGAN2"
 

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rewrite import files
 from rewrite.checkpoints import native
 from rewrite.checkpoints.names import NamePath
 from rewrite.checkpoints.source import Source
+from rewrite.storage import files
 
 Checkpoint = native.NativeFile | Source
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
-from rewrite import files
 from rewrite.checkpoints import (
     dcgan,
     exports,
@@ -25,6 +24,7 @@ from rewrite.checkpoints.pickles import Made
 from rewrite.checkpoints.source import Source, complete
 from rewrite.generators.contract import Generator
 from rewrite.patch import Patch, Stack, held_at
+from rewrite.storage import files
 
 BUILT_IN = {"towers": Path(__file__).parent.parent / "generators" / "towers.safetensors"}
 # Told from names first, from shapes alone last.

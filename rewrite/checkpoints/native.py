@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from rewrite import files
 from rewrite.checkpoints.source import filled, hollow, shapes
 from rewrite.generators.contract import Generator
 from rewrite.generators.stylegan2 import NOISE_MODES, Design, StyleGAN2
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 from rewrite.generators.stylegan3 import Design3, StyleGAN3
 from rewrite.generators.stylegan3_layers import StyleGAN3Generator
+from rewrite.storage import files
 
 
 class Family(NamedTuple):

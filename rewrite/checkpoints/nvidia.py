@@ -18,7 +18,7 @@ from rewrite.checkpoints.persistent import (
 from rewrite.checkpoints.pickles import Made
 from rewrite.checkpoints.source import Source, read_state
 from rewrite.checkpoints.tensors import Placed
-from rewrite.discriminator import SMALLEST, DiscriminatorDesign
+from rewrite.generators.discriminator import SMALLEST, DiscriminatorDesign
 from rewrite.generators.stylegan2 import OPTIONAL, Blur, Design, StyleGAN2
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from rewrite import files
-from rewrite.caches import cache_folder
 from rewrite.checkpoints.downloads import download, hash_of, shown
+from rewrite.storage import files
+from rewrite.storage.caches import cache_folder
 
 # torch.hub's convention: the first eight digits of the SHA-256 end the file's name.
 PREFIX = re.compile(r"-([0-9a-f]{8})\.[a-z]+")

@@ -10,7 +10,7 @@ from typing import Any
 from rewrite.checkpoints.archives import Archive
 from rewrite.checkpoints.source import Source, read_state
 from rewrite.checkpoints.tensors import Placed
-from rewrite.discriminator import SMALLEST, DiscriminatorDesign
+from rewrite.generators.discriminator import SMALLEST, DiscriminatorDesign
 from rewrite.generators.stylegan2 import OPTIONAL, Design, StyleGAN2
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 

@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from rewrite import files
 from rewrite.checkpoints.archives import Archive
 from rewrite.checkpoints.names import NamePath, own_names
 from rewrite.checkpoints.tensors import Placed
 from rewrite.generators.contract import Generator
+from rewrite.storage import files
 
 Network = TypeVar("Network", bound=nn.Module)
 

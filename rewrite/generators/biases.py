@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from torch import nn
 
+from rewrite.generators.layers import Layer
 from rewrite.generators.proggan import Scale
-from rewrite.layers import Layer
 
 
 def with_bias(layer: Layer, module: nn.Module) -> Layer:

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from rewrite.layers import Layer
+from rewrite.generators.layers import Layer
 
 
 class Latents(NamedTuple):

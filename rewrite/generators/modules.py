@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from rewrite.layers import Layer
+from rewrite.generators.layers import Layer
 
 
 def _spatial(name: str, stage: nn.Conv2d | nn.ConvTranspose2d, inputs: tuple, **more: Any) -> Layer:

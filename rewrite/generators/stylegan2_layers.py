@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from torch import Tensor
 
 from rewrite.generators.contract import Cut, Generator, Latents
+from rewrite.generators.layers import Layer
 from rewrite.generators.outputs import keeping_outputs
 from rewrite.generators.stylegan2 import Noise, Shortcut, State, StyleGAN2, SynthesisLayer, ToRGB, activate
-from rewrite.layers import Layer
 
 
 class StyleGAN2Generator(Generator):

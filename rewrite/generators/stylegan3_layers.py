@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from rewrite.generators.contract import Cut, Generator, Latents
+from rewrite.generators.layers import Layer
 from rewrite.generators.stylegan2_layers import classes_of
 from rewrite.generators.stylegan3 import FourierInput, State3, StyleGAN3
-from rewrite.layers import Layer
 
 
 class StyleGAN3Generator(Generator):

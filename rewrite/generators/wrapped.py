@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from rewrite.generators.biases import with_bias
 from rewrite.generators.contract import Cut, Generator, Latents
+from rewrite.generators.layers import Layer
 from rewrite.generators.modules import PLAIN, Nvidia, kind_of
 from rewrite.generators.outputs import keeping_outputs
-from rewrite.layers import Layer
 
 TRIAL_SEEDS = (0, 1)
 ALIKE = 1e-3

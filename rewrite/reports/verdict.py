@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rewrite.concepts import Aim, Interval, mean_of
-from rewrite.effect import Effect, Places
-from rewrite.rule import Rule
+from rewrite.reports.aims import Aim, Interval, mean_of
+from rewrite.reports.effect import Effect, Places
+from rewrite.rules.rule import Rule
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from rewrite.layers import Layer
+from rewrite.generators.layers import Layer
 
 LARGEST_SIDE = 4096
 

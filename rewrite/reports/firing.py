@@ -15,12 +15,12 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from rewrite.context import patch_rows, phase_metrics
 from rewrite.generators.contract import Generator, batched
-from rewrite.goal import build_goal
-from rewrite.layers import Layer
+from rewrite.generators.layers import Layer
+from rewrite.goals.goal import build_goal
 from rewrite.memory import Memory
-from rewrite.rule import Rule
+from rewrite.rules.rule import Rule
+from rewrite.solvers.directions import patch_rows, phase_metrics
 
 RIDGE = 1e-2
 SAMPLES = 200

@@ -13,16 +13,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from rewrite import algebra
-from rewrite.algebra import Metric
-from rewrite.context import channel_rows, patch_rows, phase_metrics
 from rewrite.generators.contract import Generator, hash_of
-from rewrite.goal import Goals, Keys
-from rewrite.joint import checked_strengths, join, joint_settings, weaken
+from rewrite.goals.cache import Goals
+from rewrite.goals.joint import checked_strengths, join, joint_settings, weaken
+from rewrite.goals.keys import Keys
 from rewrite.memory import Memory
 from rewrite.patch import Patch
-from rewrite.problem import EPSILON, Problem, Solution
-from rewrite.rule import Rule
+from rewrite.rules.rule import Rule
+from rewrite.solvers import algebra
+from rewrite.solvers.algebra import Metric
+from rewrite.solvers.directions import channel_rows, patch_rows, phase_metrics
+from rewrite.solvers.problem import EPSILON, Problem, Solution
 
 MOST_RESTORING_STEPS = 30
 STEP_SIZES = (1.0, 0.5, 0.25, 0.1)

@@ -11,11 +11,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from tqdm import tqdm
 
-from rewrite.concepts import Aim, Counts, Interval, Labeller, all_regions, count_concepts, share_of
 from rewrite.generators.contract import Generator, Latents, batched
-from rewrite.goal import Goals, latents_of
-from rewrite.perceptual import Perceptual
-from rewrite.rule import Latent, Rule
+from rewrite.goals.cache import Goals
+from rewrite.goals.scene import latents_of
+from rewrite.reports.aims import Aim, Counts, Interval, Labeller, all_regions, count_concepts, share_of
+from rewrite.reports.perceptual import Perceptual
+from rewrite.rules.rule import Latent, Rule
 
 Applied = Callable[[], AbstractContextManager[Any]]
 

@@ -10,17 +10,26 @@ from typing import Any
 
 import numpy as np
 
-from rewrite import files
-from rewrite.concepts import CLEAR, Aim, Labeller, mean_of
-from rewrite.effect import MOVED, Applied, Effect, Movement, Places, before_and_after, measure_effect, measure_places
 from rewrite.generators.contract import Generator
-from rewrite.goal import Goals
-from rewrite.page import page
+from rewrite.goals.cache import Goals
 from rewrite.patch import Patch, Stack, held_at
-from rewrite.perceptual import SMALLEST_SIDE, Perceptual
-from rewrite.pictures import Pair, before_after, change_map, pictures, png
-from rewrite.rule import Rule
-from rewrite.verdict import Expectation, Verdict, expectations
+from rewrite.reports.aims import CLEAR, Aim, Labeller, mean_of
+from rewrite.reports.effect import (
+    MOVED,
+    Applied,
+    Effect,
+    Movement,
+    Places,
+    before_and_after,
+    measure_effect,
+    measure_places,
+)
+from rewrite.reports.page import page
+from rewrite.reports.perceptual import SMALLEST_SIDE, Perceptual
+from rewrite.reports.pictures import Pair, before_after, change_map, pictures, png
+from rewrite.reports.verdict import Expectation, Verdict, expectations
+from rewrite.rules.rule import Rule
+from rewrite.storage import files
 
 SCHEMA = "rewrite-report/1"
 SEEDS = 200
@@ -138,7 +147,7 @@ def report_on(
         seeds: The images to measure on; the first 200 seeds that no rule uses if left out.
         label: Images in [-1, 1] to maps of concepts.
         concepts: The name of each concept that `label` gives.
-        perceptual: LPIPS, from `rewrite.perceptual.load_perceptual`.
+        perceptual: LPIPS, from `rewrite.reports.perceptual.load_perceptual`.
         goals: Goals built before, as by `solve`.
         batch: Images in one run; nothing hangs on it.
         progress: Show a progress bar.

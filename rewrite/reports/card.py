@@ -9,10 +9,10 @@ from typing import Any
 from rewrite.checkpoints.downloads import hash_of
 from rewrite.checkpoints.loading import open_checkpoint, path_of
 from rewrite.generators.contract import Generator
-from rewrite.page import FORECAST, MEASURED
 from rewrite.patch import Patch, held_at
-from rewrite.report import is_report_of
-from rewrite.rule import Rule
+from rewrite.reports.page import FORECAST, MEASURED
+from rewrite.reports.report import is_report_of
+from rewrite.rules.rule import Rule
 
 LIBRARY = "model-rewriting"
 TAGS = ("model-editing", "model-rewriting", "image-generation")
@@ -61,7 +61,7 @@ def model_card(
         patches: The patch or patches.
         model: Name or path of the generator's checkpoint; the one that it was loaded from if left out.
         strengths: The strength of each patch; 1 if left out.
-        report: A report on these patches at these strengths, from `rewrite.report.load_report`.
+        report: A report on these patches at these strengths, from `rewrite.reports.report.load_report`.
         out: The file or folder that the card goes with.
         container: What that is: `same`, `safetensors`, `state-dict` or `peft`.
 

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from rewrite import files
-from rewrite.masks import Mask
+from rewrite.rules.masks import Mask
+from rewrite.storage import files
 
 SCHEMA = "rewrite-rule/1"
 ACTIONS = ("paste", "erase")

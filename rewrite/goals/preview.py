@@ -7,8 +7,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from rewrite.generators.contract import Generator
-from rewrite.goal import Goals, latents_of, written_values
-from rewrite.rule import Latent, Rule
+from rewrite.goals.cache import Goals
+from rewrite.goals.scene import latents_of, written_values
+from rewrite.rules.rule import Latent, Rule
 
 
 @torch.no_grad()

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import torch
 
-from rewrite.goal import Goal, Keys
-from rewrite.rule import Settings
+from rewrite.goals.goal import Goal
+from rewrite.goals.keys import Keys
+from rewrite.rules.rule import Settings
 
 
 def joint_settings(settings: Sequence[Settings], rank: int | None) -> Settings:

@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from rewrite.algebra import Metric, directions
-from rewrite.layers import Layer
+from rewrite.generators.layers import Layer
+from rewrite.solvers.algebra import Metric, directions
 
 
 def phase_metrics(moment: Float[Tensor, "key key"], layer: Layer) -> list[Metric]:

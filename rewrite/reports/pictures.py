@@ -12,7 +12,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from rewrite import files
+from rewrite.storage import files
 
 TILE = 128
 COLUMNS = 8
@@ -81,7 +81,7 @@ def overlay(
 
     Args:
         image: In [-1, 1].
-        heat: Values from 0 to 1, such as the quantiles of `rewrite.search`.
+        heat: Values from 0 to 1, such as the quantiles of `rewrite.reports.firing`.
         faint: Values up to here are not coloured; from here to 1 the colours run from dark to light.
     """
     grey = 0.6 * pixels(image[None])[0].astype(np.float64).mean(axis=-1, keepdims=True) + 40

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from rewrite.problem import EPSILON, Problem
+from rewrite.solvers.problem import EPSILON, Problem
 
 STEPS = 2001
 RATE = 0.05

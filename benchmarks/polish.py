@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from rewrite.problem import Problem
+from rewrite.solvers.problem import Problem
 
 NEGLIGIBLE = 1e-9
 STEPS = 40

@@ -7,7 +7,7 @@ from typing import Any
 
 from PIL import Image
 
-from rewrite.pictures import Pair, png
+from rewrite.reports.pictures import Pair, png
 
 LARGEST_SIDE = 256
 

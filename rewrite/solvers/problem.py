@@ -9,12 +9,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from rewrite import algebra
 from rewrite.generators.contract import Generator
-from rewrite.goal import Goal, Keys
-from rewrite.layers import Layer
+from rewrite.generators.layers import Layer
+from rewrite.goals.goal import Goal
+from rewrite.goals.keys import Keys
 from rewrite.memory import Memory
-from rewrite.rule import Settings
+from rewrite.rules.rule import Settings
+from rewrite.solvers import algebra
 
 EPSILON = 1e-8
 HEAVY = 100.0

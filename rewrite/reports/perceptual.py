@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rewrite.trunks import Trunk, cached_trunk, download_trunk, load_trunk
+from rewrite.reports.trunks import Trunk, cached_trunk, download_trunk, load_trunk
 
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 TINY = 1e-10

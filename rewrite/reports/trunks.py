@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from rewrite.checkpoints.downloads import download
-from rewrite.files import existing
+from rewrite.storage.files import existing
 
 
 class Fire(nn.Module):

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from rewrite.generators.contract import Generator, Latents
-from rewrite.layers import Layer
+from rewrite.generators.layers import Layer
 
 RATE = 0.1
 FIRST, SECOND, EPSILON = 0.9, 0.999, 1e-8

@@ -1,0 +1,34 @@
+"""The goals that were built last."""
+
+from dataclasses import replace
+
+from rewrite.generators.contract import Generator
+from rewrite.goals.goal import Goal, build_goal
+from rewrite.rules.rule import Rule, Settings
+
+KEPT = 8
+
+
+class Goals:
+    """The goals that were built last, for whoever solves a rule and then measures it, or solves it again.
+
+    Refining takes most of a rule's time, and hangs on the marks and on the generator, not on the solver's settings. A
+    goal is given again only for the same generator, with the same weights and set alike, and the same marks.
+    """
+
+    def __init__(self, most: int = KEPT):
+        self.most = most
+        self._kept: dict[tuple, Goal] = {}
+
+    def of(self, generator: Generator, rule: Rule) -> Goal:
+        """What `build_goal` gives, or gave before; it raises the same errors."""
+        given = {name: getattr(rule.settings, name) for name in ("others", "margin", "refine")}
+        marks = replace(rule, name="", effect={}, expect={}, settings=Settings(**given)).to_json()
+        # Beside its weights, a generator has plain settings: truncation, noise, class.
+        plain = [(name, value) for name, value in vars(generator).items() if isinstance(value, str | int | float)]
+        key = (generator, generator.fingerprint, *sorted(plain), marks)
+        goal = self._kept.pop(key, None) or build_goal(generator, rule)
+        self._kept[key] = goal
+        while len(self._kept) > self.most:
+            del self._kept[next(iter(self._kept))]
+        return goal

@@ -1,0 +1,85 @@
+"""A rule becomes numbers: the keys that shall give other values, the values, and the keys that must not change."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from rewrite.generators.contract import Generator
+from rewrite.goals.keys import Keys
+from rewrite.goals.others import others_of
+from rewrite.goals.scene import Scene
+from rewrite.goals.wanted import Wanted
+from rewrite.goals.wishes import refined
+from rewrite.rules.rule import Region, Rule
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What an edit of one layer is to achieve.
+
+    Attributes:
+        wanted: The keys of all places of the rule.
+        targets: The values that they shall get, in the units of `wanted.values`.
+        others: Keys of the same images away from the places (hard negatives); they shall keep their values.
+        protected: Keys of protected regions; they shall keep their values.
+        context: Keys under the marked context itself, which say when the rule fires.
+        styles: The modulation of each image, empty for a plain layer.
+        kept_units: Units whose values stay everywhere.
+    """
+
+    wanted: Keys
+    targets: Float[Tensor, "n outputs"]
+    others: Keys
+    protected: Keys
+    context: Float[Tensor, "m key"]
+    styles: Float[Tensor, "images inputs"]
+    kept_units: tuple[int, ...] = ()
+
+
+def build_goal(generator: Generator, rule: Rule) -> Goal:
+    """Run the generator up to the rule's layer and collect what the rule asks for.
+
+    Raises:
+        LookupError: The generator has no such layer.
+        ValueError: The rule was written on another model, or a mask does not fit.
+    """
+    layer = generator.layer(rule.layer)
+    if rule.model != generator.fingerprint:
+        raise ValueError(f"this rule was written on model {rule.model}, not on model {generator.fingerprint}")
+    if rule.truncation != generator.truncation:
+        raise ValueError(f"this rule was written at truncation {rule.truncation}, not {generator.truncation}")
+    beyond = [unit for unit in rule.protect_units if unit >= layer.outputs]
+    if beyond:
+        raise ValueError(f"layer {layer.name} has units 0 to {layer.outputs - 1}, unit {beyond[0]} is to be protected")
+    regions = (*rule.copy, *rule.places, *rule.protect)
+    for region in regions:
+        region.mask.check_size(generator.size)
+    scene = Scene.of(generator, layer, [region.latent for region in regions])
+    wanted = [
+        Wanted.erased(scene, place) if rule.action == "erase" else Wanted.pasted(scene, rule, place)
+        for place in _goal_places(rule)
+    ]
+    wanted = [place for place in wanted if place.cells.any()]
+    if not wanted:
+        raise ValueError("the marked places cover no cell of this layer: mark more, or take a layer of a finer grid")
+    if rule.settings.refine:
+        wanted = refined(generator, scene, rule, wanted)
+    return Goal(
+        wanted=scene.collect([(place.image, place.cells) for place in wanted], [place.share for place in wanted], 1.0),
+        targets=torch.cat([place.targets for place in wanted]),
+        others=others_of(scene, rule, wanted),
+        protected=scene.collect([(scene.index(r.latent), scene.cells(r.mask)) for r in rule.protect], None, 1.0),
+        context=scene.collect([(scene.index(r.latent), scene.cells(r.mask)) for r in rule.places], None, 1.0).keys,
+        styles=scene.styles,
+        kept_units=rule.protect_units,
+    )
+
+
+def _goal_places(rule: Rule) -> Sequence[Region]:
+    if rule.context_use == "goal":
+        return rule.places
+    assert rule.paste is not None
+    return (rule.paste,)

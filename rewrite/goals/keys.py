@@ -1,0 +1,31 @@
+"""Keys of some images at one layer: what a goal is stated over."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Keys of some images at one layer, and what the unedited layer writes for them.
+
+    Attributes:
+        keys: One patch key a row, float64.
+        values: What the layer writes for each (after demodulation, before noise, bias and activation), float64.
+        weights: Weight of each key; all weights of a set add up to its weight in the rule.
+        image: Which row of the goal's styles belongs to each key.
+        offsets: Bias and noise that are added to each value before the activation, float64; zero where other steps
+            (a blur) come first.
+        position: Which cell of the written map each stands at, counted row by row.
+    """
+
+    keys: Float[Tensor, "n key"]
+    values: Float[Tensor, "n outputs"]
+    weights: Float[Tensor, " n"]
+    image: Int[Tensor, " n"]
+    offsets: Float[Tensor, "n outputs"]
+    position: Int[Tensor, " n"]
+
+    def __len__(self) -> int:
+        return len(self.keys)

@@ -1,0 +1,53 @@
+"""What the marked images shall look like, and the values that make them look so."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rewrite.generators.contract import Generator, batched
+from rewrite.goals.fill import filled
+from rewrite.goals.refine import Wish, refine
+from rewrite.goals.scene import Scene, latents_of
+from rewrite.goals.shifts import pixels_between, shifted
+from rewrite.goals.wanted import Wanted
+from rewrite.rules.rule import Rule
+
+
+def refined(generator: Generator, scene: Scene, rule: Rule, wanted: Sequence[Wanted], batch: int = 8) -> list[Wanted]:
+    """The same places, whose values make the image itself show the copy, or the surroundings of what is erased."""
+    by_image: dict[int, list[Wanted]] = {}
+    for each in wanted:
+        by_image.setdefault(each.image, []).append(each)
+    latents, values = list(scene.images), {}
+    for part in batched(by_image, batch):
+        chosen = latents_of(generator, [latents[image] for image in part])
+        with torch.no_grad():
+            images = generator.images(chosen).cpu()
+        wishes = [
+            _wish(generator, scene, rule, picture, by_image[image]) for image, picture in zip(part, images, strict=True)
+        ]
+        values |= zip(part, refine(generator, scene.layer, chosen, wishes, rule.settings.refine), strict=True)
+    return [replace(each, targets=values[each.image][:, torch.from_numpy(each.cells)].T) for each in wanted]
+
+
+def _wish(generator: Generator, scene: Scene, rule: Rule, picture: Tensor, places: Sequence[Wanted]) -> Wish:
+    """One image with every copy pasted into it, or every place filled from around it."""
+    values, cells = scene.values[places[0].image].clone(), np.zeros(scene.layer.output_grid, dtype=bool)
+    inside, pasted = torch.zeros(generator.size, dtype=torch.bool), picture.clone()
+    for each in places:
+        values[:, torch.from_numpy(each.cells)] = each.targets.T
+        cells |= each.cells
+        if each.copy is None:
+            mask = torch.from_numpy(each.place.mask.resized(generator.size))
+        else:
+            source = each.copy
+            shift = pixels_between(source.mask, each.place.mask, rule.anchor, generator.size)
+            mask = shifted(torch.from_numpy(source.mask.resized(generator.size)), *shift)
+            pasted = torch.where(mask, shifted(scene.picture(generator, source.latent), *shift), pasted)
+        inside |= mask
+    if any(each.copy is None for each in places):
+        pasted = filled(pasted.double(), inside).to(picture)
+    return Wish(pasted, inside, torch.from_numpy(cells), values)

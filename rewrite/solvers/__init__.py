@@ -1,0 +1,1 @@
+"""Constrained least squares: a goal and a memory become a change of one weight."""
