@@ -227,6 +227,25 @@ def test_a_rule_edits_a_wrapped_module_and_comes_off_again(name, layer):
     assert patch.forecast["residual"] < 1
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same'")
+@pytest.mark.parametrize("kernel", [(2, 2), (4, 3), (2, 5)])
+def test_an_even_kernel_under_same_padding_reads_what_torch_reads(kernel):
+    torch.manual_seed(8)
+    conv = nn.Conv2d(2, 3, kernel, padding="same", dilation=(1, 3))
+    generator = wrap(frozen(nn.Sequential(nn.Unflatten(1, (2, 6, 6)), conv)), 72)
+    layer, latents = generator.layer("1"), generator.latents([1, 2])
+    cut, images = generator.cut("1", latents), generator.images(latents)
+    assert layer.output_grid == (6, 6)
+    torch.testing.assert_close(generator.rerun("1", cut), images)
+    written = layer.apply(cut.features, generator.weight("1"))
+    torch.testing.assert_close(generator.resume("1", cut, written, None), images)
+    keys = layer.keys(cut.features)
+    values = layer.values(keys.flatten(0, 1), layer.matrix(generator.weight("1"))).unflatten(0, (2, 36))
+    torch.testing.assert_close(values.transpose(1, 2).reshape(written.shape), written)
+    chosen = torch.tensor([[0, 5, 35], [30, 17, 6]])
+    assert torch.equal(layer.keys(cut.features, chosen), torch.stack([keys[i, chosen[i]] for i in range(2)]))
+
+
 def test_layers_that_cannot_be_edited_say_why():
     with pytest.raises(ValueError, match="twice cannot be edited: it runs more than once"):
         wrap(Mixed(), 5, ["twice"])

@@ -25,6 +25,9 @@ class Layer:
         kind: One of `KINDS`.
         inputs, outputs: Numbers of channels.
         grid: Height and width of the map that the layer reads.
+        kernel, stride, padding, output_padding, dilation: As torch's convolutions have them, by height and width.
+        extra_padding: How many more zeros a convolution reads below and on the right than above and on the left (an
+            even kernel under torch's `padding="same"`).
         inputs_first: Whether the stored weight of a transposed convolution is (inputs, outputs, …), as in
             `nn.ConvTranspose2d`, and not (outputs, inputs, …), as in StyleGAN2.
         gain: The effective weight is the stored one times this factor.
@@ -47,6 +50,7 @@ class Layer:
     stride: tuple[int, int] = (1, 1)
     padding: tuple[int, int] = (0, 0)
     output_padding: tuple[int, int] = (0, 0)
+    extra_padding: tuple[int, int] = (0, 0)
     dilation: tuple[int, int] = (1, 1)
     groups: int = 1
     inputs_first: bool = False
@@ -177,6 +181,8 @@ class Layer:
             return F.conv_transpose2d(
                 features, weight, None, self.stride, self.padding, self.output_padding, self.groups, self.dilation
             )
+        if any(self.extra_padding):
+            features = F.pad(features, (0, self.extra_padding[1], 0, self.extra_padding[0]))
         return F.conv2d(features, weight, None, self.stride, self.padding, self.dilation, self.groups)
 
     def _exchanged(self, weight: Tensor) -> Tensor:
@@ -197,11 +203,12 @@ class Layer:
         side, reach = self.grid[axis], self.dilation[axis] * (self.kernel[axis] - 1)
         if self.kind == "transposed":
             return (side - 1) * self.stride[axis] - 2 * self.padding[axis] + reach + self.output_padding[axis] + 1
-        return (side + 2 * self.padding[axis] - reach - 1) // self.stride[axis] + 1
+        return (side + 2 * self.padding[axis] + self.extra_padding[axis] - reach - 1) // self.stride[axis] + 1
 
     def _padded(self, features: Tensor) -> Tensor:
         if self.kind != "transposed":
-            return F.pad(features, (self.padding[1], self.padding[1], self.padding[0], self.padding[0]))
+            (above, beside), (below, beyond) = self.padding, self.extra_padding
+            return F.pad(features, (beside, beside + beyond, above, above + below))
         images, channels, height, width = features.shape
         spread = features.new_zeros(
             images, channels, (height - 1) * self.stride[0] + 1, (width - 1) * self.stride[1] + 1

@@ -53,8 +53,9 @@ class Convolution(Kind):
     @staticmethod
     def describe(name: str, stage: nn.Conv2d, inputs: tuple) -> Layer:
         reach = [d * (k - 1) for d, k in zip(stage.dilation, stage.kernel_size, strict=True)]
-        padding = {"valid": (0, 0), "same": tuple(r // 2 for r in reach)}.get(stage.padding, stage.padding)
-        return _spatial(name, stage, inputs, kind="convolution", padding=padding)
+        before = {"valid": (0, 0), "same": tuple(r // 2 for r in reach)}.get(stage.padding, stage.padding)
+        extra = tuple(r % 2 for r in reach) if stage.padding == "same" else (0, 0)
+        return _spatial(name, stage, inputs, kind="convolution", padding=before, extra_padding=extra)
 
     @staticmethod
     def read(stage: nn.Module, inputs: tuple) -> tuple[Tensor, Tensor | None]:
