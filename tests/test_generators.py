@@ -65,6 +65,19 @@ def test_an_unknown_layer_is_refused_with_the_nearest_name(tiny_generator):
         tiny_generator.cut("b8.conv11", tiny_generator.latents([0]))
 
 
+@pytest.mark.parametrize("swapped", [False, True], ids=["added to", "put in another order"])
+def test_the_fingerprint_follows_what_is_written_past_autograd(tiny_generator, swapped):
+    weight, first = tiny_generator.weight("b8.conv0").data, tiny_generator.fingerprint
+    before = weight.clone()
+    if swapped:
+        weight.copy_(before.flip(0))
+    else:
+        weight[0, 0, 0, 0].add_(1e-3)
+    assert tiny_generator.fingerprint != first
+    weight.copy_(before)
+    assert tiny_generator.fingerprint == first
+
+
 def test_the_fingerprint_follows_the_weights(tiny_generator):
     first = tiny_generator.fingerprint
     weight = tiny_generator.weight("b8.conv1")
