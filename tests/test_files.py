@@ -81,6 +81,51 @@ def test_permissions_are_those_of_any_new_file(tmp_path, mask):
     assert (tmp_path / "ours").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
+def test_permissions_are_never_open_to_all_while_other_threads_write(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "umask", None)
+    files.write_text(tmp_path / "alone", "text")
+    files.write_together(tmp_path / "folder", {"one": b"1", "two": b"2"})
+    assert (tmp_path / "folder" / "two").stat().st_mode == (tmp_path / "alone").stat().st_mode
+
+
+def failing_at(path: Path, error: type[BaseException], monkeypatch) -> None:
+    rename = Path.replace
+
+    def replace(self: Path, target: Path) -> Path:
+        if target == path:
+            # Once: what was there before can be put back.
+            monkeypatch.setattr(Path, "replace", rename)
+            raise error
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+
+
+@pytest.mark.parametrize("error", [PermissionError, KeyboardInterrupt])
+@pytest.mark.parametrize(
+    "there", [("a", "b", "c"), ("a",), ("b",), ()], ids=["all old", "first old", "second old", "new"]
+)
+def test_files_written_together_are_all_as_they_were_when_one_cannot_be_renamed(tmp_path, monkeypatch, there, error):
+    for name in there:
+        (tmp_path / name).write_text(f"old {name}")
+    failing_at(tmp_path / "b", error, monkeypatch)
+    with pytest.raises(ValueError if error is PermissionError else error):
+        files.write_together(tmp_path, {name: b"new" for name in "abc"})
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {name: f"old {name}" for name in there}
+
+
+def test_a_folder_made_for_files_that_could_not_be_written_is_taken_away(tmp_path, monkeypatch):
+    folder = tmp_path / "report"
+    failing_at(folder / "b", PermissionError, monkeypatch)
+    with pytest.raises(ValueError, match=r"cannot write into .*report"):
+        files.write_together(folder, {name: b"new" for name in "abc"})
+    assert not folder.exists()
+    files.write_together(folder, {name: b"new" for name in "abc"})
+    files.write_together(folder, {name: b"newer" for name in "ab"})
+    assert [(folder / name).read_bytes() for name in "abc"] == [b"newer", b"newer", b"new"]
+    assert len(list(folder.iterdir())) == 3
+
+
 TENSORS = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.ones(3, dtype=torch.float64), "c": torch.zeros(0)}
 
 

@@ -189,16 +189,15 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(files, tmp_path, comma
 
 
 def test_a_report_whose_second_file_does_not_fit_is_not_written_at_all(files, tmp_path, monkeypatch, refusal):
-    opened, count = os.fdopen, []
+    write, count = Path.write_bytes, []
 
-    def fills_up(*arguments):
-        count.append(arguments)
+    def fills_up(path, content):
+        count.append(path)
         if len(count) > 1:
-            os.close(arguments[0])
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return opened(*arguments)
+        return write(path, content)
 
-    monkeypatch.setattr("rewrite.storage.files.os.fdopen", fills_up)
+    monkeypatch.setattr(Path, "write_bytes", fills_up)
     said = refusal(*writing("report", files, tmp_path / "report"))
     assert said == f"rewrite: cannot write into {tmp_path / 'report'}: No space left on device"
     assert names_in(tmp_path) == []

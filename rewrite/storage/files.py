@@ -1,10 +1,14 @@
-"""Files of ours: safetensors with a JSON header, written whole or not at all."""
+"""Files of ours: safetensors with a JSON header, written whole or not at all.
+
+Atomic writes are by hand: what libraries offer (atomicwrites is no longer kept) writes one file and not several
+together, and leaves it closed to others.
+"""
 
 import json
-import os
-import tempfile
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+import secrets
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -26,19 +30,11 @@ def write_whole(path: str | Path, write: Callable[[Path], None]) -> None:
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-        os.close(handle)
-    except OSError as error:
-        raise ValueError(f"cannot write {path}: {error.strerror or error}") from None
-    temporary = Path(name)
-    try:
-        write(temporary)
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
+        with _temporary(path) as temporary:
+            write(temporary)
+            temporary.replace(path)
     except (OSError, SafetensorError) as error:
         raise ValueError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_together(folder: str | Path, contents: Mapping[str, bytes]) -> None:
@@ -47,27 +43,50 @@ def write_together(folder: str | Path, contents: Mapping[str, bytes]) -> None:
     Raises:
         ValueError: The folder cannot be written to, or the disk is full; the old files are still there.
     """
-    folder, temporaries = Path(folder), {}
+    folder = Path(folder)
     made = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, content in contents.items():
-            handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{name}.")
-            temporaries[name] = Path(temporary)
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-        for name, temporary in temporaries.items():
-            temporary.chmod(0o666 & ~_umask())
-            temporary.replace(folder / name)
+        with ExitStack() as stack:
+            new = {folder / name: stack.enter_context(_temporary(folder / name)) for name in contents}
+            old = {path: stack.enter_context(_temporary(path)) for path in new if path.exists()}
+            for temporary, content in zip(new.values(), contents.values(), strict=True):
+                temporary.write_bytes(content)
+            for path, kept in old.items():
+                shutil.copy2(path, kept)
+            _rename_together(new, old)
         made = False
     except OSError as error:
         raise ValueError(f"cannot write into {folder}: {error.strerror or error}") from None
     finally:
-        for temporary in temporaries.values():
-            temporary.unlink(missing_ok=True)
         if made:
             with suppress(OSError):
                 folder.rmdir()
+
+
+def _rename_together(new: Mapping[Path, Path], old: Mapping[Path, Path]) -> None:
+    """Put new files in place; where that fails on the way, each place gets back what it held before."""
+    with ExitStack() as restoring:
+        for path, temporary in new.items():
+            if path in old:
+                restoring.callback(old[path].replace, path)
+            else:
+                restoring.callback(path.unlink, missing_ok=True)
+            temporary.replace(path)
+        restoring.pop_all()
+
+
+@contextmanager
+def _temporary(path: Path) -> Iterator[Path]:
+    """An empty file beside `path`, taken away at the end; its permissions are those of any new file."""
+    # Not by `tempfile`, whose files are closed to others: the mask that would open them can be read only by setting it,
+    # for all threads at once.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}{path.suffix}")
+    temporary.touch(exist_ok=False)
+    try:
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -215,9 +234,3 @@ def _write_parts(path: Path, parts: Iterable[bytes | memoryview]) -> None:
     with path.open("wb") as file:
         for part in parts:
             file.write(part)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
