@@ -264,6 +264,30 @@ def test_latents_may_come_from_a_function():
         torch.testing.assert_close(generator.sample([2])[0], generator.module(torch.full((1, 5), 2.0))[0])
 
 
+def test_latents_of_a_function_leave_the_generator_as_it_is_and_keep_their_shape():
+    generator = wrap(Mixed(), lambda seeds: torch.zeros(len(seeds), 6 if 7 in seeds else 5))
+    before = dict(vars(generator))
+    assert generator.latents([1, 2, 3]).z.shape == (3, 5)
+    with pytest.raises(ValueError, match=r"must give 1 latents of shape \(5,\), it gave \(1, 6\)"):
+        generator.latents([7])
+    assert vars(generator) == before
+
+
+@pytest.mark.parametrize("stops_at", [1, 2])
+def test_a_module_keeps_no_hooks_when_its_latents_cannot_be_drawn(stops_at):
+    module, calls = Mixed(), []
+
+    def drawn(seeds):
+        calls.append(seeds)
+        if len(calls) == stops_at:
+            raise RuntimeError("no latents")
+        return torch.zeros(len(seeds), 5)
+
+    with pytest.raises(RuntimeError, match="no latents"):
+        wrap(module, drawn)
+    assert not any(part._forward_hooks or part._forward_pre_hooks for part in module.modules())
+
+
 def test_a_module_that_gives_no_images_is_refused():
     with pytest.raises(ValueError, match="where images"):
         wrap(nn.Linear(4, 2), 4)

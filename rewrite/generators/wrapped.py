@@ -7,7 +7,7 @@ repositories. The one requirement is that the weight is a plain parameter and th
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
@@ -68,7 +68,7 @@ class WrappedGenerator(Generator):
     ):
         self.module, self.convert = module, images or (lambda output: output)
         self.draw_latents = latents if callable(latents) else None
-        self.shape = () if callable(latents) else ((latents,) if isinstance(latents, int) else tuple(latents))
+        self.shape = _shape_of(latents)
         self.z_dim = math.prod(self.shape)
         self.alone = False
         self.restless: frozenset[str] = frozenset()
@@ -80,7 +80,9 @@ class WrappedGenerator(Generator):
             return super().latents(seeds)
         seeds = tuple(int(seed) for seed in seeds)
         drawn = self.draw_latents(seeds).to(self.device)
-        self.shape, self.z_dim = tuple(drawn.shape[1:]), math.prod(drawn.shape[1:])
+        if tuple(drawn.shape) != (len(seeds), *self.shape):
+            expected = f"{len(seeds)} latents of shape {self.shape}"
+            raise ValueError(f"the function of latents must give {expected}, it gave {tuple(drawn.shape)}")
         return Latents(drawn.flatten(1), seeds)
 
     def images(self, latents: Latents) -> Tensor:
@@ -207,17 +209,12 @@ class WrappedGenerator(Generator):
     def _try(self, wanted: Iterable[str] | None) -> None:
         """Run two images, together and alone, and describe every layer that ran once."""
         names = {name: stage for name, stage in self.module.named_modules() if kind_of(stage) is not None}
-        seen: dict[str, list[tuple]] = {}
-        handles = [stage.register_forward_hook(_noting(seen.setdefault(name, []))) for name, stage in names.items()]
         latents, before = self.latents(TRIAL_SEEDS), _copied(self.module)
-        try:
+        with _noting_inputs(names) as seen:
             state = torch.get_rng_state()
             together = self._run(latents)
             by_chance = not torch.equal(state, torch.get_rng_state())
             torch.set_rng_state(state)
-        finally:
-            for handle in handles:
-                handle.remove()
         after = dict(self.module.named_buffers())
         self.restless = frozenset(name for name, old in before.items() if not torch.equal(old, after[name]))
         self.size = tuple(together.shape[-2:])
@@ -244,6 +241,13 @@ class WrappedGenerator(Generator):
         self.layers = {name: self.layers[name] for name in chosen}
 
 
+def _shape_of(latents: int | tuple[int, ...] | DrawLatents) -> tuple[int, ...]:
+    """The shape of one latent."""
+    if isinstance(latents, int):
+        return (latents,)
+    return tuple(latents(TRIAL_SEEDS).shape[1:] if callable(latents) else latents)
+
+
 def _with_margins(generator: Generator, margins: Mapping[str, int | float]) -> dict[str, Layer]:
     """The layers that stick out of the image, described so."""
     found = {}
@@ -264,7 +268,17 @@ class _Reached(Exception):  # noqa: N818 (not an error: it ends a run that has s
     pass
 
 
-def _noting(calls: list) -> Callable:
+@contextmanager
+def _noting_inputs(stages: Mapping[str, nn.Module]) -> Iterator[dict[str, list[tuple]]]:
+    """Note what enters some modules, by name, each time that one of them runs in this context."""
+    seen: dict[str, list[tuple]] = {name: [] for name in stages}
+    with ExitStack() as hooks:
+        for name, stage in stages.items():
+            hooks.callback(stage.register_forward_hook(_noting(seen[name])).remove)
+        yield seen
+
+
+def _noting(calls: list[tuple]) -> Callable:
     return lambda module, inputs, output: calls.append(inputs)
 
 
