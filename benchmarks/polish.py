@@ -229,7 +229,7 @@ class _Within:
         return self.problem.goal.wanted.image
 
     def _written(self, factors: Tensor) -> Float[Tensor, "n outputs"]:
-        return self.problem.written(self.problem.goal.wanted) + self._reach @ factors.T
+        return self.problem.wanted.written + self._reach @ factors.T
 
     def _activate(self, values: Tensor) -> Tensor:
         return self.problem.activate(values + self.problem.goal.wanted.offsets)

@@ -16,14 +16,13 @@ from torch import Tensor
 from rewrite.generators.contract import Generator, hash_of
 from rewrite.goals.cache import Goals
 from rewrite.goals.joint import checked_strengths, join, joint_settings, weaken
-from rewrite.goals.keys import Keys
 from rewrite.memory import Memory
 from rewrite.patch import Patch
 from rewrite.rules.rule import Rule
 from rewrite.solvers import algebra
 from rewrite.solvers.algebra import Metric
 from rewrite.solvers.directions import channel_rows, patch_rows, phase_metrics
-from rewrite.solvers.problem import EPSILON, Problem, Solution
+from rewrite.solvers.problem import EPSILON, Mapped, Problem, Solution, Trial
 
 MOST_RESTORING_STEPS = 30
 STEP_SIZES = (1.0, 0.5, 0.25, 0.1)
@@ -105,27 +104,28 @@ class ClosedForm:
     def solve(self) -> Solution:
         """The best change that the steps find; never one with a higher objective than no change at all."""
         problem, settings = self.problem, self.problem.settings
-        change = nothing = torch.zeros_like(problem.matrix)
-        path = [problem.objective(change)]
+        nothing = torch.zeros_like(problem.matrix)
+        best = problem.tried(nothing)
+        path = [best.objective]
         for _ in range(settings.steps if problem.modulated else 1):
-            aim = self._sparing(torch.cat([block.step(change) for block in self.blocks]))
-            taken = self._descend(change, aim, path[-1])
-            if taken is None:
+            aim = self._sparing(torch.cat([block.step(best) for block in self.blocks]))
+            lower = self._descend(best.change, aim, path[-1])
+            if lower is None:
                 break
-            change, value = taken
-            path.append(value)
+            best = lower
+            path.append(best.objective)
             if path[-2] - path[-1] < ENOUGH * path[-2]:
                 break
-        if problem.exact and problem.modulated and change.any():
-            restored = self.blocks[0].restored(change)
-            change = restored if problem.objective(restored) < path[0] else nothing
-            path.append(problem.objective(change))
+        if problem.exact and problem.modulated and best.change.any():
+            restored = problem.tried(self.blocks[0].restored(best.change))
+            best = restored if restored.objective < path[0] else problem.tried(nothing)
+            path.append(best.objective)
         if settings.rank is not None and settings.constraint == "written":
-            lower = self._sparing(torch.cat([block.truncate(change) for block in self.blocks]))
+            lower = self._sparing(torch.cat([block.truncate(best.change) for block in self.blocks]))
             # The demodulation moves with the weight: the full step of a lower rank may be too far.
-            change, value = self._descend(nothing, lower, path[0]) or (nothing, path[0])
-            path.append(value)
-        return problem.describe(change, tuple(path))
+            best = self._descend(nothing, lower, path[0]) or problem.tried(nothing)
+            path.append(best.objective)
+        return best.solution(tuple(path))
 
     @cached_property
     def blocks(self) -> list["_Block"]:
@@ -142,13 +142,10 @@ class ClosedForm:
         change[list(self.problem.goal.kept_units)] = 0
         return change
 
-    def _descend(self, change: Tensor, aim: Tensor, value: float) -> tuple[Tensor, float] | None:
-        for size in STEP_SIZES:
-            trial = torch.lerp(change, aim, size)
-            reached = self.problem.objective(trial)
-            if reached < value:
-                return trial, reached
-        return None
+    def _descend(self, change: Tensor, aim: Tensor, value: float) -> Trial | None:
+        """The largest step from a change towards an aim that has a lower objective than `value`; None if none has."""
+        trials = (self.problem.tried(torch.lerp(change, aim, size)) for size in STEP_SIZES)
+        return next((trial for trial in trials if trial.objective < value), None)
 
 
 @dataclass(frozen=True)
@@ -167,7 +164,7 @@ class _Block:
     rows: slice
     columns: slice
     metric: Metric
-    soft: tuple[Keys, ...]
+    soft: tuple[Mapped, ...]
     within: Tensor | None
 
     @classmethod
@@ -175,23 +172,24 @@ class _Block:
         settings, goal = problem.settings, problem.goal
         moment = settings.damage * problem.moment[columns, columns]
         metric = Metric(moment + settings.drift * torch.diag(problem.style_row[columns]))
-        soft = [goal.others]
+        soft = [problem.others]
         if problem.protect > 0:
-            soft.append(replace(goal.protected, weights=goal.protected.weights * problem.protect))
-        for keys in soft:
-            if len(keys):
-                metric = metric.with_keys(keys.keys[:, columns], keys.weights)
+            weights = goal.protected.weights * problem.protect
+            soft.append(replace(problem.protected, keys=replace(goal.protected, weights=weights)))
+        soft = [at for at in soft if len(at.keys)]
+        for at in soft:
+            metric = metric.with_keys(at.keys.keys[:, columns], at.keys.weights)
         confined = settings.rank is not None and settings.constraint == "fires"
         return cls(
             problem, rows, columns, metric, tuple(soft), firing_rows(problem, columns, metric) if confined else None
         )
 
-    def step(self, change: Tensor) -> Float[Tensor, "rows columns"]:
+    def step(self, present: Trial) -> Float[Tensor, "rows columns"]:
         """Solve with the demodulation held at that of the present change."""
         problem, goal = self.problem, self.problem.goal
-        factor, first = (each[:, self.rows] for each in (problem.demodulation(change), problem.first))
+        factor, first = (each[:, self.rows] for each in (present.factor, problem.first))
         keys = goal.wanted.keys[:, self.columns]
-        residual = goal.targets[:, self.rows] / factor[goal.wanted.image] - problem.written(goal.wanted)[:, self.rows]
+        residual = goal.targets[:, self.rows] / factor[goal.wanted.image] - problem.wanted.written[:, self.rows]
         relative = (factor / factor.mean(dim=0)).square().mean(dim=1)
         weights, pull = goal.wanted.weights * relative[goal.wanted.image], self._pull(first / factor)
         hard = problem.exact and not problem.modulated
@@ -226,10 +224,9 @@ class _Block:
         problem = self.problem
         usual = problem.settings.damage * (problem.matrix[self.rows] @ problem.moment[self.columns, self.columns])
         pull = (ratio.mean(dim=0)[:, None] - 1) * usual
-        for keys in self.soft:
-            if len(keys):
-                missing = problem.written(keys)[:, self.rows] * (ratio[keys.image] - 1)
-                pull = pull + (keys.weights[:, None] * missing).T @ keys.keys[:, self.columns]
+        for at in self.soft:
+            missing = at.written[:, self.rows] * (ratio[at.keys.image] - 1)
+            pull = pull + (at.keys.weights[:, None] * missing).T @ at.keys.keys[:, self.columns]
         return pull
 
     def restored(self, change: Tensor) -> Tensor:

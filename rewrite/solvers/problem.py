@@ -43,6 +43,19 @@ class Solution:
 
 
 @dataclass(frozen=True)
+class Mapped:
+    """Keys of a goal, and what the unedited layer writes for them.
+
+    Attributes:
+        keys: The keys.
+        written: What the layer writes for each, before demodulation.
+    """
+
+    keys: Keys
+    written: Float[Tensor, "n outputs"]
+
+
+@dataclass(frozen=True)
 class Problem:
     """Everything that the solution of a goal at one layer hangs on, in float64.
 
@@ -102,87 +115,140 @@ class Problem:
         """d(s, W) of every image of the goal, before any change."""
         return self.demodulation(torch.zeros_like(self.matrix))
 
-    def values(self, keys: Keys, change: Tensor, factor: Tensor) -> Float[Tensor, "n outputs"]:
-        """What the edited layer writes for some keys, after demodulation."""
-        return (self.written(keys) + self._added(keys, change)) * factor[keys.image]
-
-    def _added(self, keys: Keys, change: Tensor) -> Tensor | float:
-        """What a change adds to what is written, before demodulation; asked twice in a row, it is computed once."""
-        known = self._last.get(id(keys.keys))
-        if known is None or known[0] is not keys.keys or known[1] is not change or known[2] != change._version:
-            added = self.layer.values(keys.keys, change) if change.any() else 0.0
-            self._last[id(keys.keys)] = known = (keys.keys, change, change._version, added)
-        return known[3]
+    @cached_property
+    def wanted(self) -> Mapped:
+        """The goal's wanted keys."""
+        return self._mapped(self.goal.wanted)
 
     @cached_property
-    def _last(self) -> dict[int, tuple[Tensor, Tensor, int, Tensor | float]]:
-        return {}
-
-    def written(self, keys: Keys) -> Float[Tensor, "n outputs"]:
-        """What the unedited layer writes for some keys, before demodulation; the same keys are not mapped twice."""
-        if id(keys.keys) not in self._written:
-            # The keys are kept beside the values, so that their place in memory is not given to others.
-            self._written[id(keys.keys)] = (keys.keys, self.layer.values(keys.keys, self.matrix))
-        return self._written[id(keys.keys)][1]
+    def others(self) -> Mapped:
+        """The goal's hard negatives."""
+        return self._mapped(self.goal.others)
 
     @cached_property
-    def _written(self) -> dict[int, tuple[Tensor, Tensor]]:
-        return {}
+    def protected(self) -> Mapped:
+        """The goal's protected keys."""
+        return self._mapped(self.goal.protected)
+
+    def _mapped(self, keys: Keys) -> Mapped:
+        return Mapped(keys, self.layer.values(keys.keys, self.matrix))
+
+    def tried(self, change: Float[Tensor, "outputs group_width"]) -> "Trial":
+        """What a change would do; it must not be written into while that is asked."""
+        return Trial(self, change)
 
     def objective(self, change: Float[Tensor, "outputs group_width"]) -> float:
         """Σ a‖v - v*‖² over the wanted keys + Σ b‖v - v₀‖² over the others + λ E‖v - v₀‖² + μ Σ s²Δ²."""
-        factor = self.demodulation(change)
-        total = self._misses(self.goal.wanted, self.goal.targets, change, factor)
-        total += self._misses(self.goal.others, self.goal.others.values, change, factor)
-        total += self.protect * self._misses(self.goal.protected, self.goal.protected.values, change, factor)
-        return total + self.settings.damage * self._damage(change, factor) + self.settings.drift * self._tension(change)
+        return self.tried(change).objective
 
-    def _misses(self, keys: Keys, wanted: Tensor, change: Tensor, factor: Tensor) -> float:
-        if not len(keys):
-            return 0.0
-        return float((keys.weights @ (self.values(keys, change, factor) - wanted).square()).sum())
+    def describe(self, change: Float[Tensor, "outputs group_width"]) -> Solution:
+        """What a change does to the numbers of this problem."""
+        return self.tried(change).solution()
 
-    def _damage(self, change: Tensor, factor: Tensor) -> float:
-        """E‖v - v₀‖² at ordinary keys, with the mean demodulation of the goal's images."""
-        return self._power(factor.mean(dim=0)[:, None] * (self.matrix + change) - self._usual)
-
-    def _power(self, matrix: Tensor) -> float:
+    def power(self, matrix: Float[Tensor, "outputs group_width"]) -> float:
         """E‖v‖² of what a matrix writes at ordinary keys."""
         return sum(algebra.price(matrix[rows], self.moment[columns, columns]) for rows, columns in self.layer.blocks())
 
     @cached_property
-    def _usual(self) -> Tensor:
+    def usual(self) -> Float[Tensor, "outputs group_width"]:
         """The unedited matrix, with the mean demodulation of the goal's images."""
         return self.first.mean(dim=0)[:, None] * self.matrix
 
     @cached_property
-    def _usual_power(self) -> float:
+    def usual_power(self) -> float:
         """E‖v₀‖² at ordinary keys."""
-        return max(self._power(self._usual), 1e-300)
-
-    def _tension(self, change: Tensor) -> float:
-        moved, power = (self.first.mean(dim=0)[:, None] * change).square(), self.style_row
-        return sum(float((moved[rows] * power[columns]).sum()) for rows, columns in self.layer.blocks())
+        return max(self.power(self.usual), 1e-300)
 
     @property
     def style_row(self) -> Float[Tensor, " key"]:
         """E[s²] repeated over the taps."""
         return self.style_power.repeat_interleave(self.layer.taps)
 
-    def describe(self, change: Float[Tensor, "outputs key"], path: tuple[float, ...] = ()) -> Solution:
-        """What a change does to the numbers of this problem."""
-        factor, goal = self.demodulation(change), self.goal
-        missed = self._misses(goal.wanted, goal.targets, change, factor)
-        start = self._misses(goal.wanted, goal.targets, torch.zeros_like(change), self.first)
+
+@dataclass(frozen=True)
+class Trial:
+    """A change, and what the layer writes with it at the keys of a problem: computed once, when it is asked.
+
+    Attributes:
+        problem: The problem.
+        change: Δ, one row for each output.
+    """
+
+    problem: Problem
+    change: Float[Tensor, "outputs group_width"]
+
+    @cached_property
+    def factor(self) -> Float[Tensor, "images outputs"]:
+        """d(s, W + Δ) of every image of the goal; ones for a plain layer."""
+        return self.problem.demodulation(self.change)
+
+    @cached_property
+    def wanted(self) -> Float[Tensor, "n outputs"]:
+        """What is written at the wanted keys, after demodulation."""
+        return self._values(self.problem.wanted)
+
+    @cached_property
+    def others(self) -> Float[Tensor, "n outputs"]:
+        """What is written at the hard negatives, after demodulation."""
+        return self._values(self.problem.others)
+
+    @cached_property
+    def protected(self) -> Float[Tensor, "n outputs"]:
+        """What is written at the protected keys, after demodulation."""
+        return self._values(self.problem.protected)
+
+    @cached_property
+    def objective(self) -> float:
+        """Σ a‖v - v*‖² over the wanted keys + Σ b‖v - v₀‖² over the others + λ E‖v - v₀‖² + μ Σ s²Δ²."""
+        problem, goal, settings = self.problem, self.problem.goal, self.problem.settings
+        total = self._missed
+        total += _misses(goal.others, self.others, goal.others.values)
+        total += problem.protect * _misses(goal.protected, self.protected, goal.protected.values)
+        return total + settings.damage * self._damage + settings.drift * self._tension
+
+    def solution(self, path: tuple[float, ...] = ()) -> Solution:
+        """The change as the solution of the problem, with the objective after each step on the way to it."""
+        problem, goal = self.problem, self.problem.goal
+        start = problem.tried(torch.zeros_like(self.change))._missed
         return Solution(
-            change=change,
+            change=self.change,
             objective=path,
-            residual=(missed / max(start, 1e-300)) ** 0.5,
-            damage=self._damage(change, factor) / self._usual_power,
-            drift=float((factor / self.first).mean()),
+            residual=(self._missed / max(start, 1e-300)) ** 0.5,
+            damage=self._damage / problem.usual_power,
+            drift=float((self.factor / problem.first).mean()),
             interference={
-                name: float((self.values(keys, change, factor) - keys.values).norm() / keys.values.norm())
-                for name, keys in (("others", goal.others), ("protected", goal.protected))
+                name: float((values - keys.values).norm() / keys.values.norm())
+                for name, values, keys in (
+                    ("others", self.others, goal.others),
+                    ("protected", self.protected, goal.protected),
+                )
                 if len(keys)
             },
         )
+
+    @cached_property
+    def _missed(self) -> float:
+        """Σ a‖v - v*‖² over the wanted keys."""
+        return _misses(self.problem.goal.wanted, self.wanted, self.problem.goal.targets)
+
+    @cached_property
+    def _damage(self) -> float:
+        """E‖v - v₀‖² at ordinary keys, with the mean demodulation of the goal's images."""
+        problem = self.problem
+        return problem.power(self.factor.mean(dim=0)[:, None] * (problem.matrix + self.change) - problem.usual)
+
+    @property
+    def _tension(self) -> float:
+        """Σ s²Δ², with the mean demodulation of the goal's images before the change."""
+        problem = self.problem
+        moved = (problem.first.mean(dim=0)[:, None] * self.change).square()
+        return sum(float((moved[rows] * problem.style_row[columns]).sum()) for rows, columns in problem.layer.blocks())
+
+    def _values(self, at: Mapped) -> Tensor:
+        added = self.problem.layer.values(at.keys.keys, self.change) if self.change.any() else 0.0
+        return (at.written + added) * self.factor[at.keys.image]
+
+
+def _misses(keys: Keys, values: Tensor, wanted: Tensor) -> float:
+    """Σ a‖v - v*‖² over some keys, with their weights a."""
+    return float((keys.weights @ (values - wanted).square()).sum()) if len(keys) else 0.0
