@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import torchvision
 
 from rewrite import Aim, Latent, Mask, Patch, Region, Rule, Settings, measure, measure_effect, report_on, solve
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
@@ -16,7 +17,6 @@ from rewrite.reports.effect import MOVED, measure_places, missing, movement
 from rewrite.reports.page import page
 from rewrite.reports.perceptual import Perceptual
 from rewrite.reports.report import unseen_seeds, worst_seeds
-from rewrite.reports.trunks import KINDS, Trunk
 from rewrite.reports.verdict import Expectation
 
 CONCEPTS = ("sky", "tree", "dome")
@@ -186,8 +186,7 @@ def test_an_expectation_that_could_not_be_measured_is_not_met():
 
 def test_lpips_is_measured_whole_and_outside_the_wanted_change(tiny_generator, patch):
     torch.manual_seed(0)
-    state = {f"features.{key}": value for key, value in KINDS["squeeze"].build().state_dict().items()}
-    perceptual = Perceptual(Trunk("squeeze", state))
+    perceptual = Perceptual("squeeze", torchvision.models.squeezenet1_1(weights=None).state_dict())
     notes = report_on(tiny_generator, patch, seeds=[0], perceptual=perceptual).notes
     assert any("at least 32 pixels" in note for note in notes)
     large = Large(tiny_generator.network)

@@ -1,47 +1,55 @@
-"""LPIPS: how different two images look (Zhang et al., CVPR 2018), without torchvision.
+"""LPIPS: how different two images look (Zhang et al., CVPR 2018), by its authors' package `lpips`.
 
-    d(x, y) = Σ_l mean over positions of Σ_c w_lc (f̂_lc(x) - f̂_lc(y))²
-
-where f_l is what a trunk sees at its l-th tap, f̂ is f divided by its length over the channels, and the weights w are
-those of the `lpips` package (version 0.1).
+The package builds the network and holds its linear weights. Added to it: the weights of the trunk may lie in a file of
+the user's, nothing is downloaded unless that is asked for, and the distance can be that over some pixels alone. The
+package and torchvision are imported only where a distance is measured.
 """
 
-import importlib.util
+import copy
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from rewrite.reports.trunks import Trunk, cached_trunk, download_trunk, load_trunk
+from rewrite.reports.trunks import cached_trunk, download_trunk, read_trunk
 
-SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
-TINY = 1e-10
 SMALLEST_SIDE = 32
 
 
-class Perceptual(nn.Module):
+class Perceptual:
     """The LPIPS distance on one trunk.
 
     Attributes:
-        trunk: What sees the images.
+        name: The trunk: `squeeze`, `alex` or `vgg`.
     """
 
-    def __init__(self, trunk: Trunk):
-        super().__init__()
-        self.trunk = trunk
-        self.weights = [weight.requires_grad_(False) for weight in linear_weights(trunk.name)]
-        self.register_buffer("shift", torch.tensor(SHIFT)[:, None, None])
-        self.register_buffer("scale", torch.tensor(SCALE)[:, None, None])
+    def __init__(self, name: str, weights: Mapping[str, Tensor]):
+        """Build the network.
 
-    @property
-    def name(self) -> str:
-        """The trunk's name."""
-        return self.trunk.name
+        Args:
+            name: The trunk.
+            weights: Its tensors, by torchvision's names.
+
+        Raises:
+            FileNotFoundError: The `lpips` package, or the torchvision that it needs, cannot be imported.
+            ValueError: A tensor is missing, or has another shape.
+        """
+        self.name, self._mean = name, _network(name)
+        try:
+            # The package cuts the trunk into slices, in which each layer keeps its number: slice2.3.weight.
+            own = {key: f"features.{key.partition('.')[2]}" for key in self._mean.net.state_dict()}
+            self._mean.net.load_state_dict({key: weights[theirs] for key, theirs in own.items()})
+        except (KeyError, RuntimeError) as error:
+            raise ValueError(f"these are no weights of LPIPS' trunk {name}: {_first_line(error)}") from None
+        # The same network, which gives a distance for each pixel.
+        self._spatial = copy.copy(self._mean)
+        self._spatial.spatial = True
 
     @torch.no_grad()
-    def forward(
+    def __call__(
         self,
         before: Float[Tensor, "images 3 height width"],
         after: Float[Tensor, "images 3 height width"],
@@ -52,8 +60,8 @@ class Perceptual(nn.Module):
         Args:
             before: Images in [-1, 1].
             after: The images to compare them with.
-            where: Pixels over which the distance is averaged, after each tap's map was enlarged to the image
-                (bilinear, as the package's `spatial`); NaN for an image without any. All positions if left out.
+            where: Pixels over which the distance is averaged, as the package's `spatial` gives it for each; NaN for an
+                image without any. All positions if left out.
 
         Raises:
             ValueError: The images are smaller than the trunk can see.
@@ -62,12 +70,11 @@ class Perceptual(nn.Module):
             raise ValueError(
                 f"LPIPS needs images of at least {SMALLEST_SIDE} pixels a side, got {tuple(before.shape[-2:])}"
             )
-        seen = [self.trunk((images.float().cpu() - self.shift) / self.scale) for images in (before, after)]
-        total = torch.zeros(len(before))
-        for weight, first, second in zip(self.weights, *seen, strict=True):
-            squared = (_unit(first) - _unit(second)).square()
-            total += _average(torch.einsum("c,nchw->nhw", weight, squared), where)
-        return total
+        before, after = before.float().cpu(), after.float().cpu()
+        if where is None:
+            return self._mean(before, after).flatten()
+        distances = self._spatial(before, after)[:, 0]
+        return (distances * where).sum(dim=(1, 2)) / where.sum(dim=(1, 2))
 
 
 def load_perceptual(
@@ -75,7 +82,8 @@ def load_perceptual(
 ) -> Perceptual | None:
     """LPIPS on the trunk in a file, or in torch's hub cache; None where there is none.
 
-    The network is not touched unless a download is asked for.
+    Nothing is downloaded unless that is asked for. Where neither a file nor a download is, a package that cannot be
+    imported counts as no trunk.
 
     Args:
         path: A state dict in torchvision's layout.
@@ -83,36 +91,39 @@ def load_perceptual(
         progress: Show the download.
 
     Raises:
-        FileNotFoundError: There is no such file, or the `lpips` package is not installed.
+        FileNotFoundError: There is no such file, or the package and its torchvision cannot be imported.
         LookupError: There is no trunk of that name.
         ValueError: The file holds no trunk, or the download failed.
     """
+    asked = path is not None or download is not None
     if path is None:
         path = cached_trunk() if download is None else download_trunk(download, progress=progress)
-    return None if path is None else Perceptual(load_trunk(path))
+    if path is None:
+        return None
+    name, weights = read_trunk(path)
+    try:
+        return Perceptual(name, weights)
+    except FileNotFoundError:
+        if asked:
+            raise
+        return None
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
-def linear_weights(name: str) -> list[Float[Tensor, " channels"]]:
-    """The weights of a trunk's channels at each tap, from the installed `lpips` package.
-
-    The package itself is not imported: it would import torchvision.
-
-    Raises:
-        FileNotFoundError: The package is not installed.
-    """
-    found = importlib.util.find_spec("lpips")
-    if found is None or found.origin is None:
-        raise FileNotFoundError("LPIPS needs the weights of the lpips package, which is not installed")
-    stored = torch.load(Path(found.origin).parent / f"weights/v0.1/{name}.pth", map_location="cpu", weights_only=True)
-    return [stored[f"lin{number}.model.1.weight"].flatten() for number in range(len(stored))]
-
-
-def _average(distances: Float[Tensor, "images rows columns"], where: Tensor | None) -> Float[Tensor, " images"]:
-    if where is None:
-        return distances.mean(dim=(1, 2))
-    enlarged = F.interpolate(distances[:, None], size=where.shape[1:], mode="bilinear", align_corners=False)[:, 0]
-    return (enlarged * where).sum(dim=(1, 2)) / where.sum(dim=(1, 2))
+def _network(name: str) -> nn.Module:
+    """The package's network, with a trunk of random weights."""
+    with warnings.catch_warnings():
+        # torchvision would have the package ask for random weights in another way.
+        warnings.simplefilter("ignore")
+        try:
+            import lpips
+        except Exception as error:  # a torchvision that was built for another torch fails in any way
+            raise FileNotFoundError(
+                f"LPIPS needs the package lpips and torchvision, which cannot be imported: {_first_line(error)}"
+            ) from None
+        return lpips.LPIPS(net=name, pnet_rand=True, verbose=False)
 
 
-def _unit(seen: Float[Tensor, "images channels height width"]) -> Tensor:
-    return seen / (seen.square().sum(dim=1, keepdim=True).sqrt() + TINY)
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
