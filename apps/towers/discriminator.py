@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rewrite.generators.stylegan2 import GAIN, LEAK, Linear, activate
+from rewrite.generators.mapping import GAIN, LEAK, Linear, activate
 
 
 class Conv(nn.Module):

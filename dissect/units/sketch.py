@@ -4,6 +4,9 @@ Source: Masson, Rim and Lee, "DDSketch: a fast and fully-mergeable quantile sket
 VLDB 2019. The bins here are the leading bits of a float32, so that the edges are floats and finding a bin is a shift.
 Counts add up exactly, whatever the order, the batches or the number of parts: a sketch of samples that narrow by chance
 (KLL) could not be merged to the bit.
+
+By hand, because the package `ddsketch` takes one value at a time into one sketch: here a tensor holds the counts of
+every unit, and takes a batch of maps at once.
 """
 
 from dataclasses import dataclass, replace

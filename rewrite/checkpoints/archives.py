@@ -17,8 +17,9 @@ from typing import Any
 from torch import Tensor
 
 from rewrite.checkpoints.containers import LEGACY
+from rewrite.checkpoints.cursor import DamagedError, Stretch
 from rewrite.checkpoints.flat import flat_tensors, looks_flat
-from rewrite.checkpoints.pickles import DamagedError, Made, Pickle, Stretch
+from rewrite.checkpoints.pickles import Made, Pickle
 from rewrite.checkpoints.tensors import MAKERS, NumpyArray, Placed, Storage, storage_type
 from rewrite.storage import files
 
@@ -222,7 +223,7 @@ class Archive:
         for number in range(5):
             pickle = Pickle(self.buffer[:stop], position, makers=MAKERS, persistent=persistent if number == 3 else None)
             parts.append(pickle.load())
-            position = pickle.position
+            position = pickle.cursor.position
         magic, protocol, system, content, keys = parts
         if (magic, protocol) != (MAGIC, PROTOCOL):
             raise DamagedError("it is a pickle, but not one that torch.save writes")

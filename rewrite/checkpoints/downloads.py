@@ -1,4 +1,8 @@
-"""A download: taken up where it broke off, checked, and given its name only when it is whole."""
+"""A download: taken up where it broke off, checked, and given its name only when it is whole.
+
+By hand, because `torch.hub.download_url_to_file` begins anew where it was broken off, and huggingface_hub takes files
+from its own site alone.
+"""
 
 import hashlib
 import urllib.error

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 
-from rewrite.checkpoints.pickles import DamagedError
+from rewrite.checkpoints.cursor import DamagedError
 from rewrite.checkpoints.tensors import Placed, Storage
 
 # A header's length has eight bytes, of which no header fills more than four, and then comes the object.

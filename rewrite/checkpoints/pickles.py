@@ -1,24 +1,22 @@
 """Pickles read as data: each opcode is interpreted here, and nothing that a pickle names is imported or called.
 
 Python's own unpickler, even with its `find_class` closed, can be made to allocate any amount of memory by a few bytes,
-or to hash for ever. This one allocates no more than the file holds, and takes only plain values as keys.
+or to hash for ever, and torch's reader of weights alone takes no objects of NVIDIA's. So this one is by hand: it
+allocates no more than the file holds, takes only plain values as keys, and says where in the file each tensor lies, so
+that it can be written there again.
 """
 
-import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from rewrite.checkpoints.cursor import Cursor, DamagedError
+
 MOST_OPERATIONS = 1_000_000
 LONGEST_NUMBER = 1000
-LONGEST_TEXT = 2**22
 MARK = object()
 
 Value = Any
-
-
-class DamagedError(ValueError):
-    """The bytes are no pickle that is read here; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -30,17 +28,6 @@ class Named:
 
     def __str__(self) -> str:
         return f"{self.module}.{self.name}"
-
-
-@dataclass(frozen=True)
-class Stretch:
-    """Bytes of the file: from `start` up to, not including, `stop`."""
-
-    start: int
-    stop: int
-
-    def __len__(self) -> int:
-        return self.stop - self.start
 
 
 @dataclass(eq=False)
@@ -79,19 +66,19 @@ class Pickle:
         makers: Mapping[tuple[str, str], Maker] | None = None,
         persistent: Callable[[Value], Value] | None = None,
     ):
-        self.buffer, self.position, self.end = buffer, start, len(buffer)
+        self.cursor = Cursor(buffer, start)
         self.makers, self.persistent = makers or {}, persistent
         self.stack: list[Value] = []
         self.memo: dict[int, Value] = {}
 
     def load(self) -> Value:
-        """Read up to the end of the pickle; `position` is then behind it.
+        """Read up to the end of the pickle; the cursor is then behind it.
 
         Raises:
             DamagedError: It is cut short, or does what no pickle of data does.
         """
         for _ in range(MOST_OPERATIONS):
-            code = self._take(1)[0]
+            code = self.cursor.take(1)[0]
             if code == 0x2E:  # STOP
                 return self._pop()
             operation = OPERATIONS.get(code)
@@ -99,37 +86,6 @@ class Pickle:
                 raise DamagedError(f"it holds opcode {code:#04x}, which is not read here")
             operation(self)
         raise DamagedError(f"it has more than {MOST_OPERATIONS} operations")
-
-    # Reading
-
-    def _take(self, size: int) -> memoryview:
-        if size < 0 or self.position + size > self.end:
-            raise DamagedError("it is cut short")
-        self.position += size
-        return self.buffer[self.position - size : self.position]
-
-    def _number(self, form: str) -> Any:
-        return struct.unpack(form, self._take(struct.calcsize(form)))[0]
-
-    def _line(self, longest: int = LONGEST_TEXT) -> str:
-        start = self.position
-        for stop in range(start, min(self.end, start + longest)):
-            if self.buffer[stop] == 0x0A:
-                self.position = stop + 1
-                return bytes(self.buffer[start:stop]).decode("utf-8", "surrogateescape")
-        raise DamagedError("a line of it has no end")
-
-    def _text(self, size: int) -> str:
-        if size > LONGEST_TEXT:
-            raise DamagedError(f"it holds a text of {size} bytes")
-        try:
-            return bytes(self._take(size)).decode("utf-8", "surrogatepass")
-        except UnicodeDecodeError:
-            raise DamagedError("it holds a text that is not UTF-8") from None
-
-    def _stretch(self, size: int) -> Stretch:
-        self._take(size)
-        return Stretch(self.position - size, self.position)
 
     # The stack
 
@@ -212,8 +168,8 @@ class Pickle:
         self._push(self.memo[index])
 
     def _global(self) -> None:
-        module = self._line()
-        self._push(Named(module, self._line()))
+        module = self.cursor.line()
+        self._push(Named(module, self.cursor.line()))
 
     def _stack_global(self) -> None:
         name, module = self._pop(), self._pop()
@@ -231,8 +187,8 @@ class Pickle:
 
     def _instance(self) -> None:
         values = self._since_mark()
-        module = self._line()
-        self._push(self._call(Named(module, self._line()), tuple(values)))
+        module = self.cursor.line()
+        self._push(self._call(Named(module, self.cursor.line()), tuple(values)))
 
     def _object(self) -> None:
         values = self._since_mark()
@@ -269,28 +225,28 @@ class Pickle:
 
     def _real(self) -> None:
         try:
-            self._push(float(self._line(LONGEST_NUMBER)))
+            self._push(float(self.cursor.line(LONGEST_NUMBER)))
         except ValueError:
             raise DamagedError("it holds a number that is none") from None
 
     def _line_number(self) -> None:
-        text = self._line(LONGEST_NUMBER)
+        text = self.cursor.line(LONGEST_NUMBER)
         self._push({"00": False, "01": True}[text] if text in ("00", "01") else self._whole(text))
 
     def _long(self, size: int) -> None:
         if size > LONGEST_NUMBER:
             raise DamagedError(f"it holds a number of {size} bytes")
-        self._push(int.from_bytes(self._take(size), "little", signed=True))
+        self._push(int.from_bytes(self.cursor.take(size), "little", signed=True))
 
     def _quoted(self) -> None:
-        text = self._line()
+        text = self.cursor.line()
         if len(text) < 2 or text[0] != text[-1] or text[0] not in "'\"":
             raise DamagedError("it holds a text without quotes")
         self._push(text[1:-1])
 
     def _escaped(self) -> str:
         try:
-            return self._line().encode("utf-8", "surrogateescape").decode("raw-unicode-escape")
+            return self.cursor.line().encode("utf-8", "surrogateescape").decode("raw-unicode-escape")
         except UnicodeDecodeError:
             raise DamagedError("it holds a text that is not Unicode") from None
 
@@ -315,8 +271,8 @@ def _pushes(read: Callable[[Pickle], Value]) -> Callable[[Pickle], None]:
 OPERATIONS: Mapping[int, Callable[[Pickle], None]] = {
     ord(code): operation
     for code, operation in {
-        "\x80": lambda p: p._take(1),  # PROTO
-        "\x95": lambda p: p._take(8),  # FRAME
+        "\x80": lambda p: p.cursor.take(1),  # PROTO
+        "\x95": lambda p: p.cursor.take(8),  # FRAME
         "(": _pushes(lambda p: MARK),
         "0": Pickle._pop_any,
         "1": lambda p: p._since_mark(),
@@ -325,25 +281,25 @@ OPERATIONS: Mapping[int, Callable[[Pickle], None]] = {
         "\x88": _pushes(lambda p: True),
         "\x89": _pushes(lambda p: False),
         "I": Pickle._line_number,
-        "L": _pushes(lambda p: p._whole(p._line(LONGEST_NUMBER))),
-        "J": _pushes(lambda p: p._number("<i")),
-        "K": _pushes(lambda p: p._number("<B")),
-        "M": _pushes(lambda p: p._number("<H")),
-        "\x8a": lambda p: p._long(p._number("<B")),
-        "\x8b": lambda p: p._long(p._number("<i")),
+        "L": _pushes(lambda p: p._whole(p.cursor.line(LONGEST_NUMBER))),
+        "J": _pushes(lambda p: p.cursor.number("<i")),
+        "K": _pushes(lambda p: p.cursor.number("<B")),
+        "M": _pushes(lambda p: p.cursor.number("<H")),
+        "\x8a": lambda p: p._long(p.cursor.number("<B")),
+        "\x8b": lambda p: p._long(p.cursor.number("<i")),
         "F": Pickle._real,
-        "G": _pushes(lambda p: p._number(">d")),
+        "G": _pushes(lambda p: p.cursor.number(">d")),
         "S": Pickle._quoted,
         "V": _pushes(Pickle._escaped),
-        "X": _pushes(lambda p: p._text(p._number("<I"))),
-        "\x8c": _pushes(lambda p: p._text(p._number("<B"))),
-        "\x8d": _pushes(lambda p: p._text(p._number("<Q"))),
-        "T": _pushes(lambda p: p._stretch(p._number("<i"))),
-        "U": _pushes(lambda p: bytes(p._take(p._number("<B"))).decode("latin-1")),
-        "B": _pushes(lambda p: p._stretch(p._number("<I"))),
-        "C": _pushes(lambda p: p._stretch(p._number("<B"))),
-        "\x8e": _pushes(lambda p: p._stretch(p._number("<Q"))),
-        "\x96": _pushes(lambda p: p._stretch(p._number("<Q"))),
+        "X": _pushes(lambda p: p.cursor.text(p.cursor.number("<I"))),
+        "\x8c": _pushes(lambda p: p.cursor.text(p.cursor.number("<B"))),
+        "\x8d": _pushes(lambda p: p.cursor.text(p.cursor.number("<Q"))),
+        "T": _pushes(lambda p: p.cursor.stretch(p.cursor.number("<i"))),
+        "U": _pushes(lambda p: bytes(p.cursor.take(p.cursor.number("<B"))).decode("latin-1")),
+        "B": _pushes(lambda p: p.cursor.stretch(p.cursor.number("<I"))),
+        "C": _pushes(lambda p: p.cursor.stretch(p.cursor.number("<B"))),
+        "\x8e": _pushes(lambda p: p.cursor.stretch(p.cursor.number("<Q"))),
+        "\x96": _pushes(lambda p: p.cursor.stretch(p.cursor.number("<Q"))),
         "]": _pushes(lambda p: []),
         "}": _pushes(lambda p: {}),
         ")": _pushes(lambda p: ()),
@@ -360,13 +316,13 @@ OPERATIONS: Mapping[int, Callable[[Pickle], None]] = {
         "\x90": lambda p: p._append(p._since_mark()),
         "s": Pickle._set_one,
         "u": lambda p: p._set(p._since_mark()),
-        "p": lambda p: p._remember(p._whole(p._line(LONGEST_NUMBER))),
-        "q": lambda p: p._remember(p._number("<B")),
-        "r": lambda p: p._remember(p._number("<I")),
+        "p": lambda p: p._remember(p._whole(p.cursor.line(LONGEST_NUMBER))),
+        "q": lambda p: p._remember(p.cursor.number("<B")),
+        "r": lambda p: p._remember(p.cursor.number("<I")),
         "\x94": lambda p: p._remember(len(p.memo)),
-        "g": lambda p: p._recall(p._whole(p._line(LONGEST_NUMBER))),
-        "h": lambda p: p._recall(p._number("<B")),
-        "j": lambda p: p._recall(p._number("<I")),
+        "g": lambda p: p._recall(p._whole(p.cursor.line(LONGEST_NUMBER))),
+        "h": lambda p: p._recall(p.cursor.number("<B")),
+        "j": lambda p: p._recall(p.cursor.number("<I")),
         "c": Pickle._global,
         "\x93": Pickle._stack_global,
         "R": Pickle._reduce,
@@ -375,7 +331,7 @@ OPERATIONS: Mapping[int, Callable[[Pickle], None]] = {
         "i": Pickle._instance,
         "o": Pickle._object,
         "b": Pickle._build,
-        "P": lambda p: p._persist(p._line()),
+        "P": lambda p: p._persist(p.cursor.line()),
         "Q": lambda p: p._persist(p._pop()),
     }.items()
 }

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rewrite.checkpoints.pickles import DamagedError, Maker, Named, Stretch, checked_key
+from rewrite.checkpoints.cursor import DamagedError, Stretch
+from rewrite.checkpoints.pickles import Maker, Named, checked_key
 
 TYPES = {
     "FloatStorage": torch.float32,

@@ -13,7 +13,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rewrite.generators.stylegan2 import ARCHITECTURES, GAIN, LEAK, Blur, Linear, Mapping, activate, normal
+from rewrite.generators.mapping import GAIN, LEAK, Linear, Mapping, activate, normal
+from rewrite.generators.stylegan2 import ARCHITECTURES, Blur
 
 SMALLEST = 4
 

@@ -15,40 +15,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rewrite.generators.mapping import GAIN, LEAK, Linear, Mapping, normal
+
 ARCHITECTURES, NOISE_MODES = ("skip", "resnet", "orig"), ("const", "seed", "random", "none")
 # Files may leave these out: a network without noise, or one whose mean latent nobody kept.
 OPTIONAL = ("noise_const", "noise_strength", "w_avg")
-LEAK, GAIN = 0.2, math.sqrt(2)
 DEMODULATION_EPSILON = 1e-8
-
-
-def activate(x: Tensor) -> Tensor:
-    """Leaky ReLU with slope 0.2, times √2."""
-    return F.leaky_relu(x, LEAK) * GAIN
-
-
-def normal(*shape: int, over: float = 1.0) -> nn.Parameter:
-    """Normal numbers to begin training with, divided by `over`."""
-    numbers = torch.empty(shape)
-    # Where shapes alone count, none are drawn: torch would import its compiler for that, which takes seconds.
-    return nn.Parameter(numbers if numbers.is_meta else numbers.normal_() / over)
-
-
-class Linear(nn.Module):
-    """A linear layer with equalised learning rate: the effective weight is `weight * gain`."""
-
-    def __init__(self, inputs: int, outputs: int, *, bias: float = 0.0, rate: float = 1.0):
-        super().__init__()
-        self.weight = normal(outputs, inputs, over=rate)
-        self.bias = nn.Parameter(torch.full([outputs], bias / rate))
-        self.gain, self.rate = rate / math.sqrt(inputs), rate
-
-    def forward(self, x: Tensor) -> Tensor:
-        weight, bias = self.weight * self.gain, self.bias * self.rate
-        if self.training:
-            return F.linear(x, weight, bias)
-        # One product for each image: a product over the whole batch rounds differently for each batch size.
-        return torch.cat([F.linear(row, weight, bias) for row in x.split(1)])
 
 
 class Blur(nn.Module):
@@ -70,35 +42,6 @@ class Blur(nn.Module):
         channels = x.shape[1]
         taps = self.taps.to(x.dtype).expand(channels, 1, 4, 4)
         return F.conv_transpose2d(x, taps, stride=2, padding=1, groups=channels)
-
-
-class Mapping(nn.Module):
-    """z (and a class) to w: second moments are normalised, then linear layers with leaky ReLU."""
-
-    def __init__(
-        self, z_dim: int, w_dim: int, depth: int, *, c_dim: int = 0, embed_dim: int | None = None, rate: float = 0.01
-    ):
-        super().__init__()
-        self.depth, self.c_dim = depth, c_dim
-        inputs = z_dim
-        if c_dim:
-            self.embed = Linear(c_dim, embed_dim or w_dim)
-            inputs += embed_dim or w_dim
-        for i in range(depth):
-            setattr(self, f"fc{i}", Linear(w_dim if i else inputs, w_dim, rate=rate))
-        self.register_buffer("w_avg", torch.zeros(w_dim))
-
-    def forward(self, z: Tensor, c: Tensor | None = None) -> Tensor:
-        x = _normalised(z)
-        if self.c_dim:
-            x = torch.cat([x, _normalised(self.embed(z.new_zeros(len(z), self.c_dim) if c is None else c))], dim=1)
-        for i in range(self.depth):
-            x = activate(getattr(self, f"fc{i}")(x))
-        return x
-
-
-def _normalised(x: Tensor) -> Tensor:
-    return x * (x.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
 
 
 class SynthesisLayer(nn.Module):

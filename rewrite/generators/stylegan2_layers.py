@@ -7,8 +7,9 @@ from torch import Tensor
 
 from rewrite.generators.contract import Cut, Generator, Latents
 from rewrite.generators.layers import Layer
+from rewrite.generators.mapping import activate
 from rewrite.generators.outputs import keeping_outputs
-from rewrite.generators.stylegan2 import Noise, Shortcut, State, StyleGAN2, SynthesisLayer, ToRGB, activate
+from rewrite.generators.stylegan2 import Noise, Shortcut, State, StyleGAN2, SynthesisLayer, ToRGB
 
 
 class StyleGAN2Generator(Generator):

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rewrite.generators.stylegan2 import DEMODULATION_EPSILON, GAIN, LEAK, Linear, Mapping, normal
+from rewrite.generators.mapping import GAIN, LEAK, Linear, Mapping, normal
+from rewrite.generators.stylegan2 import DEMODULATION_EPSILON
 
 MOST_TAPS = 256
 LAST = 2  # The last two layers have no margin around the image.

@@ -1,7 +1,6 @@
 """Files of ours: safetensors with a JSON header, written whole or not at all.
 
-Atomic writes are by hand: what libraries offer (atomicwrites is no longer kept) writes one file and not several
-together, and leaves it closed to others.
+Atomic writes are by hand: the package `atomicwrites` is no longer kept, and writes one file, not several together.
 """
 
 import json
