@@ -25,11 +25,11 @@ def memory_of(
     key_space: str = "patch",
     *,
     progress: bool = False,
-    told: Callable[[int], object] | None = None,
+    on_progress: Callable[[int], object] | None = None,
 ) -> Memory:
     """The memory of a layer: from the cache if it is there and right, measured (and kept) otherwise.
 
-    What `told` raises ends a measurement, as in `rewrite.measure`; nothing is kept of it.
+    What `on_progress` raises ends a measurement, as in `rewrite.measure`; nothing is kept of it.
 
     A cache that cannot be read or written is no reason to fail: it is told on stderr, and the work is done.
 
@@ -44,7 +44,7 @@ def memory_of(
             return _checked(Memory.load(path), generator, layer, samples, key_space)
         except ValueError as error:
             print(f"the kept memory is not used: {error}", file=sys.stderr)
-    memory = measure(generator, layer, samples, key_space=key_space, progress=progress, told=told)
+    memory = measure(generator, layer, samples, key_space=key_space, progress=progress, on_progress=on_progress)
     try:
         memory.save(path)
     except ValueError as error:

@@ -160,7 +160,7 @@ def measure(
     first_seed: int = FIRST_SEED,
     batch: int = 16,
     progress: bool = False,
-    told: Callable[[int], object] | None = None,
+    on_progress: Callable[[int], object] | None = None,
 ) -> Memory:
     """Measure the second moment of a layer's keys.
 
@@ -176,7 +176,7 @@ def measure(
             seeds that people look at.
         batch: Images in one run; it does not change which keys are read.
         progress: Show a progress bar.
-        told: Called with the number of images read so far; what it raises ends the measurement.
+        on_progress: Called with the number of images read so far; what it raises ends the measurement.
     """
     if key_space not in KEY_SPACES:
         raise ValueError(f"key_space must be one of {', '.join(KEY_SPACES)}, got {key_space!r}")
@@ -195,8 +195,8 @@ def measure(
         for part in batched(seeds, batch):
             sums.add(generator.cut(layer, generator.latents(part)), part)
             bar.update(len(part))
-            if told is not None:
-                told(part[-1] + 1 - first_seed)
+            if on_progress is not None:
+                on_progress(part[-1] + 1 - first_seed)
     total = sums.total()
     if not torch.isfinite(total).all():
         raise ValueError(f"layer {layer} reads values that are not finite: the generator's weights are damaged")

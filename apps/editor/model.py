@@ -128,14 +128,16 @@ class Model:
             raise ValueError("nothing names the pixels of this model's images")
         return self._labels.of(tuple(seeds), lambda: source.label(self.images(seeds), seeds), self.lock)
 
-    def memory(self, layer: str, told: Callable[[int], object] | None = None) -> Memory:
+    def memory(self, layer: str, on_progress: Callable[[int], object] | None = None) -> Memory:
         """The memory of a layer: kept in the user's cache folder, and here.
 
         Args:
             layer: The layer.
-            told: Called with the number of images read so far, where it must be measured; may raise to end that.
+            on_progress: Called with the number of images read so far, where it must be measured; may raise to end that.
         """
-        return self._memories.of(layer, lambda: memory_of(self.generator, layer, self.samples, told=told), self.lock)
+        return self._memories.of(
+            layer, lambda: memory_of(self.generator, layer, self.samples, on_progress=on_progress), self.lock
+        )
 
     def measured(self, layer: str) -> bool:
         """Whether the memory of a layer is there already."""

@@ -298,12 +298,12 @@ class Session:
             return
         done = [0]
 
-        def told(count: int) -> None:
+        def on_progress(count: int) -> None:
             done[0] = count
             self.check()
 
         with ThreadPoolExecutor(1) as pool:
-            work = pool.submit(self.model.memory, layer, told)
+            work = pool.submit(self.model.memory, layer, on_progress)
             while not wait([work], timeout=0.25).done:
                 # Once Stop is pressed there is nothing more to tell: the work ends at its next step.
                 if not self._stop.is_set():

@@ -38,15 +38,15 @@ def dissection(session: Session, layer: str) -> Dissection:
     return found[layer]
 
 
-def strips(session: Session, layer: str, told: Callable[[float], object] | None = None) -> list[str]:
+def strips(session: Session, layer: str, on_progress: Callable[[float], object] | None = None) -> list[str]:
     """For each unit of a layer, the images that drive it most, lit where it is active, as a data URL; made once.
 
     Args:
         session: Whose model.
         layer: The layer.
-        told: Called with the share of the images that is drawn, where they must be; may raise to end that.
+        on_progress: Called with the share of the images that is drawn, where they must be; may raise to end that.
     """
-    return session.model.made(("strips", layer), lambda: _strips(session, layer, told))
+    return session.model.made(("strips", layer), lambda: _strips(session, layer, on_progress))
 
 
 def drawing(session: Session, layer: str) -> Iterator[float]:
@@ -57,12 +57,12 @@ def drawing(session: Session, layer: str) -> Iterator[float]:
     """
     done = [0.0]
 
-    def told(share: float) -> None:
+    def on_progress(share: float) -> None:
         done[0] = share
         session.check()
 
     with ThreadPoolExecutor(1) as pool:
-        work = pool.submit(strips, session, layer, told)
+        work = pool.submit(strips, session, layer, on_progress)
         while not wait([work], timeout=0.25).done:
             yield done[0]
         work.result()
@@ -88,9 +88,9 @@ def _model_of(path: Path) -> str | None:
     return identity.get("model") if isinstance(identity, dict) else None
 
 
-def _strips(session: Session, layer: str, told: Callable[[float], object] | None) -> list[str]:
+def _strips(session: Session, layer: str, on_progress: Callable[[float], object] | None) -> list[str]:
     one, generator = dissection(session, layer), session.model.generator
     source = session.model.source or CallableSource(lambda images, _: images[:, 0].long(), one.concepts)
     probe = GeneratorProbe(generator, [layer], source)
-    pictures = unit_strips(probe, {layer: one}, shown=SHOWN, side=SIDE, told=told)[layer]
+    pictures = unit_strips(probe, {layer: one}, shown=SHOWN, side=SIDE, on_progress=on_progress)[layer]
     return [url(picture) for picture in pictures]

@@ -326,9 +326,9 @@ def _begin(
 
 
 def _with_shard(
-    run: Mapping[str, Dissection], probe: Probe, shard: Sequence[int], told: Callable[[int], Any]
+    run: Mapping[str, Dissection], probe: Probe, shard: Sequence[int], on_progress: Callable[[int], Any]
 ) -> dict[str, Dissection]:
-    """The run with one more shard; it is told how many images it has seen as it sees them."""
+    """The run with one more shard; `on_progress` gets the number of images after each batch."""
     lit: dict[str, list[Lit]] = {view: [] for view in run}
     run, labels, seen = dict(run), [], 0
     for part in batched(shard, BATCH):
@@ -346,7 +346,7 @@ def _with_shard(
                 graded = graded.seeing(maps, labels[-1], part, one.grades.to(maps.device))
             run[view] = replace(one, tops=tops, graded=graded)
         seen += len(part)
-        told(len(part))
+        on_progress(len(part))
     together = torch.cat(labels)
     for view, parts in lit.items():
         one = run[view]

@@ -30,7 +30,7 @@ def unit_strips(
     shown: int = SHOWN,
     side: int = SIDE,
     progress: bool = False,
-    told: Callable[[float], object] | None = None,
+    on_progress: Callable[[float], object] | None = None,
 ) -> dict[str, list[Image.Image]]:
     """For every view, one strip of lit images for each unit. The images are drawn once more for it.
 
@@ -40,7 +40,7 @@ def unit_strips(
         shown: Images in a strip.
         side: The longer side of each image in pixels.
         progress: Show a progress bar.
-        told: Called again and again with the share of the images that is drawn; may raise to end it.
+        on_progress: Called again and again with the share of the images that is drawn; may raise to end it.
     """
     places: dict[int, list[tuple[str, int, int]]] = {}
     for view, one in run.items():
@@ -65,8 +65,8 @@ def unit_strips(
                     tile = Image.fromarray(lit_picture(small[row], lit))
                     strips[view][unit].paste(tile, (position * (width + SPACE), 0))
             bar.update(len(part))
-            if told is not None:
-                told(bar.n / len(places))
+            if on_progress is not None:
+                on_progress(bar.n / len(places))
     return strips
 
 
