@@ -24,7 +24,7 @@ from rewrite.rules.rule import KEY_SPACES
 from rewrite.storage import files
 
 FIRST_SEED = 1_000_000
-# More of them lower the damage by little: N keys of d numbers give N / (N - d) of the least that there can be.
+# More of them hardly lower the damage: N keys of d numbers give N / (N - d) times the least possible.
 KEYS_PER_DIMENSION = 20
 
 
@@ -66,7 +66,7 @@ class Memory:
         return self.style_power / max(self.images, 1)
 
     def patch_moment(self, layer: Layer) -> Float[Tensor, "key key"]:
-        """C over patch keys. Channel keys say nothing of how the taps hang together: they count as independent."""
+        """C over patch keys. Channel keys do not say how the taps depend on one another: they count as independent."""
         if self.key_space == "patch":
             return self.second_moment
         return torch.kron(self.second_moment, torch.eye(layer.taps, dtype=self.total.dtype))
@@ -123,7 +123,7 @@ class Memory:
         """Read a memory that `save` wrote.
 
         Raises:
-            ValueError: The file is no memory, is damaged, or holds numbers that no second moment has.
+            ValueError: The file is not a memory, is damaged, or holds numbers that a second moment cannot have.
         """
         tensors, about = files.load_tensors(path, "memory")
         try:
@@ -172,7 +172,7 @@ def measure(
         layer: Name of the layer.
         samples: Number of images.
         key_space: `patch` for the whole receptive field of the layer, `channel` for single positions.
-        first_seed: The images are those of seeds first_seed, first_seed + 1, …; the default keeps clear of the
+        first_seed: The images are those of seeds first_seed, first_seed + 1, …; the default is far from the
             seeds that people look at.
         batch: Images in one run; it does not change which keys are read.
         progress: Show a progress bar.
@@ -188,7 +188,7 @@ def measure(
     seeds = range(first_seed, first_seed + samples)
     with (
         torch.no_grad(),
-        # Its products are short: a second thread of BLAS would wait for the next and keep a core from the generator.
+        # The products are short: a second thread of BLAS would mostly wait, and take a core from the generator.
         threadpool_limits(limits=1, user_api="blas"),
         tqdm(total=samples, desc=f"measure {layer}", unit="img", delay=1, disable=not progress) as bar,
     ):
@@ -216,8 +216,8 @@ def measure(
 class Sums:
     """Sums over the keys of a layer, in float64.
 
-    Only what is not known before is computed: of the symmetric sum of k kᵀ the lower half, and of an upsampling
-    layer, whose phases have no entry of a key in common, the part of each phase.
+    Only the lower half of the symmetric sum of k kᵀ is computed; for an upsampling layer, whose phases have no entry of
+    a key in common, only the part of each phase.
 
     Attributes:
         count: Number of keys.

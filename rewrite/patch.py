@@ -91,7 +91,7 @@ class Patch:
         else:
             bias = generator.bias(self.layer) if bias is None else bias
             if bias is None or bias.numel() != len(self.bias):
-                raise ValueError(f"this patch changes {len(self.bias)} biases, which layer {self.layer} has not")
+                raise ValueError(f"this patch changes {len(self.bias)} biases, which layer {self.layer} does not have")
             found = base_of(weight, bias)
         if found != self.base:
             raise ValueError(f"this patch was made for weight {self.base} of {self.layer}, not for weight {found}")
@@ -120,7 +120,7 @@ class Patch:
 
         Raises:
             FileNotFoundError: There is no such file.
-            ValueError: It is no patch, or a damaged one.
+            ValueError: It is not a patch, or is damaged.
         """
         tensors, about = files.load_tensors(path, "patch")
         try:
@@ -149,8 +149,8 @@ class Patch:
 class Stack:
     """Patches on a generator, with their strengths, over saved base weights.
 
-    The edited weight is always computed anew from the base weight, in float64 and in an order of its own: it does
-    not hang on the order in which patches came, and taking them all off leaves every weight as it was.
+    The edited weight is always computed from the base weight, in float64 and in a fixed order: it does not depend on
+    the order in which patches were added, and taking them all off leaves every weight as it was.
     """
 
     def __init__(self, generator: Generator):
@@ -217,7 +217,7 @@ def _moves_bias(patch: Patch) -> bool:
 
 
 def _ordered(patches: Sequence[tuple[Patch, float]]) -> list[tuple[Patch, float]]:
-    """Patches in an order that does not hang on how they came."""
+    """Patches in an order that does not depend on how they were given."""
 
     def key(held: tuple[Patch, float]) -> tuple[str, float]:
         patch, strength = held

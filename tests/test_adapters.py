@@ -217,7 +217,7 @@ def test_an_adapter_of_another_tool_is_scaled_as_peft_scales_it(generator, adapt
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"peft_type": "IA3"}, "no LoRA adapter"),
+        ({"peft_type": "IA3"}, "is not a LoRA adapter"),
         ({"use_dora": True}, "asks for use_dora"),
         ({"bias": "all"}, "asks for bias"),
         ({"modules_to_save": ["conv"]}, "asks for modules_to_save"),
@@ -237,7 +237,7 @@ def test_adapters_that_do_something_else_are_refused(generator, adapter, changes
     ("change", "message"),
     [
         (lambda pair: {"lora_A.weight": pair["lora_A.weight"]}, "no two factors"),
-        (lambda pair: pair | {"lora_B.bias": torch.zeros(6)}, r"holds .*lora_B\.bias, which is no factor"),
+        (lambda pair: pair | {"lora_B.bias": torch.zeros(6)}, r"holds .*lora_B\.bias, which is not a factor"),
         (lambda pair: pair | {"lora_A.weight": pair["lora_A.weight"][:1]}, "do not fit together"),
         (lambda pair: {name: value[:, :, 0, 0] for name, value in pair.items()}, "kernel"),
         (lambda pair: pair | {"lora_A.weight": pair["lora_A.weight"][:, :2]}, "changes a matrix"),
@@ -273,7 +273,7 @@ def test_missing_and_cut_files_other_layers_and_other_weights_are_refused(genera
     with pytest.raises(FileNotFoundError, match=r"adapter_model\.safetensors"):
         from_peft(generator, adapter)
     (adapter / CONFIG).write_text("[" * 100_000)
-    with pytest.raises(ValueError, match="is no adapter"):
+    with pytest.raises(ValueError, match="is not a valid adapter"):
         from_peft(generator, adapter)
     (adapter / CONFIG).unlink()
     with pytest.raises(FileNotFoundError, match="there is no adapter"):

@@ -200,7 +200,7 @@ def test_an_incomplete_discriminator_is_refused_in_a_sentence(tmp_path, missing,
     ("change", "message"),
     [
         ({"activation": "relu"}, "the activation 'relu', which is not known here"),
-        ({"conv_clamp": []}, "is no complete discriminator"),
+        ({"conv_clamp": []}, "is not a complete discriminator"),
     ],
 )
 def test_a_discriminator_built_in_another_way_is_refused(tmp_path, change, message):

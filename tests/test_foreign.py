@@ -114,7 +114,7 @@ def test_values_of_the_wrong_kind_are_refused_in_a_sentence(tmp_path, value):
     fc = wrong.attributes["_modules"]["mapping"].attributes["_modules"]["fc0"]
     wrong.attributes["z_dim"], fc.attributes["bias_gain"] = 8, [value]
     write_network(tmp_path / "model.pkl", wrong)
-    with pytest.raises(ValueError, match="is no complete StyleGAN2 of NVIDIA"):
+    with pytest.raises(ValueError, match="is not a complete StyleGAN2 of NVIDIA"):
         load_generator(tmp_path / "model.pkl")
 
 
@@ -123,7 +123,7 @@ def test_an_incomplete_file_is_refused(tmp_path, scaled, missing):
     def without(state):
         return OrderedDict((name, tensor) for name, tensor in state.items() if name != missing)
 
-    with pytest.raises(ValueError, match=r"model\.pt is no complete StyleGAN2"):
+    with pytest.raises(ValueError, match=r"model\.pt is not a complete StyleGAN2"):
         load_generator(write_rosinality(tmp_path / "model.pt", scaled, without))
 
 

@@ -260,7 +260,7 @@ def test_damaged_files_are_refused_in_one_sentence(folder):
     with pytest.raises(ValueError, match=r"model\.safetensors is damaged"):
         HuggingFaceSource(folder)
     (folder / "config.json").write_text("{")
-    with pytest.raises(ValueError, match=r"config\.json is no configuration") as caught:
+    with pytest.raises(ValueError, match=r"config\.json is not a valid configuration") as caught:
         HuggingFaceSource(folder)
     assert "\n" not in str(caught.value)
 

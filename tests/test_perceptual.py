@@ -129,7 +129,7 @@ def test_weights_of_a_trunk_that_do_not_fit_are_refused_with_the_file(tmp_path):
         state = random_state("squeeze")
         del state["features.0.bias"]
         torch.save({**state, **changed}, tmp_path / "trunk.pth")
-        with pytest.raises(ValueError, match=f"trunk.pth: these are no weights of LPIPS' trunk squeeze: .*({said})"):
+        with pytest.raises(ValueError, match=f"trunk.pth: these are not weights of LPIPS' trunk squeeze: .*({said})"):
             load_perceptual(tmp_path / "trunk.pth")
 
 

@@ -103,7 +103,7 @@ def test_files_that_are_taken_for_one_another(files, tmp_path, refusal):
     out = ["--out", tmp_path / "out.png"]
     assert "holds a memory, not a patch" in refusal("sample", files["model"], "--patch", files["memory"], *out)
     assert "holds a patch, not a generator" in refusal("sample", files["patch"], *out)
-    assert "is no rule" in refusal("solve", files["model"], "--model", files["model"])
+    assert "is not a valid rule" in refusal("solve", files["model"], "--model", files["model"])
 
 
 def test_a_patch_for_another_weight(files, tmp_path, refusal, answer):

@@ -250,7 +250,7 @@ def test_a_text_that_is_no_rule_is_refused_in_one_line(tmp_path, text):
         Rule.from_json(text)
     assert "\n" not in str(caught.value)
     (tmp_path / "rule.json").write_text(text)
-    with pytest.raises(ValueError, match=r"rule\.json is no rule") as caught:
+    with pytest.raises(ValueError, match=r"rule\.json is not a valid rule") as caught:
         Rule.load(tmp_path / "rule.json")
     assert "\n" not in str(caught.value)
 
@@ -280,7 +280,7 @@ def test_anything_anywhere_is_a_rule_or_refused_in_one_line(path, value):
 def test_any_bytes_are_refused(tmp_path_factory, data):
     path = tmp_path_factory.getbasetemp() / "bytes.json"
     path.write_bytes(data)
-    with pytest.raises(ValueError, match=r"bytes\.json is no rule"):
+    with pytest.raises(ValueError, match=r"bytes\.json is not a valid rule"):
         Rule.load(path)
 
 

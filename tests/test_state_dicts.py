@@ -173,7 +173,7 @@ def test_an_edited_residual_generator_goes_back_into_its_file(tmp_path):
         ({"block3.c1.weight": torch.zeros(8, 7, 3, 3)}, "its layers do not fit together"),
         ({"l1.weight": torch.zeros(12 * 35, 10)}, "l1.weight has the shape"),
         ({"c5.weight": torch.zeros(2, 6, 3, 3)}, "it would draw 2 colours"),
-        ({"c5.weight": None}, "is no complete residual generator"),
+        ({"c5.weight": None}, "is not a complete residual generator"),
     ],
 )
 def test_a_residual_generator_with_other_parts_is_refused(tmp_path, change, reason):

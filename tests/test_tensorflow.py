@@ -48,7 +48,7 @@ def test_a_pickle_of_tensorflow_draws_its_images(tmp_path, how):
         ({"spectral": 1}, "was built with spectral = 1"),
         ({"extra": (("ToRGB_lod0/weight", np.zeros(3, np.float32)),)}, "by progressive growing"),
         ({"extra": (("16x16/Conv1/bias", np.zeros(1, np.float32)),)}, "has the shape"),
-        ({"mapping_lrmul": [1]}, "is no complete StyleGAN2 of NVIDIA's TensorFlow"),
+        ({"mapping_lrmul": [1]}, "is not a complete StyleGAN2 of NVIDIA's TensorFlow"),
     ],
 )
 def test_another_network_is_refused_in_a_sentence(tmp_path, how, reason):

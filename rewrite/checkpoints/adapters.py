@@ -29,7 +29,7 @@ FACTOR = re.compile(re.escape(PREFIX) + r"(.+)\.lora_([AB])\.weight")
 # Paths, escaped or not: other patterns could be made to take forever.
 PATTERN = re.compile(r"\^?(\w|-|\\?\.|\\-)*")
 OURS = "rewrite"
-# What else an adapter may do to a layer; each would make it another change than B(A(x)).
+# What else an adapter may do to a layer; none of it is a change by B(A(x)).
 PLAIN = {"use_dora": False, "fan_in_fan_out": False, "lora_bias": False, "bias": "none", "modules_to_save": None}
 
 
@@ -90,7 +90,7 @@ def from_peft(generator: Generator, folder: str | Path) -> tuple[Patch, ...]:
     Raises:
         FileNotFoundError: A file is missing.
         LookupError: The generator has no such layer.
-        ValueError: It is no adapter, does more than B(A(x)), does not fit, or says that it is for other weights.
+        ValueError: It is not an adapter, does more than B(A(x)), does not fit, or says that it is for other weights.
     """
     config, (tensors, story) = _read_config(Path(folder) / CONFIG), _read_weights(Path(folder) / WEIGHTS)
     names = {layer.weight.removesuffix(".weight"): name for name, layer in generator.layers.items()}
@@ -176,7 +176,7 @@ def _config(ranks: Mapping[str, int]) -> dict[str, Any]:
         "fan_in_fan_out": False,
         "inference_mode": True,
         "init_lora_weights": True,
-        # A text is matched as a whole; of a list, each entry would also fit longer paths that end like it.
+        # A text is matched as a whole; an entry of a list would also match longer paths that end like it.
         "target_modules": "|".join(re.escape(path) for path in sorted(ranks)),
         "rank_pattern": patterns,
         "alpha_pattern": patterns,
@@ -188,7 +188,7 @@ def _config(ranks: Mapping[str, int]) -> dict[str, Any]:
 def _read_config(path: Path) -> dict[str, Any]:
     config = files.read_json(path, "adapter")
     if not isinstance(config, dict) or config.get("peft_type") != "LORA":
-        raise ValueError(f"{path} is no LoRA adapter of PEFT")
+        raise ValueError(f"{path} is not a LoRA adapter of PEFT")
     for name, value in PLAIN.items():
         if config.get(name, value) not in (value, []):
             raise ValueError(f"{path} asks for {name}, which is more than a change of weights by B(A(x))")
@@ -225,7 +225,7 @@ def _pairs(tensors: Mapping[str, Tensor], path: Path) -> dict[str, tuple[Tensor,
     for name, tensor in tensors.items():
         match = FACTOR.fullmatch(name)
         if match is None or not tensor.is_floating_point():
-            raise ValueError(f"{path} holds {name}, which is no factor of a linear layer or a convolution")
+            raise ValueError(f"{path} holds {name}, which is not a factor of a linear layer or a convolution")
         found.setdefault(match[1], {})[match[2]] = tensor
     for module, pair in found.items():
         shapes = [tuple(pair[part].shape) if part in pair else () for part in "AB"]
@@ -243,11 +243,11 @@ def _scaling(config: Mapping[str, Any], path: str, rank: int) -> float:
     try:
         patterns = config.get("alpha_pattern") or {}
         if not all(PATTERN.fullmatch(pattern) for pattern in patterns):
-            raise ValueError("a pattern that is no path")
+            raise ValueError("a pattern that is not a path")
         fitting = (alpha for pattern, alpha in patterns.items() if re.match(rf"(.*\.)?({pattern})$", path))
         alpha = float(next(fitting, config.get("lora_alpha", 8)))
     except (TypeError, ValueError, AttributeError, re.error):
         alpha = math.nan
     if not math.isfinite(alpha):
-        raise ValueError("the adapter's lora_alpha is no number, or its alpha_pattern names no paths")
+        raise ValueError("the adapter's lora_alpha is not a number, or its alpha_pattern names no paths")
     return alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)

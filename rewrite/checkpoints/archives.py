@@ -93,7 +93,7 @@ class Archive:
         return found
 
     def write(self, path: str | Path, changes: Sequence[tuple[Placed, Tensor]]) -> None:
-        """Write the file again with other values for some tensors; every other byte stays what it was.
+        """Write the file again with other values for some tensors; every other byte stays as it was.
 
         Args:
             path: Where to write.
@@ -271,7 +271,7 @@ def tensors(content: Any, path: tuple = ()) -> Iterator[tuple[tuple, Placed]]:
 def _identity(identity: Any) -> tuple[Any, str, int]:
     """Type, key and count of a storage, as torch writes them into a persistent id."""
     if not isinstance(identity, tuple) or len(identity) < 5 or identity[0] != "storage":
-        raise DamagedError("it refers to something that is no storage")
+        raise DamagedError("it refers to something that is not a storage")
     _, kind, key, _, count = identity[:5]
     if not isinstance(key, str) or not isinstance(count, int) or not 0 <= count < 2**48:
         raise DamagedError("it refers to a storage of no size")

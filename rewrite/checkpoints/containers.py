@@ -1,4 +1,4 @@
-"""What kind of file this is, told from its bytes alone: nothing in it is executed, and no tensor is read."""
+"""The kind of a file, recognised by its bytes alone: nothing in it is executed, and no tensor is read."""
 
 import io
 import pickletools
@@ -57,7 +57,7 @@ def describe(path: str | Path) -> dict[str, Any]:
     if start[:1] == b"\x80" and start[1:2] in (b"\2", b"\3", b"\4", b"\5"):
         kind = STREAM if start.startswith(LEGACY) else PICKLE
         return {"kind": kind, "names": _names(start.removeprefix(LEGACY))}
-    raise ValueError(f"{path} is no file that this library knows: it begins with {start[:8]!r}")
+    raise ValueError(f"{path} is not a file that this library knows: it begins with {start[:8]!r}")
 
 
 def _zip(path: Path) -> dict[str, Any]:

@@ -90,7 +90,7 @@ def _units(state: Mapping[str, Placed], path: Path) -> list[Unit]:
     units: list[Unit] = []
     for name, parts in modules.items():
         if any(0 in tensor.shape for tensor in parts.values()):
-            raise ValueError(f"{path} is no complete {FAMILY}: {name} holds a tensor without numbers")
+            raise ValueError(f"{path} is not a complete {FAMILY}: {name} holds a tensor without numbers")
         if set(parts) <= LINEAR and "weight" in parts and len(parts["weight"].shape) in (2, 4):
             units.append(Unit(name, parts, {}))
         elif set(parts) <= NORM and "running_mean" in parts and units and not units[-1].norm:

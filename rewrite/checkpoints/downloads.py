@@ -1,7 +1,7 @@
-"""A download: taken up where it broke off, checked, and given its name only when it is whole.
+"""A download: resumed where it broke off, checked, and given its name only when it is whole.
 
-By hand, because `torch.hub.download_url_to_file` begins anew where it was broken off, and huggingface_hub takes files
-from its own site alone.
+By hand, because `torch.hub.download_url_to_file` starts again from the beginning, and huggingface_hub serves only
+files of its own site.
 """
 
 import hashlib
@@ -17,14 +17,14 @@ TIMEOUT = 30.0
 
 
 def download(url: str, path: Path, sha256: str | None, *, progress: bool = False) -> str:
-    """Download a file; one that was cut short is taken up where it ended.
+    """Download a file; one that was cut short is resumed where it ended.
 
     What has come so far lies beside `path` with `.part` added; it takes the name `path` once its hash is right.
 
     Args:
         url: Where the file is published.
         path: Where to put it.
-        sha256: Its SHA-256, or as many of the first digits as are known; None if nobody has told it.
+        sha256: Its SHA-256, or as many of the first digits as are known; None if it is not known.
         progress: Show a bar on stderr.
 
     Returns:
@@ -74,7 +74,7 @@ def _fetch(url: str, part: Path, checked: bool, progress: bool) -> None:
     except urllib.error.HTTPError as error:
         if error.code != 416 or not done:
             raise
-        # Nothing lies beyond what is here: the file is whole, and its hash will say whether it is right.
+        # The server has nothing more to send: the file is whole, and its hash says whether it is right.
         error.close()
         return
     with answer:
@@ -104,10 +104,10 @@ def _fetch(url: str, part: Path, checked: bool, progress: bool) -> None:
 
 
 def _resume(part: Path, checked: bool) -> dict[str, str]:
-    """The headers that ask for the rest of a file; none to begin anew.
+    """The headers that ask for the rest of a file; none to start from the beginning.
 
-    Where no hash will tell, the halves of two versions must not be joined: the rest is taken only of the version that
-    the server named at first.
+    Where no hash is known, parts of two versions must not be joined: the rest is requested only of the version that the
+    server named first.
     """
     version = _version(part)
     if not part.exists() or not part.stat().st_size or not (checked or version.exists()):

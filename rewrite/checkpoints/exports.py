@@ -27,7 +27,7 @@ NAMES = {
 
 
 def check_ending(path: str | Path, container: str, checkpoint: Checkpoint) -> None:
-    """Refuse a name that says something else of the file than what will be in it.
+    """Refuse a file name whose ending belongs to another container.
 
     Raises:
         ValueError: There is no such container, or the ending belongs to another one.
@@ -54,7 +54,7 @@ def write(
     edit: Mapping[str, Any],
     container: str,
     *,
-    told_by_names: bool,
+    recognised_by_names: bool,
 ) -> None:
     """Write an edited checkpoint.
 
@@ -64,17 +64,17 @@ def write(
         tensors: The edited tensors, by the names of our network.
         edit: What was edited, for the headers of safetensors.
         container: One of `CONTAINERS`.
-        told_by_names: Whether a file of nothing but the tensors, by the tool's own names, is recognised on loading.
+        recognised_by_names: Whether a file with only the tensors, by the tool's own names, is recognised on loading.
 
     Raises:
         ValueError: The file holds no such tensor, or cannot be written.
     """
     if container == STATE_DICT:
         _write_state_dict(path, checkpoint.state(tensors))
-    elif isinstance(checkpoint, native.NativeFile) or (container == SAME and not _told(checkpoint)):
+    elif isinstance(checkpoint, native.NativeFile) or (container == SAME and not _has_header(checkpoint)):
         checkpoint.export(path, tensors, edit)
-    elif told_by_names:
-        history = native.edits_of(checkpoint.path) if _told(checkpoint) else []
+    elif recognised_by_names:
+        history = native.edits_of(checkpoint.path) if _has_header(checkpoint) else []
         about = {"family": checkpoint.family, "edits": [*history, edit]}
         files.save_tensors(path, flat(checkpoint.state(tensors)), native.KIND, about, in_order=True)
     elif native.family_of(checkpoint.generator):
@@ -89,8 +89,8 @@ def flat(state: Mapping[NamePath, Any]) -> dict[str, Any]:
     return {path[-1]: tensor for path, tensor in state.items()}
 
 
-def _told(checkpoint: Checkpoint) -> bool:
-    """Whether a file has a header of ours, which tells of its edits."""
+def _has_header(checkpoint: Checkpoint) -> bool:
+    """Whether a file has a header of ours, which lists its edits."""
     return checkpoint.kind == "safetensors" and files.metadata(checkpoint.path).get("format") == files.FORMAT
 
 

@@ -42,11 +42,11 @@ def flat_tensors(path: Path, buffer: memoryview) -> dict[str, Placed]:
         DamagedError: The file is cut short or damaged, or holds numbers of a type that is not read.
     """
     try:
-        # Whoever made the format checks that each tensor lies within the file and has as many bytes as its shape asks.
+        # The safetensors library checks that each tensor lies within the file and has the bytes that its shape needs.
         with safe_open(path, "pt"):
             pass
     except (SafetensorError, OSError) as error:
-        raise DamagedError(f"it is no safetensors file, or cut short ({error})") from None
+        raise DamagedError(f"it is not a safetensors file, or cut short ({error})") from None
     end = 8 + int.from_bytes(buffer[:8], "little")
     entries = json.loads(bytes(buffer[8:end]))
     return {name: _placed(name, entry, end) for name, entry in entries.items() if name != "__metadata__"}

@@ -16,7 +16,7 @@ def fetch(address: str) -> Path:
 
     Raises:
         FileNotFoundError: The huggingface_hub package is not installed.
-        ValueError: The address is none, or the hub, the network or the disk refused.
+        ValueError: The address is not valid, or the hub, the network or the disk refused.
     """
     where, package = _where(address), _package(address)
     try:
@@ -33,7 +33,7 @@ def cached(address: str) -> Path:
 
     Raises:
         FileNotFoundError: It was not, or the huggingface_hub package is not installed.
-        ValueError: The address is none.
+        ValueError: The address is not valid.
     """
     where = _where(address)
     # Not hf_hub_download(local_files_only=True): that may still ask the hub about other things.

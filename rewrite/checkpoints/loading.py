@@ -27,16 +27,16 @@ from rewrite.patch import Patch, Stack, held_at
 from rewrite.storage import files
 
 BUILT_IN = {"towers": Path(__file__).parent.parent / "generators" / "towers.safetensors"}
-# Told from names first, from shapes alone last.
+# Those recognised by names come first, those recognised by shapes alone last.
 FOREIGN = (rosinality, stylegan3, nvidia, proggan, tensorflow, lucidrains, resnet, dcgan)
 
 
 def open_checkpoint(path: Path) -> native.NativeFile | Source:
-    """Open a checkpoint of any kind that is known; what it is is told from its content.
+    """Open a checkpoint of any known kind, which is recognised by its content.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is no generator that this library reads, or a damaged one.
+        ValueError: It is not a generator that this library reads, or a damaged one.
     """
     with files.existing(path).open("rb") as file:
         start = file.read(9)
@@ -50,10 +50,10 @@ def open_checkpoint(path: Path) -> native.NativeFile | Source:
                 return family.load(archive)
     if not pickled and files.metadata(path).get("format") == files.FORMAT:
         return native.NativeFile(path)  # which says what it is, and refuses
-    raise ValueError(f"{path} holds no generator that is known here; it holds {_told(archive.content)}"[:300])
+    raise ValueError(f"{path} holds no generator that is known here; it holds {_described(archive.content)}"[:300])
 
 
-def _told(held: object) -> str:
+def _described(held: object) -> str:
     """What a file holds, in words."""
     if isinstance(held, Made):
         return f"an object of {held.named}, and not its state_dict()"
@@ -97,7 +97,7 @@ def load_generator(model: str | Path = "towers", *, truncation: float = 1.0, dev
 
     Raises:
         FileNotFoundError: There is no such file, or the huggingface_hub package is needed and not installed.
-        ValueError: The file is no generator that this library reads, or a damaged one, or cannot be downloaded.
+        ValueError: The file is not a generator that this library reads, or a damaged one, or cannot be downloaded.
     """
     if not 0 <= truncation <= 2:
         raise ValueError(f"truncation lies between 0 and 2, got {truncation}")
@@ -133,10 +133,11 @@ def export(
 ) -> None:
     """Write the generator's checkpoint with patches folded in.
 
-    `same` writes the file again: every byte of it that is no edited number stays what it was. The other containers hold
-    the generator alone, its tensors by the names of the tool that made the file. A file of `safetensors` also says what
-    was edited, and is loaded again by `load_generator`. A `state-dict` is what `torch.load(path, weights_only=True)`
-    reads; its dictionaries lie in one another as in the first file, so that rosinality's tools find their `g_ema`.
+    `same` writes the file again: every byte that does not belong to an edited number stays as it was. The other
+    containers hold the generator alone, its tensors by the names of the tool that made the file. A file of
+    `safetensors` also says what was edited, and is loaded again by `load_generator`. A `state-dict` is what
+    `torch.load(path, weights_only=True)` reads; its dictionaries are nested as in the first file, so that rosinality's
+    tools find their `g_ema`.
 
     Args:
         generator: The unedited generator.
@@ -167,10 +168,10 @@ def export(
         "layers": sorted(names),
         "strengths": [strength for _, strength in held],
     }
-    exports.write(checkpoint, path, edited, edit, container, told_by_names=_told_by_names(checkpoint))
+    exports.write(checkpoint, path, edited, edit, container, recognised_by_names=_recognised_by_names(checkpoint))
 
 
-def _told_by_names(checkpoint: exports.Checkpoint) -> bool:
+def _recognised_by_names(checkpoint: exports.Checkpoint) -> bool:
     """Whether the tensors of a checkpoint, by the tool's own names, are all that is needed to load it."""
     if isinstance(checkpoint, native.NativeFile):
         return False

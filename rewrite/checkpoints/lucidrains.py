@@ -2,7 +2,7 @@
 
 https://github.com/lucidrains/stylegan2-pytorch: their tensors do not say which version of the port they belong to, and
 versions with equal tensors draw different images (the mapping's learning rate, the normalisation of z, the filter after
-upsampling); the noise is drawn anew for each run.
+upsampling); the noise is random in each run.
 """
 
 from typing import Any, NoReturn

@@ -1,4 +1,4 @@
-"""What the tool that made a file calls the tensors of the generator in it."""
+"""The names that the tool that made a file gives to the tensors of its generator."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -82,7 +82,7 @@ class NativeFile:
     Attributes:
         path: Where it is.
         generator: The generator that it holds.
-        family: What people call files like this.
+        family: The kind of file, for messages.
         kind: Its container.
     """
 
@@ -107,7 +107,7 @@ class NativeFile:
 
 
 def edits_of(path: str | Path) -> list:
-    """The edits that a generator's file of ours tells of, the first first.
+    """The edits that the header of a generator's file lists, oldest first.
 
     Raises:
         ValueError: Its header is damaged.
@@ -119,7 +119,7 @@ def edits_of(path: str | Path) -> list:
 
 
 def of_another_tool(path: Path) -> bool:
-    """Whether a file is safetensors with other names than ours, be it that we wrote it or another tool."""
+    """Whether a file is safetensors with other names than ours, whoever wrote it."""
     try:
         if files.metadata(path).get("format") != files.FORMAT:
             return True
@@ -134,7 +134,7 @@ def load(path: str | Path) -> Generator:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is no generator, is cut short, holds NaN, or its tensors do not fit its header.
+        ValueError: It is not a generator, is cut short, holds NaN, or its tensors do not fit its header.
     """
     tensors, about = files.load_tensors(path, KIND)
     word = about.get("family")
@@ -149,13 +149,13 @@ def load(path: str | Path) -> Generator:
     except ValueError as error:
         raise ValueError(f"{path} does not say how its generator is built: {error}") from None
     _check_tensors(tensors, shapes(network), path)
-    # What safetensors gives lies in the file itself, which somebody may change under our feet.
+    # safetensors maps the file into memory, and another program may change the file.
     network = filled(network, {name: tensor.clone() for name, tensor in tensors.items()})
     return StyleGAN2Generator(network, noise=noise) if word == "stylegan2" else StyleGAN3Generator(network)
 
 
 def _design(config: Any, kind: type, path: str | Path) -> Any:
-    """Check the sizes before anything is built from them: a hostile header could ask for any amount of work."""
+    """Check the sizes before anything is built from them: a hostile header could ask for unlimited work."""
     try:
         known = {entry.name: str(entry.type) for entry in fields(kind)}
         values = {name: _checked(name, value, known[name]) for name, value in config.items() if name in known}
@@ -184,7 +184,7 @@ def _checked(name: str, value: Any, kind: str) -> Any:
 
 
 def _counted(value: Any, largest: int = LARGEST_COUNT) -> int:
-    """A number of channels or the like; none is as large as to be a danger."""
+    """A size such as a number of channels; none is dangerously large."""
     if not 0 <= int(value) <= largest:
         raise ValueError(f"a size lies between 0 and {largest}")
     return int(value)

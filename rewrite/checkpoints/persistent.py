@@ -34,7 +34,7 @@ def _meta(made: Any) -> dict:
 
 
 def class_name(made: Any) -> str:
-    """What the object's class is called."""
+    """The name of the object's class."""
     return str(_meta(made).get("class_name", "network"))
 
 
@@ -68,9 +68,9 @@ def tensors_of(made: Any, prefix: str = "", depth: int = 0) -> Iterator[tuple[st
 
 
 def whole(value: Any) -> int:
-    """A number of things in a file, checked."""
+    """A count in a file, checked."""
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 2**16:
-        raise ValueError(f"a size in the file is no size: {value!r}"[:120])
+        raise ValueError(f"a size in the file is not valid: {value!r}"[:120])
     return value
 
 

@@ -1,7 +1,7 @@
 """Pickles read as data: each opcode is interpreted here, and nothing that a pickle names is imported or called.
 
 Python's own unpickler, even with its `find_class` closed, can be made to allocate any amount of memory by a few bytes,
-or to hash for ever, and torch's reader of weights alone takes no objects of NVIDIA's. So this one is by hand: it
+or to hash forever, and torch's reader (`weights_only=True`) refuses NVIDIA's objects. So this one is by hand: it
 allocates no more than the file holds, takes only plain values as keys, and says where in the file each tensor lies, so
 that it can be written there again.
 """
@@ -75,7 +75,7 @@ class Pickle:
         """Read up to the end of the pickle; the cursor is then behind it.
 
         Raises:
-            DamagedError: It is cut short, or does what no pickle of data does.
+            DamagedError: It is cut short, or does what a pickle of data never does.
         """
         for _ in range(MOST_OPERATIONS):
             code = self.cursor.take(1)[0]
@@ -221,13 +221,13 @@ class Pickle:
         try:
             return int(text.rstrip("L"))
         except ValueError:
-            raise DamagedError("it holds a number that is none") from None
+            raise DamagedError("it holds a number that cannot be read") from None
 
     def _real(self) -> None:
         try:
             self._push(float(self.cursor.line(LONGEST_NUMBER)))
         except ValueError:
-            raise DamagedError("it holds a number that is none") from None
+            raise DamagedError("it holds a number that cannot be read") from None
 
     def _line_number(self) -> None:
         text = self.cursor.line(LONGEST_NUMBER)
@@ -257,7 +257,7 @@ class Pickle:
 
 
 def checked_key(key: Value) -> Value:
-    """A key of a dictionary, if it is a plain value: nested tuples could be made to take for ever to hash."""
+    """A key of a dictionary, if it is a plain value: nested tuples could take forever to hash."""
     plain = str | int | float | bool | bytes | None
     if isinstance(key, plain) or (isinstance(key, tuple) and all(isinstance(part, plain) for part in key)):
         return key

@@ -29,7 +29,7 @@ def load(archive: Archive) -> Source:
         layers += 1
     weights = [state[f"layer{number + 1}.conv.weight"].shape for number in range(layers)]
     if layers < 2 or layers % 2 or any(len(shape) != 4 for shape in weights):
-        raise ValueError(f"{archive.path} is no complete {FAMILY}: it has {layers} layers")
+        raise ValueError(f"{archive.path} is not a complete {FAMILY}: it has {layers} layers")
     sizes = [weights[0][1], *(shape[0] for shape in weights[::2])]
     places = {_renamed(name, 4 * 2 ** (layers // 2 - 1)): tensor for name, tensor in state.items()}
     network = read_state(archive, lambda: ProgressiveGAN(sizes), places, FAMILY)

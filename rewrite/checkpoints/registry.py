@@ -95,7 +95,7 @@ def fetch(name: str, *, progress: bool = False) -> Path:
 
 def _note(path: Path, found: str) -> None:
     """Write down a hash, as sha256sum does."""
-    # A folder that others keep, and that may only be read, is as good.
+    # A shared folder that may only be read serves as well.
     with suppress(ValueError):
         files.write_whole(_beside(path), lambda part: part.write_text(f"{found}  {path.name}\n", encoding="utf-8"))
 

@@ -40,13 +40,13 @@ def load(archive: Archive) -> Source:
     blocks = _blocks(places)
     last = f"c{len(blocks) + 2}.weight"
     if not _fit(blocks) or any(len(places[name].shape) != count for name, count in (("l1.weight", 2), (last, 4))):
-        raise ValueError(f"{archive.path} is no {FAMILY}: its layers do not fit together")
+        raise ValueError(f"{archive.path} is not a {FAMILY}: its layers do not fit together")
     (outputs, z_dim), (colours, _, kernel, _) = places["l1.weight"].shape, places[last].shape
     side = math.isqrt(outputs // blocks[0].inputs)
     drawn = side * 2 ** sum(block.up for block in blocks)
     if colours not in (1, 3) or kernel % 2 == 0 or not 0 < drawn <= LARGEST_SIDE:
         raise ValueError(
-            f"{archive.path} is no {FAMILY}: it would draw {colours} colours with a kernel of {kernel}x{kernel} at "
+            f"{archive.path} is not a {FAMILY}: it would draw {colours} colours with a kernel of {kernel}x{kernel} at "
             f"{drawn}x{drawn}"
         )
 

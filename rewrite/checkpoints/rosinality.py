@@ -68,7 +68,7 @@ def load(archive: Archive) -> Source:
     sides = [4 * 2**i for i in range(blocks + 1)]
     places = {ours: state[theirs] for theirs, ours in _names(state, sides) if theirs in state}
     if not all(f"synthesis.b{side}.conv1.weight" in places for side in sides) or "mapping.fc0.weight" not in places:
-        raise ValueError(f"{archive.path} is no complete {FAMILY}")
+        raise ValueError(f"{archive.path} is not a complete {FAMILY}")
     design = Design(
         z_dim=places["mapping.fc0.weight"].shape[1],
         w_dim=places["mapping.fc0.weight"].shape[0],

@@ -26,7 +26,7 @@ class Source:
         generator: The network that it holds.
         archive: The file.
         places: Where each tensor of our network lies in it; one without a place is not written back.
-        family: What people call files like this.
+        family: The kind of file, for messages.
     """
 
     generator: Generator
@@ -72,7 +72,7 @@ class Source:
     def export(self, path: str | Path, tensors: Mapping[str, Tensor], edits: Mapping[str, Any]) -> None:
         """Write the file again with other values for some tensors of our network.
 
-        What the edits were is not written: every byte that is no edited number stays what it was.
+        The history of edits is not written: every byte that does not belong to an edited number stays as it was.
 
         Raises:
             ValueError: The file holds no such tensor, or cannot be written.
@@ -97,13 +97,13 @@ def read_state(
 ) -> Network:
     """Build a network and fill it with tensors that lie in an archive.
 
-    Its size is checked before it is filled: no file makes a network that is larger than itself.
+    Shapes are checked before it is filled: a file cannot ask for a network larger than itself.
 
     Args:
         archive: The file.
         build: Makes the network.
         places: Where each of its tensors lies.
-        family: What people call files like this.
+        family: The kind of file, for messages.
         optional: Endings of names that may be missing; such tensors are zero then.
 
     Raises:
@@ -113,9 +113,11 @@ def read_state(
     for name, shape in shapes(network).items():
         if name not in places:
             if not name.endswith(optional or "\0"):
-                raise ValueError(f"{archive.path} is no complete {family}: {name} is missing")
+                raise ValueError(f"{archive.path} is not a complete {family}: {name} is missing")
         elif _plain(places[name].shape) != _plain(shape):
-            raise ValueError(f"{archive.path} is no {family}: {name} has the shape {places[name].shape}, not {shape}")
+            raise ValueError(
+                f"{archive.path} is not a {family}: {name} has the shape {places[name].shape}, not {shape}"
+            )
     expected = network.state_dict()
     found = archive.read_all({name: places[name] for name in expected if name in places})
     files.finite(found, archive.path)
@@ -156,11 +158,11 @@ def complete(path: Path, family: str) -> Iterator[None]:
     try:
         yield
     except (TypeError, IndexError, KeyError, AttributeError, OverflowError) as error:
-        raise ValueError(f"{path} is no complete {family}: {error!r}"[:300]) from None
+        raise ValueError(f"{path} is not a complete {family}: {error!r}"[:300]) from None
 
 
 def _where(placed: Placed) -> tuple[int, int]:
-    """What two tensors at one place of a file have in common."""
+    """The place of a tensor in its file, equal for tensors that share it."""
     return id(placed.storage), placed.offset
 
 

@@ -1,4 +1,4 @@
-"""The state dict of a generator inside what a training script saved, for families that are told from shapes alone."""
+"""The state dict of a generator in what a training script saved, for families that are recognised by shapes alone."""
 
 import re
 from pathlib import Path

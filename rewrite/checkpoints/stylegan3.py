@@ -21,7 +21,7 @@ COUNTS = (
     "lrelu_upsampling",
 )
 AMOUNTS = ("first_cutoff", "first_stopband", "last_stopband_rel", "output_scale")
-# What a layer is built with that changes no image here: numbers of training, and half precision on a GPU.
+# Arguments of a layer that do not change its images: settings of training, and half precision on a GPU.
 WITHOUT_EFFECT = ("w_dim", "img_resolution", "img_channels", "num_fp16_res", "magnitude_ema_beta")
 
 

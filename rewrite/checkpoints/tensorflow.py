@@ -86,7 +86,7 @@ def load(archive: Archive) -> ReadOnly:
     sides = _sides(places)
     if max(sides, default=0) not in range(4, LARGEST_SIDE + 1):
         raise ValueError(
-            f"{archive.path} is no complete {FAMILY}: it draws images of {max(sides, default=0)} pixels a side"
+            f"{archive.path} is not a complete {FAMILY}: it draws images of {max(sides, default=0)} pixels a side"
         )
     depth = sum(bool(re.fullmatch(r"mapping\.fc\d+\.weight", name)) for name in places)
     embedding = places.get("mapping.embed.weight")
@@ -129,7 +129,7 @@ def _check(path: Path, network: Made, variables: Mapping[str, Placed], settings:
     version, made = network.state.get("version"), network.state.get("build_func_name")
     if not isinstance(version, int) or version < OLDEST or not all(name in variables for name in NEEDED):
         raise ValueError(
-            f"{path} holds a TensorFlow network of {made!r}, which is no StyleGAN2 that is read here"[:300]
+            f"{path} holds a TensorFlow network of {made!r}, which is not a StyleGAN2 that is read here"[:300]
         )
     if any("ToRGB_lod" in name for name in variables):
         raise ValueError(f"{path} was trained by progressive growing (configurations B to D), which is not read here")

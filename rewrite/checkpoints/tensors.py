@@ -1,4 +1,4 @@
-"""Tensors where they lie in a file: what a pickle says of them, and nothing read until it is asked for."""
+"""Tensors in a file: where they lie, from what a pickle says of them; numbers are read only when asked for."""
 
 import math
 import warnings
@@ -78,7 +78,7 @@ class Placed:
     def __post_init__(self):
         whole = (*self.shape, *self.stride, self.offset)
         if not all(isinstance(number, int) and not isinstance(number, bool) and number >= 0 for number in whole):
-            raise DamagedError("it holds a tensor whose size is no size")
+            raise DamagedError("it holds a tensor whose size is not valid")
         if len(self.shape) != len(self.stride) or len(self.shape) > MOST_DIMENSIONS:
             raise DamagedError("it holds a tensor whose size and stride do not fit together")
         last = self.offset + sum((size - 1) * step for size, step in zip(self.shape, self.stride, strict=True))
@@ -191,7 +191,7 @@ def _tensor(storage: Storage, offset: int, shape: tuple, stride: tuple, *_: Any)
 
 def _parameter(data: Placed, *_: Any) -> Placed:
     if not isinstance(data, Placed):
-        raise DamagedError("it holds a parameter that is no tensor")
+        raise DamagedError("it holds a parameter that is not a tensor")
     return data
 
 

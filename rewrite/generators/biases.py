@@ -1,4 +1,4 @@
-"""Where the bias of a layer stands in a module of the user's: in the layer, or in the scale that follows it."""
+"""Where the bias of a layer is stored in a user's module: in the layer, or in the scale that follows it."""
 
 from dataclasses import replace
 

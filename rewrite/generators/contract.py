@@ -16,7 +16,7 @@ from rewrite.generators.layers import Layer
 
 
 class Latents(NamedTuple):
-    """Inputs of a generator, one row for each image, and the seeds that its noise hangs on."""
+    """Inputs of a generator, one row for each image, and the seeds that its noise depends on."""
 
     z: Float[Tensor, "images size"]
     seeds: tuple[int, ...]
@@ -73,7 +73,7 @@ class Generator(ABC):
 
     @abstractmethod
     def finish(self, layer: str, cut: Cut, written: Tensor, demodulation: Tensor | None) -> Tensor:
-        """The output of `layer` after everything that belongs to it: demodulation, blur, noise, bias, activation."""
+        """The output of `layer` after all that belongs to it: demodulation, blur, noise, bias, activation."""
 
     def output(self, layer: str, cut: Cut) -> Tensor:
         """The output of `layer` with its present weight: maps of units (n, units, height, width)."""
@@ -140,10 +140,10 @@ class Generator(ABC):
 
     @torch.no_grad()
     def sample(self, seeds: Iterable[int], batch: int = 16) -> Float[Tensor, "images 3 height width"]:
-        """Images of seeds in [-1, 1]. An image hangs on its seed alone, not on the batch around it."""
+        """Images of seeds in [-1, 1]. An image depends on its seed alone, not on the batch around it."""
         drawn = []
         for part in batched(seeds, batch):
-            # Convolutions add up in another order for some batch sizes; a filled-up batch is always run alike.
+            # Convolutions add up in another order for some batch sizes; a filled-up batch always runs the same way.
             filled = part + part[-1:] * (-len(part) % self.together)
             drawn.append(self.images(self.latents(filled))[: len(part)].clamp(-1, 1))
         return torch.cat(drawn) if drawn else torch.zeros(0, 3, *self.size, device=self.device)

@@ -76,7 +76,7 @@ class Projected(nn.Module):
 
 
 class Block(nn.Module):
-    """Transposed convolution and batch normalisation; what follows them is the network's choice."""
+    """Transposed convolution and batch normalisation; the network applies the activation."""
 
     def __init__(self, stage: Stage):
         super().__init__()

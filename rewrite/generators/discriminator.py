@@ -21,7 +21,7 @@ SMALLEST = 4
 
 @dataclass(frozen=True)
 class DiscriminatorDesign:
-    """What a discriminator is built like.
+    """The architecture of a discriminator.
 
     Attributes:
         channels: Number of channels at each side, from that of the images down to 4.
@@ -30,8 +30,8 @@ class DiscriminatorDesign:
         c_dim: Number of classes; 0 for none.
         cmap_dim: Length of a class's direction; 0 without classes.
         mapping_layers, mapping_rate: Linear layers from a class to its direction, and their learning-rate multiplier.
-        group: So many images are compared with one another; None for the whole batch.
-        spreads: So many channels say how much the images of a group differ; 0 for none.
+        group: Number of images that are compared with one another; None for the whole batch.
+        spreads: Number of channels that say how much the images of a group differ; 0 for none.
         clamp: Limit of what a layer writes; None for none.
     """
 
@@ -163,7 +163,7 @@ class Epilogue(nn.Module):
 class Discriminator(nn.Module):
     """A StyleGAN2 discriminator of any side and width: images in [-1, 1] to one logit each.
 
-    The logit of an image hangs on the other images of its group, as it does in training. With `b4.group = 1`, each
+    The logit of an image depends on the other images of its group, as it does in training. With `b4.group = 1`, each
     image is judged alone.
     """
 
@@ -181,7 +181,7 @@ class Discriminator(nn.Module):
         """What the last layer reads.
 
         Raises:
-            ValueError: The images are not of its size, or fill no whole groups.
+            ValueError: The images are not of its size, or do not fill whole groups.
         """
         expected = (self.design.colours, self.design.side, self.design.side)
         if tuple(images.shape[1:]) != expected:
@@ -206,7 +206,7 @@ class Discriminator(nn.Module):
             classes: One-hot rows, for a network of several; zeros if left out.
 
         Raises:
-            ValueError: The images are not of its size, or fill no whole groups.
+            ValueError: The images are not of its size, or do not fill whole groups.
         """
         judged = self.b4.out(self.features(images))
         if not self.design.c_dim:

@@ -31,10 +31,10 @@ class Layer:
         inputs_first: Whether the stored weight of a transposed convolution is (inputs, outputs, …), as in
             `nn.ConvTranspose2d`, and not (outputs, inputs, …), as in StyleGAN2.
         gain: The effective weight is the stored one times this factor.
-        overhang: By how many cells the written map sticks out of the image on each side (one half for
-            StyleGAN2's upsampling layers, whose output is still to be blurred).
-        modulated: Whether the output is demodulated by a factor that hangs on the weight (StyleGAN2).
-        margin: By how many cells the finished output sticks out of the image on each side (StyleGAN3).
+        overhang: By how many cells the written map extends beyond the image on each side (one half for
+            StyleGAN2's upsampling layers, whose output is blurred afterwards).
+        modulated: Whether the output is demodulated by a factor that depends on the weight (StyleGAN2).
+        margin: By how many cells the finished output extends beyond the image on each side (StyleGAN3).
         bias: Path of the parameter that is added to each unit, or None where there is none.
         bias_after: None where the layer's output includes the bias; where the bias comes after it (ProgressiveGAN), the
             factor on the output before the bias is added.

@@ -1,4 +1,4 @@
-"""How modules that somebody else wrote are read as layers: their keys, what they write, what belongs to them."""
+"""How the modules of other libraries are read as layers: their keys, their outputs, and what follows the weight."""
 
 import math
 from typing import Any
@@ -166,7 +166,7 @@ PLAIN = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
 
 def kind_of(stage: nn.Module) -> type[Kind] | None:
-    """How to read a layer, or None where it is none that can be edited."""
+    """How to read a layer, or None where it cannot be edited."""
     if isinstance(stage, nn.ConvTranspose2d):
         return Transposed
     if isinstance(stage, nn.Conv2d):

@@ -35,7 +35,7 @@ def _keeping(found: Maps, name: str) -> Callable[[nn.Module, tuple, Any], None]:
             output = output[:, :, None, None]
         if not isinstance(output, Tensor) or output.ndim != 4:
             raise ValueError(f"layer {name} gives no maps of units (n, units, height, width)")
-        # A copy: what follows may write into the layer's output.
+        # A copy: later modules may write into the layer's output.
         found[name] = output.detach().float().clone()
 
     return keep

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from rewrite.generators.mapping import GAIN, LEAK, Linear, Mapping, normal
 
 ARCHITECTURES, NOISE_MODES = ("skip", "resnet", "orig"), ("const", "seed", "random", "none")
-# Files may leave these out: a network without noise, or one whose mean latent nobody kept.
+# Files may leave these out: a network without noise, or one whose mean latent was not kept.
 OPTIONAL = ("noise_const", "noise_strength", "w_avg")
 DEMODULATION_EPSILON = 1e-8
 
@@ -157,7 +157,7 @@ class Shortcut(nn.Module):
 
 @dataclass(frozen=True)
 class Design:
-    """What a StyleGAN2 is built like.
+    """The architecture of a StyleGAN2.
 
     Attributes:
         z_dim, w_dim: Lengths of z and w.

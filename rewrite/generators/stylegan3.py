@@ -24,7 +24,7 @@ LAST = 2  # The last two layers have no margin around the image.
 
 @dataclass(frozen=True)
 class Design3:
-    """What a StyleGAN3 is built like; the defaults are those of NVIDIA's code, configuration T.
+    """The architecture of a StyleGAN3; the defaults are those of NVIDIA's code, configuration T.
 
     Attributes:
         z_dim, w_dim: Lengths of z and w.
@@ -33,12 +33,12 @@ class Design3:
         mapping_layers: Number of linear layers from z to w.
         c_dim: Number of classes; 0 for none.
         mapping_rate: Learning-rate multiplier of the mapping.
-        channel_base, channel_max: Channels of a layer: at most so many divided by twice its cutoff, and so many.
+        channel_base, channel_max: A layer has at most channel_base / (2 · cutoff) channels, and at most channel_max.
         num_layers: Number of layers between the input and the colours.
-        num_critical: So many layers at the end are sampled critically.
+        num_critical: Number of layers at the end that are sampled critically.
         first_cutoff, first_stopband: Cutoff and least stopband of the first layer, in cycles per image.
         last_stopband_rel: Least stopband of the last layer, as a multiple of its cutoff.
-        margin_size: Cells that a map sticks out of the image on each side.
+        margin_size: Cells by which a map extends beyond the image on each side.
         output_scale: Factor on the image.
         conv_kernel: Side of a convolution: 3 in T, 1 in R.
         filter_size: Taps of a low-pass filter at the lower of two sampling rates.
@@ -127,7 +127,7 @@ def low_pass(taps: int, cutoff: float, width: float, rate: int, *, radial: bool 
         return None
     if taps > MOST_TAPS:
         raise ValueError(f"a low-pass filter has at most {MOST_TAPS} taps, got {taps}")
-    # These two bring half of torch and scipy with them, which nobody needs who opens no StyleGAN3.
+    # Importing these takes long, and only StyleGAN3 needs them.
     from scipy import signal, special
 
     if not radial:
@@ -182,8 +182,8 @@ class FourierInput(nn.Module):
 
     def _placed(self, w: Tensor) -> Tensor:
         """The rotation and translation that w asks for, as matrices (images, 3, 3)."""
-        told = self.affine(w)
-        cosine, sine, across, along = (told / told[:, :2].norm(dim=1, keepdim=True)).unbind(dim=1)
+        placement = self.affine(w)
+        cosine, sine, across, along = (placement / placement[:, :2].norm(dim=1, keepdim=True)).unbind(dim=1)
         none, one = torch.zeros_like(sine), torch.ones_like(sine)
         turn = [cosine, -sine, none, sine, cosine, none, none, none, one]
         move = [one, none, -across, none, one, -along, none, none, one]
@@ -276,7 +276,7 @@ def _sampled_up(x: Tensor, taps: Tensor | None, by: int, padding: tuple[int, int
 
 
 def _sampled_down(x: Tensor, taps: Tensor | None, by: int) -> Tensor:
-    """Filter and keep every so many samples."""
+    """Filter, and keep one sample in `by`."""
     if taps is None:
         return x[:, :, ::by, ::by]
     channels = x.shape[1]
@@ -324,7 +324,7 @@ class StyleGAN3(nn.Module):
     """A StyleGAN3 generator: mapping and synthesis.
 
     Args:
-        design: What it is built like.
+        design: Its architecture.
     """
 
     def __init__(self, design: Design3):

@@ -1,8 +1,8 @@
-"""Any module of the user's as a generator: its layers are found by running it once, and read through hooks.
+"""Any user's module as a generator: its layers are found by running it once, and read through hooks.
 
-The module is not changed and need not follow any structure. Editable are convolutions, transposed convolutions and
-linear layers of torch, and the modulated convolutions of NVIDIA's and rosinality's StyleGAN2 as they stand in their own
-repositories. The one requirement is that the weight is a plain parameter and the layer runs once for an image.
+The module is not changed and need not follow any structure. What can be edited are the convolutions, transposed
+convolutions and linear layers of torch, and the modulated convolutions of StyleGAN2 in NVIDIA's and rosinality's
+repositories. The one requirement is that the weight is a plain parameter and the layer runs once per image.
 """
 
 import math
@@ -38,17 +38,17 @@ def wrap(
     """See a module as a generator.
 
     Args:
-        module: From latents to images. It is put into evaluation mode only if it is handed over so.
+        module: From latents to images. It runs in the mode that it is in: call `eval()` first if that is wanted.
         latents: The length or shape of one latent, drawn as `RandomState(seed).randn`; or a function from seeds to the
             module's input, one row a seed.
         layers: Paths of the layers to offer; all that can be edited if left out.
         images: From what the module returns to images (n, 3, h, w) in [-1, 1]; the identity if left out.
-        margins: How many cells of what a layer writes lie outside of the image at each side, where later convolutions
+        margins: How many cells of what a layer writes lie outside the image on each side, where later convolutions
             without padding cut them off; none if left out.
 
     Raises:
         LookupError: The module has no layer of that name.
-        ValueError: A named layer cannot be edited, a margin leaves nothing of a map, or what the module returns are no
+        ValueError: A named layer cannot be edited, a margin leaves nothing of a map, or the module does not return
             images.
     """
     generator = WrappedGenerator(module, latents, layers, images)
@@ -57,7 +57,7 @@ def wrap(
 
 
 class WrappedGenerator(Generator):
-    """A module of the user's, cut and resumed by hooks. See `wrap`."""
+    """A user's module, cut and resumed by hooks. See `wrap`."""
 
     def __init__(
         self,
@@ -146,13 +146,13 @@ class WrappedGenerator(Generator):
         return self.images(cut.state)
 
     def state(self) -> Mapping[str, Tensor]:
-        """Its tensors without those that a run moves: averages that batch normalisation keeps in training."""
+        """Its tensors, except those that a run changes: the averages that batch normalisation keeps in training."""
         return {name: tensor for name, tensor in self.module.state_dict().items() if name not in self.restless}
 
     # Running the module
 
     def _parts(self, latents: Latents) -> Iterator[Latents]:
-        """The latents as they may be run together: one by one where an image hangs on its batch."""
+        """The latents as they may be run together: one by one where an image depends on its batch."""
         if not self.alone:
             yield latents
             return
@@ -171,7 +171,7 @@ class WrappedGenerator(Generator):
         z = latents.z.reshape(len(latents.z), *self.shape).to(dtype)
         if not self.alone:
             return self.module(z)
-        # What the module draws by chance hangs on the image's seed, as everything else does.
+        # The module's own random numbers depend on the image's seed, as everything else does.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(latents.seeds[0])
             return self.module(z)
@@ -203,7 +203,7 @@ class WrappedGenerator(Generator):
         finally:
             handle.remove()
 
-    # Finding out what the module is
+    # Examining the module
 
     @torch.no_grad()
     def _try(self, wanted: Iterable[str] | None) -> None:
@@ -249,7 +249,7 @@ def _shape_of(latents: int | tuple[int, ...] | DrawLatents) -> tuple[int, ...]:
 
 
 def _with_margins(generator: Generator, margins: Mapping[str, int | float]) -> dict[str, Layer]:
-    """The layers that stick out of the image, described so."""
+    """The layers that extend beyond the image, with their margins."""
     found = {}
     for name, margin in margins.items():
         layer = generator.layer(name)
@@ -264,7 +264,7 @@ def _copied(module: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.clone() for name, tensor in module.named_buffers()}
 
 
-class _Reached(Exception):  # noqa: N818 (not an error: it ends a run that has served its purpose)
+class _Reached(Exception):  # noqa: N818 (not an error: it ends a run early)
     pass
 
 

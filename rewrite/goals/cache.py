@@ -10,10 +10,10 @@ KEPT = 8
 
 
 class Goals:
-    """The goals that were built last, for whoever solves a rule and then measures it, or solves it again.
+    """The goals that were built last, for solving a rule and then measuring it, or solving it again.
 
-    Refining takes most of a rule's time, and hangs on the marks and on the generator, not on the solver's settings. A
-    goal is given again only for the same generator, with the same weights and set alike, and the same marks.
+    Refining takes most of a rule's time, and depends on the marks and the generator, not on the solver's settings. A
+    goal is reused only for the same generator with the same weights and settings, and the same marks.
     """
 
     def __init__(self, most: int = KEPT):
@@ -21,7 +21,7 @@ class Goals:
         self._kept: dict[tuple, Goal] = {}
 
     def of(self, generator: Generator, rule: Rule) -> Goal:
-        """What `build_goal` gives, or gave before; it raises the same errors."""
+        """The result of `build_goal`, or that of an earlier call; it raises the same errors."""
         given = {name: getattr(rule.settings, name) for name in ("others", "margin", "refine")}
         marks = replace(rule, name="", effect={}, expect={}, settings=Settings(**given)).to_json()
         # Beside its weights, a generator has plain settings: truncation, noise, class.

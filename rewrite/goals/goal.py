@@ -1,4 +1,4 @@
-"""A rule becomes numbers: the keys that shall give other values, the values, and the keys that must not change."""
+"""A rule becomes numbers: the keys whose values are to change, their new values, and the keys that must not change."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,9 +22,9 @@ class Goal:
 
     Attributes:
         wanted: The keys of all places of the rule.
-        targets: The values that they shall get, in the units of `wanted.values`.
-        others: Keys of the same images away from the places (hard negatives); they shall keep their values.
-        protected: Keys of protected regions; they shall keep their values.
+        targets: The values that they are to get, in the units of `wanted.values`.
+        others: Keys of the same images away from the places (hard negatives); they are to keep their values.
+        protected: Keys of protected regions; they are to keep their values.
         context: Keys under the marked context itself, which say when the rule fires.
         styles: The modulation of each image, empty for a plain layer.
         kept_units: Units whose values stay everywhere.

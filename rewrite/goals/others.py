@@ -1,4 +1,4 @@
-"""Hard negatives: the places of the marked images that shall stay as they are."""
+"""Hard negatives: the places of the marked images that are to stay as they are."""
 
 from collections.abc import Sequence
 

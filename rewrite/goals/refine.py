@@ -23,7 +23,7 @@ EMPHASIS = 4.0
 
 @dataclass(frozen=True)
 class Wish:
-    """What one image shall look like, and the values that may move for it.
+    """What one image is to look like, and the values that may change for it.
 
     Attributes:
         pixels: The image with everything pasted into it.
@@ -47,7 +47,7 @@ def refine(
         generator: The generator.
         layer: Where the values are written.
         latents: The images, one for each wish.
-        wishes: What they shall look like.
+        wishes: What they are to look like.
         steps: Number of steps.
     """
     with torch.no_grad():
@@ -64,11 +64,11 @@ def refine(
     with torch.enable_grad():
         for step in range(1, steps + 1):
             images = generator.resume(layer.name, cut, (start + moved * cells * unit) / scale, factor)
-            # A sum over images, and a unit for each: what one gets does not hang on the others of its batch.
+            # A sum over images, and a unit for each: the values of one do not depend on the others of its batch.
             missed = ((images - wanted).square() * weight).mean(dim=(1, 2, 3)).sum()
             # Asked for these values alone, so that a module whose weights can learn collects no gradients.
             (slope,) = torch.autograd.grad(missed, moved)
-            # Adam, written out: torch.optim imports torch's compiler at the first step, which takes longer than all.
+            # Adam, written out: torch.optim imports torch's compiler, which takes longer than all of the steps.
             with torch.no_grad():
                 mean.lerp_(slope, 1 - FIRST)
                 power.lerp_(slope.square(), 1 - SECOND)

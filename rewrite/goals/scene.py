@@ -1,4 +1,4 @@
-"""The images that a rule speaks of, at its layer."""
+"""The images of a rule, at its layer."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ LEAST_COVER = 0.05
 
 
 class Scene:
-    """The images that a rule speaks of, at its layer: what is read and what is written there."""
+    """The images of a rule, at its layer: what is read and what is written there."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class Scene:
     def collect(self, parts: Sequence[tuple[int, np.ndarray]], shares: Sequence[Tensor] | None, total: float) -> Keys:
         """The keys of cells of images, with weights in proportion to `shares` that add up to `total`."""
         places = [(image, torch.from_numpy(np.flatnonzero(cells))) for image, cells in parts]
-        # Only the keys that are asked for: all keys of many images are many times their features.
+        # Only the keys that are asked for: all keys of many images take many times the memory of their features.
         keys = [self.layer.keys(self.features[image][None], flat[None])[0].double() for image, flat in places]
         values = [self.values[image].flatten(1).T[flat] for image, flat in places]
         offsets = [self.offsets[image].flatten(1).T[flat] for image, flat in places]

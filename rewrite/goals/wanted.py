@@ -1,4 +1,4 @@
-"""One place of a rule: its cells, and the values that they shall get."""
+"""One place of a rule: its cells, and the values that they are to get."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ from rewrite.rules.rule import Region, Rule
 
 @dataclass(frozen=True)
 class Wanted:
-    """One place of a rule: its cells, how much each counts, and what each shall get."""
+    """One place of a rule: its cells, how much each counts, and the value that each is to get."""
 
     image: int
     cells: np.ndarray

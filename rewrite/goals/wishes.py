@@ -1,4 +1,4 @@
-"""What the marked images shall look like, and the values that make them look so."""
+"""What the marked images are to look like, and the values that make them look so."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""An edit counted by concept: what became of the pixels that a rule speaks of, and of all others.
+"""An edit counted by concept: what became of the pixels that a rule concerns, and of all others.
 
 Each rule turns its source concepts into its target. Of the pixels that showed a source before, the share that shows
 the target now is the *efficacy* (where a rule erases: the share that shows no source any more). Of the pixels that
@@ -149,7 +149,7 @@ def all_regions(
     after: UInt8[np.ndarray, "images height width"],
     aims: Sequence[Aim],
 ) -> Bool[np.ndarray, "images height width"]:
-    """The pixels that any aim speaks of."""
+    """The pixels that any aim concerns."""
     region = np.zeros(before.shape, dtype=bool)
     for aim in aims:
         region |= aim.region(before, after)

@@ -44,8 +44,8 @@ class Effect:
         seeds: The seeds.
         movement: How far colours moved in each whole image.
         map: Mean of |after - before| at each pixel, over all images.
-        counts: By concept, where a labeller was at hand.
-        look: LPIPS of each whole image, where a trunk was at hand.
+        counts: By concept, where a labeller was given.
+        look: LPIPS of each whole image, where a trunk was given.
         look_outside: LPIPS of each image outside the regions of all aims; needs both.
     """
 
@@ -67,7 +67,7 @@ class Places:
         inside: How far colours moved under the marks.
         outside: How far they moved everywhere else.
         outside_moved: The share of all pixels outside the marks that moved, with its interval.
-        look: LPIPS of the whole images, where a trunk was at hand.
+        look: LPIPS of the whole images, where a trunk was given.
         look_outside: LPIPS outside the marks.
     """
 
@@ -102,7 +102,7 @@ def measure_effect(
         concepts: The name of each concept.
         aims: What the rules turn into what.
         perceptual: LPIPS, if it is wanted.
-        batch: Images in one run; nothing hangs on it.
+        batch: Images in one run; it does not affect the result.
         progress: Show a progress bar.
 
     Raises:
@@ -144,7 +144,7 @@ def measure_places(
         rule: The rule.
         goals: Goals built before.
         perceptual: LPIPS, if it is wanted.
-        batch: Images in one run; nothing hangs on it.
+        batch: Images in one run; it does not affect the result.
 
     Raises:
         LookupError: The generator has no such layer.

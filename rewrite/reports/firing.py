@@ -202,7 +202,7 @@ def upsampled(
 ) -> Float[Tensor, "images height width"]:
     """Maps over the layer's written grid, read at the middle of every pixel of the image (bilinear).
 
-    A grid that sticks out of the image on each side is cut to it, so that a cell lies where it acts.
+    A grid that extends beyond the image on each side is cropped to it, so that a cell lies where it acts.
     """
     axes = []
     for axis in (0, 1):

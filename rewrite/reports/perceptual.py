@@ -1,7 +1,7 @@
 """LPIPS: how different two images look (Zhang et al., CVPR 2018), by its authors' package `lpips`.
 
-The package builds the network and holds its linear weights. Added to it: the weights of the trunk may lie in a file of
-the user's, nothing is downloaded unless that is asked for, and the distance can be that over some pixels alone. The
+The package builds the network and holds its linear weights. Added here: the weights of the trunk may come from a
+user's file, nothing is downloaded unless that is asked for, and the distance can be averaged over some pixels only. The
 package and torchvision are imported only where a distance is measured.
 """
 
@@ -43,7 +43,7 @@ class Perceptual:
             own = {key: f"features.{key.partition('.')[2]}" for key in self._mean.net.state_dict()}
             self._mean.net.load_state_dict({key: weights[theirs] for key, theirs in own.items()})
         except (KeyError, RuntimeError) as error:
-            raise ValueError(f"these are no weights of LPIPS' trunk {name}: {_first_line(error)}") from None
+            raise ValueError(f"these are not weights of LPIPS' trunk {name}: {_first_line(error)}") from None
         # The same network, which gives a distance for each pixel.
         self._spatial = copy.copy(self._mean)
         self._spatial.spatial = True
@@ -82,8 +82,8 @@ def load_perceptual(
 ) -> Perceptual | None:
     """LPIPS on the trunk in a file, or in torch's hub cache; None where there is none.
 
-    Nothing is downloaded unless that is asked for. Where neither a file nor a download is, a package that cannot be
-    imported counts as no trunk.
+    Nothing is downloaded unless that is asked for. Where neither a file nor a download is, None also if the
+    package cannot be imported.
 
     Args:
         path: A state dict in torchvision's layout.

@@ -149,7 +149,7 @@ def report_on(
         concepts: The name of each concept that `label` gives.
         perceptual: LPIPS, from `rewrite.reports.perceptual.load_perceptual`.
         goals: Goals built before, as by `solve`.
-        batch: Images in one run; nothing hangs on it.
+        batch: Images in one run; it does not affect the result.
         progress: Show a progress bar.
 
     Raises:
@@ -263,12 +263,12 @@ def load_report(path: str | Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is no report, or a damaged one.
+        ValueError: It is not a report, or is damaged.
     """
     path = Path(path) / "report.json" if Path(path).is_dir() else Path(path)
     document = files.read_json(path, "report")
     if not isinstance(document, dict) or document.get("schema") != SCHEMA:
-        raise ValueError(f'{path} is no report: it does not say "schema": "{SCHEMA}"')
+        raise ValueError(f'{path} is not a report: it does not say "schema": "{SCHEMA}"')
     return document
 
 

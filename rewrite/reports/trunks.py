@@ -19,9 +19,9 @@ class Trunk:
     """One of the networks that LPIPS was fitted on.
 
     Attributes:
-        file: What torchvision calls its weights.
+        file: The name of the file of its weights.
         sha256: The hash of that file.
-        sign: A tensor that it has and the others have not.
+        sign: A tensor that it has and the others do not have.
     """
 
     file: str
@@ -63,8 +63,8 @@ def read_trunk(path: str | Path) -> tuple[str, Mapping[str, Tensor]]:
     path = existing(path)
     try:
         weights = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # of a file that is none of its own, torch complains in any way
-        reason = "it is no file of torch, is damaged, or holds more than tensors"
+    except Exception:  # torch raises errors of many kinds for files that it cannot read
+        reason = "it is not a file of torch, is damaged, or holds more than tensors"
         raise ValueError(f"{path} cannot be read as weights of a trunk: {reason}") from None
     for name, trunk in TRUNKS.items():
         if isinstance(weights, Mapping) and trunk.sign in weights:

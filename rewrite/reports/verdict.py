@@ -1,4 +1,4 @@
-"""Efficacy and outside change, by the best measure at hand, and what the rules expect of them."""
+"""Efficacy and outside change, by the best measure available, and what the rules expect of them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ class Verdict:
 
     Attributes:
         kind: How both were measured: `concepts` (by a labeller, on unseen seeds), `places` (on the rules' own images:
-            1 - residual at the layer, and the share of pixels outside the marks that moved) or `colours` (no rule
-            speaks: no efficacy, and the share of all pixels of unseen seeds that moved).
+            1 - residual at the layer, and the share of pixels outside the marks that moved) or `colours` (without a
+            rule: no efficacy, and the share of all pixels of unseen seeds that moved).
         efficacy: Share of the wanted change that happened.
         outside: Share of everything else that changed.
         by_rule: The efficacy of each rule, None where it could not be measured.

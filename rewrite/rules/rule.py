@@ -21,7 +21,7 @@ EXACT = "exact"
 EXPECTATIONS = ("efficacy", "outside")
 LARGEST_FILE = 64 * 2**20
 LARGEST_LATENT = 1e6
-# Within a text of JSON no line ends, so that this finds no list but real ones.
+# A JSON string holds no line break, so this finds only real lists.
 NUMBERS = re.compile(r"\[\n\s+[-+.\de]+(?:,\n\s+[-+.\de]+)*\n\s+\]")
 MOST_DIGITS = 20
 
@@ -99,13 +99,13 @@ class Rule:
     """A change of one rule of a generator, by regions of its own images.
 
     Attributes:
-        name: What people call the rule.
+        name: The rule's name.
         model: Fingerprint of the generator that the rule was written on.
         layer: The layer whose weight is to change.
         copy: Regions that show what is wanted. With several, each place takes the one whose position within a
             cell fits best.
         paste: Where it is wanted.
-        context: Other places where the rule shall fire.
+        context: Other places where the rule is to fire.
         context_use: `goal`: every context is one more place where the copy is wanted. `direction`: contexts only
             say when the rule fires (the 2020 paper).
         action: `paste`, or `erase`: the layer is to write what surrounds the region instead.
@@ -151,7 +151,7 @@ class Rule:
 
     @property
     def places(self) -> tuple[Region, ...]:
-        """Everywhere the rule shall fire."""
+        """Everywhere the rule is to fire."""
         return (() if self.paste is None else (self.paste,)) + self.context
 
     def with_settings(self, **changes: Any) -> "Rule":
@@ -177,7 +177,7 @@ class Rule:
 
         Raises:
             FileNotFoundError: There is no such file.
-            ValueError: It is no rule; the message says what is wrong.
+            ValueError: It is not a valid rule; the message says what is wrong.
         """
         path = files.existing(path)
         try:
@@ -185,14 +185,14 @@ class Rule:
                 raise ValueError(f"a rule file has at most {LARGEST_FILE} bytes")
             return cls.from_json(path.read_text(encoding="utf-8"))
         except (ValueError, OSError) as error:
-            raise ValueError(f"{path} is no rule: {error}") from None
+            raise ValueError(f"{path} is not a valid rule: {error}") from None
 
     @classmethod
     def from_json(cls, text: str) -> "Rule":
         """Read a rule from a JSON document.
 
         Raises:
-            ValueError: It is no rule; the message says what is wrong.
+            ValueError: It is not a valid rule; the message says what is wrong.
         """
         try:
             document = json.loads(text, parse_int=_whole)
@@ -317,6 +317,6 @@ def _require(holds: bool, rule: str, given: Any) -> None:
 
 
 def _shown(given: Any) -> str:
-    """What was given on one short line, whatever it holds."""
+    """A given value on one short line, whatever it holds."""
     text = repr(given)
     return text if len(text) <= 80 else f"{text[:77]}..."

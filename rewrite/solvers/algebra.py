@@ -81,11 +81,11 @@ def minimise(
     Args:
         metric: M.
         keys: New keys, one a row.
-        residual: What each key shall get beyond what it gets now.
+        residual: What each key is to get beyond what it gets now.
         weights: Weight of each key.
         fixed: Keys whose residual is met exactly.
         fixed_residual: Their residuals; zero (the key is protected) if left out.
-        pull: A gradient that the change shall follow besides the keys: G gains this term.
+        pull: A gradient that the change is to follow besides the keys: G gains this term.
 
     Raises:
         ValueError: The exact wishes contradict each other.
@@ -172,7 +172,7 @@ def directions(context: Float[Tensor, "n key"], metric: Metric, rank: int) -> Fl
     this is C⁻¹k.
 
     Raises:
-        ValueError: The context does not span so many directions.
+        ValueError: The context spans fewer directions.
     """
     whitened = metric.whiten(context)
     limit = int(torch.linalg.matrix_rank(whitened))

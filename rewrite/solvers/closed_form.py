@@ -42,7 +42,7 @@ def solve(
 ) -> Patch:
     """Solve a rule, or several rules of one layer together.
 
-    Rules solved together do not undo one another, and the result does not hang on their order.
+    Rules solved together do not undo one another, and the result does not depend on their order.
 
     Args:
         generator: The generator that the rules were written on.
@@ -92,7 +92,7 @@ def solve(
 
 
 class ClosedForm:
-    """The solver of a problem by constrained least squares; what solving once more can use is kept.
+    """The solver of a problem by constrained least squares; what solving again can use is kept.
 
     Attributes:
         problem: The problem.
@@ -129,7 +129,7 @@ class ClosedForm:
 
     @cached_property
     def blocks(self) -> list["_Block"]:
-        """The least-squares problem of each group, factored: what solving once more need not do again."""
+        """The least-squares problem of each group, factored: solving again reuses it."""
         return [_Block.of(self.problem, rows, columns) for rows, columns in self.problem.layer.blocks()]
 
     @property
@@ -138,7 +138,7 @@ class ClosedForm:
         return self.blocks[0].within
 
     def _sparing(self, change: Tensor) -> Tensor:
-        """A change without its rows of protected units; no other unit's row hangs on them."""
+        """A change without its rows of protected units; no other unit's row depends on them."""
         change[list(self.problem.goal.kept_units)] = 0
         return change
 

@@ -15,7 +15,7 @@ from rewrite.solvers.algebra import Metric, directions
 
 
 def phase_metrics(moment: Float[Tensor, "key key"], layer: Layer) -> list[Metric]:
-    """The metric of each phase of a layer's keys, each factored once however many contexts are looked at.
+    """The metric of each phase of a layer's keys, each factored once for any number of contexts.
 
     Args:
         moment: The metric of one group's keys, positive definite.
@@ -39,7 +39,7 @@ def patch_rows(
         rank: Number of rows.
 
     Raises:
-        ValueError: The context does not span so many directions.
+        ValueError: The context spans fewer directions.
     """
     rows = torch.zeros(rank, context.shape[1], dtype=metrics[0].matrix.dtype)
     for columns, metric in zip(layer.phases(), metrics, strict=True):
@@ -64,7 +64,7 @@ def channel_rows(
         rank: Number of mixtures.
 
     Raises:
-        ValueError: The context does not span so many directions.
+        ValueError: The context spans fewer directions.
     """
     spread = context.reshape(len(context), -1, layer.taps)
     # An upsampling layer reads zeros at the middle of most of its keys: there every tap that it does read counts.

@@ -1,4 +1,4 @@
-"""What an edit of one layer is to achieve and what it costs, in numbers: what every solver lowers."""
+"""What an edit of one layer is to achieve and what it costs, in numbers: what every solver minimises."""
 
 import math
 from collections.abc import Callable
@@ -57,7 +57,7 @@ class Mapped:
 
 @dataclass(frozen=True)
 class Problem:
-    """Everything that the solution of a goal at one layer hangs on, in float64.
+    """Everything that the solution of a goal at one layer depends on, in float64.
 
     Attributes:
         matrix: W.

@@ -1,1 +1,1 @@
-"""Files of ours: written whole or not at all, read with checks, kept in a cache."""
+"""Files of this library: written whole or not at all, read with checks, kept in a cache."""

@@ -1,4 +1,4 @@
-"""The user's cache folder: what can be measured or downloaded again lies there."""
+"""The user's cache folder, for what can be measured or downloaded again."""
 
 import os
 import sys
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def cache_folder() -> Path:
-    """Where this library keeps what it can make anew: `REWRITE_CACHE`, or what the system sets aside for caches."""
+    """The folder of the environment variable `REWRITE_CACHE`, or the system's folder for caches."""
     if "REWRITE_CACHE" in os.environ:
         return Path(os.environ["REWRITE_CACHE"])
     if sys.platform == "win32":

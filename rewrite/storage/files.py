@@ -1,4 +1,4 @@
-"""Files of ours: safetensors with a JSON header, written whole or not at all.
+"""Files of this library: safetensors with a JSON header, written whole or not at all.
 
 Atomic writes are by hand: the package `atomicwrites` is no longer kept, and writes one file, not several together.
 """
@@ -21,7 +21,7 @@ FORMAT = "rewrite"
 
 
 def write_whole(path: str | Path, write: Callable[[Path], None]) -> None:
-    """Write a file under a temporary name beside `path` and rename it: nobody ever sees half a file.
+    """Write a file under a temporary name beside `path` and rename it: a half-written file is never seen.
 
     Raises:
         ValueError: The folder cannot be written to, or the disk is full; the old file is still there.
@@ -113,19 +113,19 @@ def read_json(path: Path, kind: str) -> Any:
 
     Args:
         path: The file.
-        kind: What it should hold, for the sentence that says that it does not.
+        kind: What it should hold, for error messages.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is no JSON, or cannot be read.
+        ValueError: It is not JSON, or cannot be read.
     """
     existing(path, kind)
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError:
-        raise ValueError(f"{path} is no {kind}: it is not a text") from None
+        raise ValueError(f"{path} is not a valid {kind}: it is not a text") from None
     except (ValueError, OSError, RecursionError) as error:
-        raise ValueError(f"{path} is no {kind}: {error}") from None
+        raise ValueError(f"{path} is not a valid {kind}: {error}") from None
 
 
 def save_tensors(
@@ -162,11 +162,11 @@ def load_tensors(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict]:
 
 
 def read_header(path: str | Path) -> tuple[str, dict]:
-    """What kind of file of ours this is, and what it says of itself; no tensor is read.
+    """The kind of a file of this library, and its header; no tensor is read.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is no file of ours.
+        ValueError: It is not a file of this library.
     """
     header = metadata(path)
     if header.get("format") != FORMAT:
@@ -181,11 +181,11 @@ def read_header(path: str | Path) -> tuple[str, dict]:
 
 
 def metadata(path: str | Path) -> dict[str, str]:
-    """What any safetensors file says of itself; no tensor is read.
+    """The metadata of any safetensors file; no tensor is read.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is no safetensors file.
+        ValueError: It is not a safetensors file.
     """
     path = existing(path)
     try:
@@ -206,7 +206,7 @@ def library_version() -> str:
 def finite(tensors: Mapping[str, Tensor], path: str | Path) -> None:
     """Refuse tensors that hold NaN or infinity."""
     for name, tensor in tensors.items():
-        # A sum is finite only if all of its terms are, and is had for a tenth of the time and for no memory.
+        # A sum is finite only if all of its terms are; it takes a tenth of the time, and no memory.
         if tensor.dtype in (torch.float32, torch.float64) and tensor.sum().isfinite():
             continue
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
@@ -220,7 +220,7 @@ def tensor_bytes(
     stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     data = memoryview(safetensors.torch.save(stored, dict(header)))
     end = 8 + int.from_bytes(data[:8], "little")
-    # The library writes the header's entries in an order that changes from run to run.
+    # The library writes the header's entries in a random order.
     entries = json.loads(bytes(data[8:end]))
     names = ("__metadata__", *tensors) if in_order else sorted(entries)
     entries = {name: dict(sorted(entries[name].items())) for name in names}
