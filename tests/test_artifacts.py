@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from apps.cli import main
 from dissect.causes.intervention import Intervention, Prefix
+from dissect.quality.artifact_page import artifact_page
 from dissect.quality.artifacts import BATCH, Artifacts, outcomes, random_sets, typical
 from dissect.quality.features import CallableFeatures
 from dissect.quality.frechet import Moments
@@ -19,6 +20,7 @@ from dissect.quality.table import Table
 from rewrite import Patch, load_generator
 from rewrite.checkpoints import native
 from rewrite.generators.contract import batched
+from tests.markup import assert_shown_as_text, renamed
 from tests.planted import LAYER, SMEARING, smearing_generator
 
 SPACE = CallableFeatures(lambda images: F.avg_pool2d(images, 4).flatten(1), "colours of 4x4")
@@ -150,6 +152,12 @@ def test_the_command_writes_numbers_pictures_and_a_page(written):
     page = (written / "artifacts.html").read_text()
     assert not re.findall(r'(?:src|href)="(?!data:)', page)
     assert "http" not in page.replace("http-equiv", "").replace("http://www.w3.org/2000/svg", "")
+
+
+def test_names_from_outside_are_text_on_the_page(written):
+    document = json.loads((written / "artifacts.json").read_text())
+    document = renamed(document, LAYER, document["model"], document["features"])
+    assert_shown_as_text(artifact_page(document, (), {}))
 
 
 def test_the_patch_draws_what_was_measured(model, written):

@@ -6,15 +6,18 @@ import json
 import re
 
 import pytest
+from PIL import Image
 
 from apps.cli import main
 from dissect.causes import ledger
+from dissect.causes.cause_page import cause_page
 from dissect.causes.causes import FIRST_VALIDATION
 from dissect.causes.effects import Contrast, Experiment, measure_effects
 from dissect.sources.towers import SegmenterSource
 from dissect.units.dissection import dissect, save_dissections
 from dissect.units.probe import GeneratorProbe
 from rewrite import load_generator
+from tests.markup import HOSTILE, assert_shown_as_text, renamed
 
 LAYER = "b8.conv1"
 SMALL = ("--samples", "6", "--training", "8", "--screen", "3", "--steps", "2", "--positions", "3", "--units", "4,1")
@@ -69,6 +72,12 @@ def test_the_page_needs_nothing_from_outside(written):
     assert "http" not in page.replace("http-equiv", "").replace("http://www.w3.org/2000/svg", "")
     assert page.count("<svg") >= 2
     assert "data:image/png" in page
+
+
+def test_names_from_outside_are_text_on_the_page(written):
+    document = json.loads((written / "effects.json").read_text())
+    document = renamed(document, "roof", LAYER, document["identity"]["source"])
+    assert_shown_as_text(cause_page(document, {HOSTILE: Image.new("RGB", (8, 8))}, HOSTILE))
 
 
 def test_a_run_that_was_interrupted_goes_on_and_ends_as_an_undisturbed_one(

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+import tomllib
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -70,8 +71,16 @@ def test_no_file_is_over_400_lines(house):
     assert {name: length for name, length in lengths.items() if length > 400} == {}
 
 
+def test_files_that_are_no_code_go_into_the_package():
+    kinds = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["*"]
+    paths = [path for house in HOUSE for path in (ROOT / house).rglob("*") if path.is_file()]
+    data = [path for path in paths if path.suffix not in {".py", ".pyc"}]
+    assert len(data) > 1
+    assert [named(path) for path in data if not any(path.match(kind) for kind in kinds)] == []
+
+
 def test_importing_rewrite_does_not_import_what_only_some_commands_need():
-    heavy = {"gradio", "lpips", "transformers", "torchvision", "matplotlib", "dissect", "apps"}
+    heavy = {"gradio", "jinja2", "lpips", "transformers", "torchvision", "matplotlib", "dissect", "apps"}
     command = f"import rewrite, sys; print(sorted({heavy} & set(sys.modules)))"
     found = subprocess.run([sys.executable, "-c", command], cwd=ROOT, capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"

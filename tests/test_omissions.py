@@ -12,6 +12,7 @@ from PIL import Image
 
 from apps.cli import main
 from dissect.concepts import Concepts
+from dissect.quality.omission_page import omission_page
 from dissect.quality.omissions import ALIKE, LESS, MORE, OMITS, area_table, compare, concept_by_concept, covered
 from dissect.quality.table import Table
 from dissect.scenes import CONCEPTS, scenes
@@ -19,6 +20,7 @@ from dissect.segmenter import images_of
 from dissect.sources.pictures import DrawnPictures, Pictures
 from dissect.sources.towers import Scenes, SegmenterSource
 from rewrite import load_generator
+from tests.markup import HOSTILE, assert_shown_as_text, renamed
 
 TRAINING, DRAWN = range(2_000_000, 2_000_120), range(3_000_000, 3_000_060)
 
@@ -143,6 +145,13 @@ def test_the_command_writes_numbers_and_a_page(written):
     page = (written / "omissions.html").read_text()
     assert not re.findall(r'(?:src|href)="(?!data:)', page)
     assert "http" not in page.replace("http-equiv", "")
+
+
+def test_names_from_outside_are_text_on_the_page(written):
+    document = json.loads((written / "omissions.json").read_text())
+    document = renamed(document, "sky", document["model"], document["source"], document["inversion"]["layer"])
+    picture = Image.new("RGB", (8, 8))
+    assert_shown_as_text(omission_page(document, {HOSTILE: {HOSTILE: [picture]}}, picture))
 
 
 def test_a_second_run_labels_nothing_again_and_writes_the_same(written, tmp_path, monkeypatch):

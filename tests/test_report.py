@@ -18,6 +18,7 @@ from rewrite.reports.page import page
 from rewrite.reports.perceptual import Perceptual
 from rewrite.reports.report import unseen_seeds, worst_seeds
 from rewrite.reports.verdict import Expectation
+from tests.markup import HOSTILE, assert_shown_as_text
 
 CONCEPTS = ("sky", "tree", "dome")
 SKY = 0
@@ -34,7 +35,7 @@ def rule(tiny_generator) -> Rule:
     corner, middle = np.zeros((16, 16), dtype=bool), np.zeros((16, 16), dtype=bool)
     corner[2:6, 2:6], middle[8:12, 8:12] = True, True
     return Rule(
-        "<b>corner & middle</b>",
+        HOSTILE,
         tiny_generator.fingerprint,
         LAYER,
         copy=(Region(Latent(3), Mask.from_array(corner)),),
@@ -214,8 +215,7 @@ class Large(StyleGAN2Generator):
 def test_the_page_needs_nothing_from_outside_and_escapes_what_it_is_given(tiny_generator, patch, tmp_path):
     report_on(tiny_generator, patch, seeds=range(5), label=label_by_brightness, concepts=CONCEPTS).save(tmp_path)
     text = (tmp_path / "report.html").read_text()
-    assert "<b>corner" not in text
-    assert "&lt;b&gt;corner &amp; middle&lt;/b&gt;" in text
+    assert_shown_as_text(text)
     assert "<script" not in text
     assert "http" not in re.sub(r'http-equiv="[^"]*"', "", text)
     assert all(source.startswith("data:image/png;base64,") for source in re.findall(r'src="([^"]*)"', text))

@@ -17,12 +17,14 @@ import torch
 from PIL import Image
 
 from apps.cli import main
+from apps.commands import rotation
 from dissect.concept_rule import units_of
 from dissect.sources.towers import SegmenterSource
 from dissect.units import dissection
 from dissect.units.dissection import dissect, load_dissections
 from dissect.units.probe import GeneratorProbe
 from rewrite import Rule, load_generator
+from tests.markup import HOSTILE, assert_shown_as_text, renamed
 
 LAYER = "b32.conv0"
 UNITS = ("units", "towers", "--layer", LAYER, "--samples", "70", "--level-samples", "16")
@@ -198,6 +200,8 @@ def test_rotation_writes_the_curves_the_losses_and_the_null_of_several_layers(tm
     assert len(rows) == 2 * 7
     assert rows[-1]["alpha"] == "random weights"
     assert (tmp_path / "rotation.html").read_text().count("<svg") == 6
+    document = renamed(json.loads((tmp_path / "rotation.json").read_text()), LAYER, "tree")
+    assert_shown_as_text(rotation.page(document, HOSTILE))
 
 
 def test_a_rule_is_written_from_concepts(tmp_path, answer):

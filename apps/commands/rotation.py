@@ -4,7 +4,6 @@ import csv
 import io
 from argparse import Namespace
 from collections.abc import Mapping
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,10 @@ from dissect.units.probe import GeneratorProbe, JoinedProbe, with_random_weights
 from dissect.units.rotation import ALPHAS, RotatedProbe, turned
 from dissect.units.summary import as_json
 from rewrite import load_generator
-from rewrite.reports.page import whole_page
+from rewrite.reports.rendering import percent, render
 from rewrite.storage.files import write_together
 
+TEMPLATE = Path(__file__).parent / "templates" / "rotation.html"
 STATE = "rotation.safetensors"
 NULL = "random weights"
 # Bounds on the IoU beside the one of the rule.
@@ -73,7 +73,7 @@ def tell(result: dict) -> str:
             shown = [f"{step['detectors']} ({step['concepts']})" for step in steps]
             lines.append(
                 f"{layer['layer']}, IoU > {bound['iou']:g}: {', '.join(shown[:-1])}; {NULL} {shown[-1]}; "
-                f"lost {percent(layer['lost'][i]['detectors'])} ({percent(layer['lost'][i]['concepts'])})"
+                f"lost {percent(layer['lost'][i]['detectors'], 0)} ({percent(layer['lost'][i]['concepts'], 0)})"
             )
     return "\n".join([*lines, f"page: {Path(result['out']) / 'rotation.html'}"])
 
@@ -151,56 +151,15 @@ def agreement_of(layer: Mapping[str, Any]) -> dict[str, list[Point]]:
 
 def page(document: Mapping[str, Any], model: str) -> str:
     """The curves as HTML."""
-    text = (
-        f"{document['images']} images. A layer holds the same information at every point of a curve; only the axes "
-        "that are called units differ. The papers count concepts whose IoU is above 0.04, of more than a thousand that "
-        "may be found. Where there are few concepts, and large ones, nearly any direction passes that bound with one "
-        "of them, and the count hardly falls: the stricter bounds, and the mean agreement against chance, say more of "
-        "what the units lose."
-    )
-    body = (
-        f'<h1>Units of {escape(model)} turned away from their axes</h1><p class="soft">{text}</p>'
-        f"<h2>What a full turn loses</h2>{losses(document)}" + "".join(section(layer) for layer in document["layers"])
-    )
-    return whole_page(f"Units of {escape(model)} turned", body, "th{white-space:nowrap}")
+    charts = {layer["layer"]: charts_of(layer) for layer in document["layers"]}
+    return render(TEMPLATE, document=document, model=model, charts=charts)
 
 
-def losses(document: Mapping[str, Any]) -> str:
-    """What is lost at the full turn, layer by layer."""
-    bounds = [each["iou"] for each in document["layers"][0]["lost"]]
-    heads = "".join(f"<th>units, IoU &gt; {bound:g}</th><th>concepts</th>" for bound in bounds)
-    rows = "".join(
-        f"<tr><td>{escape(layer['layer'])}</td>"
-        + "".join(
-            f"<td>{percent(each['detectors'])}</td><td>{percent(each['concepts'])}</td>" for each in layer["lost"]
-        )
-        + f"<td>{layer['rotation'][0]['mean_best_iou']:.3f} to {layer['rotation'][-1]['mean_best_iou']:.3f}</td></tr>"
-        for layer in document["layers"]
-    )
-    return f'<div class="scroll"><table><tr><th>layer</th>{heads}<th>mean best IoU</th></tr>{rows}</table></div>'
-
-
-def section(layer: Mapping[str, Any]) -> str:
+def charts_of(layer: Mapping[str, Any]) -> list[str]:
     """The curves of one layer."""
     across = "share of a random rotation"
-    charts = [
+    return [
         curves(lines_of(layer, "concepts"), "concepts detected", across, "concepts detected"),
         curves(lines_of(layer, "detectors"), "units that detect", across, "units that detect"),
         curves(agreement_of(layer), "mean agreement with the best concept", across, "mean IoU"),
     ]
-    rows = "".join(
-        f"<tr><td>{step['alpha']:g}</td><td>{step['detectors']}</td><td>{step['detectors_beyond_chance']}</td>"
-        f"<td>{step['mean_best_iou']:.3f}</td>"
-        f"<td>{escape(', '.join(f'{name} {count}' for name, count in step['by_concept'].items()))}</td></tr>"
-        for step in layer["rotation"]
-    )
-    return (
-        f"<h2>{escape(layer['layer'])}</h2>" + "".join(f'<div class="scroll">{chart}</div>' for chart in charts) + ""
-        '<div class="scroll"><table><tr><th>share</th><th>units that detect</th><th>beyond chance</th>'
-        f"<th>mean best IoU</th><th>which concepts</th></tr>{rows}</table></div>"
-    )
-
-
-def percent(share: float | None) -> str:
-    """A loss as people read it."""
-    return "–" if share is None else f"{100 * share:.0f} %"
