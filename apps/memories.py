@@ -12,7 +12,7 @@ from rewrite.storage.files import library_version
 
 
 def cached_path(generator: Generator, layer: str, samples: int, key_space: str) -> Path:
-    """The file of one memory: everything that its numbers hang on is in the name."""
+    """The file of one memory: its name holds everything that the numbers depend on."""
     noise = getattr(generator, "noise", "none")
     parts = (generator.fingerprint, layer, key_space, samples, f"truncation{generator.truncation:g}", noise)
     return cache_folder() / f"{'-'.join(map(str, parts))}-{library_version()}.safetensors"
@@ -31,7 +31,7 @@ def memory_of(
 
     What `on_progress` raises ends a measurement, as in `rewrite.measure`; nothing is kept of it.
 
-    A cache that cannot be read or written is no reason to fail: it is told on stderr, and the work is done.
+    A cache that cannot be read or written is no reason to fail: stderr says so, and the work is done.
 
     Raises:
         LookupError: The generator has no such layer.

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from scipy.linalg.blas import dsyrk
-from threadpoolctl import threadpool_limits
 from torch import Tensor
 from tqdm import tqdm
 
@@ -22,6 +21,7 @@ from rewrite.generators.contract import Cut, Generator, batched
 from rewrite.generators.layers import Layer
 from rewrite.rules.rule import KEY_SPACES
 from rewrite.storage import files
+from rewrite.threads import one_blas_thread
 
 FIRST_SEED = 1_000_000
 # More of them hardly lower the damage: N keys of d numbers give N / (N - d) times the least possible.
@@ -189,7 +189,7 @@ def measure(
     with (
         torch.no_grad(),
         # The products are short: a second thread of BLAS would mostly wait, and take a core from the generator.
-        threadpool_limits(limits=1, user_api="blas"),
+        one_blas_thread(),
         tqdm(total=samples, desc=f"measure {layer}", unit="img", delay=1, disable=not progress) as bar,
     ):
         for part in batched(seeds, batch):
