@@ -1,15 +1,20 @@
-"""Editors in a process of their own, as people start them."""
+"""Editors in a process of their own, as people start them, and single tabs without a server."""
 
+import asyncio
 import os
 import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
+
+from apps.editor.models import Models
 
 ROOT = Path(__file__).parents[1]
+T = TypeVar("T")
 ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+/")
 
 
@@ -72,3 +77,28 @@ def running(folder: Path, *arguments: object) -> Iterator[Editor]:
         yield editor
     finally:
         editor.end()
+
+
+def made(make: Callable[[], T]) -> T:
+    """What is made of Gradio's parts, inside an event loop: without one, Gradio begins many and ends none."""
+
+    async def run() -> T:
+        return make()
+
+    return asyncio.run(run())
+
+
+def built(kind: type[T], models: Models) -> T:
+    """A tab of a page that nobody serves."""
+    import gradio as gr
+
+    from apps.editor.frame import Page
+    from apps.editor.session import Session
+
+    def build() -> T:
+        with gr.Blocks(analytics_enabled=False):
+            states = gr.State(Session(models)), gr.State(0), gr.State(0)
+            with gr.Tab("tab") as tab:
+                return kind(Page("tab", models, Path(), *states, tab))
+
+    return made(build)

@@ -60,8 +60,8 @@ def after(answer: tuple) -> list[str]:
     return answer[0]["props"]["after"]
 
 
-def wish(turn: int, do: str, **more: Any) -> dict:
-    return {"wishes": [{"do": do, "turn": turn, **more}]}
+def request(turn: int, do: str, **more: Any) -> dict:
+    return {"requests": [{"do": do, "turn": turn, **more}]}
 
 
 def test_the_page_and_the_question_whether_it_runs_are_answered(editor):
@@ -130,24 +130,24 @@ def test_nothing_is_served_beside_the_page(editor, path):
 
 
 def test_the_whole_story_without_a_browser(client, editor, tmp_path):
-    status, _ = client.predict(WHOLE, api_name="/marked")[:2]
+    status, _ = client.predict(WHOLE, api_name="/rule_marks")[:2]
     assert "Better with" in status
-    price = client.predict(api_name="/priced")[0]
+    price = client.predict(api_name="/rule_price")[0]
     assert "Arrives at the marks" in price
-    assert "<svg" in client.predict(api_name="/curved")
-    answer = client.predict(WHOLE, api_name="/rewrote")
+    assert "<svg" in client.predict(api_name="/rule_curve")
+    answer = client.predict(WHOLE, api_name="/rule_rewrite")
     assert len(after(answer)) == 6
-    weaker = client.predict(wish(1, "strength", index=0, to=0.5), api_name="/wish")
+    weaker = client.predict(request(1, "strength", index=0, to=0.5), api_name="/rule_requests")
     assert after(weaker) != after(answer)
-    assert after(client.predict(wish(2, "undo"), api_name="/wish")) == after(answer)
-    named = client.predict(wish(3, "rename", index=0, to="<b>trees</b> & tops"), api_name="/wish")
+    assert after(client.predict(request(2, "undo"), api_name="/rule_requests")) == after(answer)
+    named = client.predict(request(3, "rename", index=0, to="<b>trees</b> & tops"), api_name="/rule_requests")
     assert named[1]["props"]["rules"][0]["name"] == "<b>trees</b> & tops"
-    file = client.predict(wish(4, "save", index=0), api_name="/wish")[1]["props"]["file"]
+    file = client.predict(request(4, "save", index=0), api_name="/rule_requests")[1]["props"]["file"]
     assert file["name"] == "b-trees-b-tops.json"
     (tmp_path / file["name"]).write_text(file["text"])
-    loaded = client.predict(handle_file(str(tmp_path / file["name"])), api_name="/loaded")
+    loaded = client.predict(handle_file(str(tmp_path / file["name"])), api_name="/rule_load")
     assert [rule["name"] for rule in loaded[1]["props"]["rules"]] == ["<b>trees</b> & tops"] * 2
-    told, offered = client.predict("first", ["checkpoint", "rule"], api_name="/export")
+    told, offered = client.predict("first", ["checkpoint", "rule"], api_name="/export_export")
     assert "first.safetensors" in told
     assert load_generator(editor.folder / "out" / "first" / "first.safetensors").size == (16, 16)
     assert len(offered["value"] if isinstance(offered, dict) else offered) == 3
@@ -158,9 +158,9 @@ def test_ten_sessions_at_once_do_not_see_each_other(editor):
 
     def run(number: int) -> None:
         session = Client(editor.url, verbose=False)
-        session.predict(WHOLE, api_name="/rewrote")
-        answer = session.predict(wish(1, "strength", index=0, to=number / 10), api_name="/wish")
-        answer = session.predict(wish(2, "rename", index=0, to=f"session {number}"), api_name="/wish")
+        session.predict(WHOLE, api_name="/rule_rewrite")
+        answer = session.predict(request(1, "strength", index=0, to=number / 10), api_name="/rule_requests")
+        answer = session.predict(request(2, "rename", index=0, to=f"session {number}"), api_name="/rule_requests")
         found[number] = [answer[1]["props"]["rules"], after(answer)]
 
     threads = [threading.Thread(target=run, args=[number]) for number in range(10)]
@@ -178,7 +178,7 @@ LEAVING = """
 import os, sys, time
 os.environ["GRADIO_IS_E2E_TEST"] = "1"  # Gradio notices sooner that a page is gone.
 from gradio_client import Client
-from apps.editor.model import Models
+from apps.editor.models import Models
 from apps.editor.page import build
 from apps.editor.options import Options
 from apps.editor.session import Session
@@ -187,15 +187,15 @@ from tests.test_editor_server import WHOLE
 page = build(Models(Options(sys.argv[1], segmenter="none", samples=30, tiles=4)), sys.argv[2])
 _, url, _ = page.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, share=False, ssr_mode=False)
 client = Client(url, verbose=False)
-client.predict(WHOLE, api_name="/rewrote")
+client.predict(WHOLE, api_name="/rule_rewrite")
 (held,) = page.state_holder.session_data.values()
 (session,) = (each for each in held.state_data.values() if isinstance(each, Session))
-assert session.answered(session.rule())
+assert session.solved(session.draft.rule())
 client.close()
 deadline = time.monotonic() + 60
-while session.answered(session.rule()) and time.monotonic() < deadline:
+while session.solved(session.draft.rule()) and time.monotonic() < deadline:
     time.sleep(0.1)
-print(session.answered(session.rule()), len(session.rules), flush=True)
+print(session.solved(session.draft.rule()), len(session.rules), flush=True)
 os._exit(0)
 """
 
@@ -204,7 +204,7 @@ def test_a_closed_page_lets_go_of_what_can_be_made_again_and_keeps_its_rules(fil
     place = {"REWRITE_CACHE": str(tmp_path), "GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": str(tmp_path)}
     command = [sys.executable, "-c", LEAVING, str(files["model"]), str(tmp_path)]
     done = subprocess.run(command, env={**os.environ, **place}, cwd=ROOT, capture_output=True, text=True)
-    assert done.stdout.split() == ["False", "1"], done.stderr
+    assert done.stdout.split() == ["None", "1"], done.stderr
 
 
 def hostile(count: int) -> Iterator[tuple[str, list]]:
@@ -230,32 +230,40 @@ def hostile(count: int) -> Iterator[tuple[str, list]]:
         {"marks": [{"seed": seed, "role": "copy", "runs": [[0, 1]]} for seed in range(500)]},
         {"marks": [{"seed": 1, "role": "copy", "runs": [[2 * i, 1] for i in range(300)]}]},
     ]  # fmt: skip
-    wishes: list[Any] = [
+    requests: list[Any] = [
         {"do": "delete", "index": 99}, {"do": "delete", "index": -1}, {"do": "switch", "index": 0, "to": "yes"},
         {"do": "strength", "index": 0, "to": 1e9}, {"do": "strength", "index": 0, "to": "1"},
         {"do": "strength", "index": 0, "to": True}, {"do": "rename", "index": 0, "to": "x" * 10_000},
         {"do": "rename", "index": 0, "to": "a\u202eb"}, {"do": "__class__", "index": 0}, {"do": ["undo"]},
         {"do": "save", "index": 10**20}, {"do": "marks", "index": 1.5}, {"do": "move", "index": 0, "to": "up"},
     ]  # fmt: skip
-    handlers = {"/marked": 1, "/rewrote": 1, "/wish": 1, "/looked": 2, "/looked_on": 1, "/save": 1, "/found": 3}
+    handlers = {
+        "/rule_marks": 1,
+        "/rule_rewrite": 1,
+        "/rule_requests": 1,
+        "/rule_seeds": 2,
+        "/rule_next_seeds": 1,
+        "/rule_save_marks": 1,
+        "/rule_find": 3,
+    }
     handlers |= {
-        "/export": 2,
-        "/open": 1,
-        "/measured": 1,
-        "/took": 1,
-        "/chose": 5,
+        "/export_export": 2,
+        "/model_open": 1,
+        "/model_measure": 1,
+        "/rule_load_built_in": 1,
+        "/rule_choices": 5,
         "/units_layer": 1,
         "/units_concept": 1,
     }
-    for entry in wishes:
-        yield "/wish", [{"wishes": [{"turn": 10**6, **entry}]}]
-    yield "/wish", [{"wishes": [{"do": "undo", "turn": 1}] * 21}]
+    for entry in requests:
+        yield "/rule_requests", [{"requests": [{"turn": 10**6, **entry}]}]
+    yield "/rule_requests", [{"requests": [{"do": "undo", "turn": 1}] * 21}]
     for value in wild:
-        yield "/marked", [value]
-        yield "/rewrote", [value]
+        yield "/rule_marks", [value]
+        yield "/rule_rewrite", [value]
     for name in ("../out", "/tmp/x", "a\x00b", "con/../../x", "." * 50):
-        yield "/export", [name, ["checkpoint"]]
-        yield "/open", [name]
+        yield "/export_export", [name, ["checkpoint"]]
+        yield "/model_open", [name]
     while True:
         name = random.choice(list(handlers))
         junk = "".join(random.choices(string.printable, k=random.randint(0, 40)))
@@ -264,7 +272,7 @@ def hostile(count: int) -> Iterator[tuple[str, list]]:
 
 def test_two_hundred_hostile_values_are_refused_and_change_nothing(editor, files):
     client = Client(editor.url, verbose=False)
-    first = client.predict(WHOLE, api_name="/rewrote")
+    first = client.predict(WHOLE, api_name="/rule_rewrite")
     refused = 0
     for number, (name, values) in enumerate(hostile(200)):
         if number == 200:
@@ -277,7 +285,7 @@ def test_two_hundred_hostile_values_are_refused_and_change_nothing(editor, files
             assert str(files["model"].parent) not in text
             refused += 1
     assert refused >= 180
-    again = Client(editor.url, verbose=False).predict(WHOLE, api_name="/rewrote")
+    again = Client(editor.url, verbose=False).predict(WHOLE, api_name="/rule_rewrite")
     assert after(again) == after(first)
 
 
@@ -288,7 +296,7 @@ def test_a_file_that_is_no_rule_is_refused(client, tmp_path):
         path = tmp_path / f"{number}.json"
         path.write_bytes(content)
         with pytest.raises(Exception, match=r".") as refusal:
-            client.predict(handle_file(str(path)), api_name="/loaded")
+            client.predict(handle_file(str(path)), api_name="/rule_load")
         assert "Traceback" not in str(refusal.value)
 
 

@@ -12,21 +12,27 @@ import numpy as np
 import pytest
 import torch
 
+from apps.editor.cache import Cache
+from apps.editor.choices import Choices, careful
+from apps.editor.contexts import find_regions
 from apps.editor.exports import Export
 from apps.editor.heat import ORDINARY, Heat
 from apps.editor.marks import documents, marks_of, mask_side, read_marks
 from apps.editor.measured import COUNT, card, measured
-from apps.editor.model import Kept, Models, Stopped
+from apps.editor.models import Models
 from apps.editor.options import Options
-from apps.editor.rewrite_tab import proposed
-from apps.editor.rule_list import read_wishes
-from apps.editor.session import Choices, Session, careful
+from apps.editor.pricing import Pricing
+from apps.editor.rewrite_tab import RewriteTab
+from apps.editor.rule_list import read_rule_requests
+from apps.editor.session import Session
 from apps.editor.stack import MOST_RULES, Entry, Rules
+from apps.editor.work import Stopped
 from dissect.concepts import Concepts
 from dissect.sources.contract import CallableSource
 from rewrite import Mask, Rule, Search, Settings, load_generator, measure, solve
 from rewrite.memory import Memory
 from tests.conftest import marked_rule
+from tests.editors import built
 
 ROOT = Path(__file__).parents[1]
 
@@ -42,6 +48,22 @@ def session(models) -> Session:
     return Session(models)
 
 
+def rewrite(session: Session) -> Entry:
+    """Solve the rule of the marks, and put it on the stack."""
+    return session.begin().rewrite(session.draft.rule_with_effect("rule"))
+
+
+def find(session: Session, concept: str, further: int = 0) -> int:
+    """Mark a concept as context; how many places there are."""
+    found = find_regions(session.begin(), session.draft, concept, further)
+    session.add_contexts(*found)
+    return sum(map(len, found))
+
+
+def measure_rules(session: Session, entries):
+    return measured(session.begin(), entries, max(session.draft.seeds) + 1)
+
+
 def box(top: int, left: int, size: int = 4, side: int = 16) -> list[list[int]]:
     return [[row * side + left, size] for row in range(top, top + size)]
 
@@ -54,29 +76,29 @@ WHOLE = brushed((1, "copy", box(2, 2)), (2, "paste", box(8, 8)), (3, "context", 
 
 
 def test_what_is_still_missing_is_said_step_by_step(session):
-    assert session.missing.startswith("Brush what you want more of")
-    session.mark(brushed((1, "copy", box(2, 2))))
-    assert session.missing.startswith("Brush where it shall go")
-    session.mark(brushed((1, "copy", box(2, 2)), (2, "paste", box(8, 8))))
-    assert session.missing == ""
-    assert session.advice.startswith("Better with 3 or more contexts")
+    assert session.draft.missing.startswith("Brush what you want more of")
+    session.set_marks(brushed((1, "copy", box(2, 2))))
+    assert session.draft.missing.startswith("Brush where it shall go")
+    session.set_marks(brushed((1, "copy", box(2, 2)), (2, "paste", box(8, 8))))
+    assert session.draft.missing == ""
+    assert session.draft.advice.startswith("Better with 3 or more contexts")
     with pytest.raises(ValueError, match="what you want more of"):
-        Session(session.models).rule()
+        Session(session.models).draft.rule()
 
 
 def test_erasing_needs_no_copy(session):
     session.choose(action="erase")
-    session.mark(brushed((2, "context", box(8, 8))))
-    assert session.missing == ""
-    rule = session.rule()
+    session.set_marks(brushed((2, "context", box(8, 8))))
+    assert session.draft.missing == ""
+    rule = session.draft.rule()
     assert (rule.action, rule.copy, len(rule.context)) == ("erase", (), 1)
-    session.rewrite()
+    rewrite(session)
     assert not torch.equal(session.after(), session.before())
 
 
 def test_marks_become_the_rule_that_the_library_solves(session):
-    session.mark(WHOLE)
-    entry = session.rewrite()
+    session.set_marks(WHOLE)
+    entry = rewrite(session)
     assert [region.latent.seed for region in entry.rule.context] == [3, 4]
     assert entry.rule.paste.latent.seed == 2
     assert entry.rule.copy[0].mask.array()[2:6, 2:6].all()
@@ -84,50 +106,50 @@ def test_marks_become_the_rule_that_the_library_solves(session):
     expected = solve(generator, measure(generator, entry.rule.layer, 30), entry.rule)
     assert torch.equal(entry.patch.left, expected.left)
     with expected.applied(generator):
-        torch.testing.assert_close(session.after(), generator.sample(session.seeds), atol=1e-5, rtol=0)
+        torch.testing.assert_close(session.after(), generator.sample(session.draft.seeds), atol=1e-5, rtol=0)
 
 
 def test_a_rule_names_the_model_while_the_patches_of_another_session_hold(session):
-    session.mark(WHOLE)
-    session.rewrite()
+    session.set_marks(WHOLE)
+    rewrite(session)
     other = Session(session.models)
-    other.mark(WHOLE)
+    other.set_marks(WHOLE)
     with session.model.holding(session.rules.held):
-        assert other.rule().model == load_generator(session.model.name).fingerprint
+        assert other.draft.rule().model == load_generator(session.model.name).fingerprint
 
 
 def test_what_a_session_lets_go_of_is_made_again_and_its_rules_stay(session):
-    session.mark(WHOLE)
-    entry, shown = session.rewrite(), session.after()
-    session.rest()
-    assert not session.answered(session.rule())
+    session.set_marks(WHOLE)
+    entry, shown = rewrite(session), session.after()
+    session.release()
+    assert session.solved(session.draft.rule()) is None
     assert torch.equal(session.after(), shown)
-    assert torch.equal(session.rewrite().patch.left, entry.patch.left)
+    assert torch.equal(rewrite(session).patch.left, entry.patch.left)
 
 
 def test_separate_parts_of_one_mark_are_separate_places(session):
-    session.mark(brushed((1, "copy", box(2, 2)), (3, "context", sorted(box(1, 1) + box(1, 10)))))
-    assert len(session.rule().context) == 2
+    session.set_marks(brushed((1, "copy", box(2, 2)), (3, "context", sorted(box(1, 1) + box(1, 10)))))
+    assert len(session.draft.rule().context) == 2
 
 
 def test_strength_order_and_names_do_not_ask_for_a_new_solution(session, monkeypatch):
-    session.mark(WHOLE)
-    session.rewrite()
-    monkeypatch.setattr("apps.editor.session.solve", None)
+    session.set_marks(WHOLE)
+    rewrite(session)
+    monkeypatch.setattr("apps.editor.work.solve", None)
     session.rules.strengthen(0, 0.4)
     with session.rules.entries[0].patch.applied(session.model.generator, 0.4):
-        expected = session.model.generator.sample(session.seeds)
+        expected = session.model.generator.sample(session.draft.seeds)
     torch.testing.assert_close(session.after(), expected, atol=1e-5, rtol=0)
     session.rules.strengthen(0, 0.0)
     assert torch.equal(session.after(), session.before())
 
 
 def test_a_rule_that_is_off_changes_nothing_and_the_order_of_rules_neither(session):
-    session.mark(WHOLE)
-    session.rewrite()
+    session.set_marks(WHOLE)
+    rewrite(session)
     alone = session.after()
     session.choose(layer="b8.conv1")
-    session.rewrite()
+    rewrite(session)
     both = session.after()
     assert not torch.equal(alone, both)
     session.rules.move(1, 0)
@@ -138,14 +160,14 @@ def test_a_rule_that_is_off_changes_nothing_and_the_order_of_rules_neither(sessi
 
 
 def test_every_change_of_the_stack_is_undone_and_redone(session):
-    session.mark(WHOLE)
-    session.rewrite()
+    session.set_marks(WHOLE)
+    rewrite(session)
     rules = session.rules
     changes = [
         lambda: rules.switch(0, False),
         lambda: rules.strengthen(0, 0.3),
         lambda: rules.rename(0, "trees for tops"),
-        lambda: session.rewrite(),
+        lambda: rewrite(session),
         lambda: rules.move(1, 0),
         lambda: rules.delete(0),
     ]
@@ -166,8 +188,8 @@ def test_every_change_of_the_stack_is_undone_and_redone(session):
 
 
 def test_a_slider_that_moves_is_one_step_to_undo(session):
-    session.mark(WHOLE)
-    session.rewrite()
+    session.set_marks(WHOLE)
+    rewrite(session)
     for strength in (0.9, 0.7, 0.5):
         session.rules.strengthen(0, strength, keep=False)
     session.rules.strengthen(0, 0.5)
@@ -180,8 +202,8 @@ def test_a_slider_that_moves_is_one_step_to_undo(session):
 def test_undoing_everything_gives_the_first_images_bit_for_bit(session):
     before = session.before().clone()
     fingerprint = session.model.generator.fingerprint
-    session.mark(WHOLE)
-    session.rewrite()
+    session.set_marks(WHOLE)
+    rewrite(session)
     session.after()
     session.rules.undo()
     assert torch.equal(session.after(), before)
@@ -190,10 +212,10 @@ def test_undoing_everything_gives_the_first_images_bit_for_bit(session):
 
 def test_two_sessions_of_one_server_never_see_each_other(models):
     one, other = Session(models), copy.deepcopy(Session(models))
-    one.mark(WHOLE)
-    one.rewrite()
+    one.set_marks(WHOLE)
+    rewrite(one)
     assert one.model is other.model
-    assert (other.marks, len(other.rules)) == ((), 0)
+    assert (other.draft.marks, len(other.rules)) == ((), 0)
     assert torch.equal(other.after(), other.before())
     with pytest.raises(ValueError, match="there is no rule 1"):
         other.rules.delete(0)
@@ -202,8 +224,8 @@ def test_two_sessions_of_one_server_never_see_each_other(models):
 def test_sessions_that_work_at_once_get_their_own_images(models):
     sessions = [Session(models) for _ in range(4)]
     for number, session in enumerate(sessions):
-        session.mark(WHOLE)
-        session.rewrite()
+        session.set_marks(WHOLE)
+        rewrite(session)
         session.rules.strengthen(0, 0.25 * (number + 1))
     expected = [session.after() for session in sessions]
     wrong = []
@@ -220,30 +242,32 @@ def test_sessions_that_work_at_once_get_their_own_images(models):
 
 
 def test_a_saved_rule_gives_the_same_patch_in_another_session(session, tmp_path):
-    session.mark(WHOLE)
-    entry = session.rewrite()
+    session.set_marks(WHOLE)
+    entry = rewrite(session)
     session.rules.rename(0, "from a file")
-    session.rules.saved(0).save(tmp_path / "rule.json")
+    session.rules.entry(0).saved().save(tmp_path / "rule.json")
     other = Session(session.models)
-    loaded = other.load(Rule.load(tmp_path / "rule.json"))
+    loaded = other.begin().rewrite(Rule.load(tmp_path / "rule.json"))
     assert loaded.name == "from a file"
     assert torch.equal(loaded.patch.left, entry.patch.left)
     assert torch.equal(loaded.patch.right, entry.patch.right)
-    assert other.show(0)
-    assert {(mark.role, mark.seed) for mark in other.marks} == {(mark.role, mark.seed) for mark in session.marks}
+    assert other.show_rule(0)
+    assert {(mark.role, mark.seed) for mark in other.draft.marks} == {
+        (mark.role, mark.seed) for mark in session.draft.marks
+    }
 
 
 def test_a_rule_of_another_model_is_refused(session, files):
     rule = marked_rule(files["model"])
     with pytest.raises(ValueError, match="written on model"):
-        session.load(replace(rule, model="0" * 16))
+        session.begin().rewrite(replace(rule, model="0" * 16))
     assert len(session.rules) == 0
 
 
 def test_the_marks_of_a_rule_come_back_as_they_were_brushed(session):
-    session.mark(WHOLE)
-    assert set(marks_of(session.rule(), 16)) == set(session.marks)
-    assert set(read_marks({"marks": documents(session.marks)}, 16)) == set(session.marks)
+    session.set_marks(WHOLE)
+    assert set(marks_of(session.draft.rule(), 16)) == set(session.draft.marks)
+    assert set(read_marks({"marks": documents(session.draft.marks)}, 16)) == set(session.draft.marks)
 
 
 def test_a_rule_on_more_images_than_the_wall_holds_keeps_its_marks_to_itself(session):
@@ -252,9 +276,9 @@ def test_a_rule_on_more_images_than_the_wall_holds_keeps_its_marks_to_itself(ses
         for seed in range(30)
         for session_region in [marked_rule(Path(session.model.name)).context[0]]
     )
-    session.load(marked_rule(Path(session.model.name), context=regions))
-    assert not session.show(0)
-    assert session.marks == ()
+    session.begin().rewrite(marked_rule(Path(session.model.name), context=regions))
+    assert not session.show_rule(0)
+    assert session.draft.marks == ()
 
 
 def test_contexts_are_found_by_concept_on_the_wall_and_beyond_it(session):
@@ -264,31 +288,31 @@ def test_contexts_are_found_by_concept_on_the_wall_and_beyond_it(session):
         return labels
 
     session.model.source = CallableSource(halves, Concepts(("rest", "dome"), ("", "")))
-    session.mark(brushed((1, "copy", box(2, 2))))
-    assert session.find("dome", more=5) == len(session.seeds) + 5
-    rule = session.rule()
-    assert {region.latent.seed for region in rule.context} == set(session.seeds) | set(range(10_000, 10_005))
+    session.set_marks(brushed((1, "copy", box(2, 2))))
+    assert find(session, "dome", 5) == len(session.draft.seeds) + 5
+    rule = session.draft.rule()
+    assert {region.latent.seed for region in rule.context} == set(session.draft.seeds) | set(range(10_000, 10_005))
     with pytest.raises(LookupError):
-        session.find("submarine")
-    session.mark(brushed((1, "copy", box(2, 2)), (2, "paste", box(8, 8))))
-    assert session.rule().context == ()
+        find(session, "submarine")
+    session.set_marks(brushed((1, "copy", box(2, 2)), (2, "paste", box(8, 8))))
+    assert session.draft.rule().context == ()
 
 
 def test_the_heat_follows_the_same_measure_as_the_search(session):
-    session.mark(WHOLE)
-    rule = session.rule()
+    session.set_marks(WHOLE)
+    rule = session.draft.rule()
     heat = Heat.of(session.model, rule.layer)
-    places = session.regions("paste") + session.regions("context")
-    found = heat.maps(places, session.seeds)
+    places = session.draft.regions("paste", "context")
+    found = heat.maps(places, session.draft.seeds)
     memory = session.model.memory(rule.layer)
-    expected = Search.of(session.model.generator, memory, rule, samples=ORDINARY).firing(session.seeds)
+    expected = Search.of(session.model.generator, memory, rule, samples=ORDINARY).firing(session.draft.seeds)
     assert found.shape == expected.shape
     assert float((found - expected).abs().max()) < 0.02
 
 
 def test_the_paste_is_shown_on_the_marked_images_before_anything_is_solved(session):
-    session.mark(WHOLE)
-    found = session.wanted()
+    session.set_marks(WHOLE)
+    found = session.begin().preview(session.draft.rule())
     assert set(found) == {2, 3, 4}
     assert float((found[2] - session.model.images((2,))[0]).abs().max()) > 0.01
     assert len(session.rules) == 0
@@ -302,11 +326,11 @@ def test_caution_weighs_everything_that_speaks_against_a_change():
 
 
 def test_more_caution_costs_less_elsewhere(session):
-    session.mark(WHOLE)
+    session.set_marks(WHOLE)
     damages = []
     for caution in (-1.0, 0.0, 1.0):
         session.choose(caution=caution)
-        damages.append(session.answer(session.rule()).forecast["damage"])
+        damages.append(session.begin().solve(session.draft.rule()).forecast["damage"])
     assert damages == sorted(damages, reverse=True)
 
 
@@ -325,39 +349,38 @@ def test_more_caution_costs_less_elsewhere(session):
 def test_choices_out_of_range_are_refused(session, choice):
     with pytest.raises((ValueError, LookupError)):
         session.choose(**choice)
-    assert session.choices == Choices()
+    assert session.draft.choices == Choices()
 
 
 def test_a_stopped_measurement_leaves_nothing_behind(session, cache):
-    steps = session.measuring("b8.conv1")
+    steps = session.begin().measuring("b8.conv1")
     session.stop()
     with pytest.raises(Stopped):
         for _ in steps:
             pass
     assert not session.model.measured("b8.conv1")
     assert list(cache.rglob("*.safetensors")) == []
-    session.begin()
-    list(session.measuring("b8.conv1"))
+    list(session.begin().measuring("b8.conv1"))
     assert isinstance(session.model.memory("b8.conv1"), Memory)
 
 
 def test_a_stopped_solution_leaves_the_generator_as_it_was(session):
     fingerprint = session.model.generator.fingerprint
-    session.mark(WHOLE)
-    session.model.memory(session.layer)
+    session.set_marks(WHOLE)
+    session.model.memory(session.draft.layer)
+    work = session.begin()
     session.stop()
     with pytest.raises(Stopped):
-        session.rewrite()
+        work.rewrite(session.draft.rule())
     assert len(session.rules) == 0
     assert session.model.generator.fingerprint == fingerprint
-    session.begin()
-    session.rewrite()
+    rewrite(session)
     assert len(session.rules) == 1
 
 
 def test_an_export_opens_again_with_the_same_images(session, tmp_path):
-    session.mark(WHOLE)
-    session.rewrite()
+    session.set_marks(WHOLE)
+    rewrite(session)
     session.rules.strengthen(0, 0.6)
     export = Export.of(
         session, tmp_path / "out", tmp_path / "private", "trees", ["checkpoint", "patch", "rule", "card"]
@@ -370,12 +393,12 @@ def test_an_export_opens_again_with_the_same_images(session, tmp_path):
         "trees.safetensors",
     ]
     edited = load_generator(tmp_path / "out" / "trees" / "trees.safetensors")
-    torch.testing.assert_close(edited.sample(session.seeds), session.after(), atol=1e-5, rtol=0)
+    torch.testing.assert_close(edited.sample(session.draft.seeds), session.after(), atol=1e-5, rtol=0)
 
 
 def test_a_stopped_export_writes_nothing(session, tmp_path):
-    session.mark(WHOLE)
-    session.rewrite()
+    session.set_marks(WHOLE)
+    rewrite(session)
     export = Export.of(session, tmp_path / "out", tmp_path / "private", "trees", ["checkpoint", "report"])
     steps = export.steps()
     next(steps)
@@ -387,8 +410,8 @@ def test_a_stopped_export_writes_nothing(session, tmp_path):
 
 @pytest.mark.parametrize("name", ["../up", "/etc/passwd", "a/b", "", ".hidden", "x" * 61, "name\n", None, 3, ["a"]])
 def test_an_export_takes_names_and_never_paths(session, tmp_path, name):
-    session.mark(WHOLE)
-    session.rewrite()
+    session.set_marks(WHOLE)
+    rewrite(session)
     if name == "name\n":
         name = "na\nme"
     with pytest.raises(ValueError, match="a name has letters"):
@@ -411,10 +434,10 @@ def test_a_link_out_of_the_folder_is_not_followed(session, files, tmp_path):
 
 
 def test_another_model_begins_without_marks_and_rules(session, files):
-    session.mark(WHOLE)
-    session.rewrite()
+    session.set_marks(WHOLE)
+    rewrite(session)
     session.open(files["model"].name)
-    assert (session.marks, len(session.rules), session.opened) == ((), 0, 1)
+    assert (session.draft.marks, len(session.rules), session.opened) == ((), 0, 1)
     assert session.model.generator.fingerprint == load_generator(files["model"]).fingerprint
 
 
@@ -426,8 +449,8 @@ def test_a_file_that_holds_no_generator_is_refused_and_the_model_stays(session):
 
 
 def test_the_stack_is_bounded(session):
-    session.mark(WHOLE)
-    entry = session.rewrite()
+    session.set_marks(WHOLE)
+    entry = rewrite(session)
     rules = Rules()
     for _ in range(MOST_RULES):
         rules.add(entry)
@@ -435,19 +458,23 @@ def test_the_stack_is_bounded(session):
         rules.add(entry)
 
 
-def test_wishes_are_done_once_and_in_order():
-    wishes = [{"do": "rename", "index": 0, "to": "b", "turn": 3}, {"do": "undo", "turn": 2}, {"do": "redo", "turn": 1}]
-    assert [wish.do for wish in read_wishes({"wishes": wishes}, 1)] == ["undo", "rename"]
-    assert read_wishes({"wishes": wishes}, 3) == []
+def test_requests_are_done_once_and_in_order():
+    requests = [
+        {"do": "rename", "index": 0, "to": "b", "turn": 3},
+        {"do": "undo", "turn": 2},
+        {"do": "redo", "turn": 1},
+    ]
+    assert [request.do for request in read_rule_requests({"requests": requests}, 1)] == ["undo", "rename"]
+    assert read_rule_requests({"requests": requests}, 3) == []
 
 
 def test_what_was_asked_for_least_lately_is_forgotten():
-    kept = Kept(2)
+    kept = Cache(2)
     for key in "abac":
-        kept.of(key, lambda key=key: key.upper())
+        kept.get(key, lambda key=key: key.upper())
     assert "a" in kept
     assert "b" not in kept
-    assert kept.of("a", lambda: "made anew") == "A"
+    assert kept.get("a", lambda: "made anew") == "A"
 
 
 def test_masks_fit_images_of_any_size():
@@ -476,40 +503,41 @@ def test_a_rule_says_by_concept_what_it_does_where_the_source_can_tell(session):
         return labels
 
     session.model.source = CallableSource(corners, Concepts.of(("rest", "tree", "dome")))
-    session.mark(brushed((1, "copy", box(2, 2)), (2, "paste", box(8, 8)), (40, "context", box(8, 8))))
-    entry = session.rewrite()
+    session.set_marks(brushed((1, "copy", box(2, 2)), (2, "paste", box(8, 8)), (40, "context", box(8, 8))))
+    entry = rewrite(session)
     assert entry.rule.effect == {"from": ["dome"], "to": "tree"}
     assert Rule.from_json(entry.patch.rules[0]) == entry.rule
 
 
 def test_rules_are_measured_on_images_that_none_of_them_uses(session):
-    session.mark(WHOLE)
-    session.rewrite()
-    report = measured(session, session.rules.entries)
-    used = {1, 2, 3, 4, *session.seeds}
+    session.set_marks(WHOLE)
+    rewrite(session)
+    report = measure_rules(session, session.rules.entries)
+    used = {1, 2, 3, 4, *session.draft.seeds}
     assert len(report.effect.seeds) == COUNT
     assert not used & set(report.effect.seeds)
     assert "Arrived at the marks" in card(report)
     session.model.source = CallableSource(halves, Concepts.of(("right", "dark", "light")))
-    named = measured(session, session.rules.entries)
+    named = measure_rules(session, session.rules.entries)
     assert named.concepts == ("right", "dark", "light", "nothing")
     assert named.effect.counts.outside.sum() == COUNT * 16 * 16
     assert "No concept stands out under the marks" in card(named)
     # Units that are off answer no rule: there are no marks to speak of.
     unmarked = Entry("units off", replace(session.rules.entries[0].patch, rules=()))
-    told = card(measured(session, [unmarked]))
+    told = card(measure_rules(session, [unmarked]))
     assert "Pixels that changed" in told
     assert "marks" not in told
     with pytest.raises(ValueError, match="no rule that is on"):
-        measured(session, [])
+        measure_rules(session, [])
 
 
 def test_the_proposed_rank_keeps_nearly_all_of_the_change(session):
-    session.mark(WHOLE)
-    steps = list(proposed(session))
-    rank, full = steps[-1][0], session.answer(replace(session.rule(), settings=Choices().settings))
-    assert session.choices.rank == rank < full.rank
-    kept = session.answer(session.rule())
-    layer = session.model.generator.layer(session.layer)
+    session.set_marks(WHOLE)
+    tab = built(RewriteTab, session.models)
+    *_, shown = Pricing(tab.view).on_propose_rank(session)
+    rank, full = shown[tab.view.rank], session.begin().solve(replace(session.draft.rule(), settings=Choices().settings))
+    assert session.draft.choices.rank == rank < full.rank
+    kept = session.begin().solve(session.draft.rule())
+    layer = session.model.generator.layer(session.draft.layer)
     change, cut = full.change(layer).flatten(), kept.change(layer).flatten()
     assert float((cut @ change) / change.square().sum()) > 0.85

@@ -11,21 +11,22 @@ import torch
 from PIL import Image
 
 from apps.editor import unit_effects as measured
-from apps.editor.easel import read_wishes
-from apps.editor.model import Models, Stopped
+from apps.editor.easel import read_strokes
+from apps.editor.models import Models
 from apps.editor.options import Options
-from apps.editor.paint_tab import Desk, brushed, chosen, seen
+from apps.editor.paint_tab import PaintState, PaintTab
 from apps.editor.session import Session
 from apps.editor.unit_effects import Effects
 from apps.editor.unit_grid import read_ticked
 from apps.editor.units import dissection
-from apps.editor.units_tab import Look, kept, listed, lit, ticked
+from apps.editor.units_tab import UnitsState, UnitsTab, figures
 from apps.editor.wall import urls
+from apps.editor.work import Stopped
 from dissect.causes.effects import Experiment, unit_effects
 from dissect.causes.intervention import Intervention, Prefix
 from dissect.causes.painting import Painting, painted, prefix_of
 from rewrite import load_generator
-from tests.editors import Editor, running
+from tests.editors import Editor, built, running
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = ["--no-sandbox", "--headless", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
@@ -41,36 +42,50 @@ def session() -> Session:
     return Session(Models(Options("towers", tiles=4, segmenter="none")))
 
 
-def wishes(*each: dict) -> dict:
-    return {"wishes": [{"turn": number + 1, **wish} for number, wish in enumerate(each)]}
+@pytest.fixture(scope="module")
+def paint(session) -> PaintTab:
+    return built(PaintTab, session.models)
 
 
-def test_wishes_are_done_once_and_in_their_order(session):
-    desk = Desk()
-    said = brushed(session, desk, wishes(STROKE, {**STROKE, "action": "remove"}))
-    assert said["history"] == ["Add tree, 15 units", "Remove tree, 15 units"]
-    again = brushed(session, desk, wishes(STROKE, {**STROKE, "action": "remove"}, {"do": "remove", "index": 0}))
+@pytest.fixture(scope="module")
+def units(session) -> UnitsTab:
+    return built(UnitsTab, session.models)
+
+
+def requests(*each: dict) -> dict:
+    return {"requests": [{"turn": number + 1, **request} for number, request in enumerate(each)]}
+
+
+def test_strokes_are_painted_once_and_in_their_order(session, paint):
+    state = PaintState()
+
+    def brush(document: dict) -> dict:
+        return paint.on_strokes(session, state, document)[paint.easel]
+
+    shown = brush(requests(STROKE, {**STROKE, "action": "remove"}))
+    assert shown["history"] == ["Add tree, 15 units", "Remove tree, 15 units"]
+    again = brush(requests(STROKE, {**STROKE, "action": "remove"}, {"do": "remove", "index": 0}))
     assert again["history"] == ["Remove tree, 15 units"]
-    assert brushed(session, desk, wishes({"do": "undo", "turn": 4}))["history"] == said["history"]
-    file = brushed(session, desk, wishes({"do": "save", "turn": 5}))["file"]
-    assert Painting.from_json(file["text"]).strokes == desk.painting(session).strokes
+    assert brush(requests({"do": "undo", "turn": 4}))["history"] == shown["history"]
+    file = brush(requests({"do": "save", "turn": 5}))["file"]
+    assert Painting.from_json(file["text"]).strokes == state.painting(session).strokes
 
 
-def test_the_edited_model_is_painted_on_unless_somebody_chooses_otherwise(session):
-    desk, value = Desk(), {"layer": LAYER, "ticked": list(range(40)), "turn": 1}
-    plain = brushed(session, desk, wishes(STROKE))
-    kept(session, value, 0)
-    generator, painting = load_generator(), desk.painting(session)
+def test_the_edited_model_is_painted_on_unless_somebody_chooses_otherwise(session, paint, units):
+    state, document = PaintState(), {"layer": LAYER, "ticked": list(range(40)), "turn": 1}
+    plain = paint.on_strokes(session, state, requests(STROKE))[paint.easel]
+    units.on_keep_off(session, document, 0)
+    generator, painting = load_generator(), state.painting(session)
     with session.rules.held[0][0].applied(generator):
         prefix = prefix_of(generator, painting)
-        wanted = urls(torch.cat([prefix.images(), painted(prefix, painting, dissection(session, LAYER))]))
-    with_rule, box = seen(session, desk)
-    assert [with_rule["before"], with_rule["image"]] == wanted
-    assert box["visible"]
-    without = chosen(session, desk, False)
+        wanted = urls(torch.cat([prefix.images(), painted(prefix, painting, dissection(session.model, LAYER))]))
+    shown = paint.on_select(session, state)
+    assert [shown[paint.easel]["before"], shown[paint.easel]["image"]] == wanted
+    assert shown[paint.edited]["visible"]
+    without = paint.on_edited(session, state, False)[paint.easel]
     assert (without["before"], without["image"]) == (plain["before"], plain["image"])
     session.rules.undo()
-    assert not seen(session, desk)[1]["visible"]
+    assert not paint.on_select(session, state)[paint.edited]["visible"]
 
 
 @pytest.mark.parametrize(
@@ -101,7 +116,7 @@ def test_the_edited_model_is_painted_on_unless_somebody_chooses_otherwise(sessio
 )
 def test_hostile_strokes_are_refused_in_a_sentence(changes):
     with pytest.raises(ValueError, match=r"\w") as caught:
-        read_wishes(wishes({**STROKE, **changes}), 0, 64)
+        read_strokes(requests({**STROKE, **changes}), 0, 64)
     assert len(str(caught.value)) < 300
 
 
@@ -123,19 +138,19 @@ def test_hostile_ticks_are_refused_in_a_sentence(document):
         read_ticked(document)
 
 
-def test_ticked_units_go_off_and_are_kept_off_by_a_patch(session):
-    value = {"layer": LAYER, "ticked": [3, 17], "turn": 1}
-    said = ticked(session, value)
-    assert all(tile["after"] and tile["after"] != tile["image"] for tile in said["tiles"])
-    wanted = Prefix.of(load_generator(), LAYER, session.seeds).images(Intervention.off([3, 17]))
-    kept(session, value, 0)
+def test_ticked_units_go_off_and_are_kept_off_by_a_patch(session, units):
+    document = {"layer": LAYER, "ticked": [3, 17], "turn": 1}
+    shown = units.on_ticks(session, document)[units.grid]
+    assert all(tile["after"] and tile["after"] != tile["image"] for tile in shown["tiles"])
+    wanted = Prefix.of(load_generator(), LAYER, session.draft.seeds).images(Intervention.off([3, 17]))
+    units.on_keep_off(session, document, 0)
     assert np.allclose(session.after(), wanted, atol=1e-5)
     with pytest.raises(ValueError, match="tick at least one"):
-        kept(session, {"layer": LAYER, "ticked": []}, 0)
+        units.on_keep_off(session, {"layer": LAYER, "ticked": []}, 0)
     with pytest.raises(ValueError, match="units 0 to 95"):
-        kept(session, {"layer": LAYER, "ticked": [4000]}, 0)
+        units.on_keep_off(session, {"layer": LAYER, "ticked": [4000]}, 0)
     with pytest.raises(LookupError, match="no dissection of layer"):
-        ticked(session, {"layer": "b99", "ticked": [1]})
+        units.on_ticks(session, {"layer": "b99", "ticked": [1]})
     session.rules.undo()
 
 
@@ -154,17 +169,17 @@ def models() -> Models:
 
 def test_effects_are_estimated_first_and_then_measured_where_they_promise_most(few, models):
     session = Session(models)
-    known = Effects.of(session, LAYER)
+    known = Effects.of(session.model, LAYER)
     wanted = known.wanted("tree")
-    steps = known.measuring(session, wanted)
-    assert known.told == ""
+    steps = known.measuring(session.begin(), wanted)
+    assert known.explanation == ""
     next(step for step in steps if step.news)
     estimates = [figure["share"] for figure in known.figures(wanted)]
     assert all(figure["low"] is None for figure in known.figures(wanted))
     assert list(steps)[-1].share == 1
     exact = {unit for unit, figure in enumerate(known.figures(wanted)) if figure["low"] is not None}
     assert exact == set(np.argsort(estimates)[-8:])
-    assert "exact for the 8 units that promise most" in known.told
+    assert "exact for the 8 units that promise most" in known.explanation
     best = int(np.argmax(estimates))
     experiment = Experiment(load_generator(), LAYER, models.first.source)
     share, low, high = unit_effects(experiment, range(4), [best]).share(0, wanted[best])
@@ -174,9 +189,9 @@ def test_effects_are_estimated_first_and_then_measured_where_they_promise_most(f
 
 def test_stopped_effects_are_kept_for_all_sessions_and_gone_on_with(few, models):
     first, second = Session(models), Session(models)
-    known = Effects.of(first, LAYER)
+    known = Effects.of(first.model, LAYER)
     wanted = known.wanted("tree")
-    steps = known.measuring(first, wanted)
+    steps = known.measuring(first.begin(), wanted)
     while len(known.sums) < 4:
         next(steps)
     first.stop()
@@ -184,20 +199,20 @@ def test_stopped_effects_are_kept_for_all_sessions_and_gone_on_with(few, models)
         list(steps)
     begun = {unit: sums.sums for unit, sums in known.sums.items()}
     assert len(begun) == 4
-    assert sum(figure["low"] is not None for figure in listed(second, Look(LAYER, "tree"))["effects"]) == 4
-    list(Effects.of(second, LAYER).measuring(second, wanted))
+    assert sum(figure["low"] is not None for figure in figures(second, UnitsState(LAYER, "tree"))) == 4
+    list(Effects.of(second.model, LAYER).measuring(second.begin(), wanted))
     assert len(known.sums) == 8
     assert all(known.sums[unit].sums is sums for unit, sums in begun.items())
 
 
-def test_without_names_of_pixels_there_are_lit_images_and_no_effects(session):
-    look = Look(LAYER)
-    *_, (grid, told) = lit(session, look)
-    assert len(set(grid["strips"])) == 96
-    assert told == ""
-    assert list(lit(session, look)) == []
+def test_without_names_of_pixels_there_are_lit_images_and_no_effects(session, units):
+    state = UnitsState(LAYER)
+    *_, shown = units.on_select(session, state)
+    assert len(set(shown[units.grid]["strips"])) == 96
+    assert shown[units.said] == ""
+    assert list(units.on_select(session, state)) == []
     with pytest.raises(ValueError, match="nothing names the pixels"):
-        Effects.of(session, LAYER)
+        Effects.of(session.model, LAYER)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@ const root = element.querySelector(".easel");
 // Gradio makes an event of every name that is quoted here, and sends what is watched twice where that is an event too.
 const named = (what) => Object.keys(what)[0];
 const PAPER = 512, MOST = 20;
-let SIDE = props.side, turn = 0, wishes = [], stroke = null, at = null;
+let SIDE = props.side, turn = 0, requests = [], stroke = null, at = null;
 const brush = { concept: "", action: "add", strength: 1, count: 15, size: 4, alone: true };
 const make = (kind, name, text) => {
   const made = document.createElement(kind);
@@ -10,11 +10,11 @@ const make = (kind, name, text) => {
   if (text) made.textContent = text;
   return made;
 };
-// While the server works, only the last event waits: it carries the wishes before it too, and the server knows which it did.
-const wish = (what) => {
-  wishes = [...wishes, { ...what, turn: ++turn }].slice(-MOST);
+// While the server works, only the last event waits: it carries the requests before it too, and the server knows which it did.
+const ask = (what) => {
+  requests = [...requests, { ...what, turn: ++turn }].slice(-MOST);
   root.dataset.waiting = turn;
-  props.value = { wishes };
+  props.value = { requests };
   trigger("input");
 };
 const button = (text, help, act, name = "tool") => {
@@ -47,9 +47,9 @@ const act = (action) => {
 const size = slider("Brush", "Brush size (keys [ and ])", 1, 12, 1, "size");
 const strength = slider("Strength", "How far the units are moved", 0.1, 1, 0.05, "strength", (value) => value.toFixed(2));
 const count = slider("Units", "How many units of the concept", 1, 40, 1, "count");
-const undo = button("↶ Undo", "Undo the last change (Ctrl Z)", () => wish({ do: "undo" }));
-const redo = button("↷ Redo", "Redo the change (Ctrl Y)", () => wish({ do: "redo" }));
-const clear = button("Clear", "Take all strokes away", () => wish({ do: "clear" }));
+const undo = button("↶ Undo", "Undo the last change (Ctrl Z)", () => ask({ do: "undo" }));
+const redo = button("↷ Redo", "Redo the change (Ctrl Y)", () => ask({ do: "redo" }));
+const clear = button("Clear", "Take all strokes away", () => ask({ do: "clear" }));
 const peek = button("Before", "Hold to see the image without strokes (key B)", () => {});
 const download = button("Download", "Save the picture", () => {
   const link = make("a");
@@ -57,7 +57,7 @@ const download = button("Download", "Save the picture", () => {
   link.download = `seed-${props.seed}-painted.${props.image.startsWith("data:image/png") ? "png" : "jpg"}`;
   link.click();
 });
-const keep = button("Save strokes", "Save the strokes as a file for rewrite paint", () => wish({ do: "save" }));
+const keep = button("Save strokes", "Save the strokes as a file for rewrite paint", () => ask({ do: "save" }));
 const alone = make("input"), aloneLabel = make("label", "slide");
 alone.type = "checkbox"; alone.checked = true;
 alone.addEventListener("change", () => { brush.alone = alone.checked; });
@@ -121,7 +121,7 @@ const end = () => {
   const { concept, action, strength, count, alone } = brush;
   stroke = null;
   draw();
-  if (runs.length && concept) wish({ do: "stroke", runs, concept, action, strength, count, alone });
+  if (runs.length && concept) ask({ do: "stroke", runs, concept, action, strength, count, alone });
 };
 const place = (event) => {
   const box = canvas.getBoundingClientRect();
@@ -172,7 +172,7 @@ const show = () => {
   frame.setAttribute("aria-label", `Seed ${props.seed}, ${props.history.length} strokes`);
   list.replaceChildren(...props.history.map((text, index) => {
     const item = make("li");
-    item.append(make("span", "", text), button("×", `Remove stroke ${index + 1}: ${text}`, () => wish({ do: "remove", index }), "drop"));
+    item.append(make("span", "", text), button("×", `Remove stroke ${index + 1}: ${text}`, () => ask({ do: "remove", index }), "drop"));
     return item;
   }));
   undo.disabled = !props.can_undo; redo.disabled = !props.can_redo;

@@ -10,7 +10,8 @@ from typing import Any
 from apps.editor.measured import COUNT, measured
 from apps.editor.session import Session
 from apps.editor.stack import Entry
-from rewrite import export, model_card
+from apps.editor.work import Work
+from rewrite import Patch, export, model_card
 from rewrite.checkpoints.loading import checkpoint_path
 from rewrite.reports.report import load_report
 from rewrite.storage.files import write_text, write_together
@@ -30,8 +31,9 @@ class Export:
     """One export of the rules that are on.
 
     Attributes:
-        session: Whose rules.
-        entries: Those that are on.
+        work: The work that Stop ends, on the model that is exported.
+        entries: The rules that are on.
+        first_seed: Images of a report are those of seeds from here on.
         name: What the files are called.
         kinds: Which of `KINDS` are wanted.
         folder: Where they are written at the end.
@@ -39,8 +41,9 @@ class Export:
         written: What lies in the folder afterwards.
     """
 
-    session: Session
+    work: Work
     entries: tuple[Entry, ...]
+    first_seed: int
     name: str
     kinds: Collection[str]
     folder: Path
@@ -64,11 +67,12 @@ class Export:
             or not all(isinstance(kind, str) and kind in KINDS for kind in kinds)
         ):
             raise ValueError(f"an export writes one or more of {', '.join(KINDS)}")
-        entries = tuple(entry for entry in session.rules.entries if entry.on and entry.strength)
+        with session.lock:
+            work, entries, seeds = session.begin(), session.rules.active, session.draft.seeds
         if not entries:
             raise ValueError("there is no rule that is on: rewrite one first")
         name = name.strip()
-        return cls(session, entries, name, set(kinds), out / name, private / secrets.token_hex(16))
+        return cls(work, entries, max(seeds) + 1, name, set(kinds), out / name, private / secrets.token_hex(16))
 
     def steps(self) -> Iterator[str]:
         """Make the files, and say before each what is made.
@@ -79,17 +83,17 @@ class Export:
         """
         steps = {
             "checkpoint": ("Writing the checkpoint", self._checkpoint),
-            "patch": ("Writing the patches", self._patches),
-            "rule": ("Writing the rules", self._rules),
+            "patch": ("Writing the patches", self._patch),
+            "rule": ("Writing the rules", self._rule),
             "report": (f"Measuring on {COUNT} new images", self._report),
             "card": ("Writing the model card", self._card),
         }
         for kind, (text, make) in steps.items():
             if kind in self.kinds:
                 yield text
-                self.session.check()
+                self.work.check()
                 make()
-        self.session.check()
+        self.work.check()
         made = sorted(path for path in self.private.iterdir() if path.is_file())
         write_together(self.folder, {path.name: path.read_bytes() for path in made})
         self.written = [self.folder / path.name for path in made]
@@ -99,38 +103,36 @@ class Export:
         """The same files where the page may download them."""
         return [self.private / path.name for path in self.written]
 
+    def _checkpoint(self) -> None:
+        model = self.work.model
+        path = self.private / f"{self.name}{checkpoint_path(model.name).suffix}"
+        with model.lock:
+            export(model.generator, self._patches, path, model=model.name, strengths=self._strengths)
+
+    def _patch(self) -> None:
+        for number, patch in enumerate(self._patches, 1):
+            patch.save(self.private / f"{self.name}-patch-{number}.safetensors")
+
+    def _rule(self) -> None:
+        for number, entry in enumerate(self.entries, 1):
+            if entry.rule is not None:
+                entry.saved().save(self.private / f"{self.name}-rule-{number}.json")
+
+    def _report(self) -> None:
+        measured(self.work, self.entries, self.first_seed).save(self.private)
+
+    def _card(self) -> None:
+        model, report = self.work.model, load_report(self.private) if "report" in self.kinds else None
+        about = {"strengths": self._strengths, "report": report}
+        out = f"{self.name}{checkpoint_path(model.name).suffix}"
+        with model.lock:
+            text = model_card(model.generator, self._patches, model=model.name, out=out, **about)
+        write_text(self.private / "README.md", text)
+
     @property
-    def _about(self) -> tuple:
-        return self.session.model.generator, [entry.patch for entry in self.entries]
+    def _patches(self) -> list[Patch]:
+        return [entry.patch for entry in self.entries]
 
     @property
     def _strengths(self) -> list[float]:
         return [entry.strength for entry in self.entries]
-
-    def _checkpoint(self) -> None:
-        model = self.session.model
-        path = self.private / f"{self.name}{checkpoint_path(model.name).suffix}"
-        with model.lock:
-            export(*self._about, path, model=model.name, strengths=self._strengths)
-
-    def _patches(self) -> None:
-        for number, entry in enumerate(self.entries, 1):
-            entry.patch.save(self.private / f"{self.name}-patch-{number}.safetensors")
-
-    def _rules(self) -> None:
-        for number, entry in enumerate(self.entries, 1):
-            if entry.rule is not None:
-                self.session.rules.saved(self.session.rules.entries.index(entry)).save(
-                    self.private / f"{self.name}-rule-{number}.json"
-                )
-
-    def _report(self) -> None:
-        measured(self.session, self.entries).save(self.private)
-
-    def _card(self) -> None:
-        model = self.session.model
-        report = load_report(self.private) if "report" in self.kinds else None
-        out = f"{self.name}{checkpoint_path(model.name).suffix}"
-        with model.lock:
-            text = model_card(*self._about, model=model.name, strengths=self._strengths, report=report, out=out)
-        write_text(self.private / "README.md", text)

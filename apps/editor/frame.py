@@ -1,43 +1,70 @@
-"""What every tab stands on: what the tabs share, and how a handler is wrapped and registered.
+"""What every tab is built on: what the tabs share, and how a handler is registered.
 
-The seam: a tab is a function `build(page: Page)`, called inside its own `gr.Tab` by `page.py`. Its handlers are
-registered with `inputs=[page.session, …]` and wrapped in `said`, so that what the library refuses becomes one sentence
-on the page; they change the session in place and do not give it back. A handler that runs the generator, or changes the
-session's stack, takes `**IN_TURN`: one of them runs at a time. One that must answer at once, and works on what is kept
-already, takes `**AT_ONCE`.
+A tab is a class that `page.py` calls with a `Page` inside its own `gr.Tab`. It makes its components and registers its
+handlers with `Page.connect`. A handler gets the session first, changes it in place, and returns what the page shows, by
+component; a generator may do so several times. What the library refuses becomes one sentence on the page.
+
+A handler waits in one of these queues:
+
+    IN_TURN  one at a time in the whole server: it runs the generator, or changes the stack of rules or the model.
+    AT_ONCE  four at a time, also while others run: it reads and changes the draft, or presses Stop, and waits for no
+             generator. (A heat-map that is on runs what was not run before.)
+    CURVE, EFFECTS  one at a time, beside the others: long work whose every step lets go of the generator.
 """
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.blocks import Block
+from gradio.events import Dependency
 
-from apps.editor.model import Models, Stopped
+from apps.editor.models import Models
 from apps.editor.session import Session
+from apps.editor.work import Stopped
+
+Updates = dict[Block, Any]
+Handler = Callable[..., Updates | Iterator[Updates]]
 
 REFUSED = (ValueError, LookupError, OSError, MemoryError)
-IN_TURN = {"concurrency_id": "model", "concurrency_limit": 1, "trigger_mode": "always_last", "show_progress": "hidden"}
-AT_ONCE = {"concurrency_id": "marks", "concurrency_limit": 4, "trigger_mode": "always_last", "show_progress": "hidden"}
+STOPPED = "Stopped; nothing of it is kept."
+
+
+def _queue(name: str, at_once: int = 1, trigger: str = "always_last") -> dict[str, Any]:
+    return {
+        "concurrency_id": name,
+        "concurrency_limit": at_once,
+        "trigger_mode": trigger,
+        "show_progress": "hidden",
+    }
+
+
+IN_TURN = _queue("model")
+AT_ONCE = _queue("marks", 4)
+CURVE = _queue("curve")
+EFFECTS = _queue("effects", trigger="once")
 
 
 @dataclass(frozen=True)
 class Page:
-    """What the tabs share.
+    """What a tab gets.
 
     Attributes:
+        name: The name of the tab in those of its handlers' endpoints.
         models: The models of the server.
         private: The folder that files for the page may lie in.
-        session: The state of the browser session, first among the inputs of a handler.
+        session: The state of the browser session.
         opened: Changes whenever the session looks at another model: tabs show what is new then.
         stacked: Changes whenever another tab than the first changed the stack of rules.
-        tab: The tab that is being built: its event `select` says that somebody looks at it.
+        tab: The tab itself: its event `select` says that somebody looks at it.
     """
 
+    name: str
     models: Models
     private: Path
     session: gr.State
@@ -49,43 +76,56 @@ class Page:
         """What a page shows before anyone did anything."""
         return Session(self.models)
 
+    def connect(
+        self,
+        event: Callable[..., Dependency],
+        handler: Handler,
+        inputs: Sequence[Block] = (),
+        outputs: Sequence[Block] = (),
+        queue: Mapping[str, Any] = IN_TURN,
+        when_stopped: Callable[[Session], Updates] | None = None,
+    ) -> Dependency:
+        """Register a handler.
 
-def said(handler: Callable, stopped: Callable[[Session], Any] | None = None) -> Callable:
-    """A handler whose refusals are one sentence on the page.
+        Args:
+            event: What it follows: an event of a component, or `then` of another.
+            handler: Its name is `on_` and what happened.
+            inputs: What it gets after the session.
+            outputs: All that it may change.
+            queue: Where it waits.
+            when_stopped: What the page shows where Stop ended it; nothing new if left out.
+        """
+        name = f"{self.name}_{handler.__name__.removeprefix('on_')}"
+        shown = reporting(handler, when_stopped)
+        return event(shown, [self.session, *inputs], list(outputs), api_name=name, **queue)
 
-    Args:
-        handler: The handler; its first argument is the session.
-        stopped: What the page shows where somebody pressed Stop; nothing new if left out.
-    """
-    if inspect.isgeneratorfunction(handler):
+
+def reporting(handler: Handler, when_stopped: Callable[[Session], Updates] | None = None) -> Handler:
+    """A handler whose refusals are one sentence on the page."""
+    if not inspect.isgeneratorfunction(handler):
 
         @functools.wraps(handler)
-        def steps(*given: Any) -> Iterator[Any]:
+        def once(*given: Any) -> Any:
             try:
-                yield from handler(*given)
+                return handler(*given)
             except Stopped:
-                if stopped is not None:
-                    yield stopped(given[0])
+                raise gr.Error(STOPPED, print_exception=False) from None
             except REFUSED as error:
                 raise gr.Error(escape(sentence(error)), print_exception=False) from None
 
-        return steps
+        return once
 
     @functools.wraps(handler)
-    def once(*given: Any) -> Any:
+    def steps(*given: Any) -> Iterator[Any]:
         try:
-            return handler(*given)
+            yield from handler(*given)
         except Stopped:
-            raise gr.Error("Stopped; nothing of it is kept.", print_exception=False) from None
+            if when_stopped is not None:
+                yield when_stopped(given[0])
         except REFUSED as error:
             raise gr.Error(escape(sentence(error)), print_exception=False) from None
 
-    return once
-
-
-def only(number: int, of: int, text: Callable[[Session], str]) -> Callable[[Session], tuple]:
-    """A text for one of several outputs; the others stay what they are."""
-    return lambda session: tuple(text(session) if output == number else gr.skip() for output in range(of))
+    return steps
 
 
 def progress(done: float, text: str) -> str:

@@ -2,37 +2,43 @@
 
 from html import escape
 
+from apps.editor.draft import ENOUGH_CONTEXTS, Draft
 from apps.editor.price import carrying
-from apps.editor.session import ENOUGH_CONTEXTS, Session
+from rewrite import Patch
 
 
-def told(session: Session, text: str = "") -> str:
+def status(draft: Draft, text: str = "") -> str:
     """Where a person stands, as HTML: the steps, and one sentence."""
-    erase = session.choices.action == "erase"
-    copies, places = session.regions("copy"), session.regions("paste") + session.regions("context")
+    erase = draft.choices.action == "erase"
+    copies, places = draft.regions("copy"), draft.regions("paste", "context")
     steps = [] if erase else [("Copy", bool(copies), "")]
-    count = len(places) + len(session.more)
+    count = len(places) + len(draft.further)
     steps.append(("Where it shall go" if erase else "Paste", bool(places), ""))
     steps.append(("Contexts", len(places) > ENOUGH_CONTEXTS, f" {count}" if count else ""))
     chips = "".join(
         f'<li class="{"done" if done else ""}">{"✓ " if done else ""}{name}{extra}</li>' for name, done, extra in steps
     )
-    text = text or session.missing or session.advice or "Ready: look at the price, and press Rewrite."
+    text = text or draft.missing or draft.advice or "Ready: look at the price, and press Rewrite."
     return f'<div class="told" role="status" aria-live="polite"><ol>{chips}</ol><p>{escape(text)}</p></div>'
 
 
-def reasons(session: Session) -> str:
-    """Why layer and rank are what they are."""
-    layer = session.model.generator.layer(session.layer)
+def reasons(draft: Draft, patch: Patch | None = None) -> str:
+    """Why layer and rank are what they are, as HTML.
+
+    Args:
+        draft: What is marked and chosen.
+        patch: Its answer, if it is solved.
+    """
+    layer = draft.model.generator.layer(draft.layer)
     grid = f"{layer.output_grid[0]} × {layer.output_grid[1]}"
-    if session.choices.layer is None:
+    if draft.choices.layer is None:
         first = (
             f"<b>{escape(layer.name)}</b> is proposed: the first layer that writes at half the image’s side or more "
             f"({grid} cells), where details have their place and their colour."
         )
     else:
         first = f"<b>{escape(layer.name)}</b> writes {grid} cells of {layer.outputs} numbers."
-    return f'<p class="soft">{first} {_rank(session)} {_STRENGTH}</p>'
+    return f'<p class="soft">{first} {_rank(draft, patch)} {_STRENGTH}</p>'
 
 
 _STRENGTH = (
@@ -41,17 +47,16 @@ _STRENGTH = (
 )
 
 
-def _rank(session: Session) -> str:
+def _rank(draft: Draft, patch: Patch | None) -> str:
     """Why the rank is what it is, with what a lower one costs where the answer is there."""
-    if session.choices.rank is not None:
-        return f"Rank {session.choices.rank}: what other directions would add is cut away, and the file is smaller."
+    if draft.choices.rank is not None:
+        return f"Rank {draft.choices.rank}: what other directions would add is cut away, and the file is smaller."
     text = "The rank is left open: every direction that is cut away costs some of the effect."
-    if session.missing or not session.answered(session.rule()):
+    if patch is None:
         return text
-    patch = session.answer(session.rule())
     return f"{text} Here {carrying(patch)} of {patch.rank} directions carry 95 % of the change."
 
 
-def measuring(session: Session, done: float) -> str:
+def measuring(layer: str, done: float) -> str:
     """How far the measuring of a layer's memory is, 0 to 1."""
-    return f"Measuring what layer {session.layer} usually reads, once: {100 * done:.0f} %"
+    return f"Measuring what layer {layer} usually reads, once: {100 * done:.0f} %"

@@ -1,4 +1,4 @@
-"""Where a rule would fire, fast enough to follow a brush: what does not hang on the marks is prepared once."""
+"""Where a rule would fire, fast enough to follow a brush: what does not depend on the marks is prepared once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ class Heat:
     @classmethod
     def of(cls, model: Model, layer: str) -> "Heat":
         """Prepare a layer whose memory is measured; once for all sessions."""
-        return model.made(("heat", layer), lambda: cls._prepared(model, layer))
+        return model.shared(("heat", layer), lambda: cls._prepared(model, layer))
 
     @classmethod
     def _prepared(cls, model: Model, name: str) -> "Heat":

@@ -106,11 +106,15 @@ def marks_of(rule: Rule, side: int) -> tuple[Mark, ...] | None:
     regions += [] if rule.paste is None else [("paste", rule.paste)]
     if any(region.latent.z is not None or region.mask.size != (side, side) for _, region in regions):
         return None
-    merged: dict[tuple[int, str], Mark] = {}
-    for role, region in regions:
-        key = (region.latent.seed, role)
-        if key in merged:
-            both = merged[key].region.mask.array() | region.mask.array()
-            region = Region(region.latent, Mask.from_array(both))
-        merged[key] = Mark(role, region)
-    return tuple(merged.values())
+    return merged(Mark(role, region) for role, region in regions)
+
+
+def merged(marks: Iterable[Mark]) -> tuple[Mark, ...]:
+    """Marks with one for each image and role: those of the same are joined."""
+    found: dict[tuple[int, str], Mark] = {}
+    for mark in marks:
+        key, mask = (mark.seed, mark.role), mark.region.mask
+        if key in found:
+            mask = Mask.from_array(found[key].region.mask.array() | mask.array())
+        found[key] = Mark(mark.role, Region(mark.region.latent, mask))
+    return tuple(found.values())

@@ -7,9 +7,9 @@ import numpy as np
 from torch import Tensor
 
 from apps.editor.price import percent
-from apps.editor.session import Session
 from apps.editor.stack import Entry
 from apps.editor.wall import url
+from apps.editor.work import Work
 from dissect.concepts import NONE
 from dissect.sources.contract import ConceptSource
 from rewrite import Report, report_on
@@ -23,12 +23,13 @@ NOTHING = "nothing"
 MOST_TRANSITIONS = 3
 
 
-def measured(session: Session, entries: Sequence[Entry]) -> Report:
+def measured(work: Work, entries: Sequence[Entry], first_seed: int) -> Report:
     """Draw images that none of the rules uses, without and with the rules, and compare them.
 
     Args:
-        session: Whose rules.
-        entries: Those that count, all of them on.
+        work: Runs the generator.
+        entries: The rules, all of them on.
+        first_seed: The images are those of the first seeds from here on that no rule uses.
 
     Raises:
         Stopped: Somebody pressed Stop.
@@ -36,14 +37,14 @@ def measured(session: Session, entries: Sequence[Entry]) -> Report:
     """
     if not entries:
         raise ValueError("there is no rule that is on: rewrite one first")
-    label, concepts = labeller(session.model.source)
+    label, concepts = labeller(work.model.source)
     rules = [entry.rule for entry in entries if entry.rule is not None]
-    with session.working():
+    with work.running():
         return report_on(
-            session.model.generator,
+            work.model.generator,
             [entry.patch for entry in entries],
             strengths=[entry.strength for entry in entries],
-            seeds=unseen_seeds(rules, COUNT, first=max(session.seeds) + 1),
+            seeds=unseen_seeds(rules, COUNT, first=first_seed),
             label=label,
             concepts=concepts,
         )

@@ -6,79 +6,92 @@ from typing import Any
 
 import gradio as gr
 
-from apps.editor.frame import AT_ONCE, IN_TURN, Page, only, progress, said
+from apps.editor.frame import AT_ONCE, STOPPED, Page, Updates, progress
 from apps.editor.session import Session
 
 
-def build(page: Page) -> None:
-    """Put the tab on the page."""
-    new = page.new()
-    with gr.Row():
-        with gr.Column(scale=4, min_width=320):
-            gr.Markdown("### Open a model")
-            name = gr.Dropdown(
-                page.models.names(),
-                value=page.models.options.model,
-                allow_custom_value=True,
-                label="Model",
-                info="Built in, downloaded before, or in the folders that this server was given",
-                elem_id="model",
-            )
-            with gr.Row(elem_classes="line"):
-                go = gr.Button("Open", variant="primary", elem_id="open", scale=2)
-                look = gr.Button("Look again", scale=1, min_width=110)
-            gr.HTML(f'<p class="soft">{_folders(page)}</p>')
-            said_so = gr.HTML(elem_id="opened")
-            gr.Markdown("### Measure a layer")
-            layer = gr.Dropdown(
-                list(new.model.generator.layers), value=new.model.layer, label="Layer", elem_id="layer-to-measure"
-            )
-            with gr.Row(elem_classes="line"):
-                measure = gr.Button("Measure what it reads", elem_id="measure", scale=2)
-                stop = gr.Button("Stop", scale=1, min_width=80, elem_id="stop-measuring")
-            done = gr.HTML(elem_id="progress")
-        with gr.Column(scale=7, min_width=320):
-            about = gr.HTML(described(new), elem_id="about")
-    go.click(said(opened), [page.session, name], [page.opened, about, said_so, layer], api_name="open", **IN_TURN)
-    look.click(said(listed), [page.session], [name], api_name="models", **AT_ONCE)
-    measure.click(said(measured, only(0, 2, stopped)), [page.session, layer], [done, about], **IN_TURN)
-    stop.click(said(stopped), [page.session], [done], api_name="stop_measuring", **AT_ONCE)
+class ModelTab:
+    """The tab: its components, and its handlers."""
 
+    def __init__(self, page: Page):
+        """Put the tab on the page."""
+        self.page, new = page, page.new()
+        with gr.Row():
+            with gr.Column(scale=4, min_width=320):
+                self._add_models()
+                self._add_layers(new)
+            with gr.Column(scale=7, min_width=320):
+                self.about = gr.HTML(described(new), elem_id="about")
+        page.connect(self.open.click, self.on_open, [self.name], [page.opened, self.about, self.said, self.layer])
+        page.connect(self.look.click, self.on_look, [], [self.name], AT_ONCE)
+        page.connect(
+            self.measure.click, self.on_measure, [self.layer], [self.done, self.about], when_stopped=self.stopped
+        )
+        page.connect(self.stop.click, self.on_stop, [], [self.done], AT_ONCE)
 
-def listed(session: Session) -> Any:
-    """What may be opened now: files may have come since."""
-    return gr.update(choices=session.models.names())
+    def _add_models(self) -> None:
+        gr.Markdown("### Open a model")
+        self.name = gr.Dropdown(
+            self.page.models.names(),
+            value=self.page.models.options.model,
+            allow_custom_value=True,
+            label="Model",
+            info="Built in, downloaded before, or in the folders that this server was given",
+            elem_id="model",
+        )
+        with gr.Row(elem_classes="line"):
+            self.open = gr.Button("Open", variant="primary", elem_id="open", scale=2)
+            self.look = gr.Button("Look again", scale=1, min_width=110)
+        gr.HTML(f'<p class="soft">{_folders(self.page)}</p>')
+        self.said = gr.HTML(elem_id="opened")
 
+    def _add_layers(self, new: Session) -> None:
+        gr.Markdown("### Measure a layer")
+        self.layer = gr.Dropdown(
+            list(new.model.generator.layers), value=new.model.layer, label="Layer", elem_id="layer-to-measure"
+        )
+        with gr.Row(elem_classes="line"):
+            self.measure = gr.Button("Measure what it reads", elem_id="measure", scale=2)
+            self.stop = gr.Button("Stop", scale=1, min_width=80, elem_id="stop-measuring")
+        self.done = gr.HTML(elem_id="progress")
 
-def opened(session: Session, name: Any) -> tuple:
-    """Look at another model."""
-    if not isinstance(name, str):
-        raise ValueError("choose a model first")
-    session.open(name)
-    layers = list(session.model.generator.layers)
-    text = (
-        f'<p role="status">{escape(name)} is open. Its wall is in the first tab; it begins without marks and rules.</p>'
-    )
-    return session.opened, described(session), text, gr.update(choices=layers, value=session.model.layer)
+    def on_look(self, session: Session) -> Updates:
+        """List what may be opened now: there may be new files."""
+        return {self.name: gr.update(choices=session.models.names())}
 
+    def on_open(self, session: Session, name: Any) -> Updates:
+        """Look at another model."""
+        if not isinstance(name, str):
+            raise ValueError("choose a model first")
+        session.open(name)
+        layers = list(session.model.generator.layers)
+        text = f"{escape(name)} is open. Its wall is in the first tab; it begins without marks and rules."
+        return {
+            self.page.opened: session.opened,
+            self.about: described(session),
+            self.said: f'<p role="status">{text}</p>',
+            self.layer: gr.update(choices=layers, value=session.model.layer),
+        }
 
-def measured(session: Session, layer: Any) -> Iterator[tuple]:
-    """Measure the memory of a layer, with its progress."""
-    if not isinstance(layer, str):
-        raise ValueError("choose a layer first")
-    session.model.generator.layer(layer)
-    session.begin()
-    for share in session.measuring(layer):
-        yield progress(share, f"{100 * share:.0f} % of {session.model.samples} images"), gr.skip()
-    memory = session.model.memory(layer)
-    text = f"{memory.count} keys of {memory.images} images, seeds {memory.seeds[0][0]} to {memory.seeds[-1][1] - 1}"
-    yield progress(1.0, text), described(session)
+    def on_measure(self, session: Session, layer: Any) -> Iterator[Updates]:
+        """Measure the memory of a layer, with its progress."""
+        if not isinstance(layer, str):
+            raise ValueError("choose a layer first")
+        work = session.begin()
+        for share in work.measuring(layer):
+            yield {self.done: progress(share, f"{100 * share:.0f} % of {work.model.samples} images")}
+        memory = work.model.memory(layer)
+        text = f"{memory.count} keys of {memory.images} images, seeds {memory.seeds[0][0]} to {memory.seeds[-1][1] - 1}"
+        yield {self.done: progress(1.0, text), self.about: described(session)}
 
+    def on_stop(self, session: Session) -> Updates:
+        """End the measurement."""
+        session.stop()
+        return self.stopped(session)
 
-def stopped(session: Session) -> str:
-    """End the measurement."""
-    session.stop()
-    return progress(0.0, "Stopped; nothing of it is kept.")
+    def stopped(self, session: Session) -> Updates:
+        """That the measurement has ended before its end."""
+        return {self.done: progress(0.0, STOPPED)}
 
 
 def described(session: Session) -> str:

@@ -4,19 +4,24 @@ from pathlib import Path
 
 import gradio as gr
 
-from apps.editor import export_tab, heap, model_tab, paint_tab, rewrite_tab, units_tab
+from apps.editor import heap
+from apps.editor.export_tab import ExportTab
 from apps.editor.frame import Page
-from apps.editor.model import Models
+from apps.editor.model_tab import ModelTab
+from apps.editor.models import Models
+from apps.editor.paint_tab import PaintTab
+from apps.editor.rewrite_tab import RewriteTab
 from apps.editor.session import Session
+from apps.editor.units_tab import UnitsTab
 
 HERE = Path(__file__).parent
 KEPT_SECONDS = 6 * 3600
 TABS = (
-    ("Rewrite a rule", rewrite_tab.build),
-    ("Paint with units", paint_tab.build),
-    ("Units", units_tab.build),
-    ("Model", model_tab.build),
-    ("Export", export_tab.build),
+    ("Rewrite a rule", "rule", RewriteTab),
+    ("Paint with units", "paint", PaintTab),
+    ("Units", "units", UnitsTab),
+    ("Model", "model", ModelTab),
+    ("Export", "export", ExportTab),
 )
 LOOK = {
     "theme": gr.themes.Default(
@@ -38,16 +43,16 @@ def build(models: Models, private: Path) -> gr.Blocks:
         gr.HTML('<h1>Rewrite a model</h1><p id="gone" role="alert" hidden></p>', elem_id="head")
         session = gr.State(Session(models))
         shared = session, gr.State(0), gr.State(0)
-        for name, fill in TABS:
-            with gr.Tab(name) as tab:
-                fill(Page(models, private, *shared, tab))
+        for label, name, fill in TABS:
+            with gr.Tab(label) as tab:
+                fill(Page(name, models, private, *shared, tab))
 
-        def left(request: gr.Request) -> None:
-            """Free what can be made again. The session itself stays among the last ones, as a page may come back."""
+        def on_unload(request: gr.Request) -> None:
+            """Let go of what can be made again. The session stays among the last ones: a page may come back."""
             kept = blocks.state_holder.session_data.get(request.session_hash)
             if kept is not None and session._id in kept:
-                kept[session._id].rest()
+                kept[session._id].release()
             heap.give_back()
 
-        blocks.unload(left)
+        blocks.unload(on_unload)
     return blocks

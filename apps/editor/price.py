@@ -40,14 +40,14 @@ class Price:
     @classmethod
     def of(cls, patch: Patch, caution: float) -> "Price":
         """The price of a rule that is solved."""
-        told = patch.forecast
+        forecast = patch.forecast
         return cls(
             caution=caution,
-            efficacy=1 - told["residual"],
-            damage=told["damage"],
-            drift=told["drift"],
-            others=told["interference"].get("others"),
-            protected=told["interference"].get("protected"),
+            efficacy=1 - forecast["residual"],
+            damage=forecast["damage"],
+            drift=forecast["drift"],
+            others=forecast["interference"].get("others"),
+            protected=forecast["interference"].get("protected"),
             rank=patch.rank,
             most=carrying(patch),
         )

@@ -2,18 +2,18 @@ const root = element.querySelector(".rules");
 // Gradio makes an event of every name that is quoted here, and sends what is watched twice where that is an event too.
 const named = (what) => Object.keys(what)[0];
 const MOST = 20;
-let turn = 0, rows = [], wishes = [];
+let turn = 0, rows = [], requests = [];
 const make = (kind, name, text) => {
   const made = document.createElement(kind);
   if (name) made.className = name;
   if (text) made.textContent = text;
   return made;
 };
-// While the server works, only the last event waits: it carries the wishes before it too, and the server knows which it did.
-const wish = (what) => {
-  if (wishes.at(-1)?.live && wishes.at(-1).index === what.index) wishes.pop();
-  wishes = [...wishes, { ...what, turn: ++turn }].slice(-MOST);
-  props.value = { wishes };
+// While the server works, only the last event waits: it carries the requests before it too, and the server knows which it did.
+const ask = (what) => {
+  if (requests.at(-1)?.live && requests.at(-1).index === what.index) requests.pop();
+  requests = [...requests, { ...what, turn: ++turn }].slice(-MOST);
+  props.value = { requests };
   trigger("input");
 };
 const button = (text, help, act) => {
@@ -22,8 +22,8 @@ const button = (text, help, act) => {
   made.addEventListener("click", act);
   return made;
 };
-const undo = button("↶ Undo", "Undo the last change of the rules", () => wish({ do: "undo" }));
-const redo = button("↷ Redo", "Redo the change of the rules", () => wish({ do: "redo" }));
+const undo = button("↶ Undo", "Undo the last change of the rules", () => ask({ do: "undo" }));
+const redo = button("↷ Redo", "Redo the change of the rules", () => ask({ do: "redo" }));
 const head = make("div", "head"), list = make("ol"), empty = make("p", "soft", "No rule yet. Rewrite puts one here.");
 head.append(make("h3", "", "Rules of this model"), undo, redo);
 root.replaceChildren(head, list, empty);
@@ -33,18 +33,18 @@ const row = (index) => {
   const about = make("small");
   on.type = "checkbox"; name.type = "text"; name.maxLength = 60; strength.type = "range";
   strength.min = 0; strength.max = 2; strength.step = 0.05;
-  on.addEventListener("change", () => wish({ do: "switch", index, to: on.checked }));
-  name.addEventListener("change", () => wish({ do: "rename", index, to: name.value }));
+  on.addEventListener("change", () => ask({ do: "switch", index, to: on.checked }));
+  name.addEventListener("change", () => ask({ do: "rename", index, to: name.value }));
   strength.addEventListener("input", () => { out.textContent = (+strength.value).toFixed(2);
-                                             wish({ do: "strength", index, to: +strength.value, live: true }); });
-  strength.addEventListener("change", () => wish({ do: "strength", index, to: +strength.value, live: false }));
+                                             ask({ do: "strength", index, to: +strength.value, live: true }); });
+  strength.addEventListener("change", () => ask({ do: "strength", index, to: +strength.value, live: false }));
   const label = make("label", "strength", "Strength");
   label.append(strength, out);
-  const up = button("↑", "Move up", () => wish({ do: "move", index, to: index - 1 }));
-  const down = button("↓", "Move down", () => wish({ do: "move", index, to: index + 1 }));
-  const marks = button("Marks", "Show the marks of this rule", () => wish({ do: "marks", index }));
-  const save = button("Save", "Save this rule as a file", () => wish({ do: "save", index }));
-  const drop = button("Delete", "Delete this rule", () => wish({ do: "delete", index }));
+  const up = button("↑", "Move up", () => ask({ do: "move", index, to: index - 1 }));
+  const down = button("↓", "Move down", () => ask({ do: "move", index, to: index + 1 }));
+  const marks = button("Marks", "Show the marks of this rule", () => ask({ do: "marks", index }));
+  const save = button("Save", "Save this rule as a file", () => ask({ do: "save", index }));
+  const drop = button("Delete", "Delete this rule", () => ask({ do: "delete", index }));
   const top = make("div", "top"), tools = make("div", "tools");
   top.append(on, name);
   tools.append(up, down, marks, save, drop);

@@ -1,99 +1,124 @@
-"""The rules on the stack, beside the wall: change them, measure them, load and save them."""
+"""Handlers of the stack of rules: rewrite, change, measure, load and save rules."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
-from apps.editor.guide import measuring, told
+from apps.editor.frame import Updates
+from apps.editor.guide import measuring
 from apps.editor.measured import COUNT, card, measured
-from apps.editor.rule_list import Wish, read_wishes, saved
+from apps.editor.requests import Request
+from apps.editor.rewrite_view import RewriteView, seeds_text
+from apps.editor.rule_list import read_rule_requests, rule_file
 from apps.editor.session import Session
-from apps.editor.shown import listed, rehung, remarked, spelled
-from apps.editor.wall import tiles, urls
+from apps.editor.stack import Rules
+from apps.editor.wall import given, tiles, urls
 from rewrite import Rule
 from rewrite.rules import BUILT_IN
 
+FIRST_TILES = 4
 LARGEST_FILE = 8 * 2**20
 
 
-def granted(session: Session, value: Any) -> tuple:
-    """Do what the list of rules asks for."""
-    wall: dict[str, Any] = {}
-    file: dict[str, Any] = {}
-    shown, chosen = gr.skip(), (gr.skip(), gr.skip())
-    for wish in read_wishes(value, session.turn):
-        session.turn = wish.turn
-        if wish.do == "save":
-            file = {"file": saved(session.rules.saved(wish.index))}
-        elif wish.do == "marks":
-            if not session.show(wish.index):
-                raise ValueError(
-                    "the wall cannot show the marks of this rule: it has too many images, or other latents"
-                )
-            wall |= {"tiles": tiles(session.seeds, session.before()), "given": remarked(session)}
-            shown = spelled(session)
-            chosen = session.choices.action, session.choices.layer or ""
-        else:
-            grant(session, wish)
-    after = urls(session.after()) if session.rules.held else []
-    return gr.update(after=after, **wall), listed(session, **file), told(session), shown, *chosen
+@dataclass(frozen=True)
+class RulePanel:
+    """Handlers of the stack of rules."""
+
+    view: RewriteView
+
+    def on_rewrite(self, session: Session, document: Any) -> Iterator[Updates]:
+        """Put the rule of the marks on the stack, and show the first tiles before the rest."""
+        view, layer, work = self.view, session.set_marks(document).layer, session.begin()
+        for done in work.measuring(layer):
+            yield view.guide(session, measuring(layer, done))
+        work.rewrite(session.draft.rule_with_effect(rule_name(session)))
+        yield {view.wall: gr.update(after=urls(session.after(FIRST_TILES)))}
+        text = "Done. Wipe between before and after, or change the strength."
+        yield view.edited(session) | view.stack(session) | view.guide(session, text)
+
+    def on_requests(self, session: Session, document: Any) -> Updates:
+        """Do what the list of rules asks for."""
+        view, file, shown = self.view, {}, False
+        with session.lock:
+            for request in read_rule_requests(document, session.turn):
+                session.turn = request.turn
+                if request.do == "save":
+                    file = {"file": rule_file(session.rules.entry(request.index).saved())}
+                elif request.do == "marks":
+                    shown = session.show_rule(request.index)
+                    if not shown:
+                        raise ValueError(
+                            "the wall cannot show the marks of this rule: it has too many images, or other latents"
+                        )
+                else:
+                    change(session.rules, request)
+        if not shown:
+            return view.edited(session) | view.stack(session, **file) | view.guide(session)
+        draft = session.draft
+        wall = view.edited(session, tiles=tiles(draft.seeds, session.before()), **given(draft))
+        chosen = {
+            view.seeds: seeds_text(draft),
+            view.action: draft.choices.action,
+            view.layer: draft.choices.layer or "",
+        }
+        return wall | view.stack(session, **file) | view.guide(session) | chosen
+
+    def on_measure(self, session: Session) -> Iterator[Updates]:
+        """Say what the rules that are on do to new images."""
+        entries, work = session.rules.active, session.begin()
+        yield self.view.guide(session, f"Measuring on {COUNT} images that no rule was made from …")
+        report = measured(work, entries, first_seed=max(session.draft.seeds) + 1)
+        yield self.view.guide(session, "Measured: see below the rules.") | {self.view.report: card(report)}
+
+    def on_load(self, session: Session, content: Any) -> Iterator[Updates]:
+        """Solve a rule from a file, and put it on the stack."""
+        if not isinstance(content, bytes) or len(content) > LARGEST_FILE:
+            raise ValueError(f"a rule is a file of at most {LARGEST_FILE} bytes")
+        yield from self._load(session, Rule.from_json(content.decode("utf-8")))
+
+    def on_load_built_in(self, session: Session, name: Any) -> Iterator[Updates]:
+        """Solve a rule that comes with the library, and put it on the stack."""
+        if name not in BUILT_IN:
+            raise ValueError("choose one of the rules in the list")
+        yield from self._load(session, Rule.load(BUILT_IN[name]))
+
+    def on_save_marks(self, session: Session, document: Any) -> Updates:
+        """Give the rule of the marks as a file."""
+        rule = session.set_marks(document).rule_with_effect(rule_name(session))
+        return {self.view.rules: gr.update(file=rule_file(rule))}
+
+    def _load(self, session: Session, rule: Rule) -> Iterator[Updates]:
+        view, work, name = self.view, session.begin(), f"“{rule.name[:60]}”"
+        for done in work.measuring(rule.layer):
+            yield view.guide(session, measuring(rule.layer, done))
+        yield view.guide(session, f"Solving {name} …")
+        work.rewrite(rule)
+        shown = session.show_rule(len(session.rules) - 1)
+        wall = view.seeds_shown(session, **(given(session.draft) if shown else {}))
+        yield wall | view.stack(session) | view.guide(session, f"{name} is on the stack.")
 
 
-def grant(session: Session, wish: Wish) -> None:
+def rule_name(session: Session) -> str:
+    """What the next rule is called until somebody renames it."""
+    return f"rule {len(session.rules) + 1}"
+
+
+def change(rules: Rules, request: Request) -> None:
     """One change of the stack."""
-    match wish.do:
+    match request.do:
         case "switch":
-            session.rules.switch(wish.index, wish.to)
+            rules.switch(request.index, request.to)
         case "strength":
-            session.rules.strengthen(wish.index, wish.to, keep=not wish.live)
+            rules.strengthen(request.index, request.to, keep=not request.live)
         case "rename":
-            session.rules.rename(wish.index, wish.to)
+            rules.rename(request.index, request.to)
         case "move":
-            session.rules.move(wish.index, wish.to)
+            rules.move(request.index, request.to)
         case "delete":
-            session.rules.delete(wish.index)
+            rules.delete(request.index)
         case "undo":
-            session.rules.undo()
+            rules.undo()
         case "redo":
-            session.rules.redo()
-
-
-def told_measured(session: Session) -> Iterator[tuple]:
-    """Say what the rules that are on do to new images."""
-    entries = [entry for entry in session.rules.entries if entry.on and entry.strength]
-    session.begin()
-    yield gr.skip(), told(session, f"Measuring on {COUNT} images that no rule was made from …")
-    yield card(measured(session, entries)), told(session, "Measured: see below the rules.")
-
-
-def loaded(session: Session, content: Any) -> Iterator[tuple]:
-    """Solve a rule from a file, and put it on the stack."""
-    if not isinstance(content, bytes) or len(content) > LARGEST_FILE:
-        raise ValueError(f"a rule is a file of at most {LARGEST_FILE} bytes")
-    yield from _loading(session, Rule.from_json(content.decode("utf-8")))
-
-
-def took(session: Session, name: Any) -> Iterator[tuple]:
-    """Solve a rule that comes with the library, and put it on the stack."""
-    if name not in BUILT_IN:
-        raise ValueError("choose one of the rules in the list")
-    yield from _loading(session, Rule.load(BUILT_IN[name]))
-
-
-def _loading(session: Session, rule: Rule) -> Iterator[tuple]:
-    session.begin()
-    session.model.generator.layer(rule.layer)
-    for done in session.measuring(rule.layer):
-        yield gr.skip(), gr.skip(), told(session, measuring(session, done)), gr.skip()
-    yield gr.skip(), gr.skip(), told(session, f"Solving “{rule.name[:60]}” …"), gr.skip()
-    session.load(rule)
-    shown = session.show(len(session.rules) - 1)
-    wall = rehung(session) | ({"given": remarked(session)} if shown else {})
-    yield wall, listed(session), told(session, f"“{rule.name[:60]}” is on the stack."), spelled(session)
-
-
-def saved_marks(session: Session, value: Any) -> Any:
-    """The rule of the marks as a file."""
-    session.mark(value)
-    return gr.update(file=saved(session.stated()))
+            rules.redo()

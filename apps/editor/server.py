@@ -1,26 +1,34 @@
 """The editor's server: on this machine only, and only for its own page.
 
-The seam: `start` takes what the command line says, opens the models (`model.py`), assembles the page (`page.py`) and
-serves it. Everything that keeps strangers out is here.
+`serving` takes what the command line says, opens the models (`models.py`), assembles the page (`page.py`) and serves
+it. Everything that keeps strangers out is here.
 """
 
 import json
 import os
 import secrets
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from apps.editor import heap
 from apps.editor.options import MOST_TILES, Options
+
+if TYPE_CHECKING:
+    from gradio import Blocks
 
 ADDRESS = "127.0.0.1"
 HOSTS = (ADDRESS, "localhost")
 LARGEST_UPLOAD = 64 * 2**20
 MOST_SESSIONS = 64
 ALIVE = "/alive"
+# Nothing is reported to anybody. Huggingface's library reads its variable once, when it is imported, and keeps to it.
+QUIET = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1"}
+_running = threading.Lock()
 
 
 @contextmanager
@@ -29,48 +37,80 @@ def serving(options: Options) -> Iterator[str]:
 
     Raises:
         FileNotFoundError: There is no such model.
-        ValueError: The model cannot be opened, or the port is taken.
+        ValueError: The model cannot be opened, the port is taken, or this process serves an editor already.
     """
     if not 1 <= options.tiles <= MOST_TILES:
         raise ValueError(f"the wall shows 1 to {MOST_TILES} seeds, got {options.tiles}")
     heap.share()
-    with tempfile.TemporaryDirectory(prefix="rewrite-editor-") as private:
-        # Gradio serves all that lies in its folder for uploads, and reads these when it is imported.
-        os.environ["GRADIO_TEMP_DIR"] = private
-        os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-        os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
-        from apps.editor.model import Models
-        from apps.editor.page import LOOK, build
+    with _alone(), environment(**QUIET), tempfile.TemporaryDirectory(prefix="rewrite-editor-") as private:
+        # Imported before the folder is named: what Gradio takes from there for good must not end with this server.
+        from apps.editor.models import Models
+        from apps.editor.page import build
 
-        page = build(Models(options), private=Path(private))
-        try:
-            _, url, _ = page.launch(
-                server_name=ADDRESS,
-                server_port=options.port,
-                share=False,
-                inbrowser=False,
-                quiet=True,
-                prevent_thread_lock=True,
-                show_error=True,
-                run_history=False,
-                enable_monitoring=False,
-                ssr_mode=False,
-                mcp_server=False,
-                pwa=False,
-                footer_links=[],
-                auth=options.auth,
-                max_file_size=LARGEST_UPLOAD,
-                state_session_capacity=MOST_SESSIONS,
-                app_kwargs={"middleware": guards(secrets.token_hex(8)), "docs_url": None, "redoc_url": None},
-                **LOOK,
-            )
-        except OSError:
-            port = "any port from 7860 on" if options.port is None else f"port {options.port}"
-            raise ValueError(f"the editor cannot listen at {ADDRESS}, {port}: other programs do") from None
-        try:
-            yield url
-        finally:
-            page.close(verbose=False)
+        # Gradio serves all that lies in this folder.
+        with environment(GRADIO_TEMP_DIR=private):
+            page = build(Models(options), private=Path(private))
+            try:
+                yield _launched(page, options)
+            finally:
+                page.close(verbose=False)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Refuse a second editor in this process: the variables that it needs are those of the whole process."""
+    if not _running.acquire(blocking=False):
+        raise ValueError("this process serves an editor already: end it first")
+    try:
+        yield
+    finally:
+        _running.release()
+
+
+@contextmanager
+def environment(**values: str) -> Iterator[None]:
+    """Environment variables inside a `with` block; on the way out they are what they were."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _launched(page: "Blocks", options: Options) -> str:
+    """Start the server of a page; its address."""
+    from apps.editor.page import LOOK
+
+    try:
+        _, url, _ = page.launch(
+            server_name=ADDRESS,
+            server_port=options.port,
+            share=False,
+            inbrowser=False,
+            quiet=True,
+            prevent_thread_lock=True,
+            show_error=True,
+            run_history=False,
+            enable_monitoring=False,
+            ssr_mode=False,
+            mcp_server=False,
+            pwa=False,
+            footer_links=[],
+            auth=options.auth,
+            max_file_size=LARGEST_UPLOAD,
+            state_session_capacity=MOST_SESSIONS,
+            app_kwargs={"middleware": guards(secrets.token_hex(8)), "docs_url": None, "redoc_url": None},
+            **LOOK,
+        )
+    except OSError:
+        port = "any port from 7860 on" if options.port is None else f"port {options.port}"
+        raise ValueError(f"the editor cannot listen at {ADDRESS}, {port}: other programs do") from None
+    return url
 
 
 def guards(token: str) -> Sequence:

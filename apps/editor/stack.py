@@ -1,5 +1,7 @@
 """The stack of rules of one session: on and off, strength, order, names, and what was changed, to take it back."""
 
+import threading
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,16 +31,28 @@ class Entry:
     on: bool = True
     rule: Rule | None = None
 
+    def saved(self) -> Rule:
+        """The rule under the name that the entry has now.
+
+        Raises:
+            ValueError: It answers no rule.
+        """
+        if self.rule is None:
+            raise ValueError(f"{self.name} answers no rule that could be saved")
+        return replace(self.rule, name=self.name)
+
 
 class Rules:
     """The rules of a session. Every change is a new tuple of entries, so that undo gives back what was there.
 
     Attributes:
-        entries: The rules, in the order in which they are shown; the images do not hang on it.
+        entries: The rules, in the order in which they are shown; it does not affect the images.
+        lock: Held while they change: by default one of their own.
     """
 
-    def __init__(self):
+    def __init__(self, lock: AbstractContextManager | None = None):
         self.entries: tuple[Entry, ...] = ()
+        self.lock = lock or threading.RLock()
         self._past: list[tuple[Entry, ...]] = []
         self._future: list[tuple[Entry, ...]] = []
         self._moving: tuple[Entry, ...] | None = None
@@ -51,20 +65,26 @@ class Rules:
         """The patches that are on, with their strengths."""
         return [(entry.patch, entry.strength) for entry in self.entries if entry.on]
 
+    @property
+    def active(self) -> tuple[Entry, ...]:
+        """The rules that change anything: those that are on, with a strength."""
+        return tuple(entry for entry in self.entries if entry.on and entry.strength)
+
     def add(self, entry: Entry) -> Entry:
         """Put an answer on the stack.
 
         Raises:
             ValueError: The stack is full.
         """
-        if len(self.entries) >= MOST_RULES:
-            raise ValueError(f"at most {MOST_RULES} rules stand on one another: delete one first")
-        self._change((*self.entries, entry))
+        with self.lock:
+            if len(self.entries) >= MOST_RULES:
+                raise ValueError(f"at most {MOST_RULES} rules stand on one another: delete one first")
+            self._change((*self.entries, entry))
         return entry
 
     def switch(self, index: int, on: bool) -> None:
         """Let a rule count, or not."""
-        self._change(self._with(index, on=on))
+        self._set(index, on=on)
 
     def strengthen(self, index: int, strength: float, *, keep: bool = True) -> None:
         """Give a rule another strength.
@@ -79,12 +99,7 @@ class Rules:
         """
         if not 0 <= strength <= STRONGEST:
             raise ValueError(f"strength lies between 0 and {STRONGEST:g}, got {strength}")
-        stack = self._with(index, strength=float(strength))
-        if keep:
-            self._change(stack)
-        else:
-            self._moving = self._moving or self.entries
-            self.entries = stack
+        self._set(index, keep=keep, strength=float(strength))
 
     def rename(self, index: int, name: str) -> None:
         """Call a rule something else.
@@ -95,43 +110,34 @@ class Rules:
         name = " ".join(name.split())
         if not 1 <= len(name) <= LONGEST_NAME or not name.isprintable():
             raise ValueError(f"a name has 1 to {LONGEST_NAME} characters")
-        self._change(self._with(index, name=name))
+        self._set(index, name=name)
 
     def move(self, index: int, to: int) -> None:
-        """Give a rule another place; the images do not hang on the order."""
-        entry = self.entry(index)
-        rest = [each for each in self.entries if each is not entry]
-        rest.insert(max(0, min(to, len(rest))), entry)
-        self._change(tuple(rest))
+        """Give a rule another place; the order does not affect the images."""
+        with self.lock:
+            entry, rest = self.entry(index), self._without(index)
+            to = max(0, min(to, len(rest)))
+            self._change((*rest[:to], entry, *rest[to:]))
 
     def delete(self, index: int) -> None:
         """Take a rule off the stack."""
-        entry = self.entry(index)
-        self._change(tuple(each for each in self.entries if each is not entry))
+        with self.lock:
+            self._change(self._without(index))
 
     def undo(self) -> None:
         """Take the last change of the stack back; nothing where there is none."""
-        self._moving = None
-        if self._past:
-            self._future.append(self.entries)
-            self.entries = self._past.pop()
+        with self.lock:
+            self._moving = None
+            if self._past:
+                self._future.append(self.entries)
+                self.entries = self._past.pop()
 
     def redo(self) -> None:
         """Make the change again that was taken back last; nothing where there is none."""
-        if self._future:
-            self._past.append(self.entries)
-            self.entries = self._future.pop()
-
-    def saved(self, index: int) -> Rule:
-        """The rule of an entry under the name that it has now.
-
-        Raises:
-            ValueError: There is no such entry, or it answers no rule.
-        """
-        entry = self.entry(index)
-        if entry.rule is None:
-            raise ValueError(f"{entry.name} answers no rule that could be saved")
-        return replace(entry.rule, name=entry.name)
+        with self.lock:
+            if self._future:
+                self._past.append(self.entries)
+                self.entries = self._future.pop()
 
     @property
     def can_undo(self) -> bool:
@@ -149,13 +155,24 @@ class Rules:
         Raises:
             ValueError: There is no such rule.
         """
-        if not 0 <= index < len(self.entries):
-            raise ValueError(f"there is no rule {index + 1} on the stack of {len(self.entries)}")
-        return self.entries[index]
+        entries = self.entries
+        if not 0 <= index < len(entries):
+            raise ValueError(f"there is no rule {index + 1} on the stack of {len(entries)}")
+        return entries[index]
 
-    def _with(self, index: int, **changes: Any) -> tuple[Entry, ...]:
+    def _without(self, index: int) -> tuple[Entry, ...]:
         entry = self.entry(index)
-        return tuple(replace(each, **changes) if each is entry else each for each in self.entries)
+        return tuple(each for each in self.entries if each is not entry)
+
+    def _set(self, index: int, *, keep: bool = True, **changes: Any) -> None:
+        with self.lock:
+            entry = self.entry(index)
+            stack = tuple(replace(each, **changes) if each is entry else each for each in self.entries)
+            if keep:
+                self._change(stack)
+            else:
+                self._moving = self._moving or self.entries
+                self.entries = stack
 
     def _change(self, stack: tuple[Entry, ...]) -> None:
         before, self._moving = self._moving or self.entries, None

@@ -1,7 +1,7 @@
 """What each unit of a layer does to the concepts: estimated, then measured, once for all sessions.
 
-The seam: `Effects.of(session, layer)` gives what is known of a layer; `measuring` adds to it, step by step, and another
-session finds what is there already. What a page shows are `figures` and `told`.
+`Effects.of(model, layer)` gives what is known of a layer; `measuring` adds to it, step by step, and another session
+finds what is there already. What a page shows are `figures` and `explanation`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,8 +12,9 @@ import numpy as np
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from apps.editor.session import Session
+from apps.editor.model import Model
 from apps.editor.units import dissection
+from apps.editor.work import Work
 from dissect.causes.effects import Experiment, areas_of, unit_effects
 from dissect.causes.paired import Paired
 from dissect.causes.screen import first_order
@@ -66,17 +67,17 @@ class Effects:
     areas: Int64[Tensor, " concepts"] | None = None
 
     @classmethod
-    def of(cls, session: Session, layer: str) -> "Effects":
-        """What is known of a layer of the session's model.
+    def of(cls, model: Model, layer: str) -> "Effects":
+        """What is known of a layer of a model.
 
         Raises:
             LookupError: The layer is not dissected.
             ValueError: The model has no source of concepts.
         """
-        one, source, generator = dissection(session, layer), session.model.source, session.model.generator
+        one, source, generator = dissection(model, layer), model.source, model.generator
         if source is None:
             raise ValueError("nothing names the pixels of this model's images, so that no effect can be seen")
-        return session.model.made(("effects", layer), lambda: cls(Experiment(generator, layer, source), one))
+        return model.shared(("effects", layer), lambda: cls(Experiment(generator, layer, source), one), runs=False)
 
     def wanted(self, concept: str) -> Wanted:
         """The concept whose pixels count, for each unit: one for all, or where none is named the unit's own.
@@ -90,22 +91,22 @@ class Effects:
         own = [names[best] for best in self.units.scores.best.tolist()]
         return tuple(known.number(name) if name in known.names else None for name in own)
 
-    def measuring(self, session: Session, wanted: Wanted) -> Iterator[Step]:
+    def measuring(self, work: Work, wanted: Wanted) -> Iterator[Step]:
         """Measure what is not known yet: estimates of all units first, then the effects of one unit after the other.
 
         Raises:
             Stopped: Somebody pressed Stop; what was shown is kept.
         """
         if self.experiment.source.differentiable and len(self.sums) < self.experiment.units:
-            yield from self._estimating(session, wanted)
+            yield from self._estimating(work, wanted)
         chosen = self._chosen(wanted)
         for units in batched([unit for unit in chosen if unit not in self.sums], UNITS):
-            session.check()
+            work.check()
             done = sum(unit in self.sums for unit in chosen)
             yield Step(done / len(chosen), f"{done} of {len(chosen)} units were switched off in {IMAGES} images")
-            with session.working():
+            with work.running():
                 sums = unit_effects(self.experiment, range(IMAGES), units, batch=BATCH).sums
-            self.sums |= {unit: Paired(sums[:, row]) for row, unit in enumerate(units)}
+            self.sums = self.sums | {unit: Paired(sums[:, row]) for row, unit in enumerate(units)}
             yield Step((done + len(units)) / len(chosen), "", news=True)
 
     def figures(self, wanted: Wanted) -> list[dict[str, Any] | None]:
@@ -117,8 +118,8 @@ class Effects:
         return [None if concept is None else self._figure(unit, concept) for unit, concept in enumerate(wanted)]
 
     @property
-    def told(self) -> str:
-        """How the figures came to be; nothing where there are none."""
+    def explanation(self) -> str:
+        """How the figures were made; nothing where there are none."""
         exact, count = len(self.sums), self.experiment.units
         if not (exact or self.slopes):
             return ""
@@ -139,17 +140,17 @@ class Effects:
         name = self.experiment.source.concepts.names[concept]
         return None if share is None else {"concept": name, "share": share, "low": low, "high": high}
 
-    def _estimating(self, session: Session, wanted: Wanted) -> Iterator[Step]:
+    def _estimating(self, work: Work, wanted: Wanted) -> Iterator[Step]:
         images = tuple(range(IMAGES))
         for concepts in batched(sorted({each for each in wanted if each is not None} - set(self.slopes)), CONCEPTS):
-            session.check()
+            work.check()
             yield Step(0.0, "Estimating the effects of all units")
-            with session.working():
+            with work.running():
                 found = first_order(self.experiment, concepts, images, batch=BATCH)
                 if self.areas is None:
                     labels = self.experiment.labels(self.experiment.prefix(images), images)
                     self.areas = areas_of(labels, len(self.experiment.source.concepts)).sum(dim=0)
-            self.slopes |= dict(zip(concepts, found.T, strict=True))
+            self.slopes = self.slopes | dict(zip(concepts, found.T, strict=True))
             yield Step(0.0, "", news=True)
 
     def _chosen(self, wanted: Wanted) -> list[int]:

@@ -19,11 +19,11 @@ for (const [value, text] of [["iou", "Best agreement first"], ["worst", "Least a
 }
 onlyLabel.append(only, make("span", "", "Ticked only"));
 bar.append(find, order, onlyLabel, none, count);
-const wall = make("div", "sheet"), grid = make("div", "grid"), said = make("p", "soft");
-said.setAttribute("role", "status"); said.setAttribute("aria-live", "polite");
-root.replaceChildren(said, wall, bar, grid);
+const wall = make("div", "sheet"), grid = make("div", "grid"), note = make("p", "soft");
+note.setAttribute("role", "status"); note.setAttribute("aria-live", "polite");
+root.replaceChildren(note, wall, bar, grid);
 
-const tell = () => {
+const send = () => {
   const units = [...ticked].sort((a, b) => a - b);
   root.dataset.waiting = ++turn;
   props.value = { layer: props.layer, ticked: units, turn };
@@ -36,7 +36,7 @@ const mark = () => {
   }
   none.disabled = !ticked.size; root.dataset.ticked = ticked.size;
 };
-none.addEventListener("click", () => { ticked.clear(); mark(); arrange(); tell(); });
+none.addEventListener("click", () => { ticked.clear(); mark(); arrange(); send(); });
 const taken = (card) => props.effects[card.unit]?.share ?? -Infinity;
 const sorts = {
   effect: (a, b) => (taken(b) - taken(a)) || b.iou - a.iou,
@@ -58,7 +58,7 @@ const cardOf = (unit) => {
   box.type = "checkbox"; image.alt = ""; image.draggable = false; image.hidden = true; strip.append(image);
   text.append(make("b", "", String(unit.unit)), make("span", "", ` ${unit.concept}`), make("span", "iou", unit.iou.toFixed(2)));
   box.setAttribute("aria-label", `Unit ${unit.unit}, ${unit.concept}, IoU ${unit.iou.toFixed(2)}`);
-  box.addEventListener("change", () => { box.checked ? ticked.add(unit.unit) : ticked.delete(unit.unit); mark(); tell(); });
+  box.addEventListener("change", () => { box.checked ? ticked.add(unit.unit) : ticked.delete(unit.unit); mark(); send(); });
   item.title = `Unit ${unit.unit}: agrees best with ${unit.concept}. Tick it to see the images without it.`;
   item.append(strip, box, text, effect);
   return { ...unit, item, box, image, effect };
@@ -100,7 +100,7 @@ const hang = () => {
   root.dataset.ready = "1";
 };
 const show = () => {
-  said.textContent = props.said;
+  note.textContent = props.note;
   wall.replaceChildren(...props.tiles.map((tile) => {
     const box = make("figure", "tile"), before = make("img"), after = make("img", "edited");
     for (const image of [before, after]) { image.alt = ""; image.draggable = false; }
@@ -115,5 +115,5 @@ for (const [kind, on] of [["pointerdown", true], ["pointerup", false], ["pointer
 watch(named({ units: 0 }), hang);
 watch(named({ strips: 0 }), light);
 watch(named({ effects: 0 }), weigh);
-watch(Object.keys({ tiles: 0, said: 0, turn: 0 }), show);
+watch(Object.keys({ tiles: 0, note: 0, turn: 0 }), show);
 hang(); show();

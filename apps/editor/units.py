@@ -1,10 +1,9 @@
-"""The units of a session's model: the dissections that there are, and pictures of what each unit draws."""
+"""The units of a model: the dissections that there are, and pictures of what each unit draws."""
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Callable
 from pathlib import Path
 
-from apps.editor.session import Session
+from apps.editor.model import Model
 from apps.editor.wall import url
 from dissect.sources.contract import CallableSource
 from dissect.units.dissection import BUILT_IN, Dissection, load_dissections
@@ -21,61 +20,41 @@ NONE = (
 )
 
 
-def dissections(session: Session) -> dict[str, Dissection]:
-    """The dissections of the session's model, by layer; none where no file of one is at hand."""
-    return session.model.made("dissections", lambda: _found(session))
+def dissections(model: Model) -> dict[str, Dissection]:
+    """The dissections of a model, by layer; none where no file of one is at hand."""
+    return model.shared("dissections", lambda: _found(model), runs=False)
 
 
-def dissection(session: Session, layer: str) -> Dissection:
+def dissection(model: Model, layer: str) -> Dissection:
     """The dissection of one layer.
 
     Raises:
         LookupError: There is none.
     """
-    found = dissections(session)
+    found = dissections(model)
     if layer not in found:
         raise LookupError(f"there is no dissection of layer {layer[:60]}")
     return found[layer]
 
 
-def strips(session: Session, layer: str, on_progress: Callable[[float], object] | None = None) -> list[str]:
+def strips(model: Model, one: Dissection, on_progress: Callable[[float], object] | None = None) -> list[str]:
     """For each unit of a layer, the images that drive it most, lit where it is active, as a data URL; made once.
 
     Args:
-        session: Whose model.
-        layer: The layer.
+        model: The model.
+        one: The dissection of the layer.
         on_progress: Called with the share of the images that is drawn, where they must be; may raise to end that.
     """
-    return session.model.made(("strips", layer), lambda: _strips(session, layer, on_progress))
+    return model.shared(("strips", one.view), lambda: _strips(model, one, on_progress))
 
 
-def drawing(session: Session, layer: str) -> Iterator[float]:
-    """Draw the strips of a layer, if nobody did, and say again and again how far that is, 0 to 1.
-
-    Raises:
-        Stopped: Somebody pressed Stop.
-    """
-    done = [0.0]
-
-    def on_progress(share: float) -> None:
-        done[0] = share
-        session.check()
-
-    with ThreadPoolExecutor(1) as pool:
-        work = pool.submit(strips, session, layer, on_progress)
-        while not wait([work], timeout=0.25).done:
-            yield done[0]
-        work.result()
-
-
-def _found(session: Session) -> dict[str, Dissection]:
-    model, found = session.model.fingerprint, {}
-    folders = session.models.options.folders
-    beside = [path for folder in folders for path in sorted(folder.rglob(NAME))[:MOST_FILES]]
+def _found(model: Model) -> dict[str, Dissection]:
+    found: dict[str, Dissection] = {}
+    beside = [path for folder in model.folders for path in sorted(folder.rglob(NAME))[:MOST_FILES]]
     for path in (*BUILT_IN.values(), *beside):
-        if _model_of(path) == model:
+        if _model_of(path) == model.fingerprint:
             found = load_dissections(path) | found
-    return {layer: one for layer, one in found.items() if layer in session.model.generator.layers}
+    return {layer: one for layer, one in found.items() if layer in model.generator.layers}
 
 
 def _model_of(path: Path) -> str | None:
@@ -88,9 +67,8 @@ def _model_of(path: Path) -> str | None:
     return identity.get("model") if isinstance(identity, dict) else None
 
 
-def _strips(session: Session, layer: str, on_progress: Callable[[float], object] | None) -> list[str]:
-    one, generator = dissection(session, layer), session.model.generator
-    source = session.model.source or CallableSource(lambda images, _: images[:, 0].long(), one.concepts)
-    probe = GeneratorProbe(generator, [layer], source)
-    pictures = unit_strips(probe, {layer: one}, shown=SHOWN, side=SIDE, on_progress=on_progress)[layer]
-    return [url(picture) for picture in pictures]
+def _strips(model: Model, one: Dissection, on_progress: Callable[[float], object] | None) -> list[str]:
+    source = model.source or CallableSource(lambda images, _: images[:, 0].long(), one.concepts)
+    probe = GeneratorProbe(model.generator, [one.view], source)
+    drawn = unit_strips(probe, {one.view: one}, shown=SHOWN, side=SIDE, on_progress=on_progress)
+    return [url(picture) for picture in drawn[one.view]]

@@ -38,7 +38,7 @@ const marks = () => [...state.maps].flatMap(([seed, labels]) => roles.flatMap((r
   const found = runs(labels, i + 1);
   return found.length ? [{ seed, role: role.name, runs: found }] : [];
 }));
-const tell = () => {
+const send = () => {
   const now = marks();
   if (props.store) try { sessionStorage.setItem(props.store, JSON.stringify(now)); } catch { /* the browser keeps none */ }
   props.value = { marks: now, heat: state.heat };
@@ -125,19 +125,19 @@ const end = () => {
   if (!state.stroke) return;
   keep(state.stroke.before);
   state.stroke = null;
-  paint(); tell();
+  paint(); send();
 };
 const swap = (from, to) => {
   const before = from.pop();
   if (!before) return;
   to.push(new Map([...before.keys()].map((seed) => [seed, map(seed).slice()])));
   for (const [seed, labels] of before) state.maps.set(seed, labels.slice());
-  paint(); tell();
+  paint(); send();
 };
 const wipeOut = () => {
   keep(new Map([...state.maps].map(([seed, labels]) => [seed, labels.slice()])));
   for (const labels of state.maps.values()) labels.fill(0);
-  paint(); tell();
+  paint(); send();
 };
 
 // Tools ---------------------------------------------------------------------------------------------------------------
@@ -165,7 +165,7 @@ const reveal = (share) => { state.share = share; root.style.setProperty("--cut",
 wipe.addEventListener("input", () => reveal(+wipe.value));
 const heat = make("input"); heat.type = "checkbox";
 const heatLabel = make("label", "check"); heatLabel.append(heat, make("span", "", props.heat_label));
-heat.addEventListener("change", () => { state.heat = heat.checked; root.classList.toggle("heated", state.heat); tell(); });
+heat.addEventListener("change", () => { state.heat = heat.checked; root.classList.toggle("heated", state.heat); send(); });
 const choose = (role) => {
   state.role = role;
   [eraser, ...brushes].forEach((made, i) => made.setAttribute("aria-pressed", String(i === role)));
@@ -264,22 +264,23 @@ const named = (what) => Object.keys(what)[0];
 watch(named({ tiles: 0 }), hang);
 watch(named({ after: 0 }), edit);
 watch(named({ heat: 0 }), warm);
-watch(named({ given: 0 }), () => {
-  if (props.given.version === state.version) return;
-  state.version = props.given.version;
-  keep(new Map([...state.maps].map(([seed, labels]) => [seed, labels.slice()])));
-  take(props.given.marks); tell();
-});
 // Masks belong to one model: another one begins without marks, or with those that this browser keeps for it.
 const start = () => {
+  state.version = props.given.version;
   SIDE = props.side; sketch.width = sketch.height = SIDE;
   size.max = Math.round(SIDE / 6);
   state.maps.clear(); state.past.length = state.next.length = 0;
   resize(Math.max(1, Math.round(SIDE / 16)));
   try {
     const kept = JSON.parse((props.store && sessionStorage.getItem(props.store)) || "[]");
-    if (kept.length) { take(kept); tell(); }
+    if (kept.length) { take(kept); send(); }
   } catch { /* nothing was kept, or not by us */ }
 };
 watch(named({ store: 0 }), start);
+watch(named({ given: 0 }), () => {
+  if (props.given.version === state.version) return;
+  state.version = props.given.version;
+  keep(new Map([...state.maps].map(([seed, labels]) => [seed, labels.slice()])));
+  take(props.given.marks); send();
+});
 choose(1); reveal(100); hang(); start();

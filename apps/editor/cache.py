@@ -1,0 +1,49 @@
+"""The things that were asked for last, each made once."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+MOST = 12
+
+
+class Cache(Generic[T]):
+    """What was asked for last. What is there is given at once, even while something else is made."""
+
+    def __init__(self, most: int = MOST):
+        self.most, self._kept, self._lock = most, OrderedDict[Hashable, T](), threading.Lock()
+
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._kept
+
+    def find(self, key: Hashable) -> T | None:
+        """What was made for a key, or None."""
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+            return self._kept.get(key)
+
+    def get(self, key: Hashable, make: Callable[[], T], lock: AbstractContextManager | None = None) -> T:
+        """What was made for a key before, or is made now.
+
+        Args:
+            key: What it is kept by.
+            make: Makes it.
+            lock: Held while it is made, so that whoever waits for it finds it afterwards.
+        """
+        found = self.find(key)
+        if found is None:
+            with lock or nullcontext():
+                found = self.find(key)
+                found = make() if found is None else found
+                self._keep(key, found)
+        return found
+
+    def _keep(self, key: Hashable, thing: T) -> None:
+        with self._lock:
+            self._kept[key] = thing
+            while len(self._kept) > self.most:
+                self._kept.popitem(last=False)

@@ -1,0 +1,115 @@
+"""What a person asks for at one moment: marks and choices, and the rule that they make once they are complete."""
+
+from dataclasses import dataclass, field, replace
+
+from torch import Tensor
+
+from apps.editor.choices import Choices
+from apps.editor.marks import Mark, mask_side
+from apps.editor.model import Model
+from dissect.regions import regions_of
+from dissect.stated_effect import stated_effect
+from rewrite import Latent, Mask, Region, Rule
+
+ENOUGH_CONTEXTS = 3
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A rule that may not be complete yet. It never changes: a session has another one after each change.
+
+    Attributes:
+        model: The model that it is for.
+        seeds: The images on the wall.
+        marks: What is brushed.
+        further: Places in images that are not on the wall, found by concept.
+        choices: What is chosen beside that.
+        version: Counts the changes of marks and choices.
+    """
+
+    model: Model
+    seeds: tuple[int, ...]
+    marks: tuple[Mark, ...] = ()
+    further: tuple[Region, ...] = ()
+    choices: Choices = field(default_factory=Choices)
+    version: int = 0
+
+    @property
+    def side(self) -> int:
+        """Height and width of the masks."""
+        return mask_side(self.model.generator.size)
+
+    @property
+    def layer(self) -> str:
+        """Where the rule is solved."""
+        return self.choices.layer or self.model.layer
+
+    def regions(self, *roles: str) -> tuple[Region, ...]:
+        """What is marked in some roles, role by role: every connected part is a region of its own."""
+        return tuple(
+            Region(Latent(mark.seed), Mask.from_array(part))
+            for role in roles
+            for mark in self.marks
+            if mark.role == role
+            for part in regions_of(mark.region.mask.array())
+        )
+
+    @property
+    def missing(self) -> str:
+        """What must still be marked before there is a rule; nothing if it is complete."""
+        roles = {mark.role for mark in self.marks}
+        if self.choices.action == "paste" and "copy" not in roles:
+            return "Brush what you want more of: choose Copy and brush over it in one image."
+        if not roles & {"paste", "context"}:
+            if self.choices.action == "erase":
+                return "Brush what shall go: choose Context and brush over it in a few images."
+            return "Brush where it shall go: choose Paste and brush over that place in another image."
+        return ""
+
+    @property
+    def advice(self) -> str:
+        """What would make a complete rule better; nothing if nothing would."""
+        if len(self.regions("paste", "context")) <= ENOUGH_CONTEXTS:
+            return f"Better with {ENOUGH_CONTEXTS} or more contexts: brush the same kind of place in other images."
+        return ""
+
+    def rule(self, name: str = "") -> Rule:
+        """The rule that marks and choices make.
+
+        Raises:
+            ValueError: Something is still missing.
+        """
+        if self.missing:
+            raise ValueError(self.missing)
+        paste = self.regions("paste")
+        return Rule(
+            name=name,
+            model=self.model.fingerprint,
+            layer=self.layer,
+            copy=() if self.choices.action == "erase" else self.regions("copy"),
+            paste=paste[0] if paste else None,
+            context=(*paste[1:], *self.regions("context"), *self.further),
+            action=self.choices.action,
+            anchor="centre",
+            protect=self.regions("protect"),
+            truncation=self.model.generator.truncation,
+            settings=self.choices.settings,
+        )
+
+    def rule_with_effect(self, name: str) -> Rule:
+        """The rule, which says by concept what it turns into what, if the model's source can tell.
+
+        Raises:
+            ValueError: Something is still missing.
+        """
+        rule, source = self.rule(name), self.model.source
+        if source is None:
+            return rule
+        shown = replace(rule, context=tuple(place for place in rule.context if place not in self.further))
+        found = stated_effect(shown, self._labels, self.model.labels(self.seeds), source.concepts)
+        return replace(rule, effect=found)
+
+    def _labels(self, latent: Latent) -> Tensor:
+        if latent.seed in self.seeds:
+            return self.model.labels(self.seeds)[self.seeds.index(latent.seed)]
+        return self.model.labels((latent.seed,))[0]

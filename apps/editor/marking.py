@@ -1,0 +1,78 @@
+"""Handlers of the wall: marks, choices, contexts by concept, seeds, and the paste itself."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from apps.editor.contexts import find_regions
+from apps.editor.frame import Updates
+from apps.editor.guide import measuring
+from apps.editor.heat import Heat
+from apps.editor.rewrite_view import FURTHER_IMAGES, RewriteView
+from apps.editor.session import Session
+from apps.editor.wall import given, url, urls
+from apps.seeds import parse_seeds
+
+LONGEST_SEEDS = 400
+
+
+@dataclass(frozen=True)
+class Marking:
+    """Handlers of the wall."""
+
+    view: RewriteView
+
+    def on_marks(self, session: Session, document: Any) -> Iterator[Updates]:
+        """Take the marks: what is missing is said at once, the heat-map follows."""
+        view, draft = self.view, session.set_marks(document)
+        hot = isinstance(document, dict) and document.get("heat") is True
+        places = draft.regions("paste", "context") if hot else ()
+        if not places or not draft.model.measured(draft.layer):
+            yield view.standing(session) | ({} if hot else {view.wall: gr.update(heat=[])})
+        if places:
+            for done in session.begin().measuring(draft.layer):
+                yield view.guide(session, measuring(draft.layer, done))
+            pictures = Heat.of(draft.model, draft.layer).pictures(places, draft.seeds)
+            yield view.standing(session) | {view.wall: gr.update(heat=[url(picture) for picture in pictures])}
+
+    def on_choices(self, session: Session, action: Any, layer: Any, caution: Any, rank: Any, refine: Any) -> Updates:
+        """Take what was chosen beside the marks."""
+        session.choose(action=action, layer=layer or None, caution=caution, rank=rank or None, refine=refine is True)
+        return self.view.standing(session) | self.view.explained(session)
+
+    def on_find(self, session: Session, document: Any, concept: Any, further: Any) -> Iterator[Updates]:
+        """Mark every region of a concept as context."""
+        if not isinstance(concept, str):
+            raise ValueError("choose a concept first")
+        draft, work = session.set_marks(document), session.begin()
+        yield self.view.guide(session, f"Looking for every {concept} …")
+        found = find_regions(work, draft, concept, FURTHER_IMAGES if further is True else 0)
+        session.add_contexts(*found)
+        count = sum(map(len, found))
+        text = f"{count} places with {concept} are context now." if count else f"No {concept} on the wall."
+        yield self.view.standing(session, text) | {self.view.wall: gr.update(**given(session.draft))}
+
+    def on_preview(self, session: Session, document: Any) -> Updates:
+        """Show what the marked images would look like if all that is wanted arrived."""
+        draft = session.set_marks(document)
+        images = session.begin().preview(draft.rule())
+        after = [urls(images[seed][None])[0] if seed in images else None for seed in draft.seeds]
+        text = "This is the paste itself, at the marks alone. Press Rewrite to make it a rule of all images."
+        return self.view.guide(session, text) | {self.view.wall: gr.update(after=after)}
+
+    def on_seeds(self, session: Session, document: Any, text: Any) -> Updates:
+        """Put the seeds on the wall that a person wrote."""
+        session.set_marks(document)
+        if not isinstance(text, str) or len(text) > LONGEST_SEEDS:
+            raise ValueError("seeds are numbers and ranges such as 0-15 or 0-3,7")
+        session.show_seeds(parse_seeds(text))
+        return self.view.seeds_shown(session)
+
+    def on_next_seeds(self, session: Session, document: Any) -> Updates:
+        """Put the next seeds on the wall."""
+        draft = session.set_marks(document)
+        first = (max(draft.seeds) + 1) % 2**31
+        session.show_seeds(range(first, first + session.models.options.tiles))
+        return self.view.seeds_shown(session)

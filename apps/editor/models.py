@@ -1,0 +1,80 @@
+"""The generators that a server may open: the one that it was started with, the built-in one, those of its folders."""
+
+import threading
+from pathlib import Path
+
+from apps.editor.cache import Cache
+from apps.editor.model import Model
+from apps.editor.options import Options
+from apps.sources import BUILT_IN, source_for
+from dissect.sources.contract import ConceptSource
+from rewrite import Generator, load_generator
+from rewrite.checkpoints import loading
+from rewrite.checkpoints.registry import PUBLISHED
+
+ENDINGS = (".safetensors", ".pt", ".pth", ".pkl")
+MOST_MODELS = 2
+MOST_FILES = 500
+
+
+class Models:
+    """The models that a server may open, each opened once for all sessions.
+
+    Attributes:
+        options: What the server was started with.
+        first: The model that a new session gets.
+    """
+
+    def __init__(self, options: Options):
+        self.options, self._opened, self._lock = options, Cache[Model](MOST_MODELS), threading.Lock()
+        self.first = self.open(options.model)
+
+    def names(self) -> list[str]:
+        """What the page may open: names, and files relative to their folder."""
+        files = [name for folder in self.options.folders for name in checkpoints(folder)]
+        return list(dict.fromkeys([self.options.model, *loading.BUILT_IN, *downloaded(), *files]))
+
+    def open(self, name: str) -> Model:
+        """Open a model, or give the open one.
+
+        Raises:
+            FileNotFoundError: There is no such file, or none that the page may open.
+            ValueError: The file is no generator that this library reads.
+        """
+        return self._opened.get(name, lambda: self._load(name), self._lock)
+
+    def _load(self, name: str) -> Model:
+        options = self.options
+        path = name if name in (options.model, *loading.BUILT_IN) else self._path(name)
+        generator = load_generator(path, truncation=options.truncation)
+        source = source_of(options, str(path), generator)
+        return Model(str(path), generator, source, options.samples, options.folders)
+
+    def _path(self, name: str) -> Path:
+        """The file that a page names, inside one of the folders and nowhere else."""
+        for folder in self.options.folders:
+            root = folder.resolve()
+            path = (root / name).resolve()
+            if path.is_relative_to(root) and path.is_file() and path.suffix in ENDINGS:
+                return path
+        if name in downloaded():
+            return Path(name)
+        raise FileNotFoundError("this server may open no such model: it opens files of the folders given with --models")
+
+
+def checkpoints(folder: Path) -> list[str]:
+    """The checkpoints in a folder and below, by their paths inside it."""
+    found = (path for path in sorted(folder.rglob("*")) if path.suffix in ENDINGS and path.is_file())
+    return [str(path.relative_to(folder)) for path in found][:MOST_FILES]
+
+
+def downloaded() -> list[str]:
+    """The published checkpoints that are in the user's cache already: a page downloads none."""
+    return [name for name, published in PUBLISHED.items() if published.path.is_file()]
+
+
+def source_of(options: Options, name: str, generator: Generator) -> ConceptSource | None:
+    """What names the pixels: the segmenter of the built-in world only for its own generator."""
+    if options.segmenter == "none" or (options.segmenter == BUILT_IN and name not in loading.BUILT_IN):
+        return None
+    return source_for(options.segmenter, generator)

@@ -1,0 +1,176 @@
+"""What the tab "Rewrite a rule" consists of, and what it shows of a session."""
+
+from typing import Any
+
+import gradio as gr
+
+from apps.editor.choices import MOST_CAUTION
+from apps.editor.draft import Draft
+from apps.editor.frame import STOPPED, Updates
+from apps.editor.guide import reasons, status
+from apps.editor.model import Model
+from apps.editor.rule_list import RuleList, rows
+from apps.editor.session import Session
+from apps.editor.wall import Role, Wall, given, tiles, urls
+from rewrite.rules import BUILT_IN
+
+ROLES = (
+    Role("copy", "Copy", "C", "#2f7de1", True, "what you want more of"),
+    Role("paste", "Paste", "P", "#d9480f", True, "where it goes first"),
+    Role("context", "Context", "X", "#8e44ad", False, "more places of that kind"),
+    Role("protect", "Protect", "S", "#0b7a5b", False, "what must stay as it is"),
+)
+FURTHER_IMAGES = 12
+
+
+class RewriteView:
+    """The components of the tab. What each of them shows of a session is a method: values by component."""
+
+    def __init__(self, new: Session):
+        """Put the components on the page."""
+        self.status = gr.HTML(status(new.draft), elem_id="status")
+        with gr.Row():
+            with gr.Column(scale=7, min_width=320):
+                self._add_wall(new)
+            with gr.Column(scale=4, min_width=320):
+                self._add_rules()
+                self._add_concepts(new.model)
+                self._add_choices(new.draft)
+                self._add_files()
+
+    def _add_wall(self, new: Session) -> None:
+        self.wall = Wall(ROLES, heat_label="Where would it fire?", elem_id="wall", **wall_of(new))
+        with gr.Row(elem_classes="line"):
+            self.seeds = gr.Textbox(
+                seeds_text(new.draft), label="Seeds on the wall", max_lines=1, scale=2, min_width=120
+            )
+            self.next_seeds = gr.Button("New seeds", scale=1, min_width=120, size="md", elem_id="new-seeds")
+            self.preview = gr.Button("Show the paste", scale=1, min_width=150, size="md", elem_id="show-paste")
+
+    def _add_rules(self) -> None:
+        self.action = gr.Radio(
+            [("Paste a copy", "paste"), ("Erase", "erase")], value="paste", show_label=False, elem_id="action"
+        )
+        with gr.Row(elem_classes="line"):
+            self.rewrite = gr.Button("Rewrite", variant="primary", interactive=False, elem_id="rewrite", scale=3)
+            self.stop = gr.Button("Stop", elem_id="stop", scale=1, min_width=80)
+        self.price = gr.HTML(elem_id="price")
+        self.rules = RuleList(elem_id="rules")
+        self.measure = gr.Button("Measure on new images", elem_id="measure-rules")
+        self.report = gr.HTML(elem_id="report")
+
+    def _add_concepts(self, model: Model) -> None:
+        with gr.Accordion("Contexts by concept", open=False, visible=model.source is not None) as self.concepts:
+            self.concept = gr.Dropdown(concepts_of(model), value=None, label="Mark every", elem_id="concept")
+            text = f"Also in {FURTHER_IMAGES} images that are not shown (better, a little slower)"
+            self.further = gr.Checkbox(True, label=text)
+            self.find = gr.Button("Mark them as context", elem_id="find")
+
+    def _add_choices(self, draft: Draft) -> None:
+        with gr.Accordion("Where and how", open=False):
+            self.layer = gr.Dropdown(layers_of(draft.model), value="", label="Layer", elem_id="layer")
+            self.caution = gr.Slider(
+                -MOST_CAUTION,
+                MOST_CAUTION,
+                value=0,
+                step=0.1,
+                elem_id="caution",
+                label="Caution: change less elsewhere (right), or more of what you want (left)",
+            )
+            with gr.Row(elem_classes="line"):
+                text = "Rank (empty: as many directions as the marks ask for)"
+                self.rank = gr.Number(None, label=text, precision=0, elem_id="rank", min_width=160)
+                self.propose = gr.Button("Propose a rank", elem_id="propose", min_width=120)
+            self.refine = gr.Checkbox(True, label="Adjust the copy until the image itself shows it")
+            self.why = gr.HTML(reasons(draft), elem_id="why")
+
+    def _add_files(self) -> None:
+        with gr.Accordion("Rule files", open=False, elem_id="files"):
+            with gr.Row(elem_classes="line"):
+                self.load = gr.UploadButton("Load a rule", file_types=[".json"], type="binary", elem_id="load")
+                self.save = gr.Button("Save the marks as a rule", elem_id="save")
+            self.ready = gr.Dropdown(list(BUILT_IN), value=None, label="A rule that comes with the library")
+            self.take = gr.Button("Load it", elem_id="take")
+
+    # What they show ---------------------------------------------------------------------------------------------------
+
+    def guide(self, session: Session, text: str = "") -> Updates:
+        """Where a person stands, and one sentence."""
+        return {self.status: status(session.draft, text)}
+
+    def standing(self, session: Session, text: str = "") -> Updates:
+        """Where a person stands, and whether there is a rule to solve."""
+        return {**self.guide(session, text), self.rewrite: gr.update(interactive=not session.draft.missing)}
+
+    def stopped(self, session: Session) -> Updates:
+        """That work has ended before its end."""
+        return self.guide(session, STOPPED)
+
+    def explained(self, session: Session) -> Updates:
+        """Why layer and rank are what they are."""
+        draft = session.draft
+        return {self.why: reasons(draft, None if draft.missing else session.solved(draft.rule()))}
+
+    def stack(self, session: Session, **more: Any) -> Updates:
+        """The list of rules."""
+        with session.lock:
+            rules = session.rules
+            listed = {"rules": rows(rules.entries), "can_undo": rules.can_undo, "can_redo": rules.can_redo}
+        return {self.rules: gr.update(**listed, **more)}
+
+    def edited(self, session: Session, **more: Any) -> Updates:
+        """The wall with the rules that are on."""
+        return {self.wall: gr.update(after=urls(session.after()) if session.rules.held else [], **more)}
+
+    def seeds_shown(self, session: Session, **more: Any) -> Updates:
+        """The wall with other images on it."""
+        shown = tiles(session.draft.seeds, session.before())
+        return {**self.edited(session, tiles=shown, heat=[], **more), self.seeds: seeds_text(session.draft)}
+
+    def model_shown(self, session: Session) -> Updates:
+        """Another model, without marks and rules."""
+        model = session.model
+        return {
+            **self.standing(session),
+            **self.stack(session),
+            **self.explained(session),
+            self.wall: gr.update(**wall_of(session), **given(session.draft), after=[], heat=[]),
+            self.seeds: seeds_text(session.draft),
+            self.price: "",
+            self.layer: gr.update(choices=layers_of(model), value=""),
+            self.concept: gr.update(choices=concepts_of(model), value=None),
+            self.concepts: gr.update(visible=model.source is not None),
+        }
+
+
+def wall_of(session: Session) -> dict[str, Any]:
+    """What the wall shows of a session's model."""
+    draft = session.draft
+    return {
+        "side": draft.side,
+        "tiles": tiles(draft.seeds, draft.model.images(draft.seeds)),
+        "store": f"rewrite-marks-{draft.model.fingerprint}",
+    }
+
+
+def seeds_text(draft: Draft) -> str:
+    """The seeds on the wall as a person writes them."""
+    first, count = draft.seeds[0], len(draft.seeds)
+    if count > 1 and draft.seeds == tuple(range(first, first + count)):
+        return f"{first}-{draft.seeds[-1]}"
+    return ",".join(map(str, draft.seeds))
+
+
+def layers_of(model: Model) -> list[tuple[str, str]]:
+    """The layers that a rule may be solved at, and what the page calls them."""
+    named = [
+        (f"{name} ({layer.output_grid[0]} × {layer.output_grid[1]})", name)
+        for name, layer in model.generator.layers.items()
+        if layer.outputs > 4
+    ]
+    return [(f"Automatic: {model.layer}", ""), *named]
+
+
+def concepts_of(model: Model) -> list[str]:
+    """The concepts that the model's source knows."""
+    return [] if model.source is None else list(model.source.concepts.names)

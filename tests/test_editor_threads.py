@@ -1,0 +1,248 @@
+"""One session in several threads at once, as a page's handlers run."""
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from apps.editor.frame import AT_ONCE
+from apps.editor.marking import Marking
+from apps.editor.models import Models
+from apps.editor.options import Options
+from apps.editor.rewrite_tab import RewriteTab
+from apps.editor.rule_panel import RulePanel
+from apps.editor.session import Session
+from apps.editor.stack import MOST_HISTORY, MOST_RULES, Entry, Rules
+from apps.editor.units_tab import UnitsState, UnitsTab
+from apps.editor.work import Stopped
+from dissect.concepts import Concepts
+from dissect.sources.contract import CallableSource
+from tests.editors import built, made
+from tests.test_editor_session import WHOLE, box, brushed, find, rewrite
+
+PATIENCE = 60
+THREADS = 4
+
+
+@pytest.fixture
+def session(files, cache) -> Session:
+    return Session(Models(Options(str(files["model"]), segmenter="none", samples=30, tiles=6)))
+
+
+@pytest.fixture
+def impatient() -> Iterator[None]:
+    """Threads that take turns as often as they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+def at_once(*works: Callable[[], Any]) -> list[Any]:
+    """What some works give that begin together, each in a thread of its own."""
+    gate = threading.Barrier(len(works))
+
+    def run(work: Callable[[], Any]) -> Any:
+        gate.wait(PATIENCE)
+        return work()
+
+    with ThreadPoolExecutor(len(works)) as pool:
+        return [future.result(PATIENCE) for future in [pool.submit(run, work) for work in works]]
+
+
+class Busy:
+    """Another session that works with the generator inside a `with` block, in a thread of its own."""
+
+    def __init__(self, session: Session):
+        self.session, self.begun, self.over = session, threading.Event(), threading.Event()
+        self.thread = threading.Thread(target=self.work)
+
+    def work(self) -> None:
+        with self.session.model.holding(self.session.rules.held):
+            self.begun.set()
+            self.over.wait(PATIENCE)
+
+    def __enter__(self) -> None:
+        self.thread.start()
+        assert self.begun.wait(PATIENCE)
+
+    def __exit__(self, *_: Any) -> None:
+        self.over.set()
+        self.thread.join()
+
+
+def in_time(work: Callable[[], Any]) -> Any:
+    """What work gives that must not wait for anybody."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(work).result(PATIENCE / 4)
+
+
+def test_no_change_of_the_draft_is_lost(session, impatient):
+    first, times = session.draft.version, 150
+
+    def choose(thread: int) -> None:
+        for number in range(times):
+            session.choose(caution=(1 + thread + THREADS * number) / 1000)
+
+    def mark() -> None:
+        for number in range(times):
+            session.set_marks(brushed((number + 1, "copy", box(2, 2))))
+
+    at_once(*(partial(choose, thread) for thread in range(THREADS)), mark)
+    assert session.draft.version == first + (THREADS + 1) * times
+    assert session.draft.marks[0].seed == times
+    assert session.draft.choices.caution > 0
+
+
+def test_a_rule_is_never_made_of_the_marks_of_two_moments(session, impatient):
+    moments = [
+        brushed((seed, "copy", box(2, 2)), (seed, "paste", box(8, 8)), (seed, "protect", box(12, 12)))
+        for seed in (1, 2)
+    ]
+    session.set_marks(moments[0])
+    over = threading.Event()
+
+    def mark() -> None:
+        while not over.is_set():
+            for document in moments:
+                session.set_marks(document)
+
+    def read() -> None:
+        for _ in range(150):
+            rule = session.draft.rule()
+            assert len({region.latent.seed for region in (*rule.copy, rule.paste, *rule.protect)}) == 1
+        over.set()
+
+    at_once(mark, read)
+
+
+def test_no_change_of_the_stack_is_lost_and_all_of_them_are_undone(session, impatient):
+    session.set_marks(WHOLE)
+    patch = rewrite(session).patch
+    added, changed = MOST_RULES // THREADS, MOST_HISTORY // THREADS // 2
+
+    def change(rules: Rules, thread: int) -> None:
+        for number in range(added):
+            rules.add(Entry(f"rule {thread} {number}", patch))
+        for number in range(changed):
+            rules.strengthen(0, (1 + thread + THREADS * number) / 1000)
+
+    for _ in range(20):
+        rules, undone = Rules(), 0
+        at_once(*(partial(change, rules, thread) for thread in range(THREADS)))
+        assert len({entry.name for entry in rules.entries}) == THREADS * added
+        while rules.can_undo:
+            rules.undo()
+            undone += 1
+        assert undone == THREADS * (added + changed)
+        assert len(rules) == 0
+
+
+def test_what_is_brushed_while_contexts_are_looked_for_stays(session):
+    looking, go_on = threading.Event(), threading.Event()
+
+    def label(images: torch.Tensor, numbers) -> np.ndarray:
+        looking.set()
+        assert go_on.wait(PATIENCE)
+        labels = np.zeros((len(images), 16, 16), dtype=np.int64)
+        labels[:, 4:8, 4:8] = 1
+        return labels
+
+    session.model.source = CallableSource(label, Concepts(("rest", "dome"), ("", "")))
+    session.set_marks(brushed((1, "copy", box(2, 2))))
+
+    def brush() -> None:
+        assert looking.wait(PATIENCE)
+        session.set_marks(brushed((1, "copy", box(2, 2)), (2, "paste", box(8, 8)), (3, "context", box(12, 12))))
+        go_on.set()
+
+    at_once(lambda: find(session, "dome"), brush)
+    draft = session.draft
+    assert len(draft.regions("paste")) == 1
+    assert len(draft.regions("context")) == len(draft.seeds) + 1
+
+
+def test_stop_ends_the_work_that_was_begun_before_it_and_no_other(session):
+    session.set_marks(WHOLE)
+    session.model.memory(session.draft.layer)
+    stopped = [session.begin(), session.begin()]
+    session.stop()
+    later = session.begin()
+    for work in stopped:
+        with pytest.raises(Stopped):
+            work.solve(session.draft.rule())
+    assert later.solve(session.draft.rule()).rank > 0
+
+
+def test_work_keeps_to_the_model_that_it_was_begun_on(session, files):
+    session.set_marks(WHOLE)
+    draft, work = session.draft, session.begin()
+    session.models.options = Options(str(files["model"]), folders=(files["model"].parent,))
+    session.open(files["model"].name)
+    work.rewrite(draft.rule())
+    assert len(work.rules) == 1
+    assert (len(session.rules), session.draft.marks) == (0, ())
+
+
+def test_the_same_rule_is_solved_once_for_two_that_ask_at_once(session, monkeypatch):
+    from apps.editor import work as module
+
+    solutions, solve = [], module.solve
+
+    def counted(*given: Any, **named: Any) -> Any:
+        solutions.append(given)
+        return solve(*given, **named)
+
+    monkeypatch.setattr(module, "solve", counted)
+    session.set_marks(WHOLE)
+    rule = session.draft.rule()
+    one, other = at_once(*[lambda: session.begin().solve(rule)] * 2)
+    assert one is other
+    assert len(solutions) == 1
+
+
+def test_handlers_that_answer_at_once_do_so_while_another_session_works(cache):
+    session = Session(Models(Options("towers", samples=30, tiles=2)))
+    session.set_marks(WHOLE)
+    rewrite(session)
+    other, state = Session(session.models), UnitsState("b32.conv0")
+    tab, units = built(RewriteTab, session.models), built(UnitsTab, session.models)
+    marking, view = Marking(tab.view), tab.view
+    with Busy(session):
+        (shown,) = in_time(lambda: list(marking.on_marks(other, WHOLE)))
+        assert shown[view.rewrite]["interactive"]
+        assert other.draft.rule().model == session.draft.rule().model
+        assert "proposed" in in_time(lambda: marking.on_choices(other, "paste", "", 0.5, None, True))[view.why]
+        assert "Stopped" in in_time(lambda: tab.on_stop(other))[view.status]
+        assert in_time(lambda: units.on_concept(other, state, "tree"))[units.grid]["effects"] == []
+        assert "Measure effects" in in_time(lambda: units.on_stop(other, state))[units.said]
+        in_time(other.release)
+    list(RulePanel(view).on_rewrite(other, WHOLE))
+    assert len(other.rules) == 1
+
+
+def test_a_measured_layer_is_known_while_the_patches_of_another_session_hold(session):
+    session.set_marks(WHOLE)
+    entry = rewrite(session)
+    restarted = Session(Models(session.models.options))
+    restarted.rules.add(entry)
+    with Busy(restarted):
+        assert restarted.model.generator.fingerprint != restarted.model.fingerprint
+        assert restarted.model.measured(entry.patch.layer)
+
+
+def test_the_handlers_that_are_registered_to_answer_at_once_are_those_that_are_tested(session):
+    from apps.editor.page import build
+
+    page = made(lambda: build(session.models, Path()))
+    found = {each.api_name for each in page.fns.values() if each.concurrency_id == AT_ONCE["concurrency_id"]}
+    tested = {"rule_marks", "rule_choices", "rule_stop", "units_concept", "units_stop"}
+    # These read a folder, or press Stop as the others do.
+    assert found == tested | {"model_look", "model_stop", "export_stop"}
