@@ -11,10 +11,25 @@ from rewrite.storage.caches import cache_folder
 from rewrite.storage.files import library_version
 
 
-def cached_path(generator: Generator, layer: str, samples: int, key_space: str) -> Path:
-    """The file of one memory: its name holds everything that the numbers depend on."""
+def cached_path(generator: Generator, layer: str, samples: int, key_space: str, fingerprint: str = "") -> Path:
+    """The file of one memory: its name holds everything that the numbers depend on.
+
+    Args:
+        generator: The generator.
+        layer: Name of the layer.
+        samples: Number of images.
+        key_space: `patch` or `channel`.
+        fingerprint: That of the generator, where it is known or the generator is edited now.
+    """
     noise = getattr(generator, "noise", "none")
-    parts = (generator.fingerprint, layer, key_space, samples, f"truncation{generator.truncation:g}", noise)
+    parts = (
+        fingerprint or generator.fingerprint,
+        layer,
+        key_space,
+        samples,
+        f"truncation{generator.truncation:g}",
+        noise,
+    )
     return cache_folder() / f"{'-'.join(map(str, parts))}-{library_version()}.safetensors"
 
 

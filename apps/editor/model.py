@@ -57,7 +57,6 @@ class Model:
         self.lock, self._making = threading.RLock(), threading.RLock()
         self.goals = Goals(MOST_GOALS)
         self._stack = Stack(generator)
-        self._memory_paths = {layer: cached_path(generator, layer, samples, "patch") for layer in generator.layers}
         self._images, self._cuts = Cache[Tensor](), Cache[Cut]()
         self._features, self._labels = Cache[Tensor](MOST_FEATURES), Cache[Tensor](MOST_FEATURES)
         self._memories, self._shared = Cache[Memory](MOST_MEMORIES), Cache[Any](MOST_SHARED)
@@ -112,7 +111,8 @@ class Model:
             LookupError: There is no such layer.
         """
         self.generator.layer(layer)
-        return layer in self._memories or self._memory_paths[layer].is_file()
+        path = cached_path(self.generator, layer, self.samples, "patch", self.fingerprint)
+        return layer in self._memories or path.is_file()
 
     def shared(self, key: Hashable, make: Callable[[], Any], *, runs: bool = True) -> Any:
         """Anything else that sessions share, made once.
