@@ -242,7 +242,7 @@ def test_adapters_that_do_something_else_are_refused(generator, adapter, changes
         (lambda pair: {name: value[:, :, 0, 0] for name, value in pair.items()}, "kernel"),
         (lambda pair: pair | {"lora_A.weight": pair["lora_A.weight"][:, :2]}, "changes a matrix"),
         (lambda pair: pair | {"lora_A.weight": pair["lora_A.weight"] / 0}, "not finite"),
-        (lambda pair: {name: value.long() for name, value in pair.items()}, "no factor"),
+        (lambda pair: {name: value.long() for name, value in pair.items()}, "not a factor"),
         (lambda pair: {}, "holds no factors"),
     ],
 )

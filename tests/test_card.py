@@ -115,7 +115,7 @@ def test_a_report_on_something_else_is_refused(files, patch, report, tmp_path):
         card_of(files, patch, strengths=[0.5], report=document)
     with pytest.raises(ValueError, match="was not measured with these patches"):
         card_of(files, patch, report=document | {"model": "0" * 16})
-    with pytest.raises(FileNotFoundError, match="there is not a report"):
+    with pytest.raises(FileNotFoundError, match="there is no report"):
         load_report(tmp_path / "none.json")
     for content in ("{", "[]", "{}", "[" * 100_000):
         (tmp_path / "wrong.json").write_text(content)

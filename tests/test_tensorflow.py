@@ -42,7 +42,7 @@ def test_a_pickle_of_tensorflow_draws_its_images(tmp_path, how):
 @pytest.mark.parametrize(
     ("how", "reason"),
     [
-        ({"version": 3}, "holds a TensorFlow network of 'G_main', which is no StyleGAN2"),
+        ({"version": 3}, "holds a TensorFlow network of 'G_main', which is not a StyleGAN2"),
         ({"nonlinearity": "relu"}, "was built with nonlinearity = 'relu', which is not known here"),
         ({"resample_kernel": None}, "was built with resample_kernel = None"),
         ({"spectral": 1}, "was built with spectral = 1"),
