@@ -16,9 +16,12 @@ from apps.editor.cache import Cache
 from apps.editor.choices import Choices, careful
 from apps.editor.contexts import find_regions
 from apps.editor.exports import Export
+from apps.editor.frame import progress
+from apps.editor.guide import status
 from apps.editor.heat import ORDINARY, Heat
 from apps.editor.marks import documents, marks_of, mask_side, read_marks
 from apps.editor.measured import COUNT, card, measured
+from apps.editor.model_tab import described
 from apps.editor.models import Models
 from apps.editor.options import Options
 from apps.editor.pricing import Pricing
@@ -33,6 +36,7 @@ from rewrite import Mask, Rule, Search, Settings, load_generator, measure, solve
 from rewrite.memory import Memory
 from tests.conftest import marked_rule
 from tests.editors import built
+from tests.markup import HOSTILE, assert_shown_as_text
 
 ROOT = Path(__file__).parents[1]
 
@@ -529,6 +533,16 @@ def test_rules_are_measured_on_images_that_none_of_them_uses(session):
     assert "marks" not in told
     with pytest.raises(ValueError, match="no rule that is on"):
         measure_rules(session, [])
+
+
+def test_names_of_concepts_are_text_on_the_page(session):
+    session.model.source = CallableSource(halves, Concepts.of([f"{HOSTILE} {number}" for number in range(3)]))
+    session.set_marks(WHOLE)
+    rewrite(session)
+    assert_shown_as_text(card(measure_rules(session, session.rules.entries)))
+    assert_shown_as_text(described(session))
+    assert_shown_as_text(status(session.draft, HOSTILE))
+    assert_shown_as_text(progress(0.5, HOSTILE))
 
 
 def test_the_proposed_rank_keeps_nearly_all_of_the_change(session):

@@ -9,8 +9,10 @@ from jinja2 import UndefinedError
 from markupsafe import Markup
 from PIL import Image
 
-from rewrite.reports.rendering import number, percent, render
+from rewrite.reports.rendering import SHARED, number, percent, render
 from tests.markup import HOSTILE, Page
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
@@ -59,6 +61,14 @@ def test_pages_of_any_folder_extend_the_one_that_all_share(template):
     shown = Page(render(page, title="A & B"))
     assert shown.policy == "default-src 'none';img-src data:;style-src 'unsafe-inline'"
     assert shown.text.count("A & B") == 2
+
+
+def test_every_page_has_the_head_and_the_policy_of_all():
+    pages = [path for room in ("rewrite", "dissect", "apps/commands") for path in (ROOT / room).rglob("*.html")]
+    own = [path for path in pages if path.parent != SHARED or path.name == "report.html"]
+    assert len(own) >= 6
+    assert [str(path) for path in own if not path.read_text().startswith('{% extends "base.html" %}\n')] == []
+    assert [path.name for path in own if "{% block policy %}" in path.read_text()] == ["unit_page.html"]
 
 
 def test_pictures_stand_inside_the_page_and_large_ones_are_reduced(template):

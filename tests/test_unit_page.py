@@ -49,6 +49,7 @@ def test_names_from_outside_are_text_and_never_markup(tmp_path):
     write_units(tmp_path, probe, found, "<title>")
     page = (tmp_path / "units.html").read_text()
     assert_shown_as_text(page)
+    assert Page(page).policy.startswith("default-src 'none';img-src data:;")
     assert shown_by(page)["concepts"][0] == [HOSTILE, 0]
     assert not {"b", "i"} & {tag for tag, _ in Page(page).elements}
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -9,6 +10,9 @@ import gradio as gr
 from apps.editor.exports import KINDS, Export
 from apps.editor.frame import AT_ONCE, Page, Updates
 from apps.editor.session import Session
+from rewrite.reports.rendering import render
+
+WRITTEN = Path(__file__).parent / "templates" / "written.html"
 
 
 class ExportTab:
@@ -49,9 +53,8 @@ class ExportTab:
         made = Export.of(session, self.page.models.options.out, self.page.private, name, kinds)
         for step in made.steps():
             yield {self.result: f'<p role="status">{escape(step)} …</p>'}
-        listed = "".join(f"<li><code>{escape(str(path))}</code></li>" for path in made.written)
         yield {
-            self.result: f'<p role="status">Written to {escape(str(made.folder))}:</p><ul>{listed}</ul>',
+            self.result: render(WRITTEN, folder=made.folder, paths=made.written),
             self.files: gr.update(value=[str(path) for path in made.offered], visible=True),
         }
 

@@ -27,10 +27,12 @@ from gradio.events import Dependency
 from apps.editor.models import Models
 from apps.editor.session import Session
 from apps.editor.work import Stopped
+from rewrite.reports.rendering import render
 
 Updates = dict[Block, Any]
 Handler = Callable[..., Updates | Iterator[Updates]]
 
+PROGRESS = Path(__file__).parent / "templates" / "progress.html"
 REFUSED = (ValueError, LookupError, OSError, MemoryError)
 STOPPED = "Stopped; nothing of it is kept."
 
@@ -130,7 +132,7 @@ def reporting(handler: Handler, when_stopped: Callable[[Session], Updates] | Non
 
 def progress(done: float, text: str) -> str:
     """How far work is, 0 to 1, as HTML."""
-    return f'<progress value="{done:.3f}" max="1"></progress><p class="soft" role="status">{escape(text)}</p>'
+    return render(PROGRESS, done=done, text=text)
 
 
 def sentence(error: BaseException) -> str:

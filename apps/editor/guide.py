@@ -1,25 +1,25 @@
 """What the page says to a person: which step comes next, and why layer, rank and strength are what they are."""
 
-from html import escape
+from pathlib import Path
 
 from apps.editor.draft import ENOUGH_CONTEXTS, Draft
 from apps.editor.price import carrying
 from rewrite import Patch
+from rewrite.reports.rendering import render
+
+TEMPLATES = Path(__file__).parent / "templates"
 
 
 def status(draft: Draft, text: str = "") -> str:
     """Where a person stands, as HTML: the steps, and one sentence."""
     erase = draft.choices.action == "erase"
     copies, places = draft.regions("copy"), draft.regions("paste", "context")
-    steps = [] if erase else [("Copy", bool(copies), "")]
+    steps = [] if erase else [("Copy", bool(copies))]
     count = len(places) + len(draft.further)
-    steps.append(("Where it shall go" if erase else "Paste", bool(places), ""))
-    steps.append(("Contexts", len(places) > ENOUGH_CONTEXTS, f" {count}" if count else ""))
-    chips = "".join(
-        f'<li class="{"done" if done else ""}">{"✓ " if done else ""}{name}{extra}</li>' for name, done, extra in steps
-    )
+    steps.append(("Where it shall go" if erase else "Paste", bool(places)))
+    steps.append((f"Contexts {count}" if count else "Contexts", len(places) > ENOUGH_CONTEXTS))
     text = text or draft.missing or draft.advice or "Ready: look at the price, and press Rewrite."
-    return f'<div class="told" role="status" aria-live="polite"><ol>{chips}</ol><p>{escape(text)}</p></div>'
+    return render(TEMPLATES / "guide.html", steps=steps, text=text)
 
 
 def reasons(draft: Draft, patch: Patch | None = None) -> str:
@@ -30,21 +30,8 @@ def reasons(draft: Draft, patch: Patch | None = None) -> str:
         patch: Its answer, if it is solved.
     """
     layer = draft.model.generator.layer(draft.layer)
-    grid = f"{layer.output_grid[0]} × {layer.output_grid[1]}"
-    if draft.choices.layer is None:
-        first = (
-            f"<b>{escape(layer.name)}</b> is proposed: the first layer that writes at half the image’s side or more "
-            f"({grid} cells), where details have their place and their colour."
-        )
-    else:
-        first = f"<b>{escape(layer.name)}</b> writes {grid} cells of {layer.outputs} numbers."
-    return f'<p class="soft">{first} {_rank(draft, patch)} {_STRENGTH}</p>'
-
-
-_STRENGTH = (
-    "Strength 1 is proposed: the answer was solved for it. Below it less of everything happens, above it more than was "
-    "asked for, the change elsewhere too."
-)
+    proposed = draft.choices.layer is None
+    return render(TEMPLATES / "reasons.html", layer=layer, proposed=proposed, rank=_rank(draft, patch))
 
 
 def _rank(draft: Draft, patch: Patch | None) -> str:

@@ -1,7 +1,7 @@
 """What the rules that are on do to images that no rule was made from: measured, not expected."""
 
 from collections.abc import Sequence
-from html import escape
+from pathlib import Path
 
 import numpy as np
 from torch import Tensor
@@ -13,11 +13,12 @@ from apps.editor.work import Work
 from dissect.concepts import NONE
 from dissect.sources.contract import ConceptSource
 from rewrite import Report, report_on
-from rewrite.reports.aims import Interval, Labeller
+from rewrite.reports.aims import Labeller
 from rewrite.reports.effect import MOVED
-from rewrite.reports.pictures import Pair
+from rewrite.reports.rendering import render
 from rewrite.reports.report import unseen_seeds
 
+TEMPLATE = Path(__file__).parent / "templates" / "measured.html"
 COUNT = 100
 NOTHING = "nothing"
 MOST_TRANSITIONS = 3
@@ -65,18 +66,21 @@ def labeller(source: ConceptSource | None) -> tuple[Labeller | None, tuple[str, 
 
 def card(report: Report) -> str:
     """A report as HTML."""
-    verdict, rows = report.verdict, []
+    verdict, counts, rows = report.verdict, report.effect.counts, []
     if verdict.efficacy is not None:
         rows.append((*_INSIDE[verdict.kind], verdict.efficacy))
     rows.append((*_OUTSIDE[verdict.kind], verdict.outside))
-    table = "".join(
-        f"<div><dt>{escape(name)}<small>{escape(text)}</small></dt><dd>{_interval(found)}</dd></div>"
-        for name, text, found in rows
-    )
-    count = len(report.effect.seeds)
-    return (
-        f'<div class="price measured" data-images="{count}"><h3>Measured on {count} new images</h3>'
-        f"{_aims(report)}<dl>{table}</dl>{_transitions(report)}{_worst(report)}</div>"
+    effects = [rule.effect for rule in report.rules if rule.effect]
+    return render(
+        TEMPLATE,
+        report=report,
+        count=len(report.effect.seeds),
+        kind=verdict.kind,
+        rows=rows,
+        aims=[f"{' or '.join(each['from'])} → {each['to'] or 'anything else'}" for each in effects],
+        transitions=[] if counts is None else counts.top_transitions(report.concepts)[:MOST_TRANSITIONS],
+        percent=percent,
+        url=url,
     )
 
 
@@ -92,51 +96,3 @@ _OUTSIDE = {
         f"share of pixels whose colour moved by more than {MOVED / 2:.0%} of its range",
     ),
 }
-_NO_AIM = (
-    '<p class="soft">No concept stands out under the marks, so that nobody can count what became of it in new images: '
-    "the figures are those of the marked images.</p>"
-)
-
-
-def _interval(found: Interval) -> str:
-    low, high = found.low, found.high
-    return percent(found.value) + (
-        "" if low is None or high is None else f"<small>{percent(low)} to {percent(high)}</small>"
-    )
-
-
-def _aims(report: Report) -> str:
-    """What the rules turn into what, where that was counted."""
-    if report.verdict.kind != "concepts":
-        return _NO_AIM if report.concepts and report.verdict.kind == "places" else ""
-    texts = [
-        f"{' or '.join(rule.effect['from'])} → {rule.effect['to'] or 'anything else'}"
-        for rule in report.rules
-        if rule.effect
-    ]
-    return f"<p>{escape('; '.join(texts))}</p>"
-
-
-def _transitions(report: Report) -> str:
-    """The most frequent changes elsewhere."""
-    found = [] if report.effect.counts is None else report.effect.counts.top_transitions(report.concepts)
-    if not found:
-        return ""
-    texts = (f"{each['from']} → {each['to']} ({100 * each['share']:.1f} %)" for each in found[:MOST_TRANSITIONS])
-    return f'<p class="soft">Most of what changed elsewhere: {escape(", ".join(texts))}</p>'
-
-
-def _worst(report: Report) -> str:
-    """The images with the most change elsewhere, before and after."""
-    if not report.worst:
-        return ""
-    pairs = "".join(map(_pair, report.worst))
-    return f'<p class="soft">Where most changed elsewhere, before and after:</p><div class="pairs">{pairs}</div>'
-
-
-def _pair(pair: Pair) -> str:
-    name = escape(pair.caption)
-    return (
-        f'<figure><img src="{url(pair.before)}" alt="{name} before"><img src="{url(pair.after)}" alt="{name} after">'
-        f"<figcaption>{name}</figcaption></figure>"
-    )

@@ -2,12 +2,16 @@
 
 from collections.abc import Iterator
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from apps.editor.frame import AT_ONCE, STOPPED, Page, Updates, progress
 from apps.editor.session import Session
+from rewrite.reports.rendering import render
+
+TEMPLATE = Path(__file__).parent / "templates" / "model.html"
 
 
 class ModelTab:
@@ -107,17 +111,7 @@ def described(session: Session) -> str:
         ("Weights", f"{numbers / 1e6:.2f} million, on {generator.device}"),
         ("Concepts", "none" if model.source is None else ", ".join(model.source.concepts.names)),
     )
-    rows = "".join(f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>" for name, value in facts)
-    layers = "".join(
-        f"<tr><td>{escape(name)}</td><td>{layer.inputs} → {layer.outputs}</td>"
-        f"<td>{layer.output_grid[0]} × {layer.output_grid[1]}</td>"
-        f"<td>{'measured' if model.measured(name) else ''}{' · proposed' if name == model.layer else ''}</td></tr>"
-        for name, layer in generator.layers.items()
-    )
-    return (
-        f'<div class="facts"><dl>{rows}</dl><h3>Layers</h3><table><thead><tr><th>Layer</th><th>Channels</th>'
-        f"<th>Writes</th><th></th></tr></thead><tbody>{layers}</tbody></table></div>"
-    )
+    return render(TEMPLATE, model=model, generator=generator, facts=facts)
 
 
 def _folders(page: Page) -> str:

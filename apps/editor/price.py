@@ -3,14 +3,17 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
+from pathlib import Path
 
+from dissect.charts import Axes
 from rewrite import Patch
+from rewrite.reports.rendering import render
 
+TEMPLATE = Path(__file__).parent / "templates" / "price.html"
 # How much more, or less, careful the other points of the curve are, as powers of ten.
 STEPS = (-1.0, -0.5, 0.5, 1.0)
 MOST_OF_IT = 0.95
-WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 320, 170, 44, 34, 12, 14
+AXES = Axes(1, 0, 1, left=44, end=306, top=12, base=136)
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ def carrying(patch: Patch) -> int:
 
 
 def card(price: Price, curve: Sequence[Price] = (), *, waiting: bool = False) -> str:
-    """The price as HTML; it holds numbers of this library and nothing else.
+    """The price as HTML.
 
     Args:
         price: The price.
@@ -77,13 +80,17 @@ def card(price: Price, curve: Sequence[Price] = (), *, waiting: bool = False) ->
         rows.append(("Protected places", percent(price.protected), "change where you said that nothing may change"))
     rows.append(("Drift", f"{price.drift:.2f} ×", "how far the layer's own scaling moves; 1 is not at all"))
     rows.append(("Directions", str(price.rank), f"{price.most} of them carry 95 % of the change"))
-    table = "".join(
-        f"<div><dt>{escape(name)}<small>{escape(text)}</small></dt><dd>{escape(value)}</dd></div>"
-        for name, value, text in rows
-    )
-    return (
-        f'<div class="price"><h3>The price, before anything is changed</h3><p>{verdict(price)}</p>'
-        f"<dl>{table}</dl>{plot(price, curve, waiting)}</div>"
+    points = sorted((*curve, price), key=lambda each: each.caution)
+    return render(
+        TEMPLATE,
+        price=price,
+        verdict=verdict(price),
+        rows=rows,
+        axes=AXES,
+        farthest=farthest(points),
+        dots=plot(points),
+        waiting=waiting,
+        percent=percent,
     )
 
 
@@ -101,35 +108,15 @@ def percent(share: float) -> str:
     return "not known" if not math.isfinite(share) else f"{100 * share:.0f} %"
 
 
-def plot(price: Price, curve: Sequence[Price], waiting: bool) -> str:
-    """Efficacy against damage as SVG: one point for each answer, the chosen one filled."""
-    points = sorted((*curve, price), key=lambda each: each.caution)
-    if len(points) < 2:
-        return '<p class="soft">Bolder and more careful answers are being tried …</p>' if waiting else ""
-    far = max(0.05, *(each.damage for each in points)) * 1.08
-
-    def at(each: Price) -> tuple[float, float]:
-        x = LEFT + min(1.0, max(0.0, each.damage) / far) * (WIDTH - LEFT - RIGHT)
-        return x, HEIGHT - BOTTOM - min(1.0, max(0.0, each.efficacy)) * (HEIGHT - BOTTOM - TOP)
-
-    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in map(at, points))
-    dots = "".join(_dot(each, at(each), each is price) for each in points)
-    floor, middle = HEIGHT - BOTTOM, (HEIGHT - BOTTOM + TOP) / 2 + 26
-    return (
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="Efficacy against damage, for several answers">'
-        f'<path d="M{LEFT} {TOP}V{floor}H{WIDTH - RIGHT}" class="axis"/>'
-        f'<text x="{LEFT - 6}" y="{TOP + 8}" text-anchor="end">100 %</text>'
-        f'<text x="{LEFT - 6}" y="{floor}" text-anchor="end">0 %</text>'
-        f'<text x="{WIDTH - RIGHT}" y="{floor + 14}" text-anchor="end">{percent(far)}</text>'
-        f'<text x="{LEFT}" y="{HEIGHT - 4}">→ changes elsewhere</text>'
-        f'<text x="12" y="{middle}" transform="rotate(-90 12 {middle})">→ arrives</text>'
-        f'<polyline points="{line}" class="line"/>{dots}</svg>'
-        '<p class="soft">From careful (left) to bold (right); the filled point is yours. Move it with “Caution” under '
-        "“Where and how”.</p>"
-    )
+def farthest(points: Sequence[Price]) -> float:
+    """The damage at the end of the axis, a little more than the greatest of some answers."""
+    return max(0.05, *(each.damage for each in points)) * 1.08
 
 
-def _dot(price: Price, place: tuple[float, float], chosen: bool) -> str:
-    text = f"caution {price.caution:g}: {percent(price.efficacy)} arrives, {percent(price.damage)} changes elsewhere"
-    kind = "dot chosen" if chosen else "dot"
-    return f'<circle cx="{place[0]:.1f}" cy="{place[1]:.1f}" r="5" class="{kind}"><title>{text}</title></circle>'
+def plot(points: Sequence[Price]) -> list[tuple[Price, float, float]]:
+    """Where answers stand on the axes: damage to the right, as a share of the farthest, and efficacy upwards."""
+    far = farthest(points)
+    return [
+        (each, AXES.x(min(1.0, max(0.0, each.damage) / far)), AXES.y(min(1.0, max(0.0, each.efficacy))))
+        for each in points
+    ]
