@@ -8,10 +8,11 @@ from rewrite.generators.wrapped import WrappedGenerator, wrap
 from rewrite.goals.cache import Goals
 from rewrite.memory import Memory, measure
 from rewrite.patch import Patch, Stack
-from rewrite.reports.aims import Aim, Counts, Interval
+from rewrite.reports.aims import Aim, Counts
 from rewrite.reports.card import model_card
 from rewrite.reports.effect import Effect, measure_effect
 from rewrite.reports.firing import Search, firing, strongest
+from rewrite.reports.interval import Interval
 from rewrite.reports.report import Report, report_on
 from rewrite.rules.masks import Mask
 from rewrite.rules.rule import Latent, Region, Rule, Settings

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from rewrite.reports.aims import Aim, Counts, count_concepts, mean_of, share_of
+from rewrite.reports.aims import Aim, Counts, count_concepts
+from rewrite.reports.interval import mean_of, share_of
 
 CONCEPTS = ("sky", "tree", "dome")
 SKY, TREE, DOME = range(3)

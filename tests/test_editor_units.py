@@ -182,9 +182,9 @@ def test_effects_are_estimated_first_and_then_measured_where_they_promise_most(f
     assert "exact for the 8 units that promise most" in known.explanation
     best = int(np.argmax(estimates))
     experiment = Experiment(load_generator(), LAYER, models.first.source)
-    share, low, high = unit_effects(experiment, range(4), [best]).share(0, wanted[best])
+    found = unit_effects(experiment, range(4), [best]).ratio[0, wanted[best]]
     figure = known.figures(wanted)[best]
-    assert (figure["share"], figure["low"], figure["high"]) == pytest.approx((share, low, high), abs=1e-4)
+    assert [figure[end] for end in ("share", "low", "high")] == pytest.approx(list(found.document().values()), abs=1e-4)
 
 
 def test_stopped_effects_are_kept_for_all_sessions_and_gone_on_with(few, models):

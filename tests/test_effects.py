@@ -12,6 +12,7 @@ from dissect.causes.ledger import Ledger
 from dissect.causes.paired import Paired
 from dissect.concepts import Concepts
 from dissect.sources.contract import CallableSource
+from rewrite import Interval
 from tests.planted_causes import BOTH, CAUSAL_UNITS, CAUSES, CORRELATE, EITHER, TREE, ColourSource, PlantedGenerator
 
 SHADES = CallableSource(
@@ -57,7 +58,7 @@ def test_batches_order_and_parts_change_nothing(tiny_generator):
 
 
 def test_ranking_by_effect_finds_planted_causes_and_not_the_correlate(planted):
-    gone = unit_effects(planted, range(40)).ratio[0]
+    gone = unit_effects(planted, range(40)).ratio.value
     tree, door, window = (gone[:, CAUSES.number(name)] for name in ("tree", "door", "window"))
     assert tree[TREE] == 1
     assert np.delete(tree, TREE).max() == 0
@@ -69,8 +70,8 @@ def test_ranking_by_effect_finds_planted_causes_and_not_the_correlate(planted):
 def test_units_that_act_for_each_other_have_an_effect_only_as_a_set(planted):
     found = measure_effects(planted, [Contrast.removal(EITHER), Contrast.removal(EITHER[:1])], range(40))
     window = CAUSES.number("window")
-    assert found.share(0, window) == (1, 1, 1)
-    assert found.share(1, window) == (0, 0, 0)
+    assert found.ratio[0, window] == Interval(1.0, 1.0, 1.0)
+    assert found.ratio[1, window] == Interval(0.0, 0.0, 0.0)
 
 
 def test_inserting_is_compared_with_ablating_inside_the_same_block(planted):
@@ -83,20 +84,20 @@ def test_inserting_is_compared_with_ablating_inside_the_same_block(planted):
     blocks = block_at(cells, (16, 16), side).repeat_interleave(2, 1).repeat_interleave(2, 2)
     free = blocks & ((labels == ground) | (labels == door))
     assert found.sums[1, 0, door] == free.sum()
-    assert found.share(0, door)[0] == pytest.approx(float(free.sum() / (labels == door).sum()))
+    assert found.ratio[0, door].value == pytest.approx(float(free.sum() / (labels == door).sum()))
 
 
 def test_intervals_are_students_and_cover_what_they_should():
     random = np.random.default_rng(5)
     base = torch.from_numpy(random.integers(50, 150, (400, 30)))
     difference = torch.from_numpy(random.binomial(base.numpy(), 0.3))
-    paired = Paired.of(difference, base)
     mean = difference[:, 0].double().mean().item()
     wanted = stats.t.interval(0.95, 399, mean, stats.sem(difference[:, 0].numpy()))
-    assert [each[0] for each in paired.mean] == pytest.approx([mean, *wanted])
-    _, low, high = paired.ratio
-    assert 24 <= ((low <= 0.3) & (high >= 0.3)).sum() <= 30
-    assert np.isnan(Paired.of(difference[:1], base[:1]).mean[1]).all()
+    found = Paired.of(difference, torch.ones_like(base)).ratio[0]
+    assert [found.value, found.low, found.high] == pytest.approx([mean, *wanted])
+    ratio = Paired.of(difference, base).ratio
+    assert 24 <= ((ratio.low <= 0.3) & (ratio.high >= 0.3)).sum() <= 30
+    assert np.isnan(Paired.of(difference[:1], base[:1]).ratio.low).all()
 
 
 def test_blocks_lie_inside_the_grid_and_hang_on_the_seed():

@@ -62,8 +62,8 @@ def test_a_curve_is_measured_on_images_that_no_ranking_saw(written, files):
     experiment = Experiment(load_generator(files["model"]), LAYER, SegmenterSource())
     seeds = range(FIRST_VALIDATION, FIRST_VALIDATION + 6)
     roof = experiment.source.concepts.number("roof")
-    wanted = measure_effects(experiment, [Contrast.removal([4, 1])], seeds).share(0, roof)
-    assert [point["removed"][end] for end in ("value", "low", "high")] == pytest.approx(list(wanted))
+    wanted = measure_effects(experiment, [Contrast.removal([4, 1])], seeds).ratio[0, roof]
+    assert point["removed"] == pytest.approx(wanted.document())
 
 
 def test_the_page_needs_nothing_from_outside(written):

@@ -98,7 +98,7 @@ def test_the_size_of_a_set_is_where_its_effect_stops_to_grow(planted):
     order = (*EITHER, 7, 8)
     contrasts = [Contrast.removal(order[:size]) for size in (1, 2, 3, 4)]
     found = measure_effects(planted, contrasts, range(100, 140))
-    curve = [found.share(i, CAUSES.number("window"))[0] for i in range(4)]
+    curve = [found.ratio[i, CAUSES.number("window")].value for i in range(4)]
     assert curve == [0, 1, 1, 1]
     assert effective_size((1, 2, 3, 4), curve) == 2
     assert effective_size((1, 2), [0.0, -0.1]) is None
@@ -110,9 +110,9 @@ def test_context_tells_where_an_insertion_is_refused(planted, values):
     found = measure_context(planted, door, BOTH, (1.0, 1.0), seeds, side=1, batch=4)
     ground, tree = CAUSES.number("ground"), CAUSES.number("tree")
     assert found.count(ground) + found.count(tree) + found.count(door) + found.count(3) == 3 * 16 * 16
-    assert found.gained(ground)[0] == 1
-    assert found.gained(tree)[0] == 0
-    assert found.normalised(door)[0] == pytest.approx(4 / found.area)
+    assert found.gained(ground).value == 1
+    assert found.gained(tree).value == 0
+    assert found.normalised(door).value == pytest.approx(4 / found.area)
     labels = planted.labels(planted.prefix(tuple(seeds)), tuple(seeds))
     assert found.area == pytest.approx((labels == door).sum().item() / 3)
     assert found.count(tree) == (labels[:, 0, 1::2, 1::2] == tree).sum()
@@ -124,8 +124,8 @@ def test_a_random_share_of_the_positions_agrees_with_all_and_batches_change_noth
     some = measure_context(planted, door, BOTH, (1.0, 1.0), seeds, side=2, positions=30)
     again = measure_context(planted, door, BOTH, (1.0, 1.0), seeds, side=2, positions=30, batch=3)
     assert torch.equal(some.effect.sums, again.effect.sums)
-    _, low, high = some.normalised(0)
-    assert low < everywhere.normalised(0)[0] < high
+    sampled = some.normalised(0)
+    assert sampled.low < everywhere.normalised(0).value < sampled.high
 
 
 def test_an_insertion_that_is_refused_dies_in_a_later_layer(planted):

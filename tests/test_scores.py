@@ -22,7 +22,7 @@ def test_iou_is_what_is_shared_over_what_either_has():
 def test_the_interval_is_that_of_resampled_images():
     lit, labels = example(images=200)
     lit[:100] &= torch.rand(100, 1, 1, 1, generator=torch.Generator().manual_seed(5)) > 0.5
-    low, high = Scores(tally_of(lists_of(lit), labels, UNITS, CONCEPTS), CONCEPTS).interval
+    interval = Scores(tally_of(lists_of(lit), labels, UNITS, CONCEPTS), CONCEPTS).interval
     counts = {name: each.astype(float) for name, each in brute(lit, labels).items()}
     random, drawn = np.random.default_rng(0), []
     for _ in range(2000):
@@ -30,8 +30,8 @@ def test_the_interval_is_that_of_resampled_images():
         both, active, labelled = (np.tensordot(weights, counts[name], 1) for name in ("both", "active", "labelled"))
         drawn.append(both / (active + labelled - both))
     ends = np.percentile(drawn, (2.5, 97.5), axis=0)
-    assert np.allclose(low, ends[0], atol=0.12 * (ends[1] - ends[0]).max())
-    assert np.allclose(high, ends[1], atol=0.12 * (ends[1] - ends[0]).max())
+    assert np.allclose(interval.low, ends[0], atol=0.12 * (ends[1] - ends[0]).max())
+    assert np.allclose(interval.high, ends[1], atol=0.12 * (ends[1] - ends[0]).max())
 
 
 def test_nothing_shared_has_no_interval():
@@ -39,7 +39,7 @@ def test_nothing_shared_has_no_interval():
     lit[:, 0] = False
     scores = Scores(tally_of(lists_of(lit), labels, UNITS, CONCEPTS), CONCEPTS)
     assert (scores.iou[0] == 0).all()
-    assert np.isnan(scores.interval[0][0]).all()
+    assert np.isnan(scores.interval.low[0]).all()
 
 
 def test_rates_of_pure_chance_are_near_one():

@@ -26,7 +26,6 @@ from dissect.quality.artifacts import (
     random_sets,
     typical,
 )
-from dissect.quality.bootstrap import Estimate
 from dissect.quality.features import FeatureSpace
 from dissect.quality.frechet import Moments
 from dissect.quality.table import Table
@@ -236,6 +235,6 @@ def table_of(ranking: Sequence[Mapping[str, Any]]) -> str:
     return buffer.getvalue()
 
 
-def spoken(estimate: Mapping[str, float] | Estimate) -> str:
-    """An estimate for people."""
-    return f"{estimate['value']:.4f} ({estimate['low']:.4f} to {estimate['high']:.4f})"
+def spoken(interval: Mapping[str, float]) -> str:
+    """A number and its interval for people."""
+    return f"{interval['value']:.4f} ({interval['low']:.4f} to {interval['high']:.4f})"

@@ -85,16 +85,13 @@ def tell(result: dict) -> str:
 
 
 def described(each: Drawn) -> dict[str, Any]:
-    """One concept for programs; a ratio without an upper end has none there."""
-    ratio = None if each.ratio is None else each.ratio.document()
-    if ratio and not np.isfinite(ratio["high"]):
-        ratio["high"] = None
+    """One concept for programs."""
     return {
         "concept": each.concept,
         "training": each.training.document(),
         "generated": each.generated.document(),
         "images": {"training": each.images[0], "generated": each.images[1]},
-        "ratio": ratio,
+        "ratio": None if each.ratio is None else each.ratio.document(),
         "q": each.q,
         "verdict": each.verdict,
     }

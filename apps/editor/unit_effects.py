@@ -20,6 +20,7 @@ from dissect.causes.paired import Paired
 from dissect.causes.screen import first_order
 from dissect.units.dissection import Dissection
 from rewrite.generators.contract import batched
+from rewrite.reports.interval import Interval
 
 # In the built-in generator, first-order estimates of 16 images rank units as exact effects of these images do: against
 # exact effects of 48 others by 0.88 and 0.85 (b16.conv1), 0.89 and 0.90 (b32.conv0). They take a tenth of the time, and
@@ -131,12 +132,12 @@ class Effects:
 
     def _figure(self, unit: int, concept: int) -> dict[str, Any] | None:
         if unit in self.sums:
-            ends = self.sums[unit].share(concept)
+            found = self.sums[unit].ratio[concept]
         elif concept in self.slopes and self.areas is not None and self.areas[concept]:
-            ends = float(self.slopes[concept][unit] / self.areas[concept]), np.nan, np.nan
+            found = Interval.unknown(float(self.slopes[concept][unit] / self.areas[concept]))
         else:
             return None
-        share, low, high = (round(each, 4) if np.isfinite(each) else None for each in ends)
+        share, low, high = (each if each is None else round(each, 4) for each in found.document().values())
         name = self.experiment.source.concepts.names[concept]
         return None if share is None else {"concept": name, "share": share, "low": low, "high": high}
 

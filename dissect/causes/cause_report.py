@@ -15,6 +15,7 @@ from dissect.units.dissection import Dissection
 
 # A context is shown where it was met in so many images.
 LEAST_IMAGES = 3
+ENDS = ("value", "low", "high")
 
 
 def document_of(causes: Causes, experiment: Experiment, dissection: Dissection | None = None) -> dict[str, Any]:
@@ -78,8 +79,8 @@ def context_rows(context: Context, names: Sequence[str]) -> list[dict[str, Any]]
     rows = [
         {
             "context": name,
-            "ace": _ends(context.normalised(number)),
-            "gained": _ends(context.gained(number)),
+            "ace": context.normalised(number).document(),
+            "gained": context.gained(number).document(),
             "insertions": context.count(number),
             "images": int(context.images[number]),
         }
@@ -101,14 +102,15 @@ def survival_of(context: Context) -> dict[str, Any]:
 def _concept(cause: Cause, causes: Causes, experiment: Experiment, dissection: Dissection | None) -> dict[str, Any]:
     names = experiment.source.concepts.names
     number, place = names.index(cause.concept), {unit: row for row, unit in enumerate(causes.units)}
-    removed = [each[:, number] for each in causes.alone.ratio]
     iou = None if dissection is None else dissection.scores.iou[:, dissection.concepts.number(cause.concept)]
 
     def unit_of(unit: int) -> dict[str, Any]:
-        alone = [_known(float(each[place[unit]])) if unit in place else None for each in removed]
+        alone = causes.alone.ratio[place[unit], number].document() if unit in place else dict.fromkeys(ENDS)
         return {
             "unit": unit,
-            **dict(zip(("removed", "low", "high"), alone, strict=True)),
+            "removed": alone["value"],
+            "low": alone["low"],
+            "high": alone["high"],
             "estimate": None if cause.estimate is None else _known(float(cause.estimate[unit])),
             "iou": None if iou is None else _known(float(iou[unit])),
             "share": None if cause.share is None else _known(float(cause.share[unit])),
@@ -127,7 +129,7 @@ def _concept(cause: Cause, causes: Causes, experiment: Experiment, dissection: D
                 "units": list(curve.units),
                 "effective_size": curve.size,
                 "points": [
-                    {"size": size, "removed": _ends(removed), "ace": _ends(effect)}
+                    {"size": size, "removed": removed.document(), "ace": effect.document()}
                     for size, removed, effect in zip(curve.sizes, curve.removed, curve.effect, strict=True)
                 ],
             }
@@ -136,10 +138,6 @@ def _concept(cause: Cause, causes: Causes, experiment: Experiment, dissection: D
         "context": [] if cause.context is None else context_rows(cause.context, names),
         "survival": None if cause.context is None else survival_of(cause.context),
     }
-
-
-def _ends(numbers: Sequence[float]) -> dict[str, float | None]:
-    return dict(zip(("value", "low", "high"), map(_known, numbers), strict=True))
 
 
 def _flat(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from dissect.causes.ranking import POINTS, by_effect, by_share, effective_size
 from dissect.causes.screen import first_order, screened
 from dissect.causes.soft_set import STEPS, find_places, soft_set
 from dissect.units.dissection import Dissection
+from rewrite.reports.interval import Interval
 
 # Rankings see images from seed 0 on, as dissections do; what sets do is measured on others, and context on yet others.
 FIRST_VALIDATION, FIRST_CONTEXT = 1_000_000_000, 2_000_000_000
@@ -60,24 +61,24 @@ class Curve:
     Attributes:
         units: The ranking, the first unit first.
         sizes: Numbers of units.
-        removed: For each size, the share of the concept that goes with these units, and the ends of its interval.
-        effect: For each size, the normalised average causal effect in a block, likewise.
+        removed: For each size, the share of the concept that goes with these units.
+        effect: For each size, the normalised average causal effect in a block.
     """
 
     units: tuple[int, ...]
     sizes: tuple[int, ...]
-    removed: tuple[tuple[float, float, float], ...]
-    effect: tuple[tuple[float, float, float], ...]
+    removed: tuple[Interval[float], ...]
+    effect: tuple[Interval[float], ...]
 
     @property
     def size(self) -> int | None:
         """How many units are enough."""
-        return effective_size(self.sizes, [each[0] for each in self.removed])
+        return effective_size(self.sizes, [each.value for each in self.removed])
 
     @property
     def most(self) -> float:
         """The greatest share of the concept that a set of these removes."""
-        return max(each[0] for each in self.removed)
+        return max(each.value for each in self.removed)
 
 
 @dataclass(frozen=True)
@@ -233,7 +234,7 @@ class _Study:
 
         def curve(row: int, order: tuple[int, ...], asked: Mapping[int, tuple]) -> Curve:
             removed, effect = (
-                tuple(effects.share(place[keys[kind]], self.numbers[row]) for keys in asked.values()) for kind in (0, 1)
+                tuple(effects.ratio[place[keys[kind]], self.numbers[row]] for keys in asked.values()) for kind in (0, 1)
             )
             return Curve(order, tuple(asked), removed, effect)
 

@@ -18,6 +18,7 @@ from dissect.causes.effects import Experiment, areas_of
 from dissect.causes.intervention import Intervention, Prefix
 from dissect.causes.ledger import BATCH, Ledger
 from dissect.causes.paired import Paired
+from rewrite.reports.interval import Interval
 
 # An insertion worked if the concept gains this share of the block, and was refused if it gains nothing.
 WORKED = 0.25
@@ -50,18 +51,16 @@ class Context:
     change: Mapping[str, Float[Tensor, "2 groups"]]
     outcomes: tuple[int, int]
 
-    def normalised(self, context: int) -> tuple[float, float, float]:
+    def normalised(self, context: int) -> Interval[float]:
         """The average causal effect where a concept stands, in shares of the inserted concept's mean area.
 
-        With it the ends of its interval; NaN where the concept was not met.
+        NaN where the concept was not met.
         """
-        value, low, high = self.effect.share(context)
-        return value / self.area, low / self.area, high / self.area
+        return self.effect.ratio[context] / self.area
 
-    def gained(self, context: int) -> tuple[float, float, float]:
+    def gained(self, context: int) -> Interval[float]:
         """The share of the block that an insertion adds to what the image shows as it is, likewise."""
-        value, low, high = self.added.share(context)
-        return value / self.block, low / self.block, high / self.block
+        return self.added.ratio[context] / self.block
 
     def count(self, context: int) -> int:
         """How many insertions were made where a concept stands."""

@@ -19,12 +19,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dissect.causes.intervention import Intervention, Prefix
-from dissect.quality.bootstrap import Estimate, bootstrap
 from dissect.quality.features import FeatureSpace
 from dissect.quality.frechet import Moments
 from dissect.quality.table import Table, tabulate
 from dissect.sources.pictures import Pictures
 from rewrite.generators.contract import Generator, batched
+from rewrite.reports.interval import Interval, bootstrapped
 from rewrite.storage import files
 
 BATCH = 16
@@ -62,8 +62,8 @@ class Outcome:
     """
 
     units: tuple[int, ...]
-    distance: Estimate
-    fall: Estimate
+    distance: Interval[float]
+    fall: Interval[float]
 
     @property
     def better(self) -> bool:
@@ -217,7 +217,7 @@ class Artifacts:
 
 def outcomes(
     tested: Table, sets: Mapping[str, Sequence[int]], reference: Float[np.ndarray, "images features"]
-) -> tuple[Estimate, dict[str, Outcome]]:
+) -> tuple[Interval[float], dict[str, Outcome]]:
     """What became of the distance, with intervals over images and reference images drawn anew.
 
     Args:
@@ -232,21 +232,15 @@ def outcomes(
 
     def measure(chosen: np.ndarray, good: np.ndarray) -> list[float]:
         moments = Moments.of(reference[good])
-        return [moments.distance(Moments.of(each[chosen])) for each in features.values()]
+        distances = [moments.distance(Moments.of(each[chosen])) for each in features.values()]
+        before = distances[list(features).index("before")]
+        return [*distances, *(before - distance for distance in distances)]
 
-    everything = np.arange(len(tested)), np.arange(len(reference))
-    values = dict(zip(sets, measure(*everything), strict=True))
-    drawn = dict(zip(sets, bootstrap(measure, (len(tested), len(reference))).T, strict=True))
-    found = {
-        name: Outcome(
-            tuple(units),
-            Estimate.basic(values[name], drawn[name], least=0.0),
-            Estimate.basic(values["before"] - values[name], drawn["before"] - drawn[name]),
-        )
-        for name, units in sets.items()
-        if name != "before"
-    }
-    return Estimate.basic(values["before"], drawn["before"], least=0.0), found
+    measured = bootstrapped(measure, (len(tested), len(reference)))
+    distances = {name: measured[i].at_least(0.0) for i, name in enumerate(sets)}
+    falls = {name: measured[i] for i, name in enumerate(sets, start=len(sets))}
+    before = distances.pop("before")
+    return before, {name: Outcome(tuple(sets[name]), each, falls[name]) for name, each in distances.items()}
 
 
 def random_sets(units: int, chosen: Sequence[int], count: int, seed: int = 0) -> dict[str, tuple[int, ...]]:

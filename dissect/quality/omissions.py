@@ -15,12 +15,12 @@ from scipy import stats
 
 from dissect.concepts import Concepts
 from dissect.quality.areas import areas
-from dissect.quality.bootstrap import LEVEL, Estimate, bootstrap
 from dissect.quality.frechet import Moments
 from dissect.quality.table import Table, tabulate
 from dissect.sources.contract import ConceptSource
 from dissect.sources.pictures import Pictures
 from rewrite.generators.contract import batched
+from rewrite.reports.interval import NORMAL_ERRORS, Interval, bootstrapped
 
 BATCH = 16
 FALSE_DISCOVERIES = 0.05
@@ -43,10 +43,10 @@ class Drawn:
     """
 
     concept: str
-    training: Estimate
-    generated: Estimate
+    training: Interval[float]
+    generated: Interval[float]
     images: tuple[float, float]
-    ratio: Estimate | None
+    ratio: Interval[float] | None
     q: float
     verdict: str
 
@@ -61,8 +61,8 @@ class Comparison:
         concepts: Every concept, in the order of its source.
     """
 
-    distance: Estimate
-    floor: Estimate
+    distance: Interval[float]
+    floor: Interval[float]
     concepts: tuple[Drawn, ...]
 
     def of(self, *verdicts: str) -> list[Drawn]:
@@ -122,17 +122,15 @@ def distances(
     drawn: Float[np.ndarray, "images concepts"],
     first: Float[np.ndarray, "training concepts"],
     second: Float[np.ndarray, "others concepts"],
-) -> tuple[Estimate, Estimate]:
+) -> tuple[Interval[float], Interval[float]]:
     """The distance of generated images from one half of the training images, and of the other half from it."""
 
     def measure(chosen: np.ndarray, one: np.ndarray, other: np.ndarray) -> list[float]:
         half = Moments.of(first[one])
         return [half.distance(Moments.of(drawn[chosen])), half.distance(Moments.of(second[other]))]
 
-    counts = len(drawn), len(first), len(second)
-    values, draws = measure(*map(np.arange, counts)), bootstrap(measure, counts)
-    distance, floor = (Estimate.basic(value, each, least=0.0) for value, each in zip(values, draws.T, strict=True))
-    return distance, floor
+    found = bootstrapped(measure, (len(drawn), len(first), len(second)))
+    return found[0].at_least(0.0), found[1].at_least(0.0)
 
 
 def concept_by_concept(
@@ -164,7 +162,7 @@ def _row(
     )
 
 
-def _verdict(means: Sequence[float], ratio: Estimate | None, rate: float) -> str:
+def _verdict(means: Sequence[float], ratio: Interval[float] | None, rate: float) -> str:
     if rate > FALSE_DISCOVERIES:
         return ALIKE
     if ratio is not None and ratio.high < OMITTED:
@@ -172,23 +170,26 @@ def _verdict(means: Sequence[float], ratio: Estimate | None, rate: float) -> str
     return LESS if means[1] < means[0] else MORE
 
 
-def _mean(mean: float, error: float) -> Estimate:
-    half = stats.norm.ppf((1 + LEVEL) / 2) * error
-    return Estimate(float(mean), float(max(0, mean - half)), float(mean + half))
+def _mean(mean: float, error: float) -> Interval[float]:
+    half = NORMAL_ERRORS * error
+    return Interval(float(mean), float(mean - half), float(mean + half)).at_least(0.0)
 
 
-def _ratio(means: Sequence[float], errors: Sequence[float]) -> Estimate | None:
-    """The ratio of two means with Fieller's interval, which holds where the lower mean is near zero, too."""
+def _ratio(means: Sequence[float], errors: Sequence[float]) -> Interval[float] | None:
+    """The ratio of two means with Fieller's interval, which holds where the lower mean is near zero, too.
+
+    By hand: scipy has no interval of a ratio, and its bootstrap would take seconds for hundreds of concepts.
+    """
     (below, above), (below_error, above_error) = means, errors
     if below <= 0:
         return None
-    quantile = stats.norm.ppf((1 + LEVEL) / 2)
-    doubt = (quantile * below_error / below) ** 2
+    doubt = (NORMAL_ERRORS * below_error / below) ** 2
     if doubt >= 1:
-        return Estimate(above / below, 0.0, np.inf)
+        return Interval(float(above / below), 0.0, np.inf)
     middle = above / below / (1 - doubt)
-    spread = np.sqrt(above_error**2 * (1 - doubt) + (above / below * below_error) ** 2) * quantile / below / (1 - doubt)
-    return Estimate(float(above / below), float(max(0, middle - spread)), float(middle + spread))
+    error = np.sqrt(above_error**2 * (1 - doubt) + (above / below * below_error) ** 2)
+    half = NORMAL_ERRORS * error / below / (1 - doubt)
+    return Interval(float(above / below), float(middle - half), float(middle + half)).at_least(0.0)
 
 
 def _false_discoveries(means: Sequence[np.ndarray], errors: Sequence[np.ndarray]) -> np.ndarray:

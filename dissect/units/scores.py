@@ -12,10 +12,10 @@ from jaxtyping import Bool, Float, Int64
 
 from dissect.concepts import Concepts
 from dissect.units.tally import Tally
+from rewrite.reports.interval import NORMAL_ERRORS, Interval
 
 DETECTOR_IOU = 0.04
 FALSE_DISCOVERIES = 0.05
-NORMAL_95 = 1.959964
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,11 @@ class Scores:
         return _ratio(self._both, self._either)
 
     @cached_property
-    def interval(self) -> tuple[Float[np.ndarray, "units concepts"], Float[np.ndarray, "units concepts"]]:
-        """The ends of a 95 % interval of the IoU over images (linearised variance of a ratio, on the logit scale).
+    def interval(self) -> Interval[np.ndarray]:
+        """The IoU of units (rows) and concepts (columns) with its interval over images.
 
-        NaN where there are fewer than two images, or where no pixel or every pixel is shared.
+        The variance of a ratio, linearised, on the logit scale. Not by scipy, whose bootstrap wants every image: a
+        tally holds sums. NaN where there are fewer than two images, or where no pixel or every pixel is shared.
         """
         images, iou, union = int(self.tally.images), self.iou, self._either
         # Of residuals e = both - iou * (active + labelled - both) of each image, the sum of squares, expanded.
@@ -49,10 +50,10 @@ class Scores:
             error = (
                 np.sqrt(spread.clip(min=0) * images / (images - 1)) / union if images > 1 else np.full_like(iou, np.nan)
             )
-            middle, half = np.log(iou / (1 - iou)), NORMAL_95 * error / (iou * (1 - iou))
+            middle, half = np.log(iou / (1 - iou)), NORMAL_ERRORS * error / (iou * (1 - iou))
             ends = tuple(1 / (1 + np.exp(-(middle + side * half))) for side in (-1, 1))
         inner = (iou > 0) & (iou < 1)
-        return tuple(np.where(inner, end, np.nan) for end in ends)
+        return Interval(iou, *(np.where(inner, end, np.nan) for end in ends))
 
     @cached_property
     def ceiling(self) -> Float[np.ndarray, "units concepts"]:

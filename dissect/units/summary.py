@@ -86,7 +86,7 @@ def units_csv(run: Mapping[str, Dissection]) -> str:
     for view, one in run.items():
         scores, concepts = one.scores, one.concepts
         kinds, levels = np.array(concepts.kind_numbers), one.levels.tolist()
-        table = [scores.iou, *scores.interval, scores.ceiling, scores.chance, scores.q]
+        table = [scores.iou, scores.interval.low, scores.interval.high, scores.ceiling, scores.chance, scores.q]
         active, labelled, both = one.tally.active.numpy()[:, kinds], one.tally.labelled.numpy(), one.tally.both.numpy()
         more = one.graded.informative(one.grades) if informative else ()
         for unit, level in enumerate(levels):
@@ -104,8 +104,8 @@ def _pair(scores: Scores, unit: int, concept: int, informative: Sequence[np.ndar
         "concept": names.names[concept],
         "category": names.categories[concept],
         "iou": float(scores.iou[place]),
-        "low": _finite(scores.interval[0][place]),
-        "high": _finite(scores.interval[1][place]),
+        "low": _finite(scores.interval.low[place]),
+        "high": _finite(scores.interval.high[place]),
         "ceiling": float(scores.ceiling[place]),
         "chance": float(scores.chance[place]),
         "q": float(scores.q[place]),

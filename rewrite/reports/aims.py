@@ -11,25 +11,17 @@ from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Int64, Real, UInt8
+from jaxtyping import Bool, Int64, UInt8
 from torch import Tensor
+
+from rewrite.reports.interval import Interval, share_of
 
 Labeller = Callable[[Tensor], UInt8[np.ndarray, "images height width"]]
 
 CLEAR = 0.25
-RESAMPLES = 2000
 TOP_TRANSITIONS = 10
 # Concepts that a message lists.
 MOST_NAMED = 20
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A number with its 95 % bootstrap interval over images, where there is one."""
-
-    value: float
-    low: float | None = None
-    high: float | None = None
 
 
 @dataclass(frozen=True)
@@ -89,12 +81,12 @@ class Counts:
     changed: Int64[np.ndarray, " images"]
     transitions: Int64[np.ndarray, "concepts concepts"]
 
-    def efficacy(self, aim: int | None = None) -> Interval:
+    def efficacy(self, aim: int | None = None) -> Interval[float]:
         """The share of an aim's source pixels that was reached; of all aims together if none is named."""
         rows = slice(None) if aim is None else slice(aim, aim + 1)
         return share_of(self.reached[rows].sum(axis=0), self.source[rows].sum(axis=0))
 
-    def outside_change(self) -> Interval:
+    def outside_change(self) -> Interval[float]:
         """The share of the outside pixels whose concept changed."""
         return share_of(self.changed, self.outside)
 
@@ -154,24 +146,6 @@ def all_regions(
     for aim in aims:
         region |= aim.region(before, after)
     return region
-
-
-def share_of(parts: Real[np.ndarray, " images"], wholes: Real[np.ndarray, " images"]) -> Interval:
-    """A share over all images together, with its 95 % interval over resampled images (bootstrap with a fixed seed)."""
-    if not wholes.sum():
-        return Interval(float("nan"))
-    random, count = np.random.default_rng(0), len(wholes)
-    # How often each image is drawn, some resamples at a time: all at once would take much memory for many images.
-    drawn = [random.multinomial(count, np.full(count, 1 / count), RESAMPLES // 20) for _ in range(20)]
-    sums = np.concatenate([weights @ np.stack([parts, wholes], axis=1) for weights in drawn])
-    low, high = np.percentile(sums[sums[:, 1] > 0, 0] / sums[sums[:, 1] > 0, 1], (2.5, 97.5))
-    return Interval(float(parts.sum() / wholes.sum()), float(low), float(high))
-
-
-def mean_of(values: Real[np.ndarray, " images"]) -> Interval:
-    """A mean over images with its interval; NaN are left out."""
-    known = values[~np.isnan(values)]
-    return share_of(known, np.ones(len(known)))
 
 
 def number_of(concept: str, concepts: Sequence[str]) -> int:

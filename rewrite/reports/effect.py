@@ -14,7 +14,8 @@ from tqdm import tqdm
 from rewrite.generators.contract import Generator, Latents, batched
 from rewrite.goals.cache import Goals
 from rewrite.goals.scene import latents_of
-from rewrite.reports.aims import Aim, Counts, Interval, Labeller, all_regions, count_concepts, share_of
+from rewrite.reports.aims import Aim, Counts, Labeller, all_regions, count_concepts
+from rewrite.reports.interval import Interval, share_of
 from rewrite.reports.perceptual import Perceptual
 from rewrite.rules.rule import Latent, Rule
 
@@ -75,7 +76,7 @@ class Places:
     residual: float
     inside: Movement
     outside: Movement
-    outside_moved: Interval
+    outside_moved: Interval[float]
     look: Float[np.ndarray, " images"] | None = None
     look_outside: Float[np.ndarray, " images"] | None = None
 

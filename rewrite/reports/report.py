@@ -13,7 +13,7 @@ import numpy as np
 from rewrite.generators.contract import Generator
 from rewrite.goals.cache import Goals
 from rewrite.patch import Patch, Stack, held_at
-from rewrite.reports.aims import CLEAR, Aim, Labeller, mean_of
+from rewrite.reports.aims import CLEAR, Aim, Labeller
 from rewrite.reports.effect import (
     MOVED,
     Applied,
@@ -24,6 +24,7 @@ from rewrite.reports.effect import (
     measure_effect,
     measure_places,
 )
+from rewrite.reports.interval import mean_of
 from rewrite.reports.page import page
 from rewrite.reports.perceptual import SMALLEST_SIDE, Perceptual
 from rewrite.reports.pictures import Pair, before_after, change_map, pictures, png
@@ -93,7 +94,7 @@ class Report:
                 "efficacy_interval": [verdict.efficacy.low, verdict.efficacy.high] if verdict.efficacy else None,
                 "outside": verdict.outside.value,
                 "outside_interval": [verdict.outside.low, verdict.outside.high],
-                "efficacy_by_rule": [asdict(found) if found else None for found in verdict.by_rule],
+                "efficacy_by_rule": [found.document() if found else None for found in verdict.by_rule],
                 "expectations": [{**asdict(each), "met": each.met} for each in self.expectations],
                 "clear": None if counts is None else {"least": CLEAR, "share": counts.clear()},
                 "transitions": [] if counts is None else counts.top_transitions(self.concepts),

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rewrite.reports.aims import Aim, Interval, mean_of
+from rewrite.reports.aims import Aim
 from rewrite.reports.effect import Effect, Places
+from rewrite.reports.interval import Interval, mean_of
 from rewrite.rules.rule import Rule
 
 
@@ -24,9 +25,9 @@ class Verdict:
     """
 
     kind: str
-    efficacy: Interval | None
-    outside: Interval
-    by_rule: tuple[Interval | None, ...]
+    efficacy: Interval[float] | None
+    outside: Interval[float]
+    by_rule: tuple[Interval[float] | None, ...]
 
     @classmethod
     def of(
@@ -45,7 +46,7 @@ class Verdict:
             assert effect.counts is not None
             return cls("concepts", effect.counts.efficacy(), effect.counts.outside_change(), by_rule)
         if places:
-            efficacy = Interval(float(np.mean([1 - found.residual for found in places.values()])))
+            efficacy = Interval.unknown(float(np.mean([1 - found.residual for found in places.values()])))
             most = max((found.outside_moved for found in places.values()), key=lambda moved: moved.value)
             return cls("places", efficacy, most, by_rule)
         return cls("colours", None, mean_of(effect.movement.moved), by_rule)
@@ -89,8 +90,10 @@ def expectations(rules: Sequence[Rule], verdict: Verdict) -> tuple[Expectation, 
     return tuple(found)
 
 
-def _efficacy(number: int, aims: Mapping[int, Aim], effect: Effect, places: Mapping[int, Places]) -> Interval | None:
+def _efficacy(
+    number: int, aims: Mapping[int, Aim], effect: Effect, places: Mapping[int, Places]
+) -> Interval[float] | None:
     if number in aims:
         assert effect.counts is not None
         return effect.counts.efficacy(list(aims).index(number))
-    return Interval(1 - places[number].residual) if number in places else None
+    return Interval.unknown(1 - places[number].residual) if number in places else None
