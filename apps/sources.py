@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from dissect.segmenter import load_segmenter
-from dissect.sources.contract import ConceptSource
 from dissect.sources.huggingface import HuggingFaceSource
 from dissect.sources.towers import SegmenterSource
 from rewrite.generators.contract import Generator
+from rewrite.reports.concepts import ConceptSource
 
 BUILT_IN = "towers"
 OF_TRANSFORMERS = "hf:"

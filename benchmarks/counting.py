@@ -16,9 +16,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from dissect.concepts import Concepts
 from dissect.units.tally import Tally, tally_of
 from dissect.units.upsampling import Upsampling
+from rewrite.reports.concepts import Concepts
 from rewrite.storage import files
 
 

@@ -2,19 +2,21 @@
 
     python -m benchmarks.rule_curves rewrite/rules/tree-on-towers.json --seeds 2000 --out curve.json
 
-Efficacy is the share of former source pixels that show the target, outside the share of all other pixels whose
-concept changed, both by the segmenter of the towers world on seeds that the rule does not use.
+Efficacy is the share of the pixels that showed what the rule replaces which show the target now, outside the share of
+all other pixels whose concept changed, both by the segmenter of the towers world on seeds that the rule does not use.
 """
 
 import argparse
 import itertools
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from dissect.scenes import CONCEPTS
-from dissect.segmenter import load_segmenter
+import numpy as np
+
+from dissect.sources.towers import SegmenterSource
 from rewrite import Generator, Memory, Rule, load_generator, measure, solve
 from rewrite.generators.contract import batched
 from rewrite.reports.aims import Aim, Counts, count_concepts
@@ -27,14 +29,18 @@ class Unseen:
     """Images of unseen seeds, drawn and labelled once, against which every setting is counted."""
 
     def __init__(self, generator: Generator, count: int):
-        self.generator, self.label = generator, load_segmenter().label
+        self.generator, self.source = generator, SegmenterSource()
         self.parts = list(batched(range(FIRST_SEED, FIRST_SEED + count), 50))
-        self.before = [self.label(generator.sample(part)) for part in self.parts]
+        self.before = [self.labels(part) for part in self.parts]
+
+    def labels(self, seeds: Sequence[int]) -> np.ndarray:
+        """What the images show with the generator as it is now."""
+        return self.source.label(self.generator.sample(seeds), seeds).numpy()
 
     def counts(self, aim: Aim) -> Counts:
         """Compare with the generator as it is now."""
         found = [
-            count_concepts(before, self.label(self.generator.sample(part)), len(CONCEPTS), [aim])
+            count_concepts(before, self.labels(part), len(self.source.concepts), [aim])
             for part, before in zip(self.parts, self.before, strict=True)
         ]
         return Counts.joined(found)
@@ -62,7 +68,8 @@ def main() -> None:
     generator, rule = load_generator(options.generator), Rule.load(options.rule)
     if options.refine is not None:
         rule = rule.with_settings(refine=options.refine)
-    aim, unseen = Aim.of(rule.name, rule.effect, CONCEPTS), Unseen(generator, options.seeds)
+    unseen = Unseen(generator, options.seeds)
+    aim = Aim.of(rule.name, rule.effect, unseen.source.concepts)
     memories: dict[tuple[str, str], Memory] = {}
     rows = []
     print(
@@ -115,7 +122,7 @@ def main() -> None:
                     "clear": counts.clear(),
                     "forecast": dict(told),
                     "seconds": seconds,
-                    "transitions": counts.top_transitions(CONCEPTS),
+                    "transitions": counts.top_transitions(unseen.source.concepts.names),
                 }
             )
     if options.out:

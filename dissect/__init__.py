@@ -4,14 +4,14 @@ from dissect.causes.ablation import ablation_patch
 from dissect.causes.brush import Brush
 from dissect.causes.intervention import Intervention, Prefix
 from dissect.causes.painting import Painting, Stroke, painted, prefix_of
-from dissect.concepts import Concepts
-from dissect.sources.contract import CallableSource, ConceptSource
+from dissect.sources.contract import CallableSource
 from dissect.sources.network import NetworkSource
 from dissect.sources.pictures import LabelledPictures
 from dissect.units.dissection import Dissection, dissect, load_dissections, save_dissections
 from dissect.units.probe import GeneratorProbe, PictureProbe, Probe
 from dissect.units.scores import Scores
 from dissect.units.unit_report import write_units
+from rewrite.reports.concepts import Concepts, ConceptSource
 
 __all__ = [
     "Brush",

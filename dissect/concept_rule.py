@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from dissect.regions import Thing, things
-from dissect.sources.contract import ConceptSource
 from dissect.units.dissection import Dissection
 from rewrite.generators.contract import Generator
+from rewrite.reports.concepts import ConceptSource
 from rewrite.rules.rule import Rule, Settings
 
 # What the curves of benchmarks/rule_curves.py chose: many hard negatives, and values that the image itself confirms.

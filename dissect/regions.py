@@ -8,8 +8,8 @@ from jaxtyping import Bool
 from scipy import ndimage
 from tqdm import tqdm
 
-from dissect.sources.contract import ConceptSource
 from rewrite.generators.contract import Generator, batched
+from rewrite.reports.concepts import ConceptSource
 from rewrite.rules.masks import Mask
 from rewrite.rules.rule import Latent, Region
 

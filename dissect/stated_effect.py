@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int16
 from torch import Tensor
 
-from dissect.concepts import Concepts
+from rewrite.reports.concepts import Concepts
 from rewrite.rules.masks import Mask
 from rewrite.rules.rule import Latent, Region, Rule
 

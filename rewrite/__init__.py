@@ -10,6 +10,7 @@ from rewrite.memory import Memory, measure
 from rewrite.patch import Patch, Stack
 from rewrite.reports.aims import Aim, Counts
 from rewrite.reports.card import model_card
+from rewrite.reports.concepts import Concepts, ConceptSource
 from rewrite.reports.effect import Effect, measure_effect
 from rewrite.reports.firing import Search, firing, strongest
 from rewrite.reports.interval import Interval
@@ -20,6 +21,8 @@ from rewrite.solvers.closed_form import solve
 
 __all__ = [
     "Aim",
+    "ConceptSource",
+    "Concepts",
     "Counts",
     "Effect",
     "Generator",

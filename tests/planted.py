@@ -6,10 +6,10 @@ from functools import cache
 import numpy as np
 import torch
 
-from dissect.concepts import Concepts
 from dissect.units.probe import Activations, Observed, Probe
 from rewrite.generators.stylegan2 import Design, StyleGAN2
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
+from rewrite.reports.concepts import Concepts
 
 CONCEPTS = Concepts(("sky", "tree", "tower", "window", "rare", "red", "blue"), ("object",) * 5 + ("colour",) * 2)
 SIDE, GRID = 32, 16

@@ -7,10 +7,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from dissect.concepts import Concepts
-from dissect.sources.contract import ConceptSource, checked
+from dissect.sources.contract import checked
 from rewrite.generators.contract import Cut, Generator
 from rewrite.generators.layers import Layer
+from rewrite.reports.concepts import Concepts, ConceptSource
 
 SIDE, GRID = 32, 16
 CAUSES = Concepts.of(("ground", "tree", "door", "window"))
@@ -61,7 +61,7 @@ class PlantedGenerator(Generator):
 class ColourSource(ConceptSource):
     """Names what a planted generator draws: each concept has a colour of its own."""
 
-    concepts, identity, differentiable = CAUSES, "colours", True
+    concepts, identity = CAUSES, "colours"
 
     def label(self, images, numbers):
         return checked(self.logits(images).argmax(dim=1), len(images), self.concepts)

@@ -59,10 +59,10 @@ def test_a_rule_of_names_alone_does_what_it_says(towers, source, rule):
     rule = rule.with_settings(refine=4)
     patch = solve(towers, measure(towers, rule.layer, 300), rule)
     seeds = range(700_000, 700_032)
-    before = source.label(towers.sample(seeds), seeds)[:, 0].numpy().astype(np.uint8)
+    before = source.label(towers.sample(seeds), seeds).numpy()
     with patch.applied(towers):
-        after = source.label(towers.sample(seeds), seeds)[:, 0].numpy().astype(np.uint8)
-    aim = Aim.of("trees", rule.effect, source.concepts.names)
+        after = source.label(towers.sample(seeds), seeds).numpy()
+    aim = Aim.of("trees", rule.effect, source.concepts)
     counts = count_concepts(before, after, len(source.concepts), [aim])
     assert counts.efficacy().value > 0.4
     assert counts.outside_change().value < 0.12

@@ -4,22 +4,24 @@ import numpy as np
 import pytest
 
 from rewrite.reports.aims import Aim, Counts, count_concepts
+from rewrite.reports.concepts import NONE, Concepts
 from rewrite.reports.interval import mean_of, share_of
 
-CONCEPTS = ("sky", "tree", "dome")
+CONCEPTS = Concepts.of(("sky", "tree", "dome"))
 SKY, TREE, DOME = range(3)
 
 
 def maps(*rows: list[int]) -> np.ndarray:
-    return np.array(rows, dtype=np.uint8)[:, None, :]
+    """Label maps of one layer and one row."""
+    return np.array(rows, dtype=np.int16)[:, None, None, :]
 
 
-def test_efficacy_is_the_share_of_source_pixels_that_show_the_target():
+def test_efficacy_is_the_share_of_pixels_to_replace_that_show_the_target():
     before = maps([DOME, DOME, DOME, DOME, SKY, TREE], [DOME, SKY, SKY, SKY, SKY, SKY])
     after = maps([TREE, TREE, SKY, DOME, SKY, TREE], [TREE, SKY, SKY, SKY, SKY, SKY])
     counts = count_concepts(before, after, 3, [Aim("grow", (DOME,), TREE)])
     assert counts.efficacy().value == pytest.approx(3 / 5)
-    assert counts.source.tolist() == [[4, 1]]
+    assert counts.replaced.tolist() == [[4, 1]]
     assert counts.reached.tolist() == [[2, 1]]
 
 
@@ -31,36 +33,56 @@ def test_outside_leaves_old_sources_and_new_targets_out():
     assert counts.outside.tolist() == [4]
     assert counts.changed.tolist() == [2]
     assert counts.outside_change().value == pytest.approx(0.5)
-    assert counts.top_transitions(CONCEPTS) == [
+    assert counts.top_transitions(CONCEPTS.names) == [
         {"from": "sky", "to": "dome", "share": 0.25},
         {"from": "tree", "to": "sky", "share": 0.25},
     ]
 
 
-def test_a_rule_that_erases_wants_its_sources_gone():
+def test_a_rule_that_erases_wants_what_it_replaces_gone():
     before, after = maps([DOME, DOME, DOME, SKY]), maps([TREE, SKY, DOME, SKY])
     counts = count_concepts(before, after, 3, [Aim("erase", (DOME,), None)])
     assert counts.efficacy().value == pytest.approx(2 / 3)
     assert counts.outside.tolist() == [1]
 
 
-def test_one_source_that_becomes_another_is_not_erased():
+def test_what_becomes_another_thing_to_replace_is_not_erased():
     before, after = maps([DOME, TREE]), maps([TREE, SKY])
     counts = count_concepts(before, after, 3, [Aim("erase", (DOME, TREE), None)])
     assert counts.efficacy().value == pytest.approx(1 / 2)
 
 
+def test_maps_that_lie_over_each_other_are_counted_pixel_by_pixel():
+    """Above what stands there, below what it is made of."""
+    before = np.concatenate([maps([SKY, SKY, SKY, NONE]), maps([DOME, NONE, TREE, NONE])], axis=1)
+    after = np.concatenate([maps([SKY, NONE, SKY, SKY]), maps([TREE, TREE, NONE, NONE])], axis=1)
+    counts = count_concepts(before, after, 3, [Aim("grow", (DOME,), TREE)])
+    assert (counts.replaced.tolist(), counts.reached.tolist()) == ([[1]], [[1]])
+    assert (counts.outside.tolist(), counts.changed.tolist()) == ([2], [2])
+    assert counts.top_transitions(CONCEPTS.names) == [
+        {"from": "tree", "to": "nothing", "share": 0.5},
+        {"from": "nothing", "to": "sky", "share": 0.5},
+    ]
+
+
+def test_concepts_beyond_the_numbers_of_a_byte_are_counted():
+    before, after = maps([299, 299, 300, 43]), maps([300, 43, 300, 299])
+    counts = count_concepts(before, after, 301, [Aim("grow", (299,), 300)])
+    assert (counts.replaced.tolist(), counts.reached.tolist()) == ([[2]], [[1]])
+    assert counts.top_transitions([str(number) for number in range(301)]) == [{"from": "43", "to": "299", "share": 0.5}]
+
+
 def test_counts_of_batches_are_the_counts_of_all():
     random = np.random.default_rng(0)
-    before, after = (random.integers(0, 3, (7, 5, 5), dtype=np.uint8) for _ in range(2))
+    before, after = (random.integers(-1, 3, (7, 2, 5, 5), dtype=np.int16) for _ in range(2))
     aims = [Aim("a", (DOME,), TREE), Aim("b", (SKY,), None)]
     whole = count_concepts(before, after, 3, aims)
     joined = Counts.joined([count_concepts(before[i], after[i], 3, aims) for i in (slice(0, 3), slice(3, 7))])
-    for name in ("source", "reached", "outside", "changed", "transitions"):
+    for name in ("replaced", "reached", "outside", "changed", "transitions"):
         assert np.array_equal(getattr(whole, name), getattr(joined, name))
 
 
-def test_an_effect_is_clear_where_a_quarter_of_the_source_was_reached():
+def test_an_effect_is_clear_where_a_quarter_of_the_pixels_was_reached():
     before = maps([DOME] * 4, [DOME] * 4, [SKY] * 4)
     after = maps([TREE, DOME, DOME, DOME], [DOME] * 4, [SKY] * 4)
     assert count_concepts(before, after, 3, [Aim("grow", (DOME,), TREE)]).clear() == 0.5

@@ -30,10 +30,10 @@ from apps.editor.rule_list import read_rule_requests
 from apps.editor.session import Session
 from apps.editor.stack import MOST_RULES, Entry, Rules
 from apps.editor.work import Stopped
-from dissect.concepts import Concepts
 from dissect.sources.contract import CallableSource
 from rewrite import Mask, Rule, Search, Settings, load_generator, measure, solve
 from rewrite.memory import Memory
+from rewrite.reports.concepts import Concepts
 from tests.conftest import marked_rule
 from tests.editors import built
 from tests.markup import HOSTILE, assert_shown_as_text

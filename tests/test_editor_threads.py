@@ -22,8 +22,8 @@ from apps.editor.session import Session
 from apps.editor.stack import MOST_HISTORY, MOST_RULES, Entry, Rules
 from apps.editor.units_tab import UnitsState, UnitsTab
 from apps.editor.work import Stopped
-from dissect.concepts import Concepts
 from dissect.sources.contract import CallableSource
+from rewrite.reports.concepts import Concepts
 from tests.editors import built, made
 from tests.test_editor_session import WHOLE, box, brushed, find, rewrite
 

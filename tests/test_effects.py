@@ -10,9 +10,9 @@ from dissect.causes.effects import Contrast, Experiment, areas_of, measure_effec
 from dissect.causes.intervention import Intervention
 from dissect.causes.ledger import Ledger
 from dissect.causes.paired import Paired
-from dissect.concepts import Concepts
 from dissect.sources.contract import CallableSource
 from rewrite import Interval
+from rewrite.reports.concepts import Concepts
 from tests.planted_causes import BOTH, CAUSAL_UNITS, CAUSES, CORRELATE, EITHER, TREE, ColourSource, PlantedGenerator
 
 SHADES = CallableSource(

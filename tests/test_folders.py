@@ -10,12 +10,12 @@ import torch
 from PIL import Image
 from torch import nn
 
-from dissect.concepts import NONE
 from dissect.sources import rasters
 from dissect.sources.folders import Annotations, Broden
 from dissect.sources.names import read_names, unique
 from dissect.units.dissection import dissect
 from dissect.units.probe import PictureProbe
+from rewrite.reports.concepts import NONE
 
 HEADER = "image,split,ih,iw,sh,sw,color,object,part,material,scene,texture\n"
 LABELS = """number,name,category,frequency,coverage,syns

@@ -3,11 +3,14 @@
 import json
 import pickle
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from conftest import marked_rule, patch_of
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
@@ -17,6 +20,7 @@ from dissect.sources.huggingface import HuggingFaceSource, need_transformers
 from dissect.sources.network import most_likely
 from dissect.units.dissection import dissect
 from dissect.units.probe import GeneratorProbe
+from rewrite import load_generator
 
 NAMES = ("wall", "tree", "tree", "", "sky")
 MEAN, STD, SIDE = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3), 32
@@ -42,8 +46,8 @@ PROCESSORS = {
 }
 
 
-def network(family: str) -> torch.nn.Module:
-    """A tiny random network that segments into five concepts."""
+def network(family: str, names: Sequence[str] = NAMES) -> torch.nn.Module:
+    """A tiny random network that segments into a few concepts."""
     need_transformers("a test")
     from transformers import (
         MobileNetV2Config,
@@ -52,7 +56,7 @@ def network(family: str) -> torch.nn.Module:
         SegformerForSemanticSegmentation,
     )
 
-    named = {"id2label": dict(enumerate(NAMES)), "label2id": {}}
+    named = {"id2label": dict(enumerate(names)), "label2id": {}}
     torch.manual_seed(0)
     if family == "segformer":
         sizes = {"hidden_sizes": [8] * 4, "depths": [1] * 4, "num_attention_heads": [1] * 4, "decoder_hidden_size": 16}
@@ -73,7 +77,8 @@ def with_different_labels(made: torch.nn.Module) -> torch.nn.Module:
     with torch.no_grad():
         made.train()(pixel_values=seen)
         logits = made.eval()(pixel_values=seen).logits
-        last = [each for name, each in made.named_parameters() if name.endswith("bias") and len(each) == len(NAMES)][-1]
+        biases = [each for name, each in made.named_parameters() if name.endswith("bias")]
+        last = [each for each in biases if len(each) == made.config.num_labels][-1]
         last -= logits.mean(dim=(0, 2, 3))
     return made
 
@@ -160,6 +165,28 @@ def test_a_generator_is_dissected_by_a_network_of_transformers(folder, tiny_gene
     found = dissect(GeneratorProbe(tiny_generator, [layer], HuggingFaceSource(folder)), 8, level_samples=4)[layer]
     assert found.concepts.names == ("wall", "tree", "tree 2", "label 3", "sky")
     assert int(found.tally.labelled.sum()) == 8 * tiny_generator.size[0] * tiny_generator.size[1]
+
+
+def test_a_report_counts_by_a_network_of_transformers_that_knows_hundreds_of_concepts(files, tmp_path, answer):
+    names = [f"thing {number}" for number in range(300)]
+    folder = saved(network("segformer", names), tmp_path / "network")
+    source, generator, seeds = HuggingFaceSource(folder), load_generator(files["model"]), range(5, 13)
+    patch = patch_of(generator, "b16.conv1")
+    before = source.label(generator.sample(seeds), seeds)
+    with patch.applied(generator):
+        after = source.label(generator.sample(seeds), seeds)
+    # The concept beyond the numbers of a byte that stands on most pixels.
+    common = int(before[before > 255].mode().values)
+    rule = marked_rule(files["model"], effect={"from": [names[common]], "to": None})
+    replace(patch, rules=(rule.to_json(),)).save(tmp_path / "patch.safetensors")
+    command = ("report", tmp_path / "patch.safetensors", "--model", files["model"], "--seeds", "5-12")
+    found = answer(*command, "--segmenter", f"hf:{folder}", "--out", tmp_path / "report")
+    assert found["measured_by"] == "concepts"
+    gone, elsewhere = (before == common) & (after != common), before != common
+    assert found["efficacy"] == pytest.approx((gone.sum() / (before == common).sum()).item(), abs=1e-3)
+    changed = elsewhere & (before != after)
+    assert found["outside"] == pytest.approx((changed.sum() / elsewhere.sum()).item(), abs=1e-3)
+    assert {each["from"] for each in found["transitions"]} <= set(names) - {names[common]}
 
 
 def test_the_identity_tells_weights_and_preparation_apart_and_names_no_folder(folder, networks, tmp_path):

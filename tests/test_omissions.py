@@ -11,7 +11,6 @@ import torch
 from PIL import Image
 
 from apps.cli import main
-from dissect.concepts import Concepts
 from dissect.quality.omission_page import omission_page
 from dissect.quality.omissions import ALIKE, LESS, MORE, OMITS, area_table, compare, concept_by_concept, covered
 from dissect.quality.table import Table
@@ -20,6 +19,7 @@ from dissect.segmenter import images_of
 from dissect.sources.pictures import DrawnPictures, Pictures
 from dissect.sources.towers import Scenes, SegmenterSource
 from rewrite import load_generator
+from rewrite.reports.concepts import Concepts
 from tests.markup import HOSTILE, assert_shown_as_text, renamed
 
 TRAINING, DRAWN = range(2_000_000, 2_000_120), range(3_000_000, 3_000_060)

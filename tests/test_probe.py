@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from dissect.concepts import Concepts
 from dissect.sources.contract import CallableSource
 from dissect.sources.towers import Scenes, SegmenterSource
 from dissect.units.dissection import dissect
 from dissect.units.probe import GeneratorProbe, PictureProbe, with_random_weights
 from rewrite import load_generator, wrap
+from rewrite.reports.concepts import Concepts
 
 DARK = Concepts.of(("dark", "light"))
 

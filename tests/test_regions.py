@@ -3,9 +3,9 @@
 import numpy as np
 import torch
 
-from dissect.concepts import Concepts
 from dissect.regions import things
 from dissect.sources.contract import CallableSource
+from rewrite.reports.concepts import Concepts
 
 
 def label_bright(images: torch.Tensor, numbers=()) -> np.ndarray:

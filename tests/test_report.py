@@ -10,7 +10,21 @@ import pytest
 import torch
 import torchvision
 
-from rewrite import Aim, Latent, Mask, Patch, Region, Rule, Settings, measure, measure_effect, report_on, solve
+from dissect import CallableSource
+from rewrite import (
+    Aim,
+    Concepts,
+    Latent,
+    Mask,
+    Patch,
+    Region,
+    Rule,
+    Settings,
+    measure,
+    measure_effect,
+    report_on,
+    solve,
+)
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 from rewrite.goals.scene import latents_of
 from rewrite.reports.effect import MOVED, measure_places, missing, movement
@@ -20,14 +34,17 @@ from rewrite.reports.report import unseen_seeds, worst_seeds
 from rewrite.reports.verdict import Expectation
 from tests.markup import HOSTILE, assert_shown_as_text
 
-CONCEPTS = ("sky", "tree", "dome")
+CONCEPTS = Concepts.of(("sky", "tree", "dome"))
 SKY = 0
 LAYER = "b16.conv1"
 
 
-def label_by_brightness(images: torch.Tensor) -> np.ndarray:
+def label_by_brightness(images: torch.Tensor, numbers) -> torch.Tensor:
     grey = images.mean(dim=1)
-    return ((grey > -0.3).to(torch.uint8) + (grey > 0.3)).numpy().astype(np.uint8)
+    return (grey > -0.3).short() + (grey > 0.3).short()
+
+
+BRIGHTNESS = CallableSource(label_by_brightness, CONCEPTS)
 
 
 @pytest.fixture
@@ -64,9 +81,7 @@ def test_movement_is_counted_inside_and_outside_a_region():
 
 
 def test_nothing_changes_without_a_patch(tiny_generator, rule):
-    effect = measure_effect(
-        tiny_generator, lambda: nullcontext(), range(5), label=label_by_brightness, concepts=CONCEPTS, batch=2
-    )
+    effect = measure_effect(tiny_generator, lambda: nullcontext(), range(5), source=BRIGHTNESS, batch=2)
     assert effect.movement.difference.tolist() == [0] * 5
     assert effect.counts.changed.sum() == 0
     assert effect.map.max() == 0
@@ -80,8 +95,7 @@ def test_what_is_measured_does_not_hang_on_the_batch(tiny_generator, patch):
             tiny_generator,
             lambda: patch.applied(tiny_generator),
             range(7),
-            label=label_by_brightness,
-            concepts=CONCEPTS,
+            source=BRIGHTNESS,
             batch=batch,
         )
         for batch in (3, 7)
@@ -119,7 +133,7 @@ def test_a_latent_by_value_is_used_as_it_is(tiny_generator):
 
 
 def test_a_report_by_concept_holds_the_rule_against_what_it_expects(tiny_generator, patch, tmp_path):
-    found = report_on(tiny_generator, patch, seeds=range(10, 16), label=label_by_brightness, concepts=CONCEPTS)
+    found = report_on(tiny_generator, patch, seeds=range(10, 16), source=BRIGHTNESS)
     assert found.verdict.kind == "concepts"
     assert {expectation.measure for expectation in found.failed} == {"efficacy", "outside"}
     found.save(tmp_path / "new" / "report")
@@ -135,7 +149,7 @@ def test_a_report_by_concept_holds_the_rule_against_what_it_expects(tiny_generat
     assert document["efficacy"] == pytest.approx(reached / total, abs=1e-4)
 
 
-def test_a_report_without_a_labeller_speaks_of_the_rules_own_places(tiny_generator, patch):
+def test_a_report_without_a_source_of_concepts_speaks_of_the_rules_own_places(tiny_generator, patch):
     found = report_on(tiny_generator, patch, seeds=range(4))
     document = found.document()
     assert document["measured_by"] == "places"
@@ -160,6 +174,14 @@ def test_patches_are_reported_together_with_their_strengths(tiny_generator, patc
     np.testing.assert_allclose(changes[1], changes[2], atol=1e-5)
     with pytest.raises(ValueError, match="2 patches and 1 strengths"):
         report_on(tiny_generator, [patch, patch], strengths=[1.0], seeds=range(3))
+
+
+def test_rules_of_different_truncations_are_not_reported_together(tiny_generator, patch, rule):
+    other = replace(patch, rules=(replace(rule, truncation=0.7).to_json(),))
+    with pytest.raises(ValueError, match=r"rules of one truncation, got 0\.7, 1: report on the patches one by one"):
+        report_on(tiny_generator, [patch, other], seeds=range(3))
+    notes = report_on(tiny_generator, other, seeds=range(3)).notes
+    assert any("written at another truncation" in note for note in notes)
 
 
 def test_the_generator_is_as_it_was_after_a_report(tiny_generator, patch):
@@ -195,8 +217,7 @@ def test_lpips_is_measured_whole_and_outside_the_wanted_change(tiny_generator, p
         large,
         lambda: patch.applied(large),
         range(2),
-        label=label_by_brightness,
-        concepts=CONCEPTS,
+        source=BRIGHTNESS,
         aims=[Aim("erase", (SKY,), None)],
         perceptual=perceptual,
     )
@@ -213,7 +234,7 @@ class Large(StyleGAN2Generator):
 
 
 def test_the_page_needs_nothing_from_outside_and_escapes_what_it_is_given(tiny_generator, patch, tmp_path):
-    report_on(tiny_generator, patch, seeds=range(5), label=label_by_brightness, concepts=CONCEPTS).save(tmp_path)
+    report_on(tiny_generator, patch, seeds=range(5), source=BRIGHTNESS).save(tmp_path)
     text = (tmp_path / "report.html").read_text()
     assert_shown_as_text(text)
     assert "<script" not in text
@@ -232,10 +253,8 @@ def test_a_page_can_be_written_of_every_kind_of_report(tiny_generator, patch):
 
 
 def test_numbers_that_cannot_be_measured_are_null(tiny_generator, patch):
-    def see_only_sky(images: torch.Tensor) -> np.ndarray:
-        return np.zeros((len(images), 16, 16), dtype=np.uint8)
-
-    document = report_on(tiny_generator, patch, seeds=[0], label=see_only_sky, concepts=CONCEPTS).document()
+    only_sky = CallableSource(lambda images, _: torch.zeros(len(images), 16, 16, dtype=torch.int16), CONCEPTS)
+    document = report_on(tiny_generator, patch, seeds=[0], source=only_sky).document()
     assert document["efficacy"] is None
     assert document["clear"]["share"] is None
     assert json.dumps(document, allow_nan=False)

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from dissect.concepts import Concepts
 from dissect.units.scores import Scores, false_discovery_rates
 from dissect.units.tally import tally_of
 from dissect.units.upsampling import Lit
+from rewrite.reports.concepts import Concepts
 from tests.test_tally import CONCEPTS, UNITS, brute, example, lists_of
 
 

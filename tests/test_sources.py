@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apps.sources import source_for
-from dissect.concepts import NONE, Concepts
 from dissect.scenes import CONCEPTS, scenes
 from dissect.segmenter import Segmenter, load_segmenter, save_segmenter
 from dissect.sources.contract import CallableSource, checked
 from dissect.sources.huggingface import HuggingFaceSource
 from dissect.sources.network import NetworkSource
 from dissect.sources.towers import Scenes, SegmenterSource
+from rewrite.reports.concepts import NONE, Concepts
 from rewrite.storage.files import save_tensors
 from tests.test_huggingface import network, saved
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from dissect.concepts import Concepts
 from dissect.stated_effect import stated_effect
 from rewrite import Latent, Mask, Region, Rule
+from rewrite.reports.concepts import Concepts
 
 CONCEPTS = Concepts.of(("sky", "dome", "spire", "tree"))
 SKY, DOME, SPIRE, TREE = range(4)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from dissect.concepts import Concepts
 from dissect.units.tally import Tally, tally_of
 from dissect.units.upsampling import Lit, Upsampling
+from rewrite.reports.concepts import Concepts
 
 CONCEPTS = Concepts(("a", "b", "c", "x", "y"), ("object", "object", "object", "colour", "colour"))
 UNITS, IMAGES, SIDE = 4, 7, 12

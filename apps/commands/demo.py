@@ -3,8 +3,9 @@
 from argparse import Namespace
 from pathlib import Path
 
-from apps.commands.report import result_of, segmenter_for
+from apps.commands.report import result_of
 from apps.memories import memory_of
+from dissect.sources.towers import SegmenterSource
 from rewrite import Goals, Rule, export, load_generator, report_on, solve
 from rewrite.reports.perceptual import load_perceptual
 from rewrite.reports.report import unseen_seeds
@@ -20,13 +21,11 @@ def run(options: Namespace) -> dict:
     """Measure, solve, report and export."""
     rule, generator, goals = Rule.load(rule_path(RULE)), load_generator(MODEL), Goals()
     patch = solve(generator, memory_of(generator, rule.layer, SAMPLES, progress=True), rule, goals=goals)
-    segmenter = segmenter_for("towers", [rule], generator.size)
     found = report_on(
         generator,
         patch,
         seeds=unseen_seeds([rule], IMAGES),
-        label=segmenter and segmenter.label,
-        concepts=segmenter.concepts if segmenter else (),
+        source=SegmenterSource(),
         perceptual=load_perceptual(),
         goals=goals,
         progress=True,

@@ -18,10 +18,10 @@ from dissect.quality.inversion import Inversion, default_layer, invert
 from dissect.quality.omission_page import omission_page
 from dissect.quality.omissions import LESS, MORE, OMITS, Comparison, Drawn, area_table, compare
 from dissect.quality.table import Table
-from dissect.sources.contract import ConceptSource
 from dissect.sources.pictures import DrawnPictures, Pictures
 from dissect.units.summary import as_json
 from rewrite import load_generator
+from rewrite.reports.concepts import ConceptSource
 from rewrite.reports.pictures import pictures as as_pictures
 from rewrite.reports.pictures import png, strips
 from rewrite.storage.files import write_together

@@ -6,9 +6,14 @@ from pathlib import Path
 
 from apps.commands.patches import load_patches
 from apps.seeds import parse_seeds
-from dissect.segmenter import Segmenter, load_segmenter
-from rewrite import Patch, Report, Rule, load_generator, report_on
+from apps.sources import BUILT_IN, source_for
+from dissect.scenes import CONCEPTS
+from rewrite import Generator, Patch, Report, Rule, load_generator, report_on
+from rewrite.reports.concepts import ConceptSource
 from rewrite.reports.perceptual import load_perceptual
+from rewrite.reports.report import common_truncation
+
+NONE = "none"
 
 
 def run(options: Namespace) -> dict:
@@ -19,15 +24,13 @@ def run(options: Namespace) -> dict:
     seeds = None if options.seeds is None else parse_seeds(options.seeds)
     perceptual = load_perceptual(options.lpips, download=options.download_lpips, progress=True)
     rules = rules_of(patches)
-    generator.truncation = rules[0].truncation if rules else 1.0
-    segmenter = segmenter_for(options.segmenter, rules, generator.size)
+    generator.truncation = common_truncation(rules)
     found = report_on(
         generator,
         patches,
         strengths=strengths,
         seeds=seeds,
-        label=segmenter and segmenter.label,
-        concepts=segmenter.concepts if segmenter else (),
+        source=source_of(options.segmenter, rules, generator),
         perceptual=perceptual,
         progress=True,
     )
@@ -59,19 +62,21 @@ def rules_of(patches: Sequence[Patch]) -> list[Rule]:
     return [Rule.from_json(text) for patch in patches for text in patch.rules]
 
 
-def segmenter_for(named: str, rules: Sequence[Rule], size: tuple[int, int]) -> Segmenter | None:
-    """The segmenter that is asked for; that of towers only where it can see what the rules speak of.
+def source_of(named: str, rules: Sequence[Rule], generator: Generator) -> ConceptSource | None:
+    """What names the pixels: what is asked for; that of towers only where it can see what the rules speak of.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file holds no segmenter.
+        FileNotFoundError: There is no such file or folder, or a package that it needs is not installed.
+        ValueError: What is there is no segmenter, or cannot label images of the generator's size.
     """
-    if named == "none":
+    if named == NONE:
         return None
-    if named != "towers":
-        return load_segmenter(named)
+    if named != BUILT_IN:
+        return source_for(named, generator)
     spoken = {name for rule in rules if rule.effect for name in (*rule.effect["from"], rule.effect["to"]) if name}
-    if not spoken or size[0] % 8 or size[1] % 8:
+    if not spoken or not spoken <= set(CONCEPTS):
         return None
-    segmenter = load_segmenter()
-    return segmenter if spoken <= set(segmenter.concepts) else None
+    try:
+        return source_for(named, generator)
+    except ValueError:  # it cannot label images of this size
+        return None

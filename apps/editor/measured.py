@@ -4,23 +4,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from torch import Tensor
 
 from apps.editor.price import percent
 from apps.editor.stack import Entry
 from apps.editor.wall import url
 from apps.editor.work import Work
-from dissect.concepts import NONE
-from dissect.sources.contract import ConceptSource
 from rewrite import Report, report_on
-from rewrite.reports.aims import Labeller
 from rewrite.reports.effect import MOVED
 from rewrite.reports.rendering import render
 from rewrite.reports.report import unseen_seeds
 
 TEMPLATE = Path(__file__).parent / "templates" / "measured.html"
 COUNT = 100
-NOTHING = "nothing"
 MOST_TRANSITIONS = 3
 
 
@@ -38,7 +33,6 @@ def measured(work: Work, entries: Sequence[Entry], first_seed: int) -> Report:
     """
     if not entries:
         raise ValueError("there is no rule that is on: rewrite one first")
-    label, concepts = labeller(work.model.source)
     rules = [entry.rule for entry in entries if entry.rule is not None]
     with work.running():
         return report_on(
@@ -46,22 +40,8 @@ def measured(work: Work, entries: Sequence[Entry], first_seed: int) -> Report:
             [entry.patch for entry in entries],
             strengths=[entry.strength for entry in entries],
             seeds=unseen_seeds(rules, COUNT, first=first_seed),
-            label=label,
-            concepts=concepts,
+            source=work.model.source,
         )
-
-
-def labeller(source: ConceptSource | None) -> tuple[Labeller | None, tuple[str, ...]]:
-    """A source as a report counts by it: one name for each pixel, of at most 255; none where it gives more."""
-    if source is None or len(source.concepts) >= np.iinfo(np.uint8).max:
-        return None, ()
-    blank = len(source.concepts)
-
-    def label(images: Tensor) -> np.ndarray:
-        found = source.label(images, range(len(images)))[:, 0].cpu().numpy()
-        return np.where(found == NONE, blank, found).astype(np.uint8)
-
-    return label, (*source.concepts.names, NOTHING)
 
 
 def card(report: Report) -> str:

@@ -16,9 +16,9 @@ from torch import Tensor
 from apps.editor.cache import Cache
 from apps.memories import cached_path, memory_of
 from dissect.concept_rule import usual_layer
-from dissect.sources.contract import ConceptSource
 from rewrite import Generator, Goals, Memory, Patch, Stack
 from rewrite.generators.contract import Cut
+from rewrite.reports.concepts import ConceptSource
 
 MOST_FEATURES = 64
 MOST_MEMORIES = 6

@@ -7,10 +7,10 @@ from apps.editor.cache import Cache
 from apps.editor.model import Model
 from apps.editor.options import Options
 from apps.sources import BUILT_IN, source_for
-from dissect.sources.contract import ConceptSource
 from rewrite import Generator, load_generator
 from rewrite.checkpoints import loading
 from rewrite.checkpoints.registry import PUBLISHED
+from rewrite.reports.concepts import ConceptSource
 
 ENDINGS = (".safetensors", ".pt", ".pth", ".pkl")
 MOST_MODELS = 2

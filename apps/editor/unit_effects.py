@@ -98,7 +98,7 @@ class Effects:
         Raises:
             Stopped: Somebody pressed Stop; what was shown is kept.
         """
-        if self.experiment.source.differentiable and len(self.sums) < self.experiment.units:
+        if self.experiment.differentiable and len(self.sums) < self.experiment.units:
             yield from self._estimating(work, wanted)
         chosen = self._chosen(wanted)
         for units in batched([unit for unit in chosen if unit not in self.sums], UNITS):

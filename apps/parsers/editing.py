@@ -5,6 +5,7 @@ from pathlib import Path
 from apps.parsers.parser import (
     MODEL,
     PATCH,
+    SEGMENTER,
     add_command,
     add_memory_options,
     add_model,
@@ -99,7 +100,7 @@ def _report(commands) -> None:
     parser.add_argument(
         "--segmenter",
         default="towers",
-        help="a segmenter's file, or none (default: that of towers, where it knows the rule's concepts)",
+        help=f"{SEGMENTER}, or none (default: that of towers, where it knows the rule's concepts)",
     )
     parser.add_argument("--lpips", metavar="FILE", type=Path, help="weights of a trunk in torchvision's layout")
     parser.add_argument(

@@ -7,6 +7,7 @@ from typing import NoReturn
 
 KEY_SPACES = ("patch", "channel")
 PATCH = "a patch that rewrite solve wrote, or the folder of an adapter that PEFT can load"
+SEGMENTER = "what names the pixels: towers, a segmenter's file, or hf:NAME of a model for transformers"
 MODEL = "towers, a checkpoint's file, a name that rewrite models lists, or hf://owner/name/file"
 
 
@@ -64,8 +65,7 @@ def add_segmenter(parser: Parser) -> None:
     parser.add_argument(
         "--segmenter",
         default="towers",
-        help="what names the pixels: towers, a segmenter's file, or hf:NAME of a model for transformers "
-        "(default: towers)",
+        help=f"{SEGMENTER} (default: towers)",
     )
 
 

@@ -190,7 +190,7 @@ class _Study:
 
     def _searched(self, row: int) -> Tensor | None:
         """The soft set of a concept, where there is one to be had."""
-        if not (self.plan.steps and self.experiment.source.differentiable):
+        if not (self.plan.steps and self.experiment.differentiable):
             return None
 
         def search() -> dict[str, Tensor]:

@@ -9,15 +9,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool, Int16, Int64
+from jaxtyping import Bool, Float, Int16, Int64
 from torch import Tensor
 
 from dissect.causes.blocks import block_at, cells_of, enlarged
 from dissect.causes.intervention import Intervention, Prefix
 from dissect.causes.ledger import Ledger
 from dissect.causes.paired import Paired
-from dissect.sources.contract import ConceptSource
+from dissect.sources.contract import DifferentiableSource
 from rewrite.generators.contract import Generator
+from rewrite.reports.concepts import ConceptSource
 
 # Each batch goes through every contrast before its sums are kept: a run that is stopped loses no more than that.
 BATCH = 4
@@ -54,6 +55,21 @@ class Experiment:
     ) -> Int16[Tensor, "images layers height width"]:
         """What the images show after some interventions."""
         return self.source.label(prefix.images(*interventions), seeds)
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether the source has `logits`."""
+        return isinstance(self.source, DifferentiableSource)
+
+    def logits(self, images: Tensor) -> Float[Tensor, "images concepts height width"]:
+        """Scores of all concepts at each pixel, with a gradient.
+
+        Raises:
+            ValueError: The source has none.
+        """
+        if not isinstance(self.source, DifferentiableSource):
+            raise ValueError(f"{self.source.identity} only names pixels and has no gradient")
+        return self.source.logits(images)
 
 
 @dataclass(frozen=True)

@@ -74,6 +74,6 @@ def _slopes(experiment: Experiment, concepts: Sequence[int], seeds: tuple[int, .
     prefix = experiment.prefix(seeds)
     strength = torch.ones(1, prefix.output.shape[1], 1, 1, device=prefix.output.device, requires_grad=True)
     images = experiment.generator.onward(prefix.layer, prefix.cut, prefix.output * strength)[: prefix.count]
-    areas = experiment.source.logits(images.clamp(-1, 1)).softmax(dim=1).sum(dim=(0, 2, 3))
+    areas = experiment.logits(images.clamp(-1, 1)).softmax(dim=1).sum(dim=(0, 2, 3))
     slopes = [torch.autograd.grad(areas[concept], strength, retain_graph=True)[0].flatten() for concept in concepts]
     return torch.stack(slopes, dim=1).double().cpu()

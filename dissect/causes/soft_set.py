@@ -145,7 +145,7 @@ def _shown(
     share = alpha.to(prefix.output)[:, None, None] * masks[:, None]
     moved = (1 - share) * prefix.output + share * values.to(prefix.output)[:, None, None]
     images = experiment.generator.onward(prefix.layer, prefix.cut, moved)[: prefix.count].clamp(-1, 1)
-    shown = experiment.source.logits(images).softmax(dim=1)[:, concept]
+    shown = experiment.logits(images).softmax(dim=1)[:, concept]
     read = enlarged(masks[: prefix.count], shown.shape[1:])
     return (shown * read).sum() / read.sum()
 

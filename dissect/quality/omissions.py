@@ -13,13 +13,12 @@ import torch
 from jaxtyping import Float
 from scipy import stats
 
-from dissect.concepts import Concepts
 from dissect.quality.areas import areas
 from dissect.quality.frechet import Moments
 from dissect.quality.table import Table, tabulate
-from dissect.sources.contract import ConceptSource
 from dissect.sources.pictures import Pictures
 from rewrite.generators.contract import batched
+from rewrite.reports.concepts import Concepts, ConceptSource
 from rewrite.reports.interval import NORMAL_ERRORS, Interval, bootstrapped
 
 BATCH = 16

@@ -1,49 +1,24 @@
-"""Anything that names what pixels show."""
+"""Sources of concepts made of functions, and those with a gradient; what every source gives says `ConceptSource`."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int16
 from torch import Tensor
 
-from dissect.concepts import NONE, Concepts
+from rewrite.reports.concepts import NONE, Concepts, ConceptSource
 
 
-class ConceptSource(ABC):
-    """Gives label maps for images.
-
-    Attributes:
-        concepts: What the numbers of a label map stand for.
-        identity: What tells this source from others in the provenance of a result.
-        differentiable: Whether it has `logits`.
-    """
-
-    concepts: Concepts
-    identity: str
-    differentiable: bool = False
+@runtime_checkable
+class DifferentiableSource(ConceptSource, Protocol):
+    """A source that names each pixel by the greatest of some scores."""
 
     @abstractmethod
-    def label(self, images: Tensor, numbers: Sequence[int]) -> Int16[Tensor, "images layers height width"]:
-        """Name the pixels of images.
-
-        Args:
-            images: In [-1, 1], of shape (n, 3, h, w).
-            numbers: The seed or number of each image, for sources that know more of an image than its pixels.
-
-        Returns:
-            One or more maps that lie over each other, of any size, with the numbers of concepts, or -1 for none. A map
-            of one pixel labels the whole image. No concept may stand in two maps at one pixel.
-        """
-
     def logits(self, images: Tensor) -> Float[Tensor, "images concepts height width"]:
-        """Scores of all concepts at each pixel, of which the greatest is its label, as a function with a gradient.
-
-        Raises:
-            ValueError: The source has none.
-        """
-        raise ValueError(f"{self.identity} only names pixels and has no gradient")
+        """Scores of all concepts at each pixel, of which the greatest is its label, as a function with a gradient."""
 
 
 class CallableSource(ConceptSource):

@@ -12,13 +12,13 @@ from jaxtyping import Float, Int16, Int32, UInt8
 from PIL import Image
 from torch import Tensor
 
-from dissect.concepts import NONE, Concepts
 from dissect.segmenter import images_of
 from dissect.sources.contract import checked
 from dissect.sources.names import numbered, read_names, unique
 from dissect.sources.pictures import LabelledPictures
 from dissect.sources.rasters import read_colours, read_numbers, read_red_green, shape_of
 from dissect.sources.tables import read_rows
+from rewrite.reports.concepts import NONE, Concepts
 
 SIZE = 224
 UNNAMED = NONE - 1

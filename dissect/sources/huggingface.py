@@ -19,11 +19,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from dissect.concepts import Concepts
-from dissect.sources.contract import ConceptSource, checked
+from dissect.sources.contract import checked
 from dissect.sources.names import unique
 from dissect.sources.network import IMAGES_AT_ONCE, most_likely
 from rewrite.generators.contract import hash_of
+from rewrite.reports.concepts import Concepts, ConceptSource
 from rewrite.reports.pictures import pictures
 from rewrite.storage import files
 

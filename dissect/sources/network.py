@@ -7,16 +7,16 @@ from jaxtyping import Float, Int16
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dissect.concepts import Concepts
-from dissect.sources.contract import ConceptSource, checked
+from dissect.sources.contract import DifferentiableSource, checked
 from rewrite.generators.contract import hash_of
+from rewrite.reports.concepts import Concepts
 
 # Logits that are upsampled at once.
 LOGITS_AT_ONCE = 2**26
 IMAGES_AT_ONCE = 8
 
 
-class NetworkSource(ConceptSource):
+class NetworkSource(DifferentiableSource):
     """A network that gives a number for each concept and pixel, of which the greatest names the pixel.
 
     Args:
@@ -26,8 +26,6 @@ class NetworkSource(ConceptSource):
         size: Height and width to which images are resized for it; as they are if left out.
         prepare: From images in [-1, 1] to what it reads, such as `lambda images: images / 2 + 0.5`.
     """
-
-    differentiable = True
 
     def __init__(
         self,
@@ -56,7 +54,7 @@ class NetworkSource(ConceptSource):
         seen = images
         if self.size is not None:
             seen = F.interpolate(seen, self.size, mode="bilinear", antialias=True, align_corners=False).clamp(-1, 1)
-        logits = self.network(self.prepare(seen))
+        logits = self.network(self.prepare(seen).to(next(self.network.parameters(), seen)))
         if logits.ndim != 4 or logits.shape[:2] != (len(images), len(self.concepts)):
             raise ValueError(
                 f"a network that names pixels gives ({len(images)}, {len(self.concepts)}, rows, columns) for "

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from jaxtyping import Float, Int16
 from torch import Tensor
 
-from dissect.concepts import Concepts
 from rewrite.generators.contract import Generator
+from rewrite.reports.concepts import Concepts
 
 
 class Pictures(ABC):

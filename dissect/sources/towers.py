@@ -6,12 +6,12 @@ import torch
 from jaxtyping import Float, Int16
 from torch import Tensor
 
-from dissect.concepts import Concepts
 from dissect.scenes import CONCEPTS, scenes
 from dissect.segmenter import Segmenter, images_of, load_segmenter
-from dissect.sources.contract import ConceptSource, checked
+from dissect.sources.contract import DifferentiableSource, checked
 from dissect.sources.pictures import LabelledPictures
 from rewrite.generators.contract import hash_of
+from rewrite.reports.concepts import Concepts
 
 CATEGORIES = {
     "tower": ("building", "roof", "dome", "spire", "window", "door"),
@@ -24,10 +24,8 @@ def category_of(concept: str) -> str:
     return next((kind for kind, names in CATEGORIES.items() if concept in names), "landscape")
 
 
-class SegmenterSource(ConceptSource):
+class SegmenterSource(DifferentiableSource):
     """A segmenter of this library's."""
-
-    differentiable = True
 
     def __init__(self, segmenter: Segmenter | None = None):
         self.segmenter = segmenter or load_segmenter()

@@ -13,7 +13,6 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
-from dissect.concepts import Concepts
 from dissect.units.informative import Graded, candidates
 from dissect.units.probe import LEVEL_SAMPLES, Probe
 from dissect.units.scores import Scores
@@ -22,6 +21,7 @@ from dissect.units.tally import Tally, tally_of
 from dissect.units.tops import Tops
 from dissect.units.upsampling import Lit, sampled_pixels, upsampling
 from rewrite.generators.contract import batched
+from rewrite.reports.concepts import Concepts
 from rewrite.storage import files
 
 TAIL = 0.01

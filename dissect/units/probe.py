@@ -10,12 +10,11 @@ import torch
 from jaxtyping import Float, Int16
 from torch import Tensor, nn
 
-from dissect.concepts import Concepts
-from dissect.sources.contract import ConceptSource
 from dissect.sources.network import told_apart
 from dissect.sources.pictures import LabelledPictures
 from rewrite.generators.contract import Generator, hash_of
 from rewrite.generators.outputs import keeping_outputs
+from rewrite.reports.concepts import Concepts, ConceptSource
 
 # Levels of a generator's units are taken from images that no sample of seeds reaches.
 FIRST_LEVEL_SEED = 3_000_000_000

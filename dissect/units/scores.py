@@ -10,8 +10,8 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool, Float, Int64
 
-from dissect.concepts import Concepts
 from dissect.units.tally import Tally
+from rewrite.reports.concepts import Concepts
 from rewrite.reports.interval import NORMAL_ERRORS, Interval
 
 DETECTOR_IOU = 0.04

@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Int16, Int64
 from torch import Tensor
 
-from dissect.concepts import Concepts
 from dissect.units.upsampling import Lit, one_thread, places_of
+from rewrite.reports.concepts import Concepts
 
 # How many other images' labels each image is held against, to see what agreement chance gives.
 DRAWS = 8

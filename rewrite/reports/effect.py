@@ -14,7 +14,8 @@ from tqdm import tqdm
 from rewrite.generators.contract import Generator, Latents, batched
 from rewrite.goals.cache import Goals
 from rewrite.goals.scene import latents_of
-from rewrite.reports.aims import Aim, Counts, Labeller, all_regions, count_concepts
+from rewrite.reports.aims import Aim, Counts, all_regions, count_concepts
+from rewrite.reports.concepts import ConceptSource
 from rewrite.reports.interval import Interval, share_of
 from rewrite.reports.perceptual import Perceptual
 from rewrite.rules.rule import Latent, Rule
@@ -45,7 +46,7 @@ class Effect:
         seeds: The seeds.
         movement: How far colours moved in each whole image.
         map: Mean of |after - before| at each pixel, over all images.
-        counts: By concept, where a labeller was given.
+        counts: By concept, where a source of concepts was given.
         look: LPIPS of each whole image, where a trunk was given.
         look_outside: LPIPS of each image outside the regions of all aims; needs both.
     """
@@ -86,8 +87,7 @@ def measure_effect(
     applied: Applied,
     seeds: Iterable[int],
     *,
-    label: Labeller | None = None,
-    concepts: Sequence[str] = (),
+    source: ConceptSource | None = None,
     aims: Sequence[Aim] = (),
     perceptual: Perceptual | None = None,
     batch: int = 16,
@@ -99,8 +99,7 @@ def measure_effect(
         generator: The unedited generator.
         applied: Gives a context in which the generator is edited, such as `lambda: patch.applied(generator)`.
         seeds: The images to compare. They should be others than those of the rule.
-        label: Images in [-1, 1] to maps of concepts; without it, only colours are compared.
-        concepts: The name of each concept.
+        source: What names the pixels; without it, only colours are compared.
         aims: What the rules turn into what.
         perceptual: LPIPS, if it is wanted.
         batch: Images in one run; it does not affect the result.
@@ -117,9 +116,9 @@ def measure_effect(
         for some in batched(seeds, batch):
             before, after = before_and_after(generator, applied, generator.latents(some))
             counts = region = None
-            if label is not None:
-                old, new = label(before), label(after)
-                counts = count_concepts(old, new, len(concepts), aims)
+            if source is not None:
+                old, new = (source.label(images, some).cpu().numpy() for images in (before, after))
+                counts = count_concepts(old, new, len(source.concepts), aims)
                 region = all_regions(old, new, aims) if aims else None
             look, look_outside = looks(perceptual, before, after, region)
             moved, mean = movement(before, after), (after - before).abs().mean(dim=(0, 1)).double().numpy()

@@ -13,7 +13,8 @@ import numpy as np
 from rewrite.generators.contract import Generator
 from rewrite.goals.cache import Goals
 from rewrite.patch import Patch, Stack, held_at
-from rewrite.reports.aims import CLEAR, Aim, Labeller
+from rewrite.reports.aims import CLEAR, Aim
+from rewrite.reports.concepts import ConceptSource
 from rewrite.reports.effect import (
     MOVED,
     Applied,
@@ -50,7 +51,7 @@ class Report:
         verdict: Efficacy and outside change, and how they were measured.
         expectations: What the rules expect of them.
         effect: What happened on unseen seeds.
-        concepts: The names of the labeller's concepts; empty without one.
+        concepts: The names of the concepts that were counted; empty where nothing named the pixels.
         places: What happened on the images of each rule, by its number in `rules`.
         trunk: The trunk of LPIPS, if there was one.
         shown: Images of the first seeds.
@@ -132,11 +133,9 @@ def report_on(
     *,
     strengths: Sequence[float] | None = None,
     seeds: Iterable[int] | None = None,
-    label: Labeller | None = None,
-    concepts: Sequence[str] = (),
+    source: ConceptSource | None = None,
     perceptual: Perceptual | None = None,
     goals: Goals | None = None,
-    batch: int = 16,
     progress: bool = False,
 ) -> Report:
     """Measure what patches do, together, and hold it against what their rules expect.
@@ -146,22 +145,22 @@ def report_on(
         patches: The patch or patches.
         strengths: The strength of each; 1 if left out.
         seeds: The images to measure on; the first 200 seeds that no rule uses if left out.
-        label: Images in [-1, 1] to maps of concepts.
-        concepts: The name of each concept that `label` gives.
+        source: What names the pixels, so that an edit is counted by concept.
         perceptual: LPIPS, from `rewrite.reports.perceptual.load_perceptual`.
         goals: Goals built before, as by `solve`.
-        batch: Images in one run; it does not affect the result.
         progress: Show a progress bar.
 
     Raises:
-        LookupError: The generator has no such layer, or the labeller no such concept.
-        ValueError: A patch was made for another weight, or strengths or seeds do not fit.
+        LookupError: The generator has no such layer, or the source no such concept.
+        ValueError: A patch was made for another weight, rules were written at different truncations, or strengths or
+            seeds do not fit.
     """
     held = held_at(patches, strengths)
     if not held:
         raise ValueError("a report needs at least one patch, got none")
     rules = tuple(Rule.from_json(text) for text in dict.fromkeys(rule for patch, _ in held for rule in patch.rules))
-    aims = {} if label is None else {i: Aim.of(r.name, r.effect, concepts) for i, r in enumerate(rules) if r.effect}
+    common_truncation(rules)
+    aims = {} if source is None else _aims(rules, source)
     applied: Applied = partial(Stack(generator).holding, held)
     notes: list[str] = []
     perceptual = _usable(perceptual, generator, notes)
@@ -169,11 +168,9 @@ def report_on(
         generator,
         applied,
         unseen_seeds(rules) if seeds is None else seeds,
-        label=label,
-        concepts=concepts,
+        source=source,
         aims=list(aims.values()),
         perceptual=perceptual,
-        batch=batch,
         progress=progress,
     )
     places = _places(generator, applied, rules, goals, perceptual, notes)
@@ -186,13 +183,26 @@ def report_on(
         verdict=verdict,
         expectations=expectations(rules, verdict),
         effect=effect,
-        concepts=() if label is None else tuple(concepts),
+        concepts=() if source is None else source.concepts.names,
         places=places,
         trunk=None if perceptual is None else perceptual.name,
         shown=_shown(generator, applied, effect.seeds[:SHOWN]),
         worst=_shown(generator, applied, worst_seeds(effect)),
         notes=tuple(notes),
     )
+
+
+def common_truncation(rules: Sequence[Rule]) -> float:
+    """The truncation that some rules were written at; 1 without any rule.
+
+    Raises:
+        ValueError: It is not one for all: images of one truncation say nothing of rules for another.
+    """
+    found = sorted({rule.truncation for rule in rules}) or [1.0]
+    if len(found) > 1:
+        given = ", ".join(f"{truncation:g}" for truncation in found)
+        raise ValueError(f"a report needs rules of one truncation, got {given}: report on the patches one by one")
+    return found[0]
 
 
 def unseen_seeds(rules: Sequence[Rule], count: int = SEEDS, first: int = 0) -> tuple[int, ...]:
@@ -209,6 +219,10 @@ def worst_seeds(effect: Effect, count: int = WORST) -> tuple[int, ...]:
         amounts = effect.counts.changed / np.maximum(effect.counts.outside, 1)
     order = np.argsort(-amounts, kind="stable")[:count]
     return tuple(effect.seeds[number] for number in order.tolist() if amounts[number] > 0)
+
+
+def _aims(rules: Sequence[Rule], source: ConceptSource) -> dict[int, Aim]:
+    return {i: Aim.of(rule.name, rule.effect, source.concepts) for i, rule in enumerate(rules) if rule.effect}
 
 
 def _usable(perceptual: Perceptual | None, generator: Generator, notes: list[str]) -> Perceptual | None:
@@ -230,10 +244,12 @@ def _places(
 ) -> dict[int, Places]:
     found = {}
     for number, rule in enumerate(rules):
-        if (rule.model, rule.truncation) == (generator.fingerprint, generator.truncation):
-            found[number] = measure_places(generator, applied, rule, goals=goals, perceptual=perceptual)
-        else:
+        if rule.model != generator.fingerprint:
             notes.append(f"The places of rule {rule.name!r} were not measured: it was written on another model.")
+        elif rule.truncation != generator.truncation:
+            notes.append(f"The places of rule {rule.name!r} were not measured: it was written at another truncation.")
+        else:
+            found[number] = measure_places(generator, applied, rule, goals=goals, perceptual=perceptual)
     return found
 
 
@@ -308,9 +324,9 @@ def _image_document(effect: Effect, number: int) -> dict[str, Any]:
     moved, counts = effect.movement, effect.counts
     found = {"seed": effect.seeds[number], "difference": moved.difference[number], "moved": moved.moved[number]}
     if counts is not None:
-        source, outside = counts.source[:, number].sum(), counts.outside[number]
-        found["source_pixels"] = int(source)
-        found["efficacy"] = counts.reached[:, number].sum() / source if source else None
+        replaced, outside = counts.replaced[:, number].sum(), counts.outside[number]
+        found["source_pixels"] = int(replaced)
+        found["efficacy"] = counts.reached[:, number].sum() / replaced if replaced else None
         found["outside"] = counts.changed[number] / outside if outside else None
     if effect.look is not None:
         found["lpips"] = effect.look[number]

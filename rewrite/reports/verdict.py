@@ -16,7 +16,7 @@ class Verdict:
     """How much of what was wanted happened, and how much else.
 
     Attributes:
-        kind: How both were measured: `concepts` (by a labeller, on unseen seeds), `places` (on the rules' own images:
+        kind: How both were measured: `concepts` (on unseen seeds), `places` (on the rules' own images:
             1 - residual at the layer, and the share of pixels outside the marks that moved) or `colours` (without a
             rule: no efficacy, and the share of all pixels of unseen seeds that moved).
         efficacy: Share of the wanted change that happened.
@@ -37,7 +37,7 @@ class Verdict:
 
         Args:
             rules: The rules.
-            aims: What they turn into what, by number; empty without a labeller.
+            aims: What they turn into what, by number; empty where nothing names the pixels.
             effect: What happened on unseen seeds.
             places: What happened on the rules' own images, by number.
         """

@@ -1,12 +1,18 @@
-"""The concepts of a label map: their names, and the category of each."""
+"""Concepts, and whatever tells which of them the pixels of an image show."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cached_property
+from typing import Protocol, runtime_checkable
 
-from rewrite.reports.aims import number_of
+from jaxtyping import Int16
+from torch import Tensor
 
 NONE = -1
+# Concepts that a message lists.
+MOST_NAMED = 20
 
 
 @dataclass(frozen=True)
@@ -57,4 +63,35 @@ class Concepts:
         Raises:
             LookupError: There is none of this name; the message names the nearest.
         """
-        return number_of(name, self.names)
+        if name in self.names:
+            return self.names.index(name)
+        near = get_close_matches(name, self.names, 1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(self.names[:MOST_NAMED])}"
+        hint += ", …" if not near and len(self) > MOST_NAMED else ""
+        raise LookupError(f"there is no concept {name!r}: {hint}")
+
+
+@runtime_checkable
+class ConceptSource(Protocol):
+    """Names what the pixels of images show: a network that segments, a function, a renderer that knows.
+
+    Attributes:
+        concepts: What the numbers of a label map stand for.
+        identity: What tells this source from others in the provenance of a result.
+    """
+
+    concepts: Concepts
+    identity: str
+
+    @abstractmethod
+    def label(self, images: Tensor, numbers: Sequence[int]) -> Int16[Tensor, "images layers height width"]:
+        """Name the pixels of images.
+
+        Args:
+            images: In [-1, 1], of shape (n, 3, h, w), on any device.
+            numbers: The seed or number of each image, for sources that know more of an image than its pixels.
+
+        Returns:
+            One or more maps that lie over each other, of any size, with the numbers of concepts, or -1 for none. A map
+            of one pixel labels the whole image. No concept may stand in two maps at one pixel.
+        """
