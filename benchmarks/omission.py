@@ -57,8 +57,8 @@ def main() -> None:
     source = labelled_enlarged()
     training = Scenes(count=2 * options.samples, size=SIDE)
     tables = [
-        area_table(training, training.numbers, source, progress="label scenes"),
-        area_table(DrawnPictures(generator, range(options.samples)), range(options.samples), source, progress="label"),
+        area_table(training, training.numbers, source, stage="label scenes", progress=True),
+        area_table(DrawnPictures(generator, range(options.samples)), range(options.samples), source, progress=True),
     ]
     found = compare(*tables, source.concepts)
     column = tables[0]["areas"][:, source.concepts.number(without[0])]

@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 
 from dissect.sources.towers import SegmenterSource
-from dissect.units.dissection import dissect
+from dissect.units.counting import dissect
 from dissect.units.probe import GeneratorProbe
 from rewrite import load_generator
 from rewrite.generators.contract import batched

@@ -7,7 +7,8 @@ from dissect.causes.painting import Painting, Stroke, painted, prefix_of
 from dissect.sources.contract import CallableSource
 from dissect.sources.network import NetworkSource
 from dissect.sources.pictures import LabelledPictures
-from dissect.units.dissection import Dissection, dissect, load_dissections, save_dissections
+from dissect.units.counting import dissect
+from dissect.units.dissection import Dissection, load_dissections, save_dissections
 from dissect.units.probe import GeneratorProbe, PictureProbe, Probe
 from dissect.units.scores import Scores
 from dissect.units.unit_report import write_units

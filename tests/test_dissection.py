@@ -1,12 +1,17 @@
 """Dissections of a network with planted units: what is found, merged, ended and taken up again."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from dissect.units import dissection
-from dissect.units.dissection import dissect, load_dissections, save_dissections
+from dissect import ledger
+from dissect.units import counting
+from dissect.units.counting import dissect
+from dissect.units.dissection import load_dissections, save_dissections
 from dissect.units.informative import information_quality
+from rewrite.storage import files
 from tests.planted import CONCEPTS, FIXED, FOUND, NOISE, PAIR, SPLIT, PlantedProbe
 
 
@@ -131,13 +136,13 @@ def test_parts_that_share_images_or_levels_differ_are_not_merged(planted):
 
 
 def test_the_batch_changes_nothing(planted, monkeypatch):
-    monkeypatch.setattr(dissection, "BATCH", 5)
+    monkeypatch.setattr(counting, "BATCH", 5)
     assert same(dissect(PlantedProbe(), 640, level_samples=200, informative=True)["planted"], planted)
 
 
 @pytest.mark.parametrize("after", [0, 64, 200, 576])
 def test_a_run_that_was_ended_goes_on_and_ends_as_an_undisturbed_one(planted, after, tmp_path, monkeypatch):
-    monkeypatch.setattr(dissection, "SECONDS_BETWEEN_SAVES", 0.0)
+    monkeypatch.setattr(ledger, "SECONDS_BETWEEN_SAVES", 0.0)
     state = tmp_path / "state.safetensors"
     with pytest.raises(StoppedError):
         dissect(StoppingProbe(after), 640, level_samples=200, informative=True, state=state)
@@ -150,7 +155,7 @@ def test_a_run_that_was_ended_goes_on_and_ends_as_an_undisturbed_one(planted, af
 
     resumed = dissect(Watched(), 640, level_samples=200, informative=True, state=state)["planted"]
     assert same(resumed, planted)
-    assert counted == list(range(after - after % dissection.SHARD, 640))
+    assert counted == list(range(after - after % ledger.SHARD, 640))
 
 
 def test_a_saved_dissection_is_read_back(planted, tmp_path):
@@ -168,7 +173,7 @@ def dissect_more(planted):
 def test_the_state_of_another_run_is_refused(tmp_path):
     state = tmp_path / "state.safetensors"
     dissect(PlantedProbe(), 64, level_samples=10, state=state)
-    with pytest.raises(ValueError, match="another dissection"):
+    with pytest.raises(ValueError, match="another run"):
         dissect(PlantedProbe(), 64, level_samples=11, state=state)
 
 
@@ -197,6 +202,19 @@ def test_a_finished_run_goes_on_to_more_images_as_one_that_asked_for_them(tmp_pa
     assert first.read_bytes() == whole.read_bytes()
 
 
+def test_a_file_of_the_first_version_opens_and_a_run_goes_on_from_it(tmp_path):
+    path, whole = tmp_path / "first.safetensors", tmp_path / "whole.safetensors"
+    first = dissect(PlantedProbe(), 128, level_samples=10)["planted"]
+    tensors = {f"0.{name}": tensor for name, tensor in first.tensors().items()}
+    about = {"views": ["planted"], "names": CONCEPTS.names, "categories": CONCEPTS.categories}
+    about |= {"numbers": first.numbers, "identity": dict(first.identity)}
+    files.save_tensors(path, tensors, "dissection", about)
+    assert same(load_dissections(path)["planted"], first)
+    dissect(PlantedProbe(), 200, level_samples=10, state=path)
+    dissect(PlantedProbe(), 200, level_samples=10, state=whole)
+    assert path.read_bytes() == whole.read_bytes()
+
+
 @pytest.mark.parametrize("harm", ["cut short", "names", "negative"])
 def test_a_damaged_file_is_refused(planted, harm, tmp_path):
     path = tmp_path / "units.safetensors"
@@ -207,11 +225,8 @@ def test_a_damaged_file_is_refused(planted, harm, tmp_path):
         content = path.read_bytes()
         path.write_bytes(content.replace(rb"\"sky\"", rb"\"ski\"", 1).replace(rb"\"names\"", rb"\"names_\""))
     else:
-        tensors = {"0." + name: tensor for name, tensor in planted.tensors().items()}
-        tensors["0.tally.both"] = tensors["0.tally.both"] - 10**6
-        about = {"views": ["planted"], "names": CONCEPTS.names, "categories": CONCEPTS.categories}
-        about |= {"numbers": planted.numbers, "identity": dict(planted.identity)}
-        dissection.files.save_tensors(path, tensors, dissection.KIND, about)
+        negative = replace(planted.tally, both=planted.tally.both - 10**6)
+        save_dissections(path, {"planted": replace(planted, tally=negative)})
     with pytest.raises(ValueError, match=r"damaged|cut short"):
         load_dissections(path)
 

@@ -8,8 +8,8 @@ from scipy import stats
 from dissect.causes.blocks import Cell, block_at, cells_of
 from dissect.causes.effects import Contrast, Experiment, areas_of, measure_effects, unit_effects
 from dissect.causes.intervention import Intervention
-from dissect.causes.ledger import Ledger
 from dissect.causes.paired import Paired
+from dissect.ledger import Ledger
 from dissect.sources.contract import CallableSource
 from rewrite import Interval
 from rewrite.reports.concepts import Concepts

@@ -9,12 +9,13 @@ import pytest
 from PIL import Image
 
 from apps.cli import main
-from dissect.causes import ledger
+from dissect import ledger
 from dissect.causes.cause_page import cause_page
 from dissect.causes.causes import FIRST_VALIDATION
 from dissect.causes.effects import Contrast, Experiment, measure_effects
 from dissect.sources.towers import SegmenterSource
-from dissect.units.dissection import dissect, save_dissections
+from dissect.units.counting import dissect
+from dissect.units.dissection import save_dissections
 from dissect.units.probe import GeneratorProbe
 from rewrite import load_generator
 from tests.markup import HOSTILE, assert_shown_as_text, renamed

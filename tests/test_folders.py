@@ -13,7 +13,7 @@ from torch import nn
 from dissect.sources import rasters
 from dissect.sources.folders import Annotations, Broden
 from dissect.sources.names import read_names, unique
-from dissect.units.dissection import dissect
+from dissect.units.counting import dissect
 from dissect.units.probe import PictureProbe
 from rewrite.reports.concepts import NONE
 

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from dissect.sources import network as network_source
 from dissect.sources.huggingface import HuggingFaceSource, need_transformers
 from dissect.sources.network import most_likely
-from dissect.units.dissection import dissect
+from dissect.units.counting import dissect
 from dissect.units.probe import GeneratorProbe
 from rewrite import load_generator
 

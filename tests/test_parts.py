@@ -2,8 +2,9 @@
 
 import pytest
 
-from dissect.units import dissection
-from dissect.units.dissection import dissect, load_dissections
+from dissect import ledger
+from dissect.units.counting import dissect
+from dissect.units.dissection import load_dissections
 from dissect.units.parts import Part, dissect_part, join_parts
 from tests.planted import PlantedProbe
 from tests.test_dissection import StoppedError, StoppingProbe
@@ -43,7 +44,7 @@ def test_what_a_single_run_has_counted_is_not_counted_again(whole, tmp_path):
 
 
 def test_a_part_that_was_ended_goes_on(whole, tmp_path, monkeypatch):
-    monkeypatch.setattr(dissection, "SECONDS_BETWEEN_SAVES", 0.0)
+    monkeypatch.setattr(ledger, "SECONDS_BETWEEN_SAVES", 0.0)
     state = tmp_path / "units.safetensors"
     with pytest.raises(StoppedError):
         dissect_part(StoppingProbe(100), SAMPLES, Part(2, 2), state=state, **HOW)

@@ -6,7 +6,7 @@ from torch import nn
 
 from dissect.sources.contract import CallableSource
 from dissect.sources.towers import Scenes, SegmenterSource
-from dissect.units.dissection import dissect
+from dissect.units.counting import dissect
 from dissect.units.probe import GeneratorProbe, PictureProbe, with_random_weights
 from rewrite import load_generator, wrap
 from rewrite.reports.concepts import Concepts
@@ -89,12 +89,12 @@ def test_counts_of_an_edited_model_or_of_another_source_are_not_taken_for_ones_o
 
     first = run("one")
     assert torch.equal(run("one").tally.both, first.tally.both)
-    with pytest.raises(ValueError, match="belongs to another dissection"):
+    with pytest.raises(ValueError, match="belongs to another run"):
         run("other")
     weight, saved = tiny_generator.weight(layer), tiny_generator.weight(layer).clone()
     with torch.no_grad():
         weight.add_(0.1)
-    with pytest.raises(ValueError, match="belongs to another dissection"):
+    with pytest.raises(ValueError, match="belongs to another run"):
         run("one")
     with torch.no_grad():
         weight.copy_(saved)

@@ -12,7 +12,7 @@ from dissect.causes.insertion import insertion_values
 from dissect.causes.intervention import Prefix
 from dissect.causes.ranking import by_effect, by_share, check_dissection, effective_size
 from dissect.causes.soft_set import find_places, soft_set
-from dissect.units.dissection import dissect
+from dissect.units.counting import dissect
 from dissect.units.probe import GeneratorProbe
 from tests.planted_causes import BOTH, CAUSAL_UNITS, CAUSES, CORRELATE, EITHER, TREE, ColourSource, PlantedGenerator
 

@@ -5,7 +5,7 @@ import pytest
 import scipy.linalg
 import torch
 
-from dissect.units.dissection import dissect
+from dissect.units.counting import dissect
 from dissect.units.rotation import RotatedProbe, Rotation, random_rotation
 from tests.planted import FOUND, PlantedProbe
 

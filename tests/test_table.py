@@ -5,7 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dissect.quality.table import Table, tabulate
+from dissect.ledger import images_in
+from dissect.quality.table import tabulate
 
 
 def squares(numbers) -> dict[str, torch.Tensor]:
@@ -26,7 +27,7 @@ def test_parts_in_any_order_merge_to_the_whole(numbers, data):
 
 
 def test_a_run_that_was_cut_short_goes_on_and_ends_the_same(tmp_path, monkeypatch):
-    monkeypatch.setattr("dissect.quality.table.SECONDS_BETWEEN_SAVES", 0.0)
+    monkeypatch.setattr("dissect.ledger.SECONDS_BETWEEN_SAVES", 0.0)
     seen = []
 
     def failing(numbers):
@@ -38,7 +39,7 @@ def test_a_run_that_was_cut_short_goes_on_and_ends_the_same(tmp_path, monkeypatc
     state = tmp_path / "state.safetensors"
     with pytest.raises(KeyboardInterrupt):
         tabulate(range(300), failing, {"of": 1}, state=state)
-    kept = len(Table.load(state))
+    kept = images_in(state, "table")
     assert 0 < kept < 300
     counted = []
     tabulate(range(300), lambda numbers: counted.extend(numbers) or squares(numbers), {"of": 1}, state=state)
@@ -48,13 +49,24 @@ def test_a_run_that_was_cut_short_goes_on_and_ends_the_same(tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize(
-    ("identity", "numbers"), [({"of": 2}, range(10)), ({"of": 1}, range(1, 11)), ({"of": 1}, range(9))]
+    ("identity", "numbers", "text"),
+    [
+        ({"of": 2}, range(10), "belongs to another run"),
+        ({"of": 1}, range(1, 11), "holds the images 0 to 9, which a run of 10 images from 1 on does not go on from"),
+        ({"of": 1}, range(9), "does not go on from"),
+    ],
 )
-def test_a_table_of_another_run_is_refused(identity, numbers, tmp_path):
+def test_a_table_of_another_run_is_refused(identity, numbers, text, tmp_path):
     state = tmp_path / "state.safetensors"
     tabulate(range(10), squares, {"of": 1}, state=state)
-    with pytest.raises(ValueError, match="belongs to another run"):
+    with pytest.raises(ValueError, match=text):
         tabulate(numbers, squares, identity, state=state)
+
+
+def test_a_table_goes_on_to_more_images(tmp_path):
+    state = tmp_path / "state.safetensors"
+    tabulate(range(10), squares, {"of": 1}, state=state)
+    assert tabulate(range(90), squares, {"of": 1}, state=state)["square"][:, 0].tolist() == [n**2 for n in range(90)]
 
 
 def test_parts_that_share_an_image_or_differ_are_refused():

@@ -19,9 +19,11 @@ from PIL import Image
 from apps.cli import main
 from apps.commands import rotation
 from dissect.concept_rule import units_of
+from dissect.ledger import images_in
 from dissect.sources.towers import SegmenterSource
-from dissect.units import dissection
-from dissect.units.dissection import dissect, load_dissections
+from dissect.units import counting
+from dissect.units.counting import dissect
+from dissect.units.dissection import load_dissections
 from dissect.units.probe import GeneratorProbe
 from rewrite import Rule, load_generator
 from tests.markup import HOSTILE, assert_shown_as_text, renamed
@@ -133,7 +135,7 @@ def test_a_run_that_was_killed_goes_on_and_ends_as_an_undisturbed_one(written, t
     program = [sys.executable, "-c", f"import sys; {SLOW}; sys.exit(apps.cli.main(sys.argv[1:]))"]
     command = [*program, *UNITS, "--informative", "--out", str(out)]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    while process.poll() is None and not (out / "units.safetensors").exists():
+    while process.poll() is None and not images_in(out / "units.safetensors", "units"):
         time.sleep(0.01)
     process.kill()
     process.wait()
@@ -146,8 +148,8 @@ def test_a_run_that_was_killed_goes_on_and_ends_as_an_undisturbed_one(written, t
 
 
 SLOW = (
-    "import time, apps.cli, dissect.units.dissection as d; d.SECONDS_BETWEEN_SAVES = 0.0; old = d.save_dissections; "
-    "d.save_dissections = lambda path, run: (old(path, run), time.sleep(30))"
+    "import time, apps.cli, dissect.ledger as l; l.SECONDS_BETWEEN_SAVES = 0.0; old = l.Ledger.save; "
+    "l.Ledger.save = lambda self: (old(self), self.stages['units'].images and time.sleep(30))"
 )
 
 
@@ -178,7 +180,7 @@ def test_parts_of_several_machines_are_joined(written, tmp_path, answer):
 
 
 def test_a_finished_run_is_not_counted_again(written, monkeypatch):
-    monkeypatch.setattr(dissection, "_with_shard", lambda *arguments: pytest.fail("counted again"))
+    monkeypatch.setattr(counting, "_counted", lambda *arguments: pytest.fail("counted again"))
     assert main([*UNITS, "--informative", "--out", str(written)]) == 0
 
 
@@ -273,5 +275,5 @@ def test_bad_input_is_one_sentence_and_writes_nothing(arguments, text, tmp_path,
 def test_counts_of_another_run_in_the_folder_are_kept(written, refusal):
     content = (written / "units.safetensors").read_bytes()
     said = refusal("units", "towers", "--layer", LAYER, "--samples", "70", "--level-samples", "17", "--out", written)
-    assert "another dissection" in said
+    assert "another run" in said
     assert (written / "units.safetensors").read_bytes() == content

@@ -127,7 +127,7 @@ def chosen_steps(artifacts: Artifacts, distances: np.ndarray, options: Namespace
     seeds = range(options.choose)
     if options.units is None:
         ranking = np.argsort(-distances, kind="stable").tolist() if options.rank == BY_IMAGES else None
-        state = options.out / "steps.json"
+        state = options.out / "steps.safetensors"
         return artifacts.choose(seeds, ranking, most=options.most, state=state, progress=True)
     units = parse_units(options.units, artifacts.units)
     table = artifacts.without({"none": (), "off": units}, seeds, progress=True)

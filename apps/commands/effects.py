@@ -12,8 +12,8 @@ from dissect.causes.cause_report import context_csv, curves_csv, document_of, ef
 from dissect.causes.cause_strips import strips_of
 from dissect.causes.causes import Plan, find_causes
 from dissect.causes.effects import Experiment
-from dissect.causes.ledger import Ledger
 from dissect.causes.ranking import check_dissection
+from dissect.ledger import Ledger
 from dissect.units.dissection import Dissection
 from dissect.units.summary import as_json
 from rewrite import load_generator
@@ -46,7 +46,7 @@ def run(options: Namespace) -> dict:
         "plan": asdict(plan),
         "dissection": None if dissection is None else [dict(dissection.identity), dissection.numbers],
     }
-    ledger = Ledger(options.out / STATE, identity, progress=True)
+    ledger = Ledger(options.out / STATE, identity, "effects", progress=True)
     causes = find_causes(experiment, concepts, plan, dissection=dissection, ledger=ledger)
     document = document_of(causes, experiment, dissection)
     title = f"What causes {', '.join(concepts)} in {options.model}"

@@ -41,7 +41,9 @@ def run(options: Namespace) -> dict:
     halves = training.numbers[: min(2 * options.samples, len(training.numbers))]
     drawn = DrawnPictures(generator, range(options.first_seed, options.first_seed + max(2, len(halves) // 2)))
     tables = {
-        name: area_table(pictures, numbers, source, state=options.out / f"{name}.safetensors", progress=f"label {name}")
+        name: area_table(
+            pictures, numbers, source, stage=f"label {name}", state=options.out / f"{name}.safetensors", progress=True
+        )
         for name, pictures, numbers in (("training", training, halves), ("generated", drawn, drawn.numbers))
     }
     found = compare(tables["training"], tables["generated"], source.concepts)

@@ -12,7 +12,8 @@ import numpy as np
 from apps.commands.units import layers_of
 from apps.sources import source_for
 from dissect.charts import Point, curves
-from dissect.units.dissection import Dissection, dissect
+from dissect.units.counting import dissect
+from dissect.units.dissection import Dissection
 from dissect.units.probe import GeneratorProbe, JoinedProbe, with_random_weights
 from dissect.units.rotation import ALPHAS, RotatedProbe, turned
 from dissect.units.summary import as_json

@@ -9,8 +9,10 @@ from tqdm import tqdm
 
 from apps.sources import source_for
 from apps.workers import in_workers
-from dissect.units.dissection import begin, dissect, save_dissections
-from dissect.units.parts import Part, dissect_part, images_in, join_parts
+from dissect.ledger import images_in
+from dissect.units.counting import begin, dissect
+from dissect.units.dissection import UNITS
+from dissect.units.parts import Part, dissect_part, join_parts
 from dissect.units.probe import GeneratorProbe
 from dissect.units.unit_report import write_units
 from rewrite import Generator, load_generator
@@ -62,15 +64,14 @@ def count_part(options: Namespace, part: Part, probe: GeneratorProbe | None = No
 def count_in_workers(options: Namespace, probe: GeneratorProbe) -> None:
     """Count all parts in processes of their own, and put them together."""
     state, parts = options.out / STATE, [Part(number + 1, options.workers) for number in range(options.workers)]
-    whole, rest = begin(probe, options.samples, state=state, progress=True, **levels_of(options))
-    if not rest:
+    whole, numbers = begin(probe, options.samples, state=state, progress=True, **levels_of(options))
+    done = len(numbers) - len(whole.left(UNITS, numbers))
+    if done == len(numbers):
         return
-    save_dissections(state, whole)
-    done = options.samples - len(rest)
     with tqdm(total=options.samples, initial=done, desc="dissect", unit="img", delay=1) as bar:
 
         def look() -> None:
-            if more := done + sum(images_in(part.path(state)) for part in parts) - bar.n:
+            if more := done + sum(images_in(part.path(state), UNITS) for part in parts) - bar.n:
                 bar.update(more)
 
         in_workers(count_part, [(options, part, None, False) for part in parts], look)

@@ -9,7 +9,8 @@ import argparse
 from pathlib import Path
 
 from dissect.sources.towers import SegmenterSource
-from dissect.units.dissection import BUILT_IN, dissect, save_dissections
+from dissect.units.counting import dissect
+from dissect.units.dissection import BUILT_IN, save_dissections
 from dissect.units.probe import GeneratorProbe
 from rewrite import load_generator
 

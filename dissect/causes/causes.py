@@ -11,11 +11,11 @@ from dissect.causes.brush import best_units
 from dissect.causes.context import Context, measure_context
 from dissect.causes.effects import Contrast, Experiment, measure_effects, unit_effects
 from dissect.causes.insertion import insertion_values
-from dissect.causes.ledger import Ledger
 from dissect.causes.paired import Paired
 from dissect.causes.ranking import POINTS, by_effect, by_share, effective_size
 from dissect.causes.screen import first_order, screened
 from dissect.causes.soft_set import STEPS, find_places, soft_set
+from dissect.ledger import Ledger
 from dissect.units.dissection import Dissection
 from rewrite.reports.interval import Interval
 
@@ -146,7 +146,7 @@ def find_causes(
         LookupError: The source does not know one of the concepts.
         ValueError: A number is out of range, no image shows a concept, or the layer has no such unit.
     """
-    return _Study(experiment, concepts, plan or Plan(), dissection, ledger or Ledger(None, {})).causes()
+    return _Study(experiment, concepts, plan or Plan(), dissection, ledger or Ledger()).causes()
 
 
 class _Study:

@@ -16,8 +16,8 @@ from torch.nn import functional as F
 from dissect.causes.blocks import Cell, block_at, cells_of, enlarged
 from dissect.causes.effects import Experiment, areas_of
 from dissect.causes.intervention import Intervention, Prefix
-from dissect.causes.ledger import BATCH, Ledger
 from dissect.causes.paired import Paired
+from dissect.ledger import BATCH, Ledger
 from rewrite.reports.interval import Interval
 
 # An insertion worked if the concept gains this share of the block, and was refused if it gains nothing.
@@ -101,7 +101,7 @@ def measure_context(
     Raises:
         ValueError: The grid has no such block or not so many, or the layer has no such unit.
     """
-    ledger = ledger or Ledger(None, {})
+    ledger = ledger or Ledger()
     on, off = Intervention(tuple(units), tuple(values)), Intervention.off(units)
 
     def part(some: tuple[int, ...]) -> dict[str, Tensor]:

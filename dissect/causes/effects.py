@@ -14,8 +14,8 @@ from torch import Tensor
 
 from dissect.causes.blocks import block_at, cells_of, enlarged
 from dissect.causes.intervention import Intervention, Prefix
-from dissect.causes.ledger import Ledger
 from dissect.causes.paired import Paired
+from dissect.ledger import Ledger
 from dissect.sources.contract import DifferentiableSource
 from rewrite.generators.contract import Generator
 from rewrite.reports.concepts import ConceptSource
@@ -128,7 +128,7 @@ def measure_effects(
     """
     if not seeds or not contrasts:
         raise ValueError("effects need at least one image and one contrast")
-    ledger = ledger or Ledger(None, {})
+    ledger = ledger or Ledger()
 
     def part(some: tuple[int, ...]) -> dict[str, Tensor]:
         return {"sums": _compared(experiment, contrasts, some).sums}

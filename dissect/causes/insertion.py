@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dissect.causes.effects import Experiment
-from dissect.causes.ledger import BATCH, Ledger
+from dissect.ledger import BATCH, Ledger
 
 
 def insertion_values(
@@ -33,7 +33,7 @@ def insertion_values(
     Raises:
         ValueError: No image shows one of the concepts.
     """
-    ledger = ledger or Ledger(None, {})
+    ledger = ledger or Ledger()
 
     def part(some: tuple[int, ...]) -> dict[str, Tensor]:
         prefix = experiment.prefix(some)

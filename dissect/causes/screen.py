@@ -11,8 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dissect.causes.effects import Experiment, unit_effects
-from dissect.causes.ledger import BATCH, Ledger
 from dissect.causes.paired import Paired
+from dissect.ledger import BATCH, Ledger
 
 # Exact effects are computed for this many units of each concept.
 PROMISING = 30
@@ -38,7 +38,7 @@ def first_order(
     Raises:
         ValueError: The source of concepts has no gradient.
     """
-    ledger = ledger or Ledger(None, {})
+    ledger = ledger or Ledger()
 
     def part(some: tuple[int, ...]) -> dict[str, Tensor]:
         return {"estimate": _slopes(experiment, concepts, some)}

@@ -6,9 +6,8 @@ whose images differ, whether they draw badly or draw something rare; so what is 
 the distance when units are off, on the same training seeds, and reported on seeds that nothing was chosen on.
 """
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +18,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dissect.causes.intervention import Intervention, Prefix
+from dissect.ledger import Ledger, Stage
 from dissect.quality.features import FeatureSpace
 from dissect.quality.frechet import Moments
 from dissect.quality.table import Table, tabulate
 from dissect.sources.pictures import Pictures
 from rewrite.generators.contract import Generator, batched
 from rewrite.reports.interval import Interval, bootstrapped
-from rewrite.storage import files
 
 BATCH = 16
 TOP_SHARE, LEAST_TOP = 0.1, 8
@@ -36,6 +35,7 @@ LEAST_GAIN = 0.01
 FIRST_TEST_SEED = 1_000_000
 KNEIGHBOUR, TYPICAL = 5, 0.5
 BY_EFFECT, BY_IMAGES = "effect", "images"
+STEPS = "steps"
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class Artifacts:
                 "features": torch.cat([self.space.vectors(part.images()) for part in parts]),
             }
 
-        return tabulate(seeds, measure, self.identity, state=state, progress="look" if progress else "")
+        return tabulate(seeds, measure, self.identity, stage="look", state=state, progress=progress)
 
     def distances(self, seen: Table) -> Float[np.ndarray, " units"]:
         """For each unit the distance of the images that drive it most, a tenth of those seen."""
@@ -146,7 +146,8 @@ class Artifacts:
             The steps, the first without any unit off.
         """
         identity = {**self.identity, "seeds": list(seeds), "ranking": ranking and list(ranking)}
-        kept = _kept_steps(state, identity)
+        ledger = Ledger(state, identity, STEPS)
+        kept = _steps_of(ledger)
         with tqdm(total=most, desc="choose", unit="unit", disable=not progress) as bar:
             prefixes = [Prefix.of(self.generator, self.layer, part) for part in batched(seeds, BATCH)]
             features = self._features(prefixes, kept[-1].units if kept else ())
@@ -160,7 +161,8 @@ class Artifacts:
                     break
                 steps.append(found[0])
                 features = found[1]
-                _keep_steps(state, identity, steps)
+                ledger.stages[STEPS] = _stage_of(steps)
+                ledger.save()
                 bar.update()
         return steps
 
@@ -196,7 +198,7 @@ class Artifacts:
             return {name: torch.from_numpy(self._features(parts, units)) for name, units in sets.items()}
 
         identity = {**self.identity, "sets": {name: list(units) for name, units in sets.items()}}
-        return tabulate(seeds, measure, identity, state=state, progress="test" if progress else "")
+        return tabulate(seeds, measure, identity, stage="test", state=state, progress=progress)
 
     def _features(self, prefixes: Sequence[Prefix], off: Sequence[int]) -> Float[np.ndarray, "images features"]:
         interventions = (Intervention.off(off),) if off else ()
@@ -271,8 +273,9 @@ def feature_table(
         numbers,
         lambda shard: {"features": space.vectors(pictures.images(shard))},
         identity,
+        stage="reference",
         state=state,
-        progress="reference" if progress else "",
+        progress=progress,
     )
 
 
@@ -288,15 +291,14 @@ def typical(
     return features[np.sort(np.argsort(apart, kind="stable")[: max(2, round(share * len(features)))])]
 
 
-def _kept_steps(state: Path | None, identity: Mapping[str, Any]) -> list[Step]:
-    if state is None or not state.exists():
+def _stage_of(steps: Sequence[Step]) -> Stage:
+    distances = torch.tensor([step.distance for step in steps], dtype=torch.float64)
+    return Stage({"units": torch.tensor(steps[-1].units, dtype=torch.int64), "distances": distances})
+
+
+def _steps_of(ledger: Ledger) -> list[Step]:
+    """The steps that were taken before the run was ended."""
+    if STEPS not in ledger.stages:
         return []
-    kept = files.read_json(state, "list of steps")
-    if not isinstance(kept, dict) or kept.get("identity") != json.loads(json.dumps(identity)):
-        raise ValueError(f"{state} belongs to another run: name another folder, or delete it")
-    return [Step(tuple(step["units"]), step["distance"]) for step in kept["steps"]]
-
-
-def _keep_steps(state: Path | None, identity: Mapping[str, Any], steps: Sequence[Step]) -> None:
-    if state is not None:
-        files.write_text(state, json.dumps({"identity": identity, "steps": [asdict(step) for step in steps]}) + "\n")
+    units, distances = (ledger.stages[STEPS].tensors[name].tolist() for name in ("units", "distances"))
+    return [Step(tuple(units[:count]), distance) for count, distance in enumerate(distances)]

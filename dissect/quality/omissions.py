@@ -75,8 +75,9 @@ def area_table(
     numbers: Sequence[int],
     source: ConceptSource,
     *,
+    stage: str = "label",
     state: Path | None = None,
-    progress: str = "",
+    progress: bool = False,
 ) -> Table:
     """How much of each picture every concept covers, in percent, as its source sees it."""
 
@@ -85,7 +86,7 @@ def area_table(
         return {"areas": torch.from_numpy(np.concatenate([covered(part, len(source.concepts)) for part in parts]))}
 
     identity = {"pictures": pictures.identity, "source": source.identity}
-    return tabulate(numbers, measure, identity, state=state, progress=progress)
+    return tabulate(numbers, measure, identity, stage=stage, state=state, progress=progress)
 
 
 def covered(labels: np.ndarray, concepts: int) -> Float[np.ndarray, "images concepts"]:

@@ -1,7 +1,5 @@
 """Numbers measured of every image, row by row, so that parts can be made apart, merged, and taken up again."""
 
-import json
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,14 +9,10 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
-from tqdm import tqdm
 
-from dissect.units.dissection import SECONDS_BETWEEN_SAVES, shards
-from rewrite.storage import files
+from dissect.ledger import SHARD, Ledger, Tensors
 
 KIND = "table"
-
-Measure = Callable[[Sequence[int]], Mapping[str, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -58,35 +52,15 @@ class Table:
         columns = {name: torch.cat([self.columns[name], other.columns[name]])[order] for name in self.columns}
         return Table(numbers[order], columns, self.identity)
 
-    def save(self, path: str | Path) -> None:
-        """Write the table as safetensors."""
-        columns = {f"column.{name}": column for name, column in self.columns.items()}
-        files.save_tensors(path, {"numbers": self.numbers, **columns}, KIND, {"identity": dict(self.identity)})
-
-    @classmethod
-    def load(cls, path: str | Path) -> "Table":
-        """Read what `save` wrote.
-
-        Raises:
-            FileNotFoundError: There is no such file.
-            ValueError: The file is damaged, or holds something else.
-        """
-        tensors, about = files.load_tensors(path, KIND)
-        start = "column."
-        columns = {name.removeprefix(start): each for name, each in tensors.items() if name.startswith(start)}
-        lengths = {len(each) for each in tensors.values()}
-        if "numbers" not in tensors or len(lengths) != 1 or any(each.ndim != 2 for each in columns.values()):
-            raise ValueError(f"{path} is a damaged table: its columns do not fit together")
-        return cls(tensors["numbers"], columns, about.get("identity", {}))
-
 
 def tabulate(
     numbers: Sequence[int],
-    measure: Measure,
+    measure: Callable[[Sequence[int]], Mapping[str, Tensor]],
     identity: Mapping[str, Any],
     *,
+    stage: str = KIND,
     state: Path | None = None,
-    progress: str = "",
+    progress: bool = False,
 ) -> Table:
     """Measure images, shard by shard.
 
@@ -94,38 +68,26 @@ def tabulate(
         numbers: Which images, in ascending order.
         measure: From numbers of images to the vectors of each; an image's vectors hang on its number alone.
         identity: What is measured of what.
+        stage: What a progress bar and the file call it.
         state: A file that keeps the table while it grows: a run that was ended goes on from there.
-        progress: What a progress bar says; none is shown if left out.
+        progress: Show a progress bar.
 
     Raises:
         ValueError: `state` belongs to another run, or what was measured is not finite.
     """
-    # As a file gives it back.
-    identity = json.loads(json.dumps(identity))
-    table = _begun(state, identity, numbers)
-    done = 0 if table is None else len(table)
-    saved = time.monotonic()
-    with tqdm(total=len(numbers), initial=done, desc=progress, unit="img", delay=1, disable=not progress) as bar:
-        for shard in shards(numbers[done:]):
-            columns = {name: each.float().cpu() for name, each in measure(shard).items()}
-            for name, each in columns.items():
-                if not torch.isfinite(each).all():
-                    raise ValueError(f"{name} of images {shard[0]} to {shard[-1]} is not finite: weights are damaged")
-            part = Table(torch.tensor(shard), columns, identity)
-            table = part if table is None else table + part
-            bar.update(len(shard))
-            if state is not None and time.monotonic() - saved > SECONDS_BETWEEN_SAVES:
-                table.save(state)
-                saved = time.monotonic()
-    if state is not None and done < len(numbers):
-        table.save(state)
-    return table
+    ledger = Ledger(state, identity, KIND, progress=progress)
+
+    def measured(some: Sequence[int]) -> dict[str, Tensor]:
+        columns = {name: each.float().cpu() for name, each in measure(some).items()}
+        for name, each in columns.items():
+            if not torch.isfinite(each).all():
+                raise ValueError(f"{name} of images {some[0]} to {some[-1]} is not finite: weights are damaged")
+        return columns
+
+    columns = ledger.over(stage, numbers, measured, join=appended, batch=SHARD)
+    return Table(torch.tensor(numbers), columns, ledger.identity)
 
 
-def _begun(state: Path | None, identity: Mapping[str, Any], numbers: Sequence[int]) -> Table | None:
-    if state is None or not state.exists():
-        return None
-    table = Table.load(state)
-    if table.identity != identity or table.numbers.tolist() != list(numbers[: len(table)]):
-        raise ValueError(f"{state} belongs to another run: name another folder, or delete it")
-    return table
+def appended(ours: Tensors, theirs: Tensors) -> dict[str, Tensor]:
+    """The columns of some images, and below them those of others."""
+    return {name: torch.cat([each, theirs[name]]) for name, each in ours.items()}

@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from dissect.units.dissection import Dissection, begin, count, left, load_dissections, save_dissections, shards
+from dissect.ledger import shards
+from dissect.units.counting import begin, count, ledger_of, start
+from dissect.units.dissection import UNITS, Dissection, dissections_of, load_dissections, save_dissections
 from dissect.units.probe import Probe
-from rewrite.storage import files
 
 
 class Part(NamedTuple):
@@ -61,15 +62,12 @@ def dissect_part(
     Raises:
         ValueError: As `dissect`.
     """
-    whole, rest = begin(probe, samples, state=state, progress=progress, **levels)
-    if not state.exists():
-        save_dissections(state, whole)
-    path, numbers = part.path(state), part.numbers(rest)
-    mine = load_dissections(path, next(iter(whole.values())).identity)
-    if mine:
-        numbers = left(mine, numbers, path)
-    mine = mine or {view: one.emptied() for view, one in whole.items()}
-    return count(mine, probe, numbers, state=path, progress=progress)
+    whole, numbers = begin(probe, samples, state=state, progress=progress, **levels)
+    mine = ledger_of(probe, part.path(state), whole.identity, progress)
+    if UNITS not in mine.stages:
+        known = dissections_of(whole.stages[UNITS], whole.about)
+        start(mine, {view: one.emptied() for view, one in known.items()})
+    return count(mine, probe, part.numbers(whole.left(UNITS, numbers)))
 
 
 def join_parts(state: Path, parts: int) -> dict[str, Dissection]:
@@ -90,10 +88,3 @@ def join_parts(state: Path, parts: int) -> dict[str, Dissection]:
     for path in paths:
         path.unlink()
     return dict(whole)
-
-
-def images_in(path: Path) -> int:
-    """How many images a part holds so far; only the header of its file is read."""
-    if not path.exists():
-        return 0
-    return sum(stop - start for start, stop in files.read_header(path)[1]["numbers"])

@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from dissect.units.dissection import BATCH, Dissection
+from dissect.units.counting import BATCH
+from dissect.units.dissection import Dissection
 from dissect.units.probe import Probe
 from dissect.units.upsampling import upsampling
 from rewrite.generators.contract import batched

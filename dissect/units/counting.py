@@ -1,0 +1,207 @@
+"""How a dissection is made: levels first, then every image once, in shards whose labels are exchanged for the null."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int16
+from torch import Tensor
+from tqdm import tqdm
+
+from dissect.ledger import Ledger, Stage, Tensors
+from dissect.units.dissection import (
+    KIND,
+    UNITS,
+    Dissection,
+    about_of,
+    dissections_of,
+    is_of_first_version,
+    load_dissections,
+    save_dissections,
+    tensors_of,
+)
+from dissect.units.informative import Graded, candidates
+from dissect.units.probe import LEVEL_SAMPLES, Probe
+from dissect.units.sketch import QuantileSketch
+from dissect.units.tally import Tally, tally_of
+from dissect.units.tops import Tops
+from dissect.units.upsampling import Lit, sampled_pixels, upsampling
+from rewrite.generators.contract import batched
+
+TAIL = 0.01
+BATCH = 16
+
+
+def dissect(
+    probe: Probe,
+    samples: int = 1000,
+    *,
+    tail: float = TAIL,
+    level_samples: int = LEVEL_SAMPLES,
+    informative: bool = False,
+    state: Path | None = None,
+    progress: bool = False,
+) -> dict[str, Dissection]:
+    """Count how the units of a probe agree with concepts.
+
+    Args:
+        probe: What to look at.
+        samples: How many images to count.
+        tail: A unit's level is what this share of its activations passes.
+        level_samples: How many images, apart from those, the levels are taken from.
+        informative: Whether to also look for the most informative level of each unit and concept; takes longer.
+        state: A file that keeps the counts while they grow: a run that was ended goes on from there. It stays when all
+            is done.
+        progress: Show a progress bar.
+
+    Raises:
+        ValueError: Numbers are out of range, activations are not finite, or `state` belongs to another run.
+    """
+    ledger, numbers = begin(
+        probe,
+        samples,
+        tail=tail,
+        level_samples=level_samples,
+        informative=informative,
+        state=state,
+        progress=progress,
+    )
+    return count(ledger, probe, numbers)
+
+
+def begin(
+    probe: Probe,
+    samples: int,
+    *,
+    tail: float = TAIL,
+    level_samples: int = LEVEL_SAMPLES,
+    informative: bool = False,
+    state: Path | None = None,
+    progress: bool = False,
+) -> tuple[Ledger, Sequence[int]]:
+    """Choose the levels, or take up what `state` keeps. See `dissect`.
+
+    Returns:
+        What is known so far, and the numbers of all images that are to be counted.
+    """
+    if samples < 2 or level_samples < 1:
+        raise ValueError(
+            f"a dissection needs two images or more, and one for levels, got {samples} and {level_samples}"
+        )
+    level_numbers, numbers = probe.split(samples, level_samples)
+    identity = {**probe.identity, "tail": tail, "level_samples": level_samples, "informative": informative}
+    if state is not None and state.exists() and is_of_first_version(state):
+        save_dissections(state, load_dissections(state))
+    ledger = ledger_of(probe, state, identity, progress)
+    if UNITS not in ledger.stages:
+        sketches = _sketches(probe, level_numbers, progress)
+        start(ledger, {view: _uncounted(probe, view, sketches[view], tail, informative) for view in probe.units})
+    return ledger, numbers
+
+
+def ledger_of(probe: Probe, path: Path | None, identity: Mapping[str, Any], progress: bool) -> Ledger:
+    """What keeps the counts of a probe."""
+    return Ledger(path, identity, KIND, about=about_of(probe.units, probe.concepts), progress=progress)
+
+
+def start(ledger: Ledger, uncounted: Mapping[str, Dissection]) -> None:
+    """Keep the levels, before any image is counted."""
+    ledger.stages[UNITS] = Stage(tensors_of(uncounted))
+    ledger.save()
+
+
+def count(ledger: Ledger, probe: Probe, numbers: Sequence[int]) -> dict[str, Dissection]:
+    """Count the images that the ledger lacks, shard by shard. See `dissect`."""
+
+    def known(tensors: Tensors) -> dict[str, Dissection]:
+        return dissections_of(Stage(tensors), ledger.about)
+
+    def of_shard(shard: Sequence[int]) -> Tensors:
+        return tensors_of(_counted(uncounted, probe, shard, ledger.seen))
+
+    def joined(ours: Tensors, theirs: Tensors) -> Tensors:
+        more = known(theirs)
+        return tensors_of({view: one + more[view] for view, one in known(ours).items()})
+
+    uncounted = {view: one.emptied() for view, one in known(ledger.stages[UNITS].tensors).items()}
+    ledger.over(UNITS, numbers, of_shard, join=joined)
+    return dissections_of(ledger.stages[UNITS], ledger.about)
+
+
+def _sketches(probe: Probe, numbers: Sequence[int], progress: bool) -> dict[str, QuantileSketch]:
+    """Sketches of the upsampled activations, at a sample of pixels of each image that hangs on its number."""
+    size = tuple(probe.observe(numbers[:1]).labels.shape[-2:])
+    sketches: dict[str, QuantileSketch] = {}
+    with tqdm(total=len(numbers), desc="levels", unit="img", delay=1, disable=not progress) as bar:
+        for part in batched(numbers, BATCH):
+            for view, maps in probe.activations(part).items():
+                chosen = sampled_pixels(part, size).to(maps.device)
+                values = upsampling(tuple(maps.shape[-2:]), size, maps.device).at(maps, chosen)
+                sketch = sketches.get(view) or QuantileSketch.empty(maps.shape[1], maps.device)
+                sketches[view] = sketch.seeing(values.transpose(0, 1).flatten(1))
+            bar.update(len(part))
+    return sketches
+
+
+def _uncounted(probe: Probe, view: str, sketch: QuantileSketch, tail: float, informative: bool) -> Dissection:
+    """A view with its levels, before any image is counted."""
+    units = probe.units[view]
+    return Dissection(
+        view=view,
+        concepts=probe.concepts,
+        levels=sketch.level(tail).cpu(),
+        tally=Tally.empty(units, probe.concepts),
+        tops=Tops.empty(units),
+        grades=candidates(sketch).cpu() if informative else None,
+        graded=Graded.empty(units, len(probe.concepts)) if informative else None,
+    )
+
+
+def _counted(
+    run: Mapping[str, Dissection], probe: Probe, shard: Sequence[int], on_progress: Callable[[int], Any]
+) -> dict[str, Dissection]:
+    """The counts of one shard; `on_progress` gets the number of images after each batch."""
+    lit: dict[str, list[Lit]] = {view: [] for view in run}
+    run, labels, before = dict(run), [], 0
+    for part in batched(shard, BATCH):
+        observed = probe.observe(part)
+        labels.append(observed.labels.to(next(iter(observed.activations.values())).device))
+        for view, maps in observed.activations.items():
+            found = _lit(run[view], maps, labels[-1])
+            lit[view].append(found._replace(images=found.images + before))
+            run[view] = _seeing(run[view], maps, labels[-1], part)
+        before += len(part)
+        on_progress(len(part))
+    together = torch.cat(labels)
+    for view, parts in lit.items():
+        found = Lit(*(torch.cat(lists) for lists in zip(*parts, strict=True)))
+        tally = tally_of(found, together, len(run[view].levels), run[view].concepts)
+        run[view] = replace(run[view], tally=tally)
+    return run
+
+
+def _lit(one: Dissection, maps: Float[Tensor, "images units height width"], labels: Tensor) -> Lit:
+    """Where units pass their levels.
+
+    Raises:
+        ValueError: Activations are not finite.
+    """
+    if not torch.isfinite(maps).all():
+        raise ValueError(f"the activations of {one.view} are not finite: the network's weights are damaged")
+    grids = tuple(maps.shape[-2:]), tuple(labels.shape[-2:])
+    return upsampling(*grids, maps.device).above(maps, one.levels.to(maps.device))
+
+
+def _seeing(
+    one: Dissection,
+    maps: Float[Tensor, "images units height width"],
+    labels: Int16[Tensor, "images layers rows columns"],
+    numbers: Sequence[int],
+) -> Dissection:
+    """A view with the greatest activations of more images, and their counts at the candidate levels."""
+    tops = one.tops + Tops.of(maps.amax(dim=(2, 3)), numbers)
+    if one.graded is None or one.grades is None:
+        return replace(one, tops=tops)
+    return replace(one, tops=tops, graded=one.graded.seeing(maps, labels, numbers, one.grades.to(maps.device)))
