@@ -1,6 +1,8 @@
 """A whole rule from the names of concepts: what to copy, where it is wanted, what must stay."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -12,29 +14,58 @@ from rewrite.rules.rule import Rule, Settings
 
 # What the curves of benchmarks/rule_curves.py chose: many hard negatives, and values that the image itself confirms.
 SETTINGS = Settings(damage=0.01, drift=0.005, others=10.0, refine=10)
-# Solving and refining take longer with every image and every copy.
-IMAGES, COPIES, PROTECTED = 80, 40, 80
+PROTECTED = 80
 # How many times larger or smaller than the typical place a copy may be.
 MOST_TIMES = 1.5
 # Crumbs of a segmenter, in shares of the image; a region to erase may be larger before it counts.
 LEAST_PLACE, LEAST_ERASED, LEAST_COPY = 1 / 64**2, 4 / 64**2, 12 / 64**2
 
 
+@dataclass(frozen=True)
+class RuleInWords:
+    """What a rule shall do, by the names of concepts.
+
+    Attributes:
+        context: The concepts that it replaces.
+        copy: The concepts that it puts there; none for a rule that erases.
+        protect: Concepts whose regions in the marked images must stay.
+        protect_units: Units of the layer that must stay everywhere; see `units_of`.
+        layer: Where it is solved; see `usual_layer` if left out.
+        name: What people call it.
+        settings: How it is solved.
+    """
+
+    context: Sequence[str]
+    copy: Sequence[str] = ()
+    protect: Sequence[str] = ()
+    protect_units: Sequence[int] = ()
+    layer: str | None = None
+    name: str = ""
+    settings: Settings = SETTINGS
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How much is marked.
+
+    Attributes:
+        images: How many images with places are marked, the first of the seeds.
+        copies: How many regions are copied at most.
+        copy_pixels: The least and the greatest size of a copy, in pixels, in place of the size of the places.
+    """
+
+    images: int = 80
+    copies: int = 40
+    copy_pixels: tuple[int, int] | None = None
+
+
 def concept_rule(
     generator: Generator,
     source: ConceptSource,
-    context: Sequence[str],
-    copy: Sequence[str] = (),
-    *,
+    words: RuleInWords,
     seeds: Sequence[int],
-    layer: str | None = None,
-    protect: Sequence[str] = (),
-    protect_units: Sequence[int] = (),
-    name: str = "",
-    settings: Settings = SETTINGS,
-    images: int = IMAGES,
-    copies: int = COPIES,
-    copy_pixels: tuple[int, int] | None = None,
+    bounds: Bounds | None = None,
+    *,
     progress: bool = False,
 ) -> Rule:
     """Write a rule on what a source names in the images of some seeds.
@@ -46,52 +77,42 @@ def concept_rule(
     Args:
         generator: The generator that the rule is for.
         source: What names the pixels.
-        context: The concepts that the rule replaces.
-        copy: The concepts that it puts there; none for a rule that erases.
+        words: What the rule shall do.
         seeds: The images to look at.
-        layer: Where the rule is solved; see `usual_layer` if left out.
-        protect: Concepts whose regions in the chosen images must stay.
-        protect_units: Units of the layer that must stay everywhere; see `units_of`.
-        name: What people call the rule.
-        settings: How it is solved.
-        images: How many images with places are marked, the first of the seeds.
-        copies: How many regions are copied at most.
-        copy_pixels: The least and the greatest size of a copy, in pixels, in place of the size of the places.
+        bounds: How much is marked. Solving and refining take longer with every image and every copy.
         progress: Show a progress bar.
 
     Raises:
         LookupError: The source or the generator does not know a name.
         ValueError: No image shows the context, or none shows what is to be copied.
     """
-    layer = usual_layer(generator) if layer is None else generator.layer(layer).name
-    for concept in (*context, *copy, *protect):
+    context, copy, bounds = words.context, words.copy, bounds or Bounds()
+    layer = usual_layer(generator) if words.layer is None else generator.layer(words.layer).name
+    for concept in (*context, *copy, *words.protect):
         source.concepts.number(concept)  # a name that it does not know is refused before any image is labelled
+    look = partial(things, generator, source, progress=progress)
     area = generator.size[0] * generator.size[1]
-    least = round((LEAST_PLACE if copy else LEAST_ERASED) * area) or 1
-    places = things(generator, source, context, seeds, least=least, inside=False, progress=progress)
+    least = LEAST_PLACE if copy else LEAST_ERASED
+    places = _first(look(context, seeds, least=round(least * area) or 1, inside=False), bounds.images)
     if not places:
         raise ValueError(f"none of {len(seeds)} images shows {' or '.join(context)}: name more seeds or other concepts")
-    shown = list(dict.fromkeys(place.region.latent.seed for place in places))[:images]
-    places = [place for place in places if place.region.latent.seed in set(shown)]
-    sources: list[Thing] = []
-    if copy:
-        found = things(generator, source, copy, seeds, least=round(LEAST_COPY * area) or 1, progress=progress)
-        sources = _fitting(found, places, copies, copy_pixels)
-        if not sources:
-            raise ValueError(f"none of {len(seeds)} images shows a whole {' or '.join(copy)} to copy: name more seeds")
-    kept = things(generator, source, protect, shown, inside=False, progress=progress) if protect else []
+    copies = _fitting(look(copy, seeds, least=round(LEAST_COPY * area) or 1), places, bounds) if copy else []
+    if copy and not copies:
+        raise ValueError(f"none of {len(seeds)} images shows a whole {' or '.join(copy)} to copy: name more seeds")
+    marked = dict.fromkeys(place.region.latent.seed for place in places)
+    kept = look(words.protect, marked, inside=False) if words.protect else []
     return Rule(
-        name=name or f"{' and '.join(copy) or 'nothing'} for {' and '.join(context)}",
+        name=words.name or f"{' and '.join(copy) or 'nothing'} for {' and '.join(context)}",
         model=generator.fingerprint,
         layer=layer,
-        copy=tuple(thing.region for thing in sources),
+        copy=tuple(thing.region for thing in copies),
         context=tuple(place.region for place in places),
         protect=tuple(thing.region for thing in kept[:PROTECTED]),
-        protect_units=tuple(sorted(set(protect_units))),
+        protect_units=tuple(sorted(set(words.protect_units))),
         action="paste" if copy else "erase",
         anchor="bottom",
         truncation=generator.truncation,
-        settings=settings,
+        settings=words.settings,
         effect={"from": list(context), "to": copy[0] if copy else None},
     )
 
@@ -117,15 +138,20 @@ def usual_layer(generator: Generator) -> str:
     return next(reversed(generator.layers))
 
 
-def _fitting(
-    found: Sequence[Thing], places: Sequence[Thing], copies: int, pixels: tuple[int, int] | None
-) -> list[Thing]:
+def _first(found: Sequence[Thing], images: int) -> list[Thing]:
+    """The things in the first images that show any."""
+    seeds = list(dict.fromkeys(thing.region.latent.seed for thing in found))[:images]
+    return [thing for thing in found if thing.region.latent.seed in set(seeds)]
+
+
+def _fitting(found: Sequence[Thing], places: Sequence[Thing], bounds: Bounds) -> list[Thing]:
     """The things whose sizes are nearest to that of the typical place, in the order in which they were found."""
-    if pixels is not None:
-        return [thing for thing in found if pixels[0] <= thing.pixels <= pixels[1]][:copies]
+    if bounds.copy_pixels is not None:
+        least, most = bounds.copy_pixels
+        return [thing for thing in found if least <= thing.pixels <= most][: bounds.copies]
     typical = np.median([place.pixels for place in places])
     apart = np.array([abs(np.log(thing.pixels / typical)) for thing in found])
-    order = np.argsort(apart, kind="stable")[:copies]
+    order = np.argsort(apart, kind="stable")[: bounds.copies]
     # A copy that is much larger than its place covers what is around it; the nearest is taken whatever its size.
     fitting = [i for place, i in enumerate(order.tolist()) if place == 0 or apart[i] <= np.log(MOST_TIMES)]
     return [found[i] for i in sorted(fitting)]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dissect.concept_rule import concept_rule, usual_layer
+from dissect.concept_rule import RuleInWords, concept_rule, usual_layer
 from dissect.sources.towers import SegmenterSource
 from rewrite import Rule, load_generator, measure, solve
 from rewrite.reports.aims import Aim, count_concepts
@@ -21,7 +21,7 @@ def source():
 
 @pytest.fixture(scope="module")
 def rule(towers, source):
-    return concept_rule(towers, source, ["dome", "spire"], ["tree"], seeds=range(40), protect=["cloud"], name="trees")
+    return concept_rule(towers, source, RuleInWords(["dome", "spire"], ["tree"], ["cloud"], name="trees"), range(40))
 
 
 def test_everything_that_shows_the_context_is_marked_and_nothing_else(towers, source, rule):
@@ -49,7 +49,7 @@ def test_the_rule_says_what_it_does_and_replays(rule, tmp_path):
 
 
 def test_without_a_copy_the_rule_erases(towers, source):
-    rule = concept_rule(towers, source, ["window"], seeds=range(6), layer="b32.conv0")
+    rule = concept_rule(towers, source, RuleInWords(["window"], layer="b32.conv0"), range(6))
     assert rule.action == "erase"
     assert rule.copy == ()
     assert rule.effect == {"from": ["window"], "to": None}
@@ -81,9 +81,9 @@ def test_the_usual_layer_writes_at_half_the_side(towers):
 )
 def test_unknown_concepts_are_refused(towers, source, context, copy, error, text):
     with pytest.raises(error, match=text):
-        concept_rule(towers, source, context, copy, seeds=range(4))
+        concept_rule(towers, source, RuleInWords(context, copy), range(4))
 
 
 def test_concepts_that_no_image_shows_are_refused(towers, source):
     with pytest.raises(ValueError, match="shows"):
-        concept_rule(towers, source, ["mountain"], ["door"], seeds=[])
+        concept_rule(towers, source, RuleInWords(["mountain"], ["door"]), [])

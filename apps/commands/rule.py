@@ -5,7 +5,7 @@ from argparse import Namespace
 from apps.dissections import resolved_units
 from apps.seeds import parse_seeds
 from apps.sources import source_for
-from dissect.concept_rule import concept_rule, usual_layer
+from dissect.concept_rule import RuleInWords, concept_rule, usual_layer
 from rewrite import load_generator
 
 
@@ -13,18 +13,16 @@ def run(options: Namespace) -> dict:
     """Look for the concepts, and write the rule."""
     generator = load_generator(options.model, truncation=options.truncation)
     layer = options.layer or usual_layer(generator)
-    rule = concept_rule(
-        generator,
-        source_for(options.segmenter, generator),
-        named(options.context),
-        named(options.copy),
-        seeds=parse_seeds(options.seeds),
-        layer=layer,
+    words = RuleInWords(
+        context=named(options.context),
+        copy=named(options.copy),
         protect=named(options.protect),
         protect_units=resolved_units(named(options.protect_units), options.dissection, layer, generator.fingerprint),
+        layer=layer,
         name=options.name or options.out.stem,
-        progress=True,
     )
+    source = source_for(options.segmenter, generator)
+    rule = concept_rule(generator, source, words, parse_seeds(options.seeds), progress=True)
     rule.save(options.out)
     return {
         "out": str(options.out),

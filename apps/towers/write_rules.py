@@ -6,42 +6,24 @@ A rule marks regions of the built-in generator's own images, so it is written an
 """
 
 import argparse
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
-from dissect.concept_rule import SETTINGS, concept_rule
+from dissect.concept_rule import SETTINGS, Bounds, RuleInWords, concept_rule
 from dissect.scenes import TOPS
 from dissect.sources.towers import SegmenterSource
-from rewrite import Settings, load_generator
+from rewrite import load_generator
 
 RULES = Path(__file__).parents[2] / "rewrite" / "rules"
 SEEDS = range(10_000, 10_480)
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """How a rule is put together.
-
-    Attributes:
-        layer: Where it is solved.
-        places: The concepts whose regions are the context.
-        copies: The concepts whose regions are copied; none for a rule that erases.
-        pixels: The least and the greatest size of a copy.
-        settings: How it is solved.
-    """
-
-    layer: str
-    places: tuple[str, ...]
-    copies: tuple[str, ...] = ()
-    pixels: tuple[int, int] | None = None
-    settings: Settings = field(default_factory=lambda: SETTINGS)
-
-
+# What each rule shall do, and the least and the greatest size of what it copies.
 RECIPES = {
-    "tree-on-towers": Recipe("b32.conv0", TOPS, ("tree",), (70, 130)),
-    "dome-for-spire": Recipe("b32.conv1", ("spire",), ("dome",), (50, 64**2)),
-    "no-trees": Recipe("b16.conv1", ("tree", "trunk")),
-    "no-windows": Recipe("b32.conv0", ("window",), settings=replace(SETTINGS, others=2.0)),
+    "tree-on-towers": (RuleInWords(TOPS, ("tree",), layer="b32.conv0"), (70, 130)),
+    "dome-for-spire": (RuleInWords(("spire",), ("dome",), layer="b32.conv1"), (50, 64**2)),
+    "no-trees": (RuleInWords(("tree", "trunk"), layer="b16.conv1"), None),
+    "no-windows": (RuleInWords(("window",), layer="b32.conv0", settings=replace(SETTINGS, others=2.0)), None),
 }
 
 
@@ -52,18 +34,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RULES, help="folder of the rules")
     options = parser.parse_args()
     generator, source = load_generator(options.generator), SegmenterSource()
-    for name, recipe in RECIPES.items():
-        rule = concept_rule(
-            generator,
-            source,
-            recipe.places,
-            recipe.copies,
-            seeds=SEEDS,
-            layer=recipe.layer,
-            name=name,
-            settings=recipe.settings,
-            copy_pixels=recipe.pixels,
-        )
+    for name, (words, pixels) in RECIPES.items():
+        rule = concept_rule(generator, source, replace(words, name=name), SEEDS, Bounds(copy_pixels=pixels))
         rule.save(options.out / f"{name}.json")
         print(f"{name}: {len(rule.copy)} copies, {len(rule.context)} places")
 
