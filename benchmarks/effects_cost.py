@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from scipy.stats import spearmanr
 
-from dissect.causes.effects import Experiment, unit_effects
+from dissect.causes.experiment import Experiment, measure_removals
 from dissect.causes.intervention import Intervention
 from dissect.causes.screen import PROMISING, first_order
 from dissect.sources.towers import SegmenterSource
@@ -61,7 +61,7 @@ def costs(experiment: Experiment, concepts: list[int], seeds: tuple[int, ...], r
     for _ in range(rounds):
         passes = seconds(lambda: [experiment.labels(prefix, seeds) for _ in units]) / len(units)
         began = time.process_time()
-        found = unit_effects(experiment, seeds, batch=len(seeds)).sums[1].numpy()
+        found = measure_removals(experiment, seeds, batch=len(seeds)).sums[1].numpy()
         exact.append((time.process_time() - began) / passes / len(units))
         before = seconds(lambda: experiment.prefix(seeds))
         for some, ratios in ((concepts[:1], estimated), (concepts, together)):

@@ -21,7 +21,7 @@ LIFT = 3.0
 Labels = Int16[Tensor, "layers height width"]
 
 
-def stated_effect(
+def marked_concepts(
     rule: Rule, label: Callable[[Latent], Labels], ordinary: Iterable[Labels], concepts: Concepts
 ) -> dict[str, Any]:
     """A rule's `effect`, from what stands under its marks.

@@ -22,7 +22,7 @@ from apps.editor.units import dissection
 from apps.editor.units_tab import UnitsState, UnitsTab, figures
 from apps.editor.wall import urls
 from apps.editor.work import Stopped
-from dissect.causes.effects import Experiment, unit_effects
+from dissect.causes.experiment import Experiment, measure_removals
 from dissect.causes.intervention import Intervention, Prefix
 from dissect.causes.painting import Painting, painted, prefix_of
 from rewrite import load_generator
@@ -182,7 +182,7 @@ def test_effects_are_estimated_first_and_then_measured_where_they_promise_most(f
     assert "exact for the 8 units that promise most" in known.explanation
     best = int(np.argmax(estimates))
     experiment = Experiment(load_generator(), LAYER, models.first.source)
-    found = unit_effects(experiment, range(4), [best]).ratio[0, wanted[best]]
+    found = measure_removals(experiment, range(4), [best]).ratio[0, wanted[best]]
     figure = known.figures(wanted)[best]
     assert [figure[end] for end in ("share", "low", "high")] == pytest.approx(list(found.document().values()), abs=1e-4)
 

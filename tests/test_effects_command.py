@@ -12,7 +12,7 @@ from apps.cli import main
 from dissect import ledger
 from dissect.causes.cause_page import cause_page
 from dissect.causes.causes import FIRST_VALIDATION
-from dissect.causes.effects import Contrast, Experiment, measure_effects
+from dissect.causes.experiment import Contrast, Experiment, measure_contrasts
 from dissect.sources.towers import SegmenterSource
 from dissect.units.counting import dissect
 from dissect.units.dissection import save_dissections
@@ -63,7 +63,7 @@ def test_a_curve_is_measured_on_images_that_no_ranking_saw(written, files):
     experiment = Experiment(load_generator(files["model"]), LAYER, SegmenterSource())
     seeds = range(FIRST_VALIDATION, FIRST_VALIDATION + 6)
     roof = experiment.source.concepts.number("roof")
-    wanted = measure_effects(experiment, [Contrast.removal([4, 1])], seeds).ratio[0, roof]
+    wanted = measure_contrasts(experiment, [Contrast.removal([4, 1])], seeds).ratio[0, roof]
     assert point["removed"] == pytest.approx(wanted.document())
 
 

@@ -6,7 +6,7 @@ import torch
 from scipy import stats
 
 from dissect.causes.blocks import Cell, block_at, cells_of
-from dissect.causes.effects import Contrast, Experiment, areas_of, measure_effects, unit_effects
+from dissect.causes.experiment import Contrast, Experiment, areas_of, measure_contrasts, measure_removals
 from dissect.causes.intervention import Intervention
 from dissect.causes.paired import Paired
 from dissect.ledger import Ledger
@@ -28,7 +28,7 @@ def planted() -> Experiment:
 def test_effects_are_those_of_switching_units_off_in_whole_generations(tiny_generator):
     """The reference zeroes a unit by a hook while the whole generator runs."""
     experiment, seeds = Experiment(tiny_generator, "b8.conv1", SHADES), tuple(range(8))
-    found = unit_effects(experiment, seeds)
+    found = measure_removals(experiment, seeds)
     stage = tiny_generator.network.synthesis.get_submodule("b8.conv1")
     as_is = areas_of(SHADES.label(tiny_generator.sample(seeds), seeds), 3)
     assert (as_is > 0).all(dim=0).any()
@@ -46,11 +46,11 @@ def test_effects_are_those_of_switching_units_off_in_whole_generations(tiny_gene
 def test_batches_order_and_parts_change_nothing(tiny_generator):
     experiment = Experiment(tiny_generator, "b8.conv1", SHADES)
     contrasts = [Contrast.removal([0, 1]), Contrast.insertion([2], [3.0], 2)]
-    whole = measure_effects(experiment, contrasts, range(11)).sums
-    turned = measure_effects(experiment, contrasts, range(10, -1, -1), batch=3).sums
+    whole = measure_contrasts(experiment, contrasts, range(11)).sums
+    turned = measure_contrasts(experiment, contrasts, range(10, -1, -1), batch=3).sums
     parts = (
-        measure_effects(experiment, contrasts, range(4), batch=1),
-        measure_effects(experiment, contrasts, range(4, 11), batch=5),
+        measure_contrasts(experiment, contrasts, range(4), batch=1),
+        measure_contrasts(experiment, contrasts, range(4, 11), batch=5),
     )
     assert torch.equal(whole, turned)
     assert torch.equal(whole, (parts[0] + parts[1]).sums)
@@ -58,7 +58,7 @@ def test_batches_order_and_parts_change_nothing(tiny_generator):
 
 
 def test_ranking_by_effect_finds_planted_causes_and_not_the_correlate(planted):
-    gone = unit_effects(planted, range(40)).ratio.value
+    gone = measure_removals(planted, range(40)).ratio.value
     tree, door, window = (gone[:, CAUSES.number(name)] for name in ("tree", "door", "window"))
     assert tree[TREE] == 1
     assert np.delete(tree, TREE).max() == 0
@@ -68,7 +68,7 @@ def test_ranking_by_effect_finds_planted_causes_and_not_the_correlate(planted):
 
 
 def test_units_that_act_for_each_other_have_an_effect_only_as_a_set(planted):
-    found = measure_effects(planted, [Contrast.removal(EITHER), Contrast.removal(EITHER[:1])], range(40))
+    found = measure_contrasts(planted, [Contrast.removal(EITHER), Contrast.removal(EITHER[:1])], range(40))
     window = CAUSES.number("window")
     assert found.ratio[0, window] == Interval(1.0, 1.0, 1.0)
     assert found.ratio[1, window] == Interval(0.0, 0.0, 0.0)
@@ -77,7 +77,7 @@ def test_units_that_act_for_each_other_have_an_effect_only_as_a_set(planted):
 def test_inserting_is_compared_with_ablating_inside_the_same_block(planted):
     """Doors over all of a block make every pixel of it a door, but for those where a tree or a window stands."""
     seeds, side = range(60), 2
-    found = measure_effects(planted, [Contrast.insertion(BOTH, (1.0, 1.0), side)], seeds)
+    found = measure_contrasts(planted, [Contrast.insertion(BOTH, (1.0, 1.0), side)], seeds)
     door, ground = CAUSES.number("door"), CAUSES.number("ground")
     labels = planted.labels(planted.prefix(seeds), seeds)[:, 0]
     cells = [cells_of(seed, (16, 16), 1)[0] for seed in seeds]
@@ -120,10 +120,10 @@ def test_a_mask_of_each_image_moves_each_image_there():
 
 def test_a_run_goes_on_where_it_was_stopped(planted, tmp_path):
     path, contrasts = tmp_path / "effects.safetensors", [Contrast.removal([TREE])]
-    wanted = measure_effects(planted, contrasts, range(20)).sums
+    wanted = measure_contrasts(planted, contrasts, range(20)).sums
     ledger = Ledger(path, {"run": 1})
-    measure_effects(planted, contrasts, range(8), ledger=ledger, batch=4)
-    again = measure_effects(planted, contrasts, range(20), ledger=Ledger(path, {"run": 1}))
+    measure_contrasts(planted, contrasts, range(8), ledger=ledger, batch=4)
+    again = measure_contrasts(planted, contrasts, range(20), ledger=Ledger(path, {"run": 1}))
     assert torch.equal(again.sums, wanted)
     with pytest.raises(ValueError, match="another run"):
         Ledger(path, {"run": 2})
@@ -139,7 +139,7 @@ def test_a_run_goes_on_where_it_was_stopped(planted, tmp_path):
 )
 def test_what_cannot_be_compared_is_refused(planted, contrasts, sentence):
     with pytest.raises(ValueError, match=sentence):
-        measure_effects(planted, contrasts, range(2))
+        measure_contrasts(planted, contrasts, range(2))
 
 
 def test_an_unknown_layer_is_refused():

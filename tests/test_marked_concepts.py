@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from dissect.stated_effect import stated_effect
+from dissect.marked_concepts import marked_concepts
 from rewrite import Latent, Mask, Region, Rule
 from rewrite.reports.concepts import Concepts
 
@@ -41,7 +41,7 @@ SPIRE_MARK = region(2, slice(2, 5), slice(4, 12))
 
 def effect_of(**parts) -> dict:
     rule = Rule(name="r", model="m", layer="l", **parts)
-    return stated_effect(rule, lambda latent: PICTURES[latent.seed], PICTURES.values(), CONCEPTS)
+    return marked_concepts(rule, lambda latent: PICTURES[latent.seed], PICTURES.values(), CONCEPTS)
 
 
 def test_the_thing_is_meant_and_not_what_surrounds_it():
@@ -81,4 +81,4 @@ def test_marks_and_label_maps_may_differ_in_size(side):
 def test_pixels_without_a_name_count_for_nothing():
     nameless = {**PICTURES, 1: PICTURES[1].where(PICTURES[1] != DOME, torch.tensor(-1, dtype=torch.int16))}
     rule = Rule(name="r", model="m", layer="l", copy=(TREE_MARK,), paste=DOME_MARK)
-    assert stated_effect(rule, lambda latent: nameless[latent.seed], nameless.values(), CONCEPTS) == {}
+    assert marked_concepts(rule, lambda latent: nameless[latent.seed], nameless.values(), CONCEPTS) == {}

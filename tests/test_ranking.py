@@ -6,18 +6,19 @@ import torch
 
 from dissect.causes.blocks import block_at
 from dissect.causes.brush import best_units
-from dissect.causes.context import measure_context
-from dissect.causes.effects import Contrast, Experiment, measure_effects, unit_effects
+from dissect.causes.experiment import Contrast, Experiment, measure_contrasts, measure_removals
 from dissect.causes.insertion import insertion_values
-from dissect.causes.intervention import Prefix
+from dissect.causes.intervention import Intervention, Prefix
+from dissect.causes.placement import measure_placement
 from dissect.causes.ranking import by_effect, by_share, check_dissection, effective_size
-from dissect.causes.soft_set import find_places, soft_set
+from dissect.causes.soft_set import Descent, find_sites, soft_set
 from dissect.units.counting import dissect
 from dissect.units.probe import GeneratorProbe
 from tests.planted_causes import BOTH, CAUSAL_UNITS, CAUSES, CORRELATE, EITHER, TREE, ColourSource, PlantedGenerator
 
 SIDE = 2
 TRAIN = tuple(range(64))
+DOOR_ON = Intervention(BOTH, (1.0, 1.0))
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +37,8 @@ def shares(planted, values):
     found = {}
     for name in ("tree", "door", "window"):
         number = CAUSES.number(name)
-        places = find_places(planted, number, TRAIN, SIDE)
-        found[name] = soft_set(planted, number, values[number], places, SIDE, steps=40, pairs=4)
+        sites = find_sites(planted, number, TRAIN, SIDE)
+        found[name] = soft_set(planted, number, values[number], sites, SIDE, how=Descent(steps=40, pairs=4))
     return found
 
 
@@ -47,7 +48,7 @@ def test_agreement_is_fooled_by_a_correlate_and_effects_are_not(planted, shares)
     check_dissection(dissection, planted)
     tree = CAUSES.number("tree")
     assert best_units(dissection, "tree", 1)[0] == CORRELATE
-    assert by_effect(unit_effects(planted, TRAIN), tree, range(CAUSAL_UNITS))[0] == TREE
+    assert by_effect(measure_removals(planted, TRAIN), tree, range(CAUSAL_UNITS))[0] == TREE
     assert by_share(shares["tree"])[0] == TREE
     assert shares["tree"][CORRELATE] < 0.1
 
@@ -60,12 +61,12 @@ def test_the_search_finds_units_that_act_only_together_or_for_each_other(shares)
         assert shares[name][list(causes)].min() > 0.5 > rest.max(), name
 
 
-def test_places_show_the_concept_or_are_free_of_it(planted):
+def test_sites_show_the_concept_or_are_free_of_it(planted):
     door = CAUSES.number("door")
-    places = find_places(planted, door, TRAIN, SIDE)
-    assert {seed for seed, _ in places.present} <= set(TRAIN[:32])
-    assert {seed for seed, _ in places.candidate} <= set(TRAIN[32:])
-    for wanted, chosen in ((True, places.present), (False, places.candidate)):
+    sites = find_sites(planted, door, TRAIN, SIDE)
+    assert {seed for seed, _ in sites.present} <= set(TRAIN[:32])
+    assert {seed for seed, _ in sites.candidate} <= set(TRAIN[32:])
+    for wanted, chosen in ((True, sites.present), (False, sites.candidate)):
         assert len(chosen) > 10
         for seed, cell in chosen:
             labels = planted.labels(planted.prefix((seed,)), (seed,))[0, 0]
@@ -97,17 +98,17 @@ def _has_tree(planted, seed):
 def test_the_size_of_a_set_is_where_its_effect_stops_to_grow(planted):
     order = (*EITHER, 7, 8)
     contrasts = [Contrast.removal(order[:size]) for size in (1, 2, 3, 4)]
-    found = measure_effects(planted, contrasts, range(100, 140))
+    found = measure_contrasts(planted, contrasts, range(100, 140))
     curve = [found.ratio[i, CAUSES.number("window")].value for i in range(4)]
     assert curve == [0, 1, 1, 1]
     assert effective_size((1, 2, 3, 4), curve) == 2
     assert effective_size((1, 2), [0.0, -0.1]) is None
 
 
-def test_context_tells_where_an_insertion_is_refused(planted, values):
+def test_a_placement_tells_where_an_insertion_is_refused(planted, values):
     door = CAUSES.number("door")
     seeds = range(200, 203)
-    found = measure_context(planted, door, BOTH, (1.0, 1.0), seeds, side=1, batch=4)
+    found = measure_placement(planted, door, DOOR_ON, seeds, side=1, batch=4)
     ground, tree = CAUSES.number("ground"), CAUSES.number("tree")
     assert found.count(ground) + found.count(tree) + found.count(door) + found.count(3) == 3 * 16 * 16
     assert found.gained(ground).value == 1
@@ -120,16 +121,16 @@ def test_context_tells_where_an_insertion_is_refused(planted, values):
 
 def test_a_random_share_of_the_positions_agrees_with_all_and_batches_change_nothing(planted):
     door, seeds = CAUSES.number("door"), range(300, 306)
-    everywhere = measure_context(planted, door, BOTH, (1.0, 1.0), seeds, side=2)
-    some = measure_context(planted, door, BOTH, (1.0, 1.0), seeds, side=2, positions=30)
-    again = measure_context(planted, door, BOTH, (1.0, 1.0), seeds, side=2, positions=30, batch=3)
+    everywhere = measure_placement(planted, door, DOOR_ON, seeds, side=2)
+    some = measure_placement(planted, door, DOOR_ON, seeds, side=2, positions=30)
+    again = measure_placement(planted, door, DOOR_ON, seeds, side=2, positions=30, batch=3)
     assert torch.equal(some.effect.sums, again.effect.sums)
     sampled = some.normalised(0)
     assert sampled.low < everywhere.normalised(0).value < sampled.high
 
 
 def test_an_insertion_that_is_refused_dies_in_a_later_layer(planted):
-    found = measure_context(planted, CAUSES.number("door"), BOTH, (1.0, 1.0), range(400, 410), side=1, positions=40)
+    found = measure_placement(planted, CAUSES.number("door"), DOOR_ON, range(400, 410), side=1, positions=40)
     assert list(found.change) == ["image"]
     image = found.survival()["image"]
     assert image[CAUSES.number("ground")] > 5 * image[CAUSES.number("tree")]

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-from dissect.causes.effects import Experiment, unit_effects
+from dissect.causes.experiment import Experiment, measure_removals
 from dissect.causes.screen import first_order, screened
 from dissect.sources.contract import CallableSource
 from dissect.sources.towers import SegmenterSource
@@ -41,14 +41,14 @@ def test_the_units_that_promise_most_are_computed_exactly(towers):
     estimate = first_order(towers, [sky], seeds)
     units, exact = screened(estimate, towers, seeds, promising=5)
     assert set(units) == set(np.argsort(-estimate[:, 0].numpy(), kind="stable")[:5].tolist())
-    alone = unit_effects(towers, seeds, units[2:3])
+    alone = measure_removals(towers, seeds, units[2:3])
     assert torch.equal(exact.sums[:, 2:3], alone.sums)
 
 
 def test_estimates_follow_exact_effects(towers):
     seeds, tree = tuple(range(8)), towers.source.concepts.number("tree")
     estimate = first_order(towers, [tree], seeds)[:, 0]
-    exact = unit_effects(towers, seeds).sums[1, :, tree]
+    exact = measure_removals(towers, seeds).sums[1, :, tree]
     assert spearmanr(estimate, exact)[0] > 0.5
 
 

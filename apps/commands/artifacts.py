@@ -112,13 +112,13 @@ def check(options: Namespace, generator: Generator) -> None:
 
 def reference_features(named: str, generator: Generator, space: FeatureSpace, options: Namespace) -> np.ndarray:
     """The features of the images that are taken to be good."""
-    source: Pictures = (
+    shown: Pictures = (
         DrawnPictures(generator, range(FIRST_SCENE, FIRST_SCENE + options.good))
         if named == SEEDS
         else pictures_for(named, generator, options.good)
     )
-    numbers = source.numbers[: options.good]
-    table = feature_table(source, numbers, space, state=options.out / "reference.safetensors", progress=True)
+    numbers = shown.numbers[: options.good]
+    table = feature_table(shown, numbers, space, state=options.out / "reference.safetensors", progress=True)
     return typical(table["features"]) if named == SEEDS else table["features"]
 
 

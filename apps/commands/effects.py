@@ -11,7 +11,7 @@ from dissect.causes.cause_page import cause_page
 from dissect.causes.cause_report import context_csv, curves_csv, document_of, effects_csv
 from dissect.causes.cause_strips import strips_of
 from dissect.causes.causes import Plan, find_causes
-from dissect.causes.effects import Experiment
+from dissect.causes.experiment import Experiment
 from dissect.causes.ranking import check_dissection
 from dissect.ledger import Ledger
 from dissect.units.dissection import Dissection

@@ -7,8 +7,8 @@ from torch import Tensor
 from apps.editor.choices import Choices
 from apps.editor.marks import Mark, mask_side
 from apps.editor.model import Model
+from dissect.marked_concepts import marked_concepts
 from dissect.regions import regions_of
-from dissect.stated_effect import stated_effect
 from rewrite import Latent, Mask, Region, Rule
 
 ENOUGH_CONTEXTS = 3
@@ -106,7 +106,7 @@ class Draft:
         if source is None:
             return rule
         shown = replace(rule, context=tuple(place for place in rule.context if place not in self.further))
-        found = stated_effect(shown, self._labels, self.model.labels(self.seeds), source.concepts)
+        found = marked_concepts(shown, self._labels, self.model.labels(self.seeds), source.concepts)
         return replace(rule, effect=found)
 
     def _labels(self, latent: Latent) -> Tensor:

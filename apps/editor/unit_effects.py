@@ -15,7 +15,7 @@ from torch import Tensor
 from apps.editor.model import Model
 from apps.editor.units import dissection
 from apps.editor.work import Work
-from dissect.causes.effects import Experiment, areas_of, unit_effects
+from dissect.causes.experiment import Experiment, areas_of, measure_removals
 from dissect.causes.paired import Paired
 from dissect.causes.screen import first_order
 from dissect.units.dissection import Dissection
@@ -106,7 +106,7 @@ class Effects:
             done = sum(unit in self.sums for unit in chosen)
             yield Step(done / len(chosen), f"{done} of {len(chosen)} units were switched off in {IMAGES} images")
             with work.running():
-                sums = unit_effects(self.experiment, range(IMAGES), units, batch=BATCH).sums
+                sums = measure_removals(self.experiment, range(IMAGES), units, batch=BATCH).sums
             self.sums = self.sums | {unit: Paired(sums[:, row]) for row, unit in enumerate(units)}
             yield Step((done + len(units)) / len(chosen), "", news=True)
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from dissect.causes.causes import Cause, Causes
-from dissect.causes.context import Context
-from dissect.causes.effects import Experiment
+from dissect.causes.experiment import Experiment
+from dissect.causes.placement import Placement
 from dissect.units.dissection import Dissection
 
-# A context is shown where it was met in so many images.
+# What stood where a set was inserted is shown if it was met in so many images.
 LEAST_IMAGES = 3
 ENDS = ("value", "low", "high")
 
@@ -74,29 +74,29 @@ def context_csv(document: Mapping[str, Any]) -> str:
     return _csv(("concept", *columns), rows)
 
 
-def context_rows(context: Context, names: Sequence[str]) -> list[dict[str, Any]]:
-    """The table of insertions by context, where the set has most effect first; what was hardly met is left out."""
+def placement_rows(placement: Placement, names: Sequence[str]) -> list[dict[str, Any]]:
+    """The table of insertions by what stood there, where they have most effect first; what was hardly met is out."""
     rows = [
         {
             "context": name,
-            "ace": context.normalised(number).document(),
-            "gained": context.gained(number).document(),
-            "insertions": context.count(number),
-            "images": int(context.images[number]),
+            "ace": placement.normalised(number).document(),
+            "gained": placement.gained(number).document(),
+            "insertions": placement.count(number),
+            "images": int(placement.images[number]),
         }
         for number, name in enumerate(names)
-        if context.images[number] >= LEAST_IMAGES
+        if placement.images[number] >= LEAST_IMAGES
     ]
     return sorted(rows, key=lambda row: -(row["ace"]["value"] or 0))
 
 
-def survival_of(context: Context) -> dict[str, Any]:
+def survival_of(placement: Placement) -> dict[str, Any]:
     """By later layer, how much insertions that worked and those that were refused changed it, in shares of it."""
     layers = {
         name: {"worked": _known(groups[-2]), "refused": _known(groups[-1])}
-        for name, groups in context.survival().items()
+        for name, groups in placement.survival().items()
     }
-    return {"worked": context.outcomes[0], "refused": context.outcomes[1], "layers": layers}
+    return {"worked": placement.outcomes[0], "refused": placement.outcomes[1], "layers": layers}
 
 
 def _concept(cause: Cause, causes: Causes, experiment: Experiment, dissection: Dissection | None) -> dict[str, Any]:
@@ -135,8 +135,8 @@ def _concept(cause: Cause, causes: Causes, experiment: Experiment, dissection: D
             }
             for name, curve in cause.curves.items()
         },
-        "context": [] if cause.context is None else context_rows(cause.context, names),
-        "survival": None if cause.context is None else survival_of(cause.context),
+        "context": [] if cause.placement is None else placement_rows(cause.placement, names),
+        "survival": None if cause.placement is None else survival_of(cause.placement),
     }
 
 

@@ -5,7 +5,7 @@ from PIL import Image, ImageDraw
 
 from dissect.causes.blocks import block_at, cells_of, enlarged
 from dissect.causes.causes import FIRST_VALIDATION, Cause, Causes
-from dissect.causes.effects import Experiment, areas_of
+from dissect.causes.experiment import Experiment, areas_of
 from dissect.causes.intervention import Intervention
 from rewrite.reports.pictures import pictures, strips
 

@@ -8,19 +8,21 @@ from torch import Tensor
 
 from dissect.causes.blocks import block_at, cells_of, usual_side
 from dissect.causes.brush import best_units
-from dissect.causes.context import Context, measure_context
-from dissect.causes.effects import Contrast, Experiment, measure_effects, unit_effects
+from dissect.causes.experiment import Contrast, Experiment, measure_contrasts, measure_removals
 from dissect.causes.insertion import insertion_values
+from dissect.causes.intervention import Intervention
 from dissect.causes.paired import Paired
+from dissect.causes.placement import Placement, measure_placement
 from dissect.causes.ranking import POINTS, by_effect, by_share, effective_size
 from dissect.causes.screen import first_order, screened
-from dissect.causes.soft_set import STEPS, find_places, soft_set
+from dissect.causes.soft_set import STEPS, Descent, find_sites, soft_set
 from dissect.ledger import Ledger
 from dissect.units.dissection import Dissection
 from rewrite.reports.interval import Interval
 
-# Rankings see images from seed 0 on, as dissections do; what sets do is measured on others, and context on yet others.
-FIRST_VALIDATION, FIRST_CONTEXT = 1_000_000_000, 2_000_000_000
+# Rankings see images from seed 0 on, as dissections do; what sets do is measured on others, and where they can be
+# inserted on yet others.
+FIRST_VALIDATION, FIRST_PLACEMENT = 1_000_000_000, 2_000_000_000
 EFFECT, IOU, SEARCH, GIVEN = "effect", "IoU", "search", "given"
 
 
@@ -29,9 +31,9 @@ class Plan:
     """How much is measured.
 
     Attributes:
-        samples: Images for the curves, and as many for the context.
+        samples: Images for the curves, and as many for where sets can be inserted.
         training: Images for insertion values, rankings and the search.
-        positions: Blocks of each image that a set is inserted in; 0 leaves the context out.
+        positions: Blocks of each image that a set is inserted in; 0 leaves that out.
         side: Side of a block in cells; an eighth of the grid if left out.
         promising: Units of each concept that are computed exactly after a first-order screen; all without a screen if
             left out.
@@ -93,7 +95,7 @@ class Cause:
         ranking: That ranking.
         share: The soft set, where it was searched.
         estimate: First-order estimates, where units were screened.
-        context: Where the set can be inserted.
+        placement: Where the set can be inserted.
     """
 
     concept: str
@@ -103,7 +105,7 @@ class Cause:
     ranking: str
     share: Float[Tensor, " units"] | None = None
     estimate: Float[Tensor, " units"] | None = None
-    context: Context | None = None
+    placement: Placement | None = None
 
 
 @dataclass(frozen=True)
@@ -175,14 +177,14 @@ class _Study:
             best = max(found, key=lambda ranking: found[ranking].most)
             chosen = found[best].units[: found[best].size or 1]
             estimated = None if estimate is None else estimate[:, row]
-            context = self._context(row, chosen) if self.plan.positions else None
-            causes.append(Cause(name, self.values[row], found, chosen, best, shares[row], estimated, context))
+            placement = self._placement(row, chosen) if self.plan.positions else None
+            causes.append(Cause(name, self.values[row], found, chosen, best, shares[row], estimated, placement))
         return Causes(self.plan, self.side, units, alone, tuple(causes))
 
     def _alone(self) -> tuple[Tensor | None, tuple[int, ...], Paired]:
         """First-order estimates where they were asked for, and the units whose effects alone are known exactly."""
         if self.plan.promising is None:
-            effects = unit_effects(self.experiment, self.training, ledger=self.ledger)
+            effects = measure_removals(self.experiment, self.training, ledger=self.ledger)
             return None, tuple(range(self.experiment.units)), effects
         estimate = first_order(self.experiment, self.numbers, self.training, ledger=self.ledger)
         how = {"promising": self.plan.promising, "ledger": self.ledger}
@@ -194,9 +196,9 @@ class _Study:
             return None
 
         def search() -> dict[str, Tensor]:
-            places = find_places(self.experiment, self.numbers[row], self.training, self.side)
-            how = {"steps": self.plan.steps, "progress": self.ledger.progress}
-            return {"alpha": soft_set(self.experiment, self.numbers[row], self.values[row], places, self.side, **how)}
+            sites = find_sites(self.experiment, self.numbers[row], self.training, self.side)
+            how = {"how": Descent(self.plan.steps), "progress": self.ledger.progress}
+            return {"alpha": soft_set(self.experiment, self.numbers[row], self.values[row], sites, self.side, **how)}
 
         return self.ledger.once(f"search {self.concepts[row]}", search)["alpha"]
 
@@ -229,7 +231,7 @@ class _Study:
             for row, ranked in enumerate(orders)
         ]
         seeds = range(FIRST_VALIDATION, FIRST_VALIDATION + self.plan.samples)
-        effects = measure_effects(self.experiment, list(contrasts.values()), seeds, ledger=self.ledger, stage="sets")
+        effects = measure_contrasts(self.experiment, list(contrasts.values()), seeds, ledger=self.ledger, stage="sets")
         place = {key: number for number, key in enumerate(contrasts)}
 
         def curve(row: int, order: tuple[int, ...], asked: Mapping[int, tuple]) -> Curve:
@@ -243,17 +245,15 @@ class _Study:
             for row, ranked in enumerate(wanted)
         ]
 
-    def _context(self, row: int, units: Sequence[int]) -> Context:
-        return measure_context(
+    def _placement(self, row: int, units: Sequence[int]) -> Placement:
+        return measure_placement(
             self.experiment,
             self.numbers[row],
-            units,
-            self._levels(row, units),
-            range(FIRST_CONTEXT, FIRST_CONTEXT + self.plan.samples),
+            Intervention(tuple(units), tuple(self._levels(row, units))),
+            range(FIRST_PLACEMENT, FIRST_PLACEMENT + self.plan.samples),
             side=self.side,
             positions=self.plan.positions,
             ledger=self.ledger,
-            stage=f"context {self.concepts[row]}",
         )
 
     def _levels(self, row: int, units: Sequence[int]) -> list[float]:

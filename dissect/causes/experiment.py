@@ -98,13 +98,13 @@ class Contrast:
         return cls((Intervention(tuple(units), tuple(values)),), (Intervention.off(units),), side)
 
 
-def measure_effects(
+def measure_contrasts(
     experiment: Experiment,
     contrasts: Sequence[Contrast],
     seeds: Sequence[int],
     *,
     ledger: Ledger | None = None,
-    stage: str = "effects",
+    stage: str = "contrasts",
     batch: int = BATCH,
 ) -> Paired:
     """Compare the areas of all concepts under pairs of interventions.
@@ -136,7 +136,7 @@ def measure_effects(
     return Paired(ledger.over(stage, seeds, part, batch=batch)["sums"])
 
 
-def unit_effects(
+def measure_removals(
     experiment: Experiment,
     seeds: Sequence[int],
     units: Sequence[int] | None = None,
@@ -148,7 +148,7 @@ def unit_effects(
     """What of each concept is gone when each unit alone is off everywhere; by default, of every unit of the layer."""
     units = range(experiment.units) if units is None else units
     contrasts = [Contrast.removal([unit]) for unit in units]
-    return measure_effects(experiment, contrasts, seeds, ledger=ledger, stage=stage, batch=batch)
+    return measure_contrasts(experiment, contrasts, seeds, ledger=ledger, stage=stage, batch=batch)
 
 
 def areas_of(

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int16
 from torch import Tensor
 from torch.nn import functional as F
 
-from dissect.causes.effects import Experiment
+from dissect.causes.experiment import Experiment
 from dissect.ledger import BATCH, Ledger
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dissect.causes.blocks import Cell, block_at, cells_of, enlarged
-from dissect.causes.effects import Experiment, areas_of
+from dissect.causes.experiment import Experiment, areas_of
 from dissect.causes.intervention import Intervention, Prefix
 from dissect.causes.paired import Paired
 from dissect.ledger import BATCH, Ledger
@@ -26,7 +26,7 @@ IMAGE = "image"
 
 
 @dataclass(frozen=True)
-class Context:
+class Placement:
     """What became of insertions into blocks, by the concept in the middle of the block before.
 
     Attributes:
@@ -51,66 +51,61 @@ class Context:
     change: Mapping[str, Float[Tensor, "2 groups"]]
     outcomes: tuple[int, int]
 
-    def normalised(self, context: int) -> Interval[float]:
+    def normalised(self, standing: int) -> Interval[float]:
         """The average causal effect where a concept stands, in shares of the inserted concept's mean area.
 
         NaN where the concept was not met.
         """
-        return self.effect.ratio[context] / self.area
+        return self.effect.ratio[standing] / self.area
 
-    def gained(self, context: int) -> Interval[float]:
+    def gained(self, standing: int) -> Interval[float]:
         """The share of the block that an insertion adds to what the image shows as it is, likewise."""
-        return self.added.ratio[context] / self.block
+        return self.added.ratio[standing] / self.block
 
-    def count(self, context: int) -> int:
+    def count(self, standing: int) -> int:
         """How many insertions were made where a concept stands."""
-        return int(self.effect.sums[3, context])
+        return int(self.effect.sums[3, standing])
 
     def survival(self) -> dict[str, list[float]]:
         """For each later layer the change in shares of what it was, in the groups of `change`; NaN for none."""
         return {name: (sums[0] / sums[1]).tolist() for name, sums in self.change.items()}
 
 
-def measure_context(
+def measure_placement(
     experiment: Experiment,
     concept: int,
-    units: Sequence[int],
-    values: Sequence[float],
+    inserted: Intervention,
     seeds: Sequence[int],
     *,
     side: int,
     positions: int | None = None,
     ledger: Ledger | None = None,
-    stage: str = "context",
     batch: int = BATCH,
-) -> Context:
+) -> Placement:
     """Insert a set of units in blocks all over some images, one block at a time.
 
     Args:
         experiment: The layer, and what names the pixels.
         concept: The number of what is inserted.
-        units: The units that are set.
-        values: What each is set to.
+        inserted: The units that are set, and what each is set to.
         seeds: The images.
         side: Side of a block, in cells.
         positions: How many blocks of each image are tried, drawn at random; all if left out.
         ledger: Keeps the sums while they grow.
-        stage: Their name there.
         batch: Images in one run.
 
     Raises:
         ValueError: The grid has no such block or not so many, or the layer has no such unit.
     """
     ledger = ledger or Ledger()
-    on, off = Intervention(tuple(units), tuple(values)), Intervention.off(units)
 
     def part(some: tuple[int, ...]) -> dict[str, Tensor]:
-        return _Inserting(experiment, concept, some, side).sums(on, off, positions)
+        return _Inserting(experiment, concept, some, side).sums(inserted, positions)
 
-    sums = ledger.over(stage, seeds, part, batch=batch)
+    sums = ledger.over(f"context {experiment.source.concepts.names[concept]}", seeds, part, batch=batch)
     layers = [name.removeprefix("change.") for name in sums if name.startswith("change.")]
     order = {name: number for number, name in enumerate((*experiment.generator.layers, IMAGE))}
-    return Context(
+    return Placement(
         concept=concept,
         effect=Paired(sums["effect"]),
         added=Paired(sums["added"]),
@@ -134,8 +129,9 @@ class _Inserting:
         self.before[IMAGE] = images
         self.as_is = experiment.source.label(images, seeds)
 
-    def sums(self, on: Intervention, off: Intervention, positions: int | None) -> dict[str, Tensor]:
+    def sums(self, on: Intervention, positions: int | None) -> dict[str, Tensor]:
         """The sums over all blocks."""
+        off = Intervention.off(on.units)
         images, concepts = len(self.seeds), len(self.experiment.source.concepts)
         effect, added, met = (torch.zeros(images, concepts, dtype=torch.long) for _ in range(3))
         change = {name: torch.zeros(2, concepts + 2, dtype=torch.float64) for name in self.before}
@@ -144,16 +140,16 @@ class _Inserting:
         for chosen in zip(*cells, strict=True):
             where = block_at(chosen, self.grid, self.side)
             read = enlarged(where, self.as_is.shape[2:])
-            context = self._context(chosen, concepts)
+            standing = self._standing(chosen, concepts)
             inserted, moved = self._run(on, where)
             gained = self._area(inserted, read)
-            effect += context * (gained - self._area(self._run(off, where)[0], read))[:, None]
+            effect += standing * (gained - self._area(self._run(off, where)[0], read))[:, None]
             gained = gained - self._area(self.as_is, read)
-            added += context * gained[:, None]
-            met += context
+            added += standing * gained[:, None]
+            met += standing
             result = torch.stack([gained >= WORKED * read.sum(dim=(1, 2)).cpu(), gained <= 0], dim=1)
             outcomes += result.double().sum(dim=0)
-            groups = torch.cat([context, result], dim=1).double()
+            groups = torch.cat([standing, result], dim=1).double()
             for name, total in change.items():
                 total += _change(self.before[name], moved[name], where) @ groups
         shown = areas_of(self.as_is, concepts)[:, self.concept].sum()
@@ -177,7 +173,7 @@ class _Inserting:
     def _area(self, labels: Tensor, read: Tensor) -> Tensor:
         return areas_of(labels, len(self.experiment.source.concepts), read)[:, self.concept]
 
-    def _context(self, cells: Sequence[Cell], concepts: int) -> Tensor:
+    def _standing(self, cells: Sequence[Cell], concepts: int) -> Tensor:
         """Which concepts stand in the middle of each image's cell, as zeros and ones."""
         height, width = self.as_is.shape[2:]
         rows = [int((cell.row + 0.5) * height / self.grid[0]) for cell in cells]

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from dissect.causes.effects import Experiment
+from dissect.causes.experiment import Experiment
 from dissect.causes.paired import Paired
 from dissect.units.dissection import Dissection
 

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from dissect.causes.effects import Experiment, unit_effects
+from dissect.causes.experiment import Experiment, measure_removals
 from dissect.causes.paired import Paired
 from dissect.ledger import BATCH, Ledger
 
@@ -65,7 +65,7 @@ def screened(
     """
     best = estimate.argsort(dim=0, descending=True, stable=True)[:promising]
     units = tuple(sorted(set(best.flatten().tolist())))
-    return units, unit_effects(experiment, seeds, units, ledger=ledger)
+    return units, measure_removals(experiment, seeds, units, ledger=ledger)
 
 
 @torch.enable_grad()

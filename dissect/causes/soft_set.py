@@ -17,18 +17,35 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from dissect.causes.blocks import Cell, block_at, enlarged
-from dissect.causes.effects import Experiment
+from dissect.causes.experiment import Experiment
 from dissect.causes.insertion import shares_of
 from dissect.causes.intervention import Prefix
 from rewrite.generators.contract import batched
 
-STEPS, PAIRS, RATE, PENALTY = 60, 8, 0.05, 0.02
+STEPS = 60
 # How many places of an image are tried for the one that the concept is inserted at.
 TRIED = 4
 
 
 @dataclass(frozen=True)
-class Places:
+class Descent:
+    """How the search goes.
+
+    Attributes:
+        steps: Steps of Adam.
+        pairs: How many images are ablated, and how many others inserted into, at each step.
+        rate: Learning rate.
+        penalty: The factor on ‖α‖² (λ).
+    """
+
+    steps: int = STEPS
+    pairs: int = 8
+    rate: float = 0.05
+    penalty: float = 0.02
+
+
+@dataclass(frozen=True)
+class Sites:
     """Where a concept stands in some images, and where it does not stand and may be put in others.
 
     Attributes:
@@ -40,7 +57,7 @@ class Places:
     candidate: tuple[tuple[int, Cell], ...]
 
 
-def find_places(experiment: Experiment, concept: int, seeds: Sequence[int], side: int) -> Places:
+def find_sites(experiment: Experiment, concept: int, seeds: Sequence[int], side: int) -> Sites:
     """Look for places where a concept can be taken away, and for places where it can be put.
 
     The first half of the seeds are searched for the concept; in the second half cells are drawn as often as the concept
@@ -75,21 +92,18 @@ def find_places(experiment: Experiment, concept: int, seeds: Sequence[int], side
         candidate += [(seed, cell) for cell in free[:1]]
     if not candidate:
         raise ValueError(f"there is no place without {name} in {len(seeds) - half} images")
-    return Places(tuple(present), tuple(candidate))
+    return Sites(tuple(present), tuple(candidate))
 
 
 def soft_set(
     experiment: Experiment,
     concept: int,
     values: Float[Tensor, " units"],
-    places: Places,
+    sites: Sites,
     side: int,
     *,
     start: Float[Tensor, " units"] | None = None,
-    steps: int = STEPS,
-    pairs: int = PAIRS,
-    rate: float = RATE,
-    penalty: float = PENALTY,
+    how: Descent | None = None,
     progress: bool = False,
 ) -> Float[Tensor, " units"]:
     """How much of each unit belongs to the set that causes a concept: α, from 0 to 1.
@@ -98,32 +112,30 @@ def soft_set(
         experiment: A layer, and a source of concepts with a gradient.
         concept: Its number.
         values: What units are set to when they are inserted (k).
-        places: Where it is ablated and inserted.
+        sites: Where it is ablated and inserted.
         side: Side of a block, in cells.
         start: Where α starts; a half everywhere if left out.
-        steps: Steps of Adam.
-        pairs: How many images are ablated, and how many others inserted into, at each step.
-        rate: Learning rate.
-        penalty: The factor on ‖α‖² (λ).
+        how: How far and how fast it goes.
         progress: Show a progress bar.
 
     Raises:
         ValueError: The source of concepts has no gradient.
     """
+    how = how or Descent()
     alpha = torch.full((experiment.units,), 0.5) if start is None else start.float().clone()
     alpha = alpha.to(values.device).requires_grad_()
-    optimiser = torch.optim.Adam([alpha], lr=rate)
+    optimiser = torch.optim.Adam([alpha], lr=how.rate)
     random = np.random.default_rng(concept)
     name = experiment.source.concepts.names[concept]
-    for _ in tqdm(range(steps), desc=f"search {name}", unit="step", delay=1, disable=not progress):
+    for _ in tqdm(range(how.steps), desc=f"search {name}", unit="step", delay=1, disable=not progress):
         ablated, inserted = (
-            [side_of[i] for i in random.integers(len(side_of), size=pairs)]
-            for side_of in (places.present, places.candidate)
+            [side_of[i] for i in random.integers(len(side_of), size=how.pairs)]
+            for side_of in (sites.present, sites.candidate)
         )
         with torch.enable_grad():
             left = _shown(experiment, concept, ablated, side, alpha, torch.zeros_like(values))
             gained = _shown(experiment, concept, inserted, side, alpha, values)
-            loss = left - gained + penalty * alpha.square().sum()
+            loss = left - gained + how.penalty * alpha.square().sum()
         # Not `backward`, which would also fill the gradients of networks whose weights are not frozen.
         (alpha.grad,) = torch.autograd.grad(loss, alpha)
         optimiser.step()

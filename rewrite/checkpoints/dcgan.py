@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rewrite.checkpoints.archives import Archive
-from rewrite.checkpoints.source import Source, read_state
+from rewrite.checkpoints.foreign import ForeignFile, read_state
 from rewrite.checkpoints.states import BY_HAND, LARGEST_SIDE, check_plain, generator_state
 from rewrite.checkpoints.tensors import Placed
 from rewrite.generators.dcgan import DCGAN, Projection, Stage
@@ -51,7 +51,7 @@ def recognises(content: Any) -> bool:
     return len(shapes) > 1 and chained and shapes[-1][1] in COLOURS
 
 
-def load(archive: Archive) -> Source:
+def load(archive: Archive) -> ForeignFile:
     """Build the generator of such a file.
 
     Raises:
@@ -74,7 +74,7 @@ def load(archive: Archive) -> Source:
     places = dict(_places(units, projected))
     network = read_state(archive, lambda: DCGAN(stages, projection), places, FAMILY, (COUNTER,))
     z_dim = projection.z_dim if projection else stages[0].inputs
-    return Source(wrap(network.eval().requires_grad_(False), z_dim), archive, places, FAMILY)
+    return ForeignFile(wrap(network.eval().requires_grad_(False), z_dim), archive, places, FAMILY)
 
 
 def _open(path: Path, what: str) -> ValueError:

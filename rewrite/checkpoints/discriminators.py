@@ -7,8 +7,8 @@ import torch
 
 from rewrite.checkpoints import nvidia, rosinality
 from rewrite.checkpoints.archives import Archive
+from rewrite.checkpoints.foreign import complete, read_state
 from rewrite.checkpoints.loading import checkpoint_path
-from rewrite.checkpoints.source import complete, read_state
 from rewrite.checkpoints.tensors import Placed
 from rewrite.generators.discriminator import Discriminator, DiscriminatorDesign
 

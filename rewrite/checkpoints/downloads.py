@@ -37,7 +37,7 @@ def download(url: str, path: Path, sha256: str | None, *, progress: bool = False
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _fetch(url, part, sha256 is not None, progress)
-        found = hash_of(part)
+        found = sha256_of(part)
         _version(part).unlink(missing_ok=True)
         if not found.startswith(sha256 or ""):
             part.unlink()
@@ -54,7 +54,7 @@ def download(url: str, path: Path, sha256: str | None, *, progress: bool = False
     return found
 
 
-def hash_of(path: Path) -> str:
+def sha256_of(path: Path) -> str:
     """The SHA-256 of a file, as 64 digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

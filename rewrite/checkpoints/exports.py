@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from rewrite.checkpoints import native
+from rewrite.checkpoints.foreign import ForeignFile
 from rewrite.checkpoints.names import NamePath
-from rewrite.checkpoints.source import Source
 from rewrite.storage import files
 
-Checkpoint = native.NativeFile | Source
+Checkpoint = native.NativeFile | ForeignFile
 
 SAME, SAFETENSORS, STATE_DICT = CONTAINERS = ("same", "safetensors", "state-dict")
 TORCH = (".pt", ".pth", ".bin", ".ckpt")

@@ -19,7 +19,7 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True)
-class Source:
+class ForeignFile:
     """An opened checkpoint of another tool.
 
     Attributes:

@@ -20,8 +20,8 @@ from rewrite.checkpoints import (
 )
 from rewrite.checkpoints.archives import Archive
 from rewrite.checkpoints.flat import looks_flat
+from rewrite.checkpoints.foreign import ForeignFile, complete
 from rewrite.checkpoints.pickles import Made
-from rewrite.checkpoints.source import Source, complete
 from rewrite.generators.contract import Generator
 from rewrite.patch import Patch, Stack, held_at
 from rewrite.storage import files
@@ -31,7 +31,7 @@ BUILT_IN = {"towers": Path(__file__).parent.parent / "generators" / "towers.safe
 FOREIGN = (rosinality, stylegan3, nvidia, proggan, tensorflow, lucidrains, resnet, dcgan)
 
 
-def open_checkpoint(path: Path) -> native.NativeFile | Source:
+def open_checkpoint(path: Path) -> native.NativeFile | ForeignFile:
     """Open a checkpoint of any known kind, which is recognised by its content.
 
     Raises:

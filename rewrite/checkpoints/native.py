@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from rewrite.checkpoints.source import filled, hollow, shapes
+from rewrite.checkpoints.foreign import filled, hollow, shapes
 from rewrite.generators.contract import Generator
 from rewrite.generators.stylegan2 import NOISE_MODES, Design, StyleGAN2
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rewrite.checkpoints.archives import Archive
+from rewrite.checkpoints.foreign import ForeignFile, read_state
 from rewrite.checkpoints.persistent import (
     DISCRIMINATORS,
     attributes_of,
@@ -16,7 +17,6 @@ from rewrite.checkpoints.persistent import (
     whole,
 )
 from rewrite.checkpoints.pickles import Made
-from rewrite.checkpoints.source import Source, read_state
 from rewrite.checkpoints.tensors import Placed
 from rewrite.generators.discriminator import SMALLEST, DiscriminatorDesign
 from rewrite.generators.stylegan2 import OPTIONAL, Blur, Design, StyleGAN2
@@ -31,7 +31,7 @@ def recognises(content: Any) -> bool:
     return network_of(content) is not None
 
 
-def load(archive: Archive) -> Source:
+def load(archive: Archive) -> ForeignFile:
     """Build the generator of such a file.
 
     Raises:
@@ -55,7 +55,7 @@ def load(archive: Archive) -> Source:
         **_mapping(network, places),
     )
     built = read_state(archive, lambda: StyleGAN2(design), places, FAMILY, OPTIONAL)
-    return Source(StyleGAN2Generator(built, noise="const"), archive, places, FAMILY)
+    return ForeignFile(StyleGAN2Generator(built, noise="const"), archive, places, FAMILY)
 
 
 def discriminator(archive: Archive) -> tuple[DiscriminatorDesign, dict[str, Placed]] | None:

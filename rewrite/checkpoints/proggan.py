@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from rewrite.checkpoints.archives import Archive
-from rewrite.checkpoints.source import Source, read_state
+from rewrite.checkpoints.foreign import ForeignFile, read_state
 from rewrite.checkpoints.tensors import Placed
 from rewrite.generators.proggan import ProgressiveGAN
 from rewrite.generators.wrapped import wrap
@@ -17,7 +17,7 @@ def recognises(content: Any) -> bool:
     return "layer1.conv.weight" in _state(content)
 
 
-def load(archive: Archive) -> Source:
+def load(archive: Archive) -> ForeignFile:
     """Build the generator of such a file.
 
     Raises:
@@ -34,7 +34,7 @@ def load(archive: Archive) -> Source:
     places = {_renamed(name, 4 * 2 ** (layers // 2 - 1)): tensor for name, tensor in state.items()}
     network = read_state(archive, lambda: ProgressiveGAN(sizes), places, FAMILY)
     generator = wrap(network.eval().requires_grad_(False), sizes[0])
-    return Source(generator, archive, places, FAMILY)
+    return ForeignFile(generator, archive, places, FAMILY)
 
 
 def _state(content: Any) -> dict[str, Placed]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from rewrite.checkpoints.downloads import download, hash_of, shown
+from rewrite.checkpoints.downloads import download, sha256_of, shown
 from rewrite.storage import files
 from rewrite.storage.caches import cache_folder
 
@@ -78,7 +78,7 @@ def fetch(name: str, *, progress: bool = False) -> Path:
     published = find(name)
     path = published.path
     if path.is_file():
-        found = hash_of(path)
+        found = sha256_of(path)
         expected = _noted(path) or published.expected or ""
         if not found.startswith(expected) or not found.startswith(published.expected or ""):
             raise ValueError(

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from rewrite.checkpoints.archives import Archive
-from rewrite.checkpoints.source import Source, read_state
+from rewrite.checkpoints.foreign import ForeignFile, read_state
 from rewrite.checkpoints.states import BY_HAND, LARGEST_SIDE, check_plain, generator_state
 from rewrite.checkpoints.tensors import Placed
 from rewrite.generators.resnet import Residual, ResNetGAN
@@ -29,7 +29,7 @@ def recognises(content: Any) -> bool:
     return any(f"l1.weight{end}" in names and f"block2.c1.weight{end}" in names for end in ("", "_orig"))
 
 
-def load(archive: Archive) -> Source:
+def load(archive: Archive) -> ForeignFile:
     """Build the generator of such a file.
 
     Raises:
@@ -58,7 +58,7 @@ def load(archive: Archive) -> Source:
     if unknown:
         raise ValueError(f"{archive.path} is a {FAMILY} with {unknown[0]}, which is not read here: {BY_HAND}")
     network = read_state(archive, build, places, FAMILY, (COUNTER,))
-    return Source(wrap(network.eval().requires_grad_(False), z_dim), archive, places, FAMILY)
+    return ForeignFile(wrap(network.eval().requires_grad_(False), z_dim), archive, places, FAMILY)
 
 
 def _blocks(places: Mapping[str, Placed]) -> list[Residual]:

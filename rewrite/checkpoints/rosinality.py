@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rewrite.checkpoints.archives import Archive
-from rewrite.checkpoints.source import Source, read_state
+from rewrite.checkpoints.foreign import ForeignFile, read_state
 from rewrite.checkpoints.tensors import Placed
 from rewrite.generators.discriminator import SMALLEST, DiscriminatorDesign
 from rewrite.generators.stylegan2 import OPTIONAL, Design, StyleGAN2
@@ -57,7 +57,7 @@ def recognises(content: Any) -> bool:
     return "convs.0.conv.weight" in _state(content)
 
 
-def load(archive: Archive) -> Source:
+def load(archive: Archive) -> ForeignFile:
     """Build the generator of such a file.
 
     Raises:
@@ -77,7 +77,7 @@ def load(archive: Archive) -> Source:
         conv_gain=True,
     )
     network = read_state(archive, lambda: StyleGAN2(design), places, FAMILY, OPTIONAL)
-    return Source(StyleGAN2Generator(network, noise="const"), archive, places, FAMILY)
+    return ForeignFile(StyleGAN2Generator(network, noise="const"), archive, places, FAMILY)
 
 
 def discriminator(archive: Archive) -> tuple[DiscriminatorDesign, dict[str, Placed]] | None:

@@ -4,8 +4,8 @@ import re
 from typing import Any
 
 from rewrite.checkpoints.archives import Archive
+from rewrite.checkpoints.foreign import ForeignFile, read_state
 from rewrite.checkpoints.persistent import attributes_of, child_of, limit, network_of, tensors_of, whole
-from rewrite.checkpoints.source import Source, read_state
 from rewrite.generators.stylegan3 import Design3, StyleGAN3
 from rewrite.generators.stylegan3_layers import StyleGAN3Generator
 
@@ -30,7 +30,7 @@ def recognises(content: Any) -> bool:
     return child_of(child_of(network_of(content), "synthesis"), "input") is not None
 
 
-def load(archive: Archive) -> Source:
+def load(archive: Archive) -> ForeignFile:
     """Build the generator of such a file.
 
     Raises:
@@ -50,7 +50,7 @@ def load(archive: Archive) -> Source:
         **_synthesis(archive, attributes_of(child_of(network, "synthesis")).get("_init_kwargs")),
     )
     built = read_state(archive, lambda: StyleGAN3(design), places, FAMILY, ("w_avg",))
-    return Source(StyleGAN3Generator(built), archive, places, FAMILY)
+    return ForeignFile(StyleGAN3Generator(built), archive, places, FAMILY)
 
 
 def _synthesis(archive: Archive, given: Any) -> dict[str, Any]:

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from rewrite.checkpoints.archives import Archive
+from rewrite.checkpoints.foreign import ForeignFile, read_state
 from rewrite.checkpoints.pickles import Made, Named
-from rewrite.checkpoints.source import Source, read_state
 from rewrite.checkpoints.states import LARGEST_SIDE
 from rewrite.checkpoints.tensors import NumpyArray, Placed
 from rewrite.generators.stylegan2 import OPTIONAL, Design, StyleGAN2
@@ -52,7 +52,7 @@ FREE = re.compile(
 
 
 @dataclass(frozen=True)
-class ReadOnly(Source):
+class ReadOnly(ForeignFile):
     """An opened pickle of TensorFlow."""
 
     def export(self, path: str | Path, tensors: Mapping[str, Tensor], edits: Mapping[str, Any]) -> NoReturn:

@@ -27,10 +27,10 @@ class Wanted:
 
     @classmethod
     def pasted(cls, scene: Scene, rule: Rule, place: Region) -> "Wanted":
-        source, (down, right) = best_copy(scene.layer, rule, place)
-        share = shifted(cover(source.mask.array(), scene.layer), down, right)
-        object_values = shifted(scene.values[scene.index(source.latent)], down, right)
-        return cls._of(scene, place, share, object_values, source)
+        copy, (down, right) = best_copy(scene.layer, rule, place)
+        share = shifted(cover(copy.mask.array(), scene.layer), down, right)
+        object_values = shifted(scene.values[scene.index(copy.latent)], down, right)
+        return cls._of(scene, place, share, object_values, copy)
 
     @classmethod
     def erased(cls, scene: Scene, place: Region) -> "Wanted":

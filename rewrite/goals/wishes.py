@@ -43,10 +43,9 @@ def _wish(generator: Generator, scene: Scene, rule: Rule, picture: Tensor, place
         if each.copy is None:
             mask = torch.from_numpy(each.place.mask.resized(generator.size))
         else:
-            source = each.copy
-            shift = pixels_between(source.mask, each.place.mask, rule.anchor, generator.size)
-            mask = shifted(torch.from_numpy(source.mask.resized(generator.size)), *shift)
-            pasted = torch.where(mask, shifted(scene.picture(generator, source.latent), *shift), pasted)
+            shift = pixels_between(each.copy.mask, each.place.mask, rule.anchor, generator.size)
+            mask = shifted(torch.from_numpy(each.copy.mask.resized(generator.size)), *shift)
+            pasted = torch.where(mask, shifted(scene.picture(generator, each.copy.latent), *shift), pasted)
         inside |= mask
     if any(each.copy is None for each in places):
         pasted = filled(pasted.double(), inside).to(picture)

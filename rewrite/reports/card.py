@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from rewrite.checkpoints.downloads import hash_of
+from rewrite.checkpoints.downloads import sha256_of
 from rewrite.checkpoints.loading import open_checkpoint, path_of
 from rewrite.generators.contract import Generator
 from rewrite.patch import Patch, held_at
@@ -68,7 +68,7 @@ def model_card(
         path=path,
         base=_quoted(path.name),
         family=checkpoint.family,
-        sha256=hash_of(path),
+        sha256=sha256_of(path),
         generator=generator,
         held=held,
         rules=rules,

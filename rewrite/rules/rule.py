@@ -246,9 +246,9 @@ def _settings(document: dict) -> Settings:
 
 def _effect(document: dict) -> dict:
     _only(document, {"from", "to"}, "effect")
-    sources = [_typed(name, str, "effect.from") for name in _typed(document.get("from", []), list, "effect.from")]
+    replaced = [_typed(name, str, "effect.from") for name in _typed(document.get("from", []), list, "effect.from")]
     target = document.get("to")
-    return {"from": sources, "to": None if target is None else _typed(target, str, "effect.to")} if document else {}
+    return {"from": replaced, "to": None if target is None else _typed(target, str, "effect.to")} if document else {}
 
 
 def _units(document: dict) -> tuple[int, ...]:
