@@ -14,7 +14,8 @@ import time
 import numpy as np
 import torch
 
-from dissect.causes.painting import Painting, Stroke, painted, prefix_of
+from dissect.causes.painting import Painting, painted, prefix_of
+from dissect.causes.stroke import Stroke
 from dissect.units.dissection import load_dissections
 from rewrite import Mask, load_generator
 

@@ -3,7 +3,8 @@
 from dissect.causes.ablation import ablation_patch
 from dissect.causes.brush import Brush
 from dissect.causes.intervention import Intervention, Prefix
-from dissect.causes.painting import Painting, Stroke, painted, prefix_of
+from dissect.causes.painting import Painting, painted, prefix_of
+from dissect.causes.stroke import Stroke
 from dissect.sources.contract import CallableSource
 from dissect.sources.network import NetworkSource
 from dissect.sources.pictures import LabelledPictures

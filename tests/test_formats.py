@@ -5,7 +5,8 @@ import re
 from dataclasses import asdict, fields
 from pathlib import Path
 
-from dissect.causes.painting import Painting, Stroke
+from dissect.causes.painting import Painting
+from dissect.causes.stroke import Stroke
 from rewrite import Memory, Patch, Rule, Settings
 
 PAGE = (Path(__file__).parents[1] / "docs" / "formats.md").read_text(encoding="utf-8")

@@ -10,7 +10,8 @@ from PIL import Image
 
 from dissect.causes.brush import Brush, best_units
 from dissect.causes.intervention import Intervention, Prefix
-from dissect.causes.painting import MOST_STROKES, SCHEMA, Painting, Stroke, painted, prefix_of
+from dissect.causes.painting import MOST_STROKES, SCHEMA, Painting, painted, prefix_of
+from dissect.causes.stroke import Stroke
 from dissect.segmenter import load_segmenter
 from dissect.units.dissection import BUILT_IN, load_dissections
 from rewrite import Mask, load_generator

@@ -11,7 +11,7 @@ from typing import Any
 from apps.editor.component import ScriptedComponent
 from apps.editor.marks import whole
 from apps.editor.requests import Request, read_requests
-from dissect.causes.painting import MOST_RUNS, Stroke
+from dissect.causes.stroke import MOST_RUNS, Stroke
 from rewrite import Mask
 
 KNOWN = ("stroke", "remove", "undo", "redo", "clear", "save")

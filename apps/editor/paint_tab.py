@@ -15,7 +15,8 @@ from apps.editor.requests import Request
 from apps.editor.session import Session
 from apps.editor.units import NONE, dissection, dissections
 from apps.editor.wall import urls
-from dissect.causes.painting import Painting, Stroke, painted, prefix_of
+from dissect.causes.painting import Painting, painted, prefix_of
+from dissect.causes.stroke import Stroke
 from dissect.units.dissection import Dissection
 
 MOST_PAINTINGS = 32

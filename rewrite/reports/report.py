@@ -164,15 +164,9 @@ def report_on(
     applied: Applied = partial(Stack(generator).holding, held)
     notes: list[str] = []
     perceptual = _usable(perceptual, generator, notes)
-    effect = measure_effect(
-        generator,
-        applied,
-        unseen_seeds(rules) if seeds is None else seeds,
-        source=source,
-        aims=list(aims.values()),
-        perceptual=perceptual,
-        progress=progress,
-    )
+    seeds, wanted = unseen_seeds(rules) if seeds is None else seeds, list(aims.values())
+    how = {"source": source, "aims": wanted, "perceptual": perceptual, "progress": progress}
+    effect = measure_effect(generator, applied, seeds, **how)
     places = _places(generator, applied, rules, goals, perceptual, notes)
     verdict = Verdict.of(rules, aims, effect, places)
     return Report(
