@@ -523,7 +523,7 @@ def test_rules_are_measured_on_images_that_none_of_them_uses(session):
     assert "Arrived at the marks" in card(report)
     session.model.source = CallableSource(halves, Concepts.of(("right", "dark", "light")))
     named = measure_rules(session, session.rules.entries)
-    assert named.concepts == ("right", "dark", "light", "nothing")
+    assert named.concepts == ("right", "dark", "light")
     assert named.effect.counts.outside.sum() == COUNT * 16 * 16
     assert "No concept stands out under the marks" in card(named)
     # Units that are off answer no rule: there are no marks to speak of.

@@ -10,13 +10,13 @@ import pytest
 import torch
 from PIL import Image
 
-from apps.editor import unit_effects as measured
+from apps.editor import removals as measured
 from apps.editor.easel import read_strokes
 from apps.editor.models import Models
 from apps.editor.options import Options
 from apps.editor.paint_tab import PaintState, PaintTab
+from apps.editor.removals import Removals
 from apps.editor.session import Session
-from apps.editor.unit_effects import Effects
 from apps.editor.unit_grid import read_ticked
 from apps.editor.units import dissection
 from apps.editor.units_tab import UnitsState, UnitsTab, figures
@@ -169,7 +169,7 @@ def models() -> Models:
 
 def test_effects_are_estimated_first_and_then_measured_where_they_promise_most(few, models):
     session = Session(models)
-    known = Effects.of(session.model, LAYER)
+    known = Removals.of(session.model, LAYER)
     wanted = known.wanted("tree")
     steps = known.measuring(session.begin(), wanted)
     assert known.explanation == ""
@@ -189,7 +189,7 @@ def test_effects_are_estimated_first_and_then_measured_where_they_promise_most(f
 
 def test_stopped_effects_are_kept_for_all_sessions_and_gone_on_with(few, models):
     first, second = Session(models), Session(models)
-    known = Effects.of(first.model, LAYER)
+    known = Removals.of(first.model, LAYER)
     wanted = known.wanted("tree")
     steps = known.measuring(first.begin(), wanted)
     while len(known.sums) < 4:
@@ -200,7 +200,7 @@ def test_stopped_effects_are_kept_for_all_sessions_and_gone_on_with(few, models)
     begun = {unit: sums.sums for unit, sums in known.sums.items()}
     assert len(begun) == 4
     assert sum(figure["low"] is not None for figure in figures(second, UnitsState(LAYER, "tree"))) == 4
-    list(Effects.of(second.model, LAYER).measuring(second.begin(), wanted))
+    list(Removals.of(second.model, LAYER).measuring(second.begin(), wanted))
     assert len(known.sums) == 8
     assert all(known.sums[unit].sums is sums for unit, sums in begun.items())
 
@@ -212,7 +212,7 @@ def test_without_names_of_pixels_there_are_lit_images_and_no_effects(session, un
     assert shown[units.said] == ""
     assert list(units.on_select(session, state)) == []
     with pytest.raises(ValueError, match="nothing names the pixels"):
-        Effects.of(session.model, LAYER)
+        Removals.of(session.model, LAYER)
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from apps.editor.frame import AT_ONCE, EFFECTS, Page, Updates, progress
 from apps.editor.model import Model
+from apps.editor.removals import Removals
 from apps.editor.session import Session
 from apps.editor.stack import Entry
-from apps.editor.unit_effects import Effects
 from apps.editor.unit_grid import EMPTY, UnitGrid, read_ticked
 from apps.editor.units import NONE, dissection, dissections, strips
 from apps.editor.wall import urls
@@ -123,9 +123,9 @@ class UnitsTab:
             layer, concept, work = state.layer, state.concept, session.begin()
         if not layer:
             raise ValueError("choose a layer first")
-        effects = Effects.of(work.model, layer)
+        removals = Removals.of(work.model, layer)
         try:
-            for step in effects.measuring(work, effects.wanted(concept)):
+            for step in removals.measuring(work, removals.wanted(concept)):
                 # Whoever looks at something else meanwhile is not shown this; what was measured stays.
                 if session.model is not work.model or state.layer != layer:
                     return
@@ -185,30 +185,30 @@ def images_without(session: Session, layer: str, units: Sequence[int]) -> Tensor
         return Prefix.of(generator, layer, session.draft.seeds).images(Intervention.off(units)).cpu()
 
 
-def effects_of(session: Session, state: UnitsState) -> tuple[Effects | None, str]:
+def removals_of(session: Session, state: UnitsState) -> tuple[Removals | None, str]:
     """What is known of the units that are shown, None where nothing names the pixels; and on which concept."""
     with session.lock:
         model, layer, concept = session.model, state.layer, state.concept
-    return Effects.of(model, layer) if layer and model.source is not None else None, concept
+    return Removals.of(model, layer) if layer and model.source is not None else None, concept
 
 
 def can_measure(session: Session, state: UnitsState) -> bool:
     """Whether there are units, and something names the pixels."""
-    return effects_of(session, state)[0] is not None
+    return removals_of(session, state)[0] is not None
 
 
 def figures(session: Session, state: UnitsState) -> list[dict[str, Any] | None]:
     """What is known of each unit's effect; nothing where nothing was measured."""
-    effects, concept = effects_of(session, state)
-    return effects.figures(effects.wanted(concept)) if effects and effects.explanation else []
+    removals, concept = removals_of(session, state)
+    return removals.figures(removals.wanted(concept)) if removals and removals.explanation else []
 
 
 def explained(session: Session, state: UnitsState, before: str = "") -> str:
     """How the figures were made, as HTML; or what would give some."""
-    effects, _ = effects_of(session, state)
-    if effects is None:
+    removals, _ = removals_of(session, state)
+    if removals is None:
         return ""
-    text = effects.explanation or "Measure effects to see what goes from the images without each unit."
+    text = removals.explanation or "Measure effects to see what goes from the images without each unit."
     return f'<p class="soft" role="status">{before}{text}</p>'
 
 

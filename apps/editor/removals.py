@@ -1,6 +1,6 @@
-"""What each unit of a layer does to the concepts: estimated, then measured, once for all sessions.
+"""What is gone of the concepts with each unit of a layer off: estimated, then measured, once for all sessions.
 
-`Effects.of(model, layer)` gives what is known of a layer; `measuring` adds to it, step by step, and another session
+`Removals.of(model, layer)` gives what is known of a layer; `measuring` adds to it, step by step, and another session
 finds what is there already. What a page shows are `figures` and `explanation`.
 """
 
@@ -50,8 +50,8 @@ class Step(NamedTuple):
 
 
 @dataclass
-class Effects:
-    """What is known of the units of one layer.
+class Removals:
+    """What is known of what goes with each unit of one layer.
 
     Attributes:
         experiment: The layer, and what names the pixels.
@@ -68,7 +68,7 @@ class Effects:
     areas: Int64[Tensor, " concepts"] | None = None
 
     @classmethod
-    def of(cls, model: Model, layer: str) -> "Effects":
+    def of(cls, model: Model, layer: str) -> "Removals":
         """What is known of a layer of a model.
 
         Raises:
