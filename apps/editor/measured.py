@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from apps.editor.price import percent
 from apps.editor.stack import Entry
 from apps.editor.wall import url
