@@ -11,7 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from rewrite.solvers.problem import EPSILON, Problem
+from rewrite.generators.demodulation import demodulation_of
+from rewrite.solvers.problem import Problem
 
 STEPS = 2001
 RATE = 0.05
@@ -79,14 +80,14 @@ def activation_loss(problem: Problem, *, squared: bool = False) -> Callable[[Ten
     def loss(change: Tensor) -> Tensor:
         if change.dtype not in typed:
             wanted = problem.activate((goal.targets + offsets).to(change.dtype))
-            parts = (goal.wanted.keys, offsets, goal.styles.square(), problem.matrix)
+            parts = (goal.wanted.keys, offsets, goal.styles, problem.matrix)
             typed[change.dtype] = (wanted, *(part.to(change.dtype) for part in parts))
-        wanted, keys, added, power, matrix = typed[change.dtype]
+        wanted, keys, added, styles, matrix = typed[change.dtype]
         edited = matrix + change
         written = keys @ edited.T
         if problem.modulated:
-            energy = edited.square().reshape(len(edited), problem.layer.inputs, -1).sum(dim=2)
-            written = written * (power @ energy.T + EPSILON).rsqrt()[goal.wanted.image]
+            factor = demodulation_of(styles, edited.unflatten(1, (problem.layer.inputs, -1)))
+            written = written * factor[goal.wanted.image]
         difference = problem.activate(written + added) - wanted
         return difference.square().mean() if squared else difference.abs().mean()
 

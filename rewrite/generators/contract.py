@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from rewrite.generators.demodulation import demodulation_of
 from rewrite.generators.layers import Layer
 
 
@@ -132,7 +133,7 @@ class Generator(ABC):
         if style is None or not self.layer(layer).modulated:
             return None
         weight = (self.weight(layer) if weight is None else weight) * self.layer(layer).gain
-        return (style.square() @ weight.square().sum(dim=(2, 3)).T + 1e-8).rsqrt()
+        return demodulation_of(style, weight)
 
     def rerun(self, layer: str, cut: Cut) -> Float[Tensor, "images 3 height width"]:
         """Run `layer` with its present weight and everything after it: what an edit makes of a cut."""

@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rewrite.generators.demodulation import demodulation_of
 from rewrite.generators.mapping import GAIN, LEAK, Linear, Mapping, normal
 
 ARCHITECTURES, NOISE_MODES = ("skip", "resnet", "orig"), ("const", "seed", "random", "none")
 # Files may leave these out: a network without noise, or one whose mean latent was not kept.
 OPTIONAL = ("noise_const", "noise_strength", "w_avg")
-DEMODULATION_EPSILON = 1e-8
 
 
 class Blur(nn.Module):
@@ -87,8 +87,7 @@ class SynthesisLayer(nn.Module):
 
     def demodulation(self, style: Tensor) -> Tensor:
         """The factor on each output channel, shape (images, outputs)."""
-        power = (self.weight * self.gain).square().sum(dim=(2, 3))
-        return (style.square() @ power.T + DEMODULATION_EPSILON).rsqrt()
+        return demodulation_of(style, self.weight * self.gain)
 
     def convolve(self, key: Tensor) -> Tensor:
         """The linear map that an edit changes, before demodulation and blur."""

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rewrite.generators.demodulation import EPSILON, demodulation_of
 from rewrite.generators.mapping import GAIN, LEAK, Linear, Mapping, normal
-from rewrite.generators.stylegan2 import DEMODULATION_EPSILON
 
 MOST_TAPS = 256
 LAST = 2  # The last two layers have no margin around the image.
@@ -236,8 +236,7 @@ class SynthesisLayer3(nn.Module):
         weight = self.weight if weight is None else weight
         # NVIDIA's code brings weight and style to a mean square of one first; that cancels but for the epsilon.
         size = weight.square().mean(dim=(1, 2, 3)) * style.square().mean(dim=1, keepdim=True)
-        power = weight.square().sum(dim=(2, 3))
-        return (style.square() @ power.T + DEMODULATION_EPSILON * size).rsqrt()
+        return demodulation_of(style, weight, EPSILON * size)
 
     def convolve(self, key: Tensor) -> Tensor:
         """The linear map that an edit changes, before demodulation."""

@@ -22,7 +22,7 @@ from rewrite.rules.rule import Rule
 from rewrite.solvers import algebra
 from rewrite.solvers.algebra import Metric
 from rewrite.solvers.directions import channel_rows, patch_rows, phase_metrics
-from rewrite.solvers.problem import EPSILON, Mapped, Problem, Solution, Trial
+from rewrite.solvers.problem import Mapped, Problem, Solution, Trial
 
 MOST_RESTORING_STEPS = 30
 STEP_SIZES = (1.0, 0.5, 0.25, 0.1)
@@ -239,20 +239,19 @@ class _Block:
             ValueError: There is no such change nearby.
         """
         problem, kept = self.problem, self.problem.goal.protected
-        matrix = problem.matrix + change
         across = self.metric.solve(kept.keys) if self.within is None else self.within
         power = problem.goal.styles.square()[kept.image].repeat_interleave(problem.layer.taps, dim=1)
         reach = kept.keys @ across.T
         for _ in range(MOST_RESTORING_STEPS):
-            factor = (power @ matrix.square().T + EPSILON).rsqrt()
+            matrix, factor = problem.matrix + change, problem.demodulation(change)[kept.image]
             values = kept.keys @ matrix.T * factor
             missing = kept.values - values
             if missing.norm() <= EXACT * kept.values.norm():
-                return matrix - problem.matrix
+                return change
             spread = torch.einsum("nk,ok,rk->onr", power, matrix, across)
             slopes = factor.T[:, :, None] * reach - (values * factor.square()).T[:, :, None] * spread
             step = torch.linalg.lstsq(slopes, missing.T[:, :, None], driver="gelsd").solution[..., 0]
-            matrix = matrix + step @ across
+            change = change + step @ across
         raise ValueError(
             "the protected places cannot all be kept exactly: protect fewer, allow a higher rank, or protect by weight"
         )

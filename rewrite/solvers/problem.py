@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from rewrite.generators.contract import Generator
+from rewrite.generators.demodulation import demodulation_of
 from rewrite.generators.layers import Layer
 from rewrite.goals.goal import Goal
 from rewrite.goals.keys import Keys
@@ -17,7 +18,6 @@ from rewrite.memory import Memory
 from rewrite.rules.rule import Settings
 from rewrite.solvers import algebra
 
-EPSILON = 1e-8
 HEAVY = 100.0
 
 
@@ -107,8 +107,7 @@ class Problem:
         """d(s, W + Δ) of every image of the goal; ones for a plain layer."""
         if not self.modulated:
             return torch.ones(max(1, len(self.goal.styles)), len(self.matrix), dtype=torch.float64)
-        power = (self.matrix + change).square().reshape(len(self.matrix), self.layer.inputs, -1).sum(dim=2)
-        return (self.goal.styles.square() @ power.T + EPSILON).rsqrt()
+        return demodulation_of(self.goal.styles, (self.matrix + change).unflatten(1, (self.layer.inputs, -1)))
 
     @cached_property
     def first(self) -> Float[Tensor, "images outputs"]:
