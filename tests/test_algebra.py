@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rewrite.solvers.algebra import Metric, Path, directions, minimise, price, truncate
+from rewrite.solvers.algebra import Metric, directions, minimise, price, truncate
 
 few = settings(deadline=None, max_examples=25)
 
@@ -21,36 +21,27 @@ def positive(random: np.random.Generator, size: int) -> torch.Tensor:
     return samples.T @ samples / size + 0.1 * torch.eye(size, dtype=torch.float64)
 
 
-def by_null_space(metric, keys, residual, weights, fixed, fixed_residual, pull) -> torch.Tensor:
-    """The same problem as ordinary least squares in the null space of the constraints."""
-    root = scipy.linalg.sqrtm(metric.numpy()).real
-    scale = np.sqrt(weights.numpy())[:, None]
-    rows = np.vstack([root, scale * keys.numpy()])
-    right = np.vstack([np.linalg.solve(root, pull.numpy().T), scale * residual.numpy()])
-    start, free = np.zeros((len(root), right.shape[1])), np.eye(len(root))
-    if len(fixed):
-        start = scipy.linalg.pinv(fixed.numpy()) @ fixed_residual.numpy()
-        free = scipy.linalg.null_space(fixed.numpy())
-    missing = scipy.linalg.lstsq(rows @ free, right - rows @ start)[0]
-    return torch.from_numpy((start + free @ missing).T)
+def by_multipliers(metric, keys, residual, weights, fixed, pull) -> torch.Tensor:
+    """The same problem as one linear system, in the change and in a multiplier for each protected key and output."""
+    hessian, gradient = metric + keys.T @ (weights[:, None] * keys), residual.T @ (weights[:, None] * keys) + pull
+    none = torch.zeros(len(fixed), len(fixed)).double()
+    system = torch.cat([torch.cat([hessian, fixed.T], dim=1), torch.cat([fixed, none], dim=1)])
+    right = torch.cat([gradient.T, none.new_zeros(len(fixed), len(gradient))])
+    return torch.linalg.solve(system, right)[: len(hessian)].T
 
 
 @st.composite
 def problems(draw) -> dict:
-    """Everything that `minimise` takes: any number of keys, hard edits, protected keys, zero weights, a pull."""
+    """Everything that `minimise` takes: any number of keys, protected keys, zero weights, a pull."""
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     size, outputs, count = draw(st.integers(2, 6)), draw(st.integers(1, 4)), draw(st.integers(0, 9))
-    edited = draw(st.integers(0, size - 1))
-    protected = draw(st.integers(0, size - 1 - edited))
     weights = torch.from_numpy(random.choice([0.0, 0.3, 1.0, 10.0], size=count))
-    kept = torch.zeros(protected, outputs, dtype=torch.float64)
     return {
         "metric": positive(random, size),
         "keys": normal(random, count, size),
         "residual": normal(random, count, outputs),
         "weights": weights,
-        "fixed": normal(random, edited + protected, size),
-        "fixed_residual": torch.cat([normal(random, edited, outputs), kept]),
+        "fixed": normal(random, draw(st.integers(0, size - 1)), size),
         "pull": normal(random, outputs, size) * draw(st.sampled_from([0.0, 1.0])),
     }
 
@@ -59,28 +50,10 @@ def solved(problem: dict) -> torch.Tensor:
     return minimise(**{**problem, "metric": Metric(problem["metric"])})
 
 
-def objective(change: torch.Tensor, problem: dict) -> torch.Tensor:
-    misses = (problem["keys"] @ change.T - problem["residual"]).square().sum(dim=1)
-    spent = ((change @ problem["metric"]) * change).sum()
-    return 0.5 * spent + 0.5 * problem["weights"] @ misses - (problem["pull"] * change).sum()
-
-
 @few
 @given(problems())
-def test_the_solution_is_that_of_least_squares_in_the_null_space_of_the_constraints(problem):
-    torch.testing.assert_close(solved(problem), by_null_space(**problem), rtol=1e-9, atol=1e-9)
-
-
-@few
-@given(problems())
-def test_at_the_solution_the_gradient_lies_in_the_span_of_the_constraints(problem):
-    change = solved(problem).requires_grad_()
-    (gradient,) = torch.autograd.grad(objective(change, problem), change)
-    fixed = problem["fixed"]
-    if len(fixed):
-        gradient = gradient - gradient @ torch.linalg.pinv(fixed) @ fixed
-        torch.testing.assert_close(fixed @ change.T, problem["fixed_residual"], rtol=1e-9, atol=1e-9)
-    assert gradient.abs().max() < 1e-8 * max(1.0, float(problem["residual"].abs().sum()))
+def test_the_solution_meets_the_conditions_of_optimality(problem):
+    torch.testing.assert_close(solved(problem), by_multipliers(**problem), rtol=1e-9, atol=1e-9)
 
 
 @few
@@ -117,38 +90,6 @@ def test_nothing_wanted_is_no_change():
     assert solved(problem).abs().max() == 0
 
 
-def test_exact_wishes_that_contradict_each_other_are_refused_by_number():
-    problem, random = simple_problem(), np.random.default_rng(1)
-    fixed, wanted = normal(random, 3, 5), normal(random, 3, 3)
-    fixed[2] = -2 * fixed[0]
-    with pytest.raises(ValueError, match="exact wishes 0 and 2 have parallel keys and want different values"):
-        solved(problem | {"fixed": fixed, "fixed_residual": wanted})
-
-
-def test_an_edit_of_a_protected_key_is_refused():
-    problem, random = simple_problem(), np.random.default_rng(2)
-    key, wanted = normal(random, 1, 5), normal(random, 1, 3)
-    with pytest.raises(ValueError, match="exact wishes 0 and 1"):
-        solved(problem | {"fixed": key.repeat(2, 1), "fixed_residual": torch.cat([wanted, torch.zeros_like(wanted)])})
-
-
-def test_a_wish_for_a_key_of_zeros_is_refused():
-    wishes = {"fixed": torch.eye(2, 5, dtype=torch.float64), "fixed_residual": torch.ones(2, 3, dtype=torch.float64)}
-    wishes["fixed"][1] = 0
-    with pytest.raises(ValueError, match="exact wishes"):
-        solved(simple_problem() | wishes)
-
-
-@pytest.mark.parametrize("factor", [1.0, -3.0])
-def test_exact_wishes_that_agree_may_be_said_twice(factor):
-    problem, random = simple_problem(), np.random.default_rng(3)
-    fixed, wanted = normal(random, 2, 5), normal(random, 2, 3)
-    once = solved(problem | {"fixed": fixed, "fixed_residual": wanted})
-    again = torch.cat([fixed, factor * fixed[:1]]), torch.cat([wanted, factor * wanted[:1]])
-    twice = solved(problem | {"fixed": again[0], "fixed_residual": again[1]})
-    torch.testing.assert_close(twice, once, rtol=1e-9, atol=1e-9)
-
-
 def test_protecting_a_key_twice_or_a_key_of_zeros_changes_nothing():
     problem, random = simple_problem(), np.random.default_rng(4)
     key = normal(random, 1, 5)
@@ -162,26 +103,25 @@ def test_protecting_every_direction_leaves_no_change():
     assert solved(problem | {"fixed": torch.eye(5, dtype=torch.float64)}).abs().max() < 1e-9
 
 
-def test_rome_is_one_hard_edit():
-    """Meng et al. 2022, eq. 2: Δ = (v* - W k)(C⁻¹k)ᵀ / ((C⁻¹k)ᵀ k)."""
-    random = np.random.default_rng(5)
-    moment, key, residual = positive(random, 6), normal(random, 1, 6), normal(random, 1, 4)
-    direction = torch.linalg.inv(moment) @ key[0]
-    expected = residual[0][:, None] * direction / (direction @ key[0])
-    nothing = torch.zeros(0, 6).double(), torch.zeros(0, 4).double(), torch.zeros(0).double()
-    found = minimise(Metric(moment), *nothing, fixed=key, fixed_residual=residual)
-    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+def test_protected_keys_that_are_nearly_parallel_are_both_kept():
+    """They differ by a thousandth: each must be met, not one for both."""
+    problem, random = simple_problem(), np.random.default_rng(3)
+    key, aside = normal(random, 1, 5), normal(random, 1, 5)
+    fixed = torch.cat([key, key + 1e-3 * aside])
+    change = solved(problem | {"fixed": fixed})
+    assert (change @ aside.T).abs().max() < 1e-6 * change.norm()
+    assert (change @ key.T).abs().max() < 1e-9 * change.norm()
 
 
-def test_emmet_is_many_hard_edits():
-    """Gupta et al. 2024: Δ = R (Kᵀ C⁻¹ K)⁻¹ Kᵀ C⁻¹ with keys as columns."""
+def test_rome_and_emmet_are_the_limit_of_heavy_weights():
+    """Meng et al. 2022, eq. 2, and Gupta et al. 2024: Δ = R (Kᵀ C⁻¹ K)⁻¹ Kᵀ C⁻¹, keys as columns; one in ROME."""
     random = np.random.default_rng(6)
-    moment, keys, residual = positive(random, 6), normal(random, 3, 6), normal(random, 3, 4)
-    reached = keys @ torch.linalg.inv(moment)
-    expected = residual.T @ torch.linalg.inv(reached @ keys.T) @ reached
-    nothing = torch.zeros(0, 6).double(), torch.zeros(0, 4).double(), torch.zeros(0).double()
-    found = minimise(Metric(moment), *nothing, fixed=keys, fixed_residual=residual)
-    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+    for count in (1, 3):
+        moment, keys, residual = positive(random, 6), normal(random, count, 6), normal(random, count, 4)
+        reached = keys @ torch.linalg.inv(moment)
+        expected = residual.T @ torch.linalg.inv(reached @ keys.T) @ reached
+        found = minimise(Metric(moment), keys, residual, torch.full((count,), 1e10).double())
+        torch.testing.assert_close(found, expected, rtol=1e-7, atol=1e-7)
 
 
 @pytest.mark.parametrize("count", [3, 9])
@@ -288,21 +228,6 @@ def test_more_directions_than_the_context_has_are_refused(rank):
     context = normal(random, 2, 5)
     with pytest.raises(ValueError, match=f"between 1 and 2, the number of directions of the context, got {rank}"):
         directions(torch.cat([context, context]), Metric(positive(random, 5)), rank)
-
-
-@pytest.mark.parametrize("count", [3, 8])
-def test_the_path_holds_the_solution_for_every_weight_of_the_metric(count):
-    problem = simple_problem(13, count=count)
-    problem["weights"] = torch.linspace(0.2, 3.0, count, dtype=torch.float64)
-    path = Path.of(Metric(problem["metric"]), problem["keys"], problem["residual"], problem["weights"])
-    lambdas = torch.tensor([1e-3, 0.1, 1.0, 50.0], dtype=torch.float64)
-    residuals, prices = path.curve(lambdas)
-    for i, weight in enumerate(lambdas.tolist()):
-        expected = solved(problem | {"metric": weight * problem["metric"]})
-        torch.testing.assert_close(path.at(weight), expected, rtol=1e-8, atol=1e-9)
-        misses = (problem["keys"] @ expected.T - problem["residual"]).square().sum(dim=1)
-        assert float(residuals[i]) == pytest.approx(float(problem["weights"] @ misses), rel=1e-6)
-        assert float(prices[i]) == pytest.approx(price(expected, problem["metric"]), rel=1e-6)
 
 
 @pytest.mark.parametrize("matrix", [torch.zeros(3, 3), -torch.eye(3), torch.full((3, 3), float("nan"))])

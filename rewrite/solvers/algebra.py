@@ -2,14 +2,14 @@
 
 The one problem, for a layer v = W k with new keys K, residual R = V - W K and weights a:
 
-    minimise over Δ:  ½ tr(Δ M Δᵀ) + ½ Σ aᵢ ‖Δ kᵢ - rᵢ‖²     subject to  Δ F = Q
+    minimise over Δ:  ½ tr(Δ M Δᵀ) + ½ Σ aᵢ ‖Δ kᵢ - rᵢ‖²     subject to  Δ F = 0
 
 and its solution with H = M + K A Kᵀ, G = R A Kᵀ:
 
-    Δ = G H⁻¹ + (Q - G H⁻¹ F)(Fᵀ H⁻¹ F)⁻¹ Fᵀ H⁻¹
+    Δ = G H⁻¹ - G H⁻¹ F (Fᵀ H⁻¹ F)⁻¹ Fᵀ H⁻¹
 
-ROME, MEMIT, EMMET, UCE, TIME and AlphaEdit are cases of it (Bau et al. 2020, eq. 8 to 14; Meng et al. 2022, 2023).
-Everything is float64; keys and residuals are rows here.
+MEMIT, UCE, TIME and AlphaEdit are cases of it, ROME and EMMET its limit for heavy weights (Bau et al. 2020, eq. 8 to
+14; Meng et al. 2022, 2023). Everything is float64; keys and residuals are rows here.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-CONFLICT = 1e-10
+PARALLEL = 1e-10
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,6 @@ def minimise(
     weights: Float[Tensor, " n"],
     *,
     fixed: Float[Tensor, "m key"] | None = None,
-    fixed_residual: Float[Tensor, "m outputs"] | None = None,
     pull: Float[Tensor, "outputs key"] | None = None,
 ) -> Float[Tensor, "outputs key"]:
     """Solve the problem of this module.
@@ -83,21 +82,18 @@ def minimise(
         keys: New keys, one a row.
         residual: What each key is to get beyond what it gets now.
         weights: Weight of each key.
-        fixed: Keys whose residual is met exactly.
-        fixed_residual: Their residuals; zero (the key is protected) if left out.
+        fixed: Protected keys: what the layer writes for them does not change.
         pull: A gradient that the change is to follow besides the keys: G gains this term.
-
-    Raises:
-        ValueError: The exact wishes contradict each other.
     """
     free = _Unconstrained(metric, keys, residual, weights, pull)
     if fixed is None or len(fixed) == 0:
         return free.change
-    wanted = residual.new_zeros(len(fixed), residual.shape[1]) if fixed_residual is None else fixed_residual
     reached = free.solve(fixed)
     gram = fixed @ reached.T
-    missing = (wanted - fixed @ free.change.T).T
-    return free.change + _solve_wishes(gram, missing, wanted) @ reached
+    scale = gram.diagonal().clamp(min=1e-300).rsqrt()
+    # The pseudo-inverse: keys that are zero, or parallel to others, have nothing of their own to keep.
+    inverse = torch.linalg.pinv(gram * scale[:, None] * scale, rtol=PARALLEL, hermitian=True)
+    return free.change - (free.change @ fixed.T * scale) @ inverse @ (scale[:, None] * reached)
 
 
 class _Unconstrained:
@@ -126,22 +122,6 @@ class _Unconstrained:
             return self.joined.solve(rows)
         plain = self.metric.solve(rows)
         return plain - torch.cholesky_solve(self.keys @ plain.T, self.inner).T @ self.solved
-
-
-def _solve_wishes(gram: Tensor, missing: Tensor, wanted: Tensor) -> Tensor:
-    """Missing times gram⁻¹, refusing wishes that no change can meet together."""
-    scale = gram.diagonal().clamp(min=1e-300).rsqrt()
-    values, vectors = torch.linalg.eigh(gram * scale[:, None] * scale)
-    weak = values <= CONFLICT * values[-1]
-    if weak.any():
-        # Along a weak direction the keys agree; what is wanted of them must agree as well.
-        contradiction = (wanted.T * scale) @ vectors[:, weak]
-        size = (wanted.T * scale).norm() + (missing * scale).norm() * 1e-6
-        if contradiction.norm() > 1e-6 * size and wanted.abs().max() > 0:
-            pair = vectors[:, weak][:, 0].abs().topk(2).indices.sort().values.tolist()
-            raise ValueError(f"exact wishes {pair[0]} and {pair[1]} have parallel keys and want different values")
-    inverse = (vectors[:, ~weak] / values[~weak]) @ vectors[:, ~weak].T
-    return (missing * scale) @ inverse * scale
 
 
 def price(change: Float[Tensor, "outputs key"], matrix: Float[Tensor, "key key"]) -> float:
@@ -182,35 +162,3 @@ def directions(context: Float[Tensor, "n key"], metric: Metric, rank: int) -> Fl
     back = torch.linalg.solve_triangular(metric.factor.T, top.T, upper=True)
     rows = torch.linalg.qr(back).Q.T
     return rows * torch.where((context @ rows.T).sum(dim=0) < 0, -1.0, 1.0)[:, None]
-
-
-@dataclass(frozen=True)
-class Path:
-    """The solutions for every weight λ of the metric, after one eigendecomposition.
-
-    With K M⁻¹ Kᵀ = Q Θ Qᵀ (keys as rows, all of weight 1), Δ(λ) = Rᵀ Q (λ + Θ)⁻¹ Qᵀ K M⁻¹.
-    """
-
-    values: Float[Tensor, " n"]
-    residual: Float[Tensor, "n outputs"]
-    reach: Float[Tensor, "n key"]
-
-    @classmethod
-    def of(cls, metric: Metric, keys: Tensor, residual: Tensor, weights: Tensor) -> "Path":
-        """Prepare the path for weighted keys."""
-        root = weights.sqrt()[:, None]
-        keys, residual = keys * root, residual * root
-        solved = metric.solve(keys)
-        values, vectors = torch.linalg.eigh(keys @ solved.T)
-        return cls(values.clamp(min=0), vectors.T @ residual, vectors.T @ solved)
-
-    def at(self, weight: float) -> Float[Tensor, "outputs key"]:
-        """The minimum of λ·tr(Δ M Δᵀ) + Σ aᵢ‖Δ kᵢ - rᵢ‖² for λ = weight."""
-        return self.residual.T @ (self.reach / (weight + self.values)[:, None])
-
-    def curve(self, weights: Float[Tensor, " points"]) -> tuple[Tensor, Tensor]:
-        """Residual Σ aᵢ‖Δ kᵢ - rᵢ‖² and price tr(Δ M Δᵀ) for each λ, without forming any Δ."""
-        power = self.residual.square().sum(dim=1)
-        shrink = weights[:, None] / (weights[:, None] + self.values)
-        spent = self.values / (weights[:, None] + self.values).square()
-        return (shrink.square() * power).sum(dim=1), (spent * power).sum(dim=1)
