@@ -130,8 +130,8 @@ def test_solving_again_with_other_settings_refines_nothing_again(tiny_generator,
         measure(tiny_generator, "b16.conv1", 20),
         Goals(),
     )
-    for damage in (0.03, 0.3):
-        changed = rule.with_settings(damage=damage)
+    for settings in ({"damage": 0.03}, {"damage": 0.3, "drift": 0.3, "others": 7.0}):
+        changed = rule.with_settings(**settings)
         patch = solve(tiny_generator, memory, changed, rank=2, goals=goals)
         assert torch.equal(patch.left, solve(tiny_generator, memory, changed, rank=2).left)
     assert refined == [3, 3, 3]

@@ -2,8 +2,11 @@
 
 from dataclasses import replace
 
+import torch
+
 from rewrite.generators.contract import Generator
 from rewrite.goals.goal import Goal, build_goal
+from rewrite.goals.keys import Keys
 from rewrite.rules.rule import Rule, Settings
 
 KEPT = 8
@@ -13,7 +16,8 @@ class Goals:
     """The goals that were built last, for solving a rule and then measuring it, or solving it again.
 
     Refining takes most of a rule's time, and depends on the marks and the generator, not on the solver's settings. A
-    goal is reused only for the same generator with the same weights and settings, and the same marks.
+    goal is reused only for the same generator with the same weights and settings, and the same marks; the weight of
+    its hard negatives is a setting of the solver.
     """
 
     def __init__(self, most: int = KEPT):
@@ -22,8 +26,9 @@ class Goals:
 
     def of(self, generator: Generator, rule: Rule) -> Goal:
         """The result of `build_goal`, or that of an earlier call; it raises the same errors."""
-        given = {name: getattr(rule.settings, name) for name in ("others", "margin", "refine")}
-        marks = replace(rule, name="", effect={}, expect={}, settings=Settings(**given)).to_json()
+        settings = rule.settings
+        given = Settings(others=float(settings.others > 0), margin=settings.margin, refine=settings.refine)
+        marks = replace(rule, name="", effect={}, expect={}, settings=given).to_json()
         # Beside its weights, a generator has plain settings: truncation, noise, class.
         plain = [(name, value) for name, value in vars(generator).items() if isinstance(value, str | int | float)]
         key = (generator, generator.fingerprint, *sorted(plain), marks)
@@ -31,4 +36,9 @@ class Goals:
         self._kept[key] = goal
         while len(self._kept) > self.most:
             del self._kept[next(iter(self._kept))]
-        return goal
+        return replace(goal, others=_weighed(goal.others, settings.others))
+
+
+def _weighed(keys: Keys, total: float) -> Keys:
+    """The same keys, all of one weight, with weights that add up to `total`."""
+    return replace(keys, weights=torch.full_like(keys.weights, total / max(1, len(keys))))
