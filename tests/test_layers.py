@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -75,6 +75,40 @@ def test_chosen_positions_are_rows_of_all_positions(module, seed):
     positions = torch.randint(everything.shape[1], (3, 5), generator=generator)
     chosen = layer.keys(features, positions)
     assert torch.equal(chosen, torch.stack([everything[i, positions[i]] for i in range(3)]))
+
+
+@settings(deadline=None, max_examples=60)
+@given(convolutions())
+@example(nn.ConvTranspose2d(2, 1, (3, 2), stride=(1, 2), bias=False).double())
+@example(nn.ConvTranspose2d(1, 1, 3, stride=(3, 2), bias=False).double())
+@example(nn.ConvTranspose2d(4, 2, (2, 3), stride=(2, 3), groups=2, bias=False).double())
+def test_entries_of_a_key_are_of_one_phase_where_some_position_reads_them_together(module):
+    layer = describe(module, (9, 9))
+    keys = layer.keys(torch.ones(1, layer.inputs, 9, 9, dtype=torch.float64))[0]
+    # The kernel fits between the borders, so that whatever is read together is read together somewhere.
+    together = (keys.T @ keys > 0)[: layer.width // layer.groups, : layer.width // layer.groups]
+    phases = layer.phases()
+    same = torch.zeros_like(together)
+    for columns in phases:
+        same[columns[:, None], columns] = True
+    assert torch.equal(together, same)
+    assert torch.cat(phases).sort().values.tolist() == list(range(layer.width // layer.groups))
+
+
+@pytest.mark.parametrize("name", ["b16.conv0", "b16.conv1", "b16.torgb", "b8.conv0"])
+def test_what_a_cell_writes_is_centred_where_the_overhang_says(tiny_generator, name):
+    layer, cut = tiny_generator.layer(name), tiny_generator.cut(name, tiny_generator.latents([3]))
+    tiny_generator.bias(name).fill_(100.0)  # far from the kink of the activation
+    written = torch.zeros(1, layer.outputs, *layer.output_grid)
+    spot = written.clone()
+    spot[:, :, 3, 5] = 1.0
+    factor = tiny_generator.demodulation(name, cut.style)
+    shown = (tiny_generator.finish(name, cut, spot, factor) - tiny_generator.finish(name, cut, written, factor))[0, 0]
+    for axis, cell in ((0, 3), (1, 5)):
+        places, side = (torch.arange(shown.shape[axis]) + 0.5), shown.shape[axis]
+        centre = float((shown.sum(dim=1 - axis) * places).sum() / shown.sum())
+        expected = (cell + 0.5 - layer.overhang) * side / (layer.output_grid[axis] - 2 * layer.overhang)
+        assert centre == pytest.approx(expected, abs=1e-2)
 
 
 def test_a_linear_layer_is_the_case_of_one_position():

@@ -1,5 +1,7 @@
 """Agreement, its interval, and what chance gives."""
 
+import statistics
+
 import numpy as np
 import pytest
 import torch
@@ -34,6 +36,28 @@ def test_the_interval_is_that_of_resampled_images():
     assert np.allclose(interval.high, ends[1], atol=0.12 * (ends[1] - ends[0]).max())
 
 
+def test_the_interval_is_that_of_the_residuals_of_each_image():
+    """A ratio's error by linearisation: the standard deviation of both - iou * either over images, over √n (n - 1)."""
+    lit, labels = example(images=5)
+    scores = Scores(tally_of(lists_of(lit), labels, UNITS, CONCEPTS), CONCEPTS)
+    counts = {name: each.astype(float) for name, each in brute(lit, labels).items()}
+    either = counts["active"] + counts["labelled"] - counts["both"]
+    residual = counts["both"] - scores.iou * either
+    error = np.sqrt(5) * residual.std(axis=0, ddof=1) / either.sum(axis=0)
+    low, high = (np.log(end / (1 - end)) for end in scores.interval)
+    middle = np.log(scores.iou / (1 - scores.iou))
+    half = 1.959964 * error / (scores.iou * (1 - scores.iou))
+    assert np.allclose(low, middle - half, rtol=1e-9)
+    assert np.allclose(high, middle + half, rtol=1e-9)
+
+
+def test_one_image_has_no_interval():
+    lit, labels = example(images=1)
+    scores = Scores(tally_of(lists_of(lit), labels, UNITS, CONCEPTS), CONCEPTS)
+    assert (scores.iou > 0).any()
+    assert np.isnan(scores.interval).all()
+
+
 def test_nothing_shared_has_no_interval():
     lit, labels = example()
     lit[:, 0] = False
@@ -65,6 +89,55 @@ def test_a_greater_statistic_never_has_a_greater_rate():
     rates = false_discovery_rates(real, random.standard_normal((5, 30, 30)))
     order = np.argsort(real, axis=None)
     assert (np.diff(rates.ravel()[order]) <= 0).all()
+
+
+def test_a_pair_stands_out_by_its_distance_from_its_own_null_in_sample_deviations():
+    lit, labels = example(3, images=6)
+    lit[:, 1] |= labels[:, 0] == 2
+    scores = Scores(tally_of(lists_of(lit), labels, UNITS, CONCEPTS, draws=4), CONCEPTS)
+    null = []
+    for shift in range(1, 5):
+        counts = {name: each.sum(axis=0).astype(float) for name, each in brute(lit, labels, shift).items()}
+        labelled = brute(lit, labels)["labelled"].sum(axis=0).astype(float)
+        null.append(counts["both"] / (counts["active"] + labelled - counts["both"]))
+    null = np.array(null)
+    assert np.allclose(scores.chance, null.mean(axis=0))
+    floor = np.median([[statistics.stdev(draws) for draws in unit] for unit in null.transpose(1, 2, 0).tolist()])
+
+    def out(value: float, draws: np.ndarray) -> float:
+        return (value - statistics.mean(draws)) / (statistics.stdev(draws) + floor + 1e-12)
+
+    pairs = list(np.ndindex(scores.iou.shape))
+    real = [out(scores.iou[pair], null[:, *pair]) for pair in pairs]
+    drawn = [out(null[d, *pair], np.delete(null[:, *pair], d)) for d in range(4) for pair in pairs]
+
+    def rate(bound: float) -> float:
+        by_chance = (sum(each >= bound for each in drawn) + 1) / 4
+        return min(1.0, by_chance / sum(each >= bound for each in real))
+
+    for pair, own in zip(pairs, real):
+        assert scores.q[pair] == pytest.approx(min(rate(bound) for bound in real if bound <= own))
+    assert scores.best[1] == 2
+    assert scores.beyond_chance(scores.q[1, 2])[1]
+    assert not scores.beyond_chance(scores.q[1, 2] * 0.999)[1]
+
+
+def test_fewer_than_three_draws_say_nothing_of_chance():
+    lit, labels = example()
+    for draws, known in ((2, False), (3, True)):
+        scores = Scores(tally_of(lists_of(lit), labels, UNITS, CONCEPTS, draws=draws), CONCEPTS)
+        assert bool((scores.q < 1).any()) == known
+
+
+def test_an_iou_of_just_the_bound_is_no_detection():
+    """One pixel of 25 that are lit or labelled: 0.04."""
+    labels = torch.full((1, 1, 5, 5), 0, dtype=torch.int16)
+    lit = torch.zeros(1, 1, 5, 5, dtype=torch.bool)
+    lit[0, 0, 0, 0] = True
+    scores = Scores(tally_of(lists_of(lit), labels, 1, Concepts.of("a")), Concepts.of("a"))
+    assert scores.iou[0, 0] == 0.04
+    assert not scores.detects().any()
+    assert scores.detects(np.nextafter(0.04, 0)).all()
 
 
 @pytest.mark.parametrize("least", [0.04, 0.2])

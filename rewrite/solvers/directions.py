@@ -53,7 +53,7 @@ def patch_rows(
 
 
 def channel_rows(
-    context: Float[Tensor, "n key"], moment: Float[Tensor, "key key"], layer: Layer, rank: int
+    context: Float[Tensor, "n key"], moment: Float[Tensor, "channel channel"], layer: Layer, rank: int
 ) -> Float[Tensor, "rows key"]:
     """Mixtures of channels, each free at every tap, as in the 2020 paper: orthonormal, `rank` times taps of them.
 
