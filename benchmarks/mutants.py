@@ -1,0 +1,184 @@
+"""How many mutants of the numerical core its tests kill.
+
+    python -m benchmarks.mutants [MODULE…] [--sample 60] [--seed 0]      # or: make mutants
+
+cosmic-ray changes one operator, number, keyword, decorator or loop of a module at a time. A mutant is killed if a test
+of the module fails or hangs. The tree is copied first, and mutants are made in the copy. Every mutant runs in a fork of
+one process that has imported torch already, and has its own modules.
+"""
+
+import argparse
+import importlib
+import multiprocessing
+import os
+import random
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from difflib import unified_diff
+from pathlib import Path
+
+TESTS = {
+    "rewrite/solvers/algebra.py": ("algebra", "closed_form"),
+    "rewrite/solvers/closed_form.py": ("closed_form", "solvers"),
+    "rewrite/solvers/directions.py": ("directions", "closed_form", "solvers"),
+    "rewrite/solvers/problem.py": ("closed_form", "solvers"),
+    "rewrite/memory.py": ("memory",),
+    "rewrite/patch.py": ("patch", "ablation", "cli"),
+    "rewrite/generators/layers.py": ("layers", "memory"),
+    "dissect/units/tally.py": ("tally", "scores"),
+    "dissect/units/scores.py": ("scores",),
+}
+# One or two replacements for each: more of them are killed by the first test that gets a value of another type.
+REPLACED = {
+    "BinaryOperator": "Add_Sub Sub_Add Mul_Div Div_Mul Pow_Mul FloorDiv_Mul Mod_FloorDiv BitAnd_BitOr",
+    "ComparisonOperator": "Eq_NotEq NotEq_Eq Lt_LtE Lt_GtE LtE_Lt LtE_Gt Gt_GtE Gt_LtE GtE_Gt GtE_Lt Is_IsNot IsNot_Is",
+    "UnaryOperator": "Delete_USub Delete_Not Delete_Invert",
+}
+OTHERS = "AddNot NumberReplacer RemoveDecorator ZeroIterationForLoop ExceptionReplacer"
+# Guards against mistakes of whoever writes the code, not of whoever uses it.
+SKIPPED = ("strict=", "frozen=")
+KEYWORDS = "AndWithOr OrWithAnd TrueWithFalse FalseWithTrue BreakWithContinue ContinueWithBreak"
+IMPORTED_ONCE = (
+    "torch",
+    "scipy.linalg",
+    "scipy.optimize",
+    "scipy.ndimage",
+    "hypothesis",
+    "pytest",
+    "safetensors.torch",
+)
+COPIED = ("rewrite", "dissect", "apps", "benchmarks", "tests", "pyproject.toml", "README.md", "Makefile")
+PATIENCE = 4.0
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A module with one change.
+
+    Attributes:
+        line: Number of the changed line.
+        code: The whole module.
+        change: The changed lines, before and after.
+    """
+
+    line: int
+    code: str
+    change: str
+
+
+def operators() -> list[str]:
+    """The names of cosmic-ray's operators that are used."""
+    pairs = [f"Replace{kind}_{pair}" for kind, pairs in REPLACED.items() for pair in pairs.split()]
+    return [f"core/{name}" for name in (*pairs, *OTHERS.split(), *(f"Replace{pair}" for pair in KEYWORDS.split()))]
+
+
+def mutants_of(source: str) -> Iterator[Mutant]:
+    """Every change of a module."""
+    import parso.python.tree  # noqa: F401, cosmic-ray finds its operators only if parso is there before
+    from cosmic_ray.mutating import mutate_code
+    from cosmic_ray.plugins import get_operator
+
+    for name in operators():
+        operator, occurrence = get_operator(name)(), 0
+        while (code := mutate_code(source, operator, occurrence)) is not None:
+            occurrence += 1
+            pairs = zip(source.splitlines(), code.splitlines(), strict=False)
+            line = next((number for number, (old, new) in enumerate(pairs, 1) if old != new), 0)
+            if any(source.count(guard + "True") != code.count(guard + "True") for guard in SKIPPED):
+                continue
+            diff = list(unified_diff(source.splitlines(), code.splitlines(), n=0, lineterm=""))[3:]
+            yield Mutant(line, code, " | ".join(part[0] + part[1:].strip() for part in diff))
+
+
+def import_once() -> None:
+    """Import what every fork needs and no mutant changes."""
+    for name in IMPORTED_ONCE:
+        importlib.import_module(name)
+    nothing = importlib.import_module("torch").zeros(1)
+    importlib.import_module("torch.testing").assert_close(nothing, nothing)  # it imports half of torch at its first use
+
+
+def run_tests(folder: Path, tests: tuple[str, ...]) -> None:
+    """Run tests in this process, which ends with pytest's status."""
+    os.chdir(folder)
+    sys.path.insert(0, str(folder))
+    quiet = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(quiet, 1)
+    os.dup2(quiet, 2)
+    import pytest
+
+    chosen = [f"tests/test_{name}.py" for name in tests]
+    options = ["-x", "-p", "no:cacheprovider", "-p", "no:xdist", "--hypothesis-seed=0", "--tb=no"]
+    # What is imported once is not rewritten. Without checks of shapes, mutants start in half the time, and none dies by
+    # its annotations alone.
+    options += ["-W", "ignore::pytest.PytestAssertRewriteWarning", "-o", "addopts=-q"]
+    os._exit(int(pytest.main([*options, *chosen])))
+
+
+def survives(folder: Path, tests: tuple[str, ...], limit: float | None = None) -> bool:
+    """Whether all tests pass within a number of seconds."""
+    child = multiprocessing.get_context("fork").Process(target=run_tests, args=(folder, tests))
+    child.start()
+    child.join(limit)
+    if child.is_alive():
+        child.kill()
+        child.join()
+    return child.exitcode == 0
+
+
+def score(folder: Path, module: str, tests: tuple[str, ...], sample: int, seed: int) -> tuple[int, int]:
+    """How many mutants of a module are killed, of how many; survivors are printed."""
+    path = folder / module
+    source = path.read_text(encoding="utf-8")
+    began = time.monotonic()
+    if not survives(folder, tests):
+        raise RuntimeError(f"the tests of {module} fail as it is")
+    limit = 20 + PATIENCE * (time.monotonic() - began)
+    found = list(mutants_of(source))
+    chosen = sorted(random.Random(seed).sample(found, min(sample, len(found))), key=lambda mutant: mutant.line)
+    killed = 0
+    for mutant in chosen:
+        path.write_text(mutant.code, encoding="utf-8")
+        # Two versions within a second may have one size: what was compiled before must not stand for this one.
+        for compiled in path.parent.glob(f"__pycache__/{path.stem}.*"):
+            compiled.unlink()
+        if survives(folder, tests, limit):
+            print(f"  survived {module}:{mutant.line}: {mutant.change}", flush=True)
+        else:
+            killed += 1
+    path.write_text(source, encoding="utf-8")
+    share = 100 * killed / len(chosen)
+    print(f"{module}: {killed} of {len(chosen)} killed, {share:.0f} % ({len(found)} mutants)", flush=True)
+    return killed, len(chosen)
+
+
+def main() -> None:
+    """Run the program."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "modules", nargs="*", default=list(TESTS), metavar="MODULE", help="all that are listed, if none"
+    )
+    parser.add_argument("--sample", type=int, default=10**6, help="most mutants of each module")
+    parser.add_argument("--seed", type=int, default=0, help="which of them")
+    options = parser.parse_args()
+    os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    import_once()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = str(folder / "hypothesis")
+        for part in map(Path, COPIED):
+            if part.is_dir():
+                shutil.copytree(part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(part, folder)
+        scores = [score(folder, module, TESTS[module], options.sample, options.seed) for module in options.modules]
+    killed, total = (sum(counts) for counts in zip(*scores, strict=True))
+    print(f"all: {killed} of {total} killed, {100 * killed / total:.1f} %")
+
+
+if __name__ == "__main__":
+    main()
