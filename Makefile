@@ -2,7 +2,7 @@
 PYTHON ?= python3
 READY := .venv/.ready
 
-.PHONY: demo test lint
+.PHONY: demo test lint mutants
 
 demo: $(READY)
 	.venv/bin/rewrite demo --out demo
@@ -14,6 +14,11 @@ test: $(READY)
 lint: $(READY)
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
+
+# How many mutants of the numerical core its tests kill; about half an hour of one core.
+mutants: $(READY)
+	.venv/bin/uv pip install --quiet --python .venv/bin/python --group mutants
+	.venv/bin/python -m benchmarks.mutants --sample 60
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv .venv

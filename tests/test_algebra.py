@@ -98,6 +98,13 @@ def test_protecting_a_key_twice_or_a_key_of_zeros_changes_nothing():
     torch.testing.assert_close(solved(problem | {"fixed": 0 * key}), solved(problem), rtol=1e-9, atol=1e-9)
 
 
+def test_a_protected_key_is_kept_however_small_it_is():
+    problem, random = simple_problem(), np.random.default_rng(3)
+    large, small = normal(random, 1, 5), normal(random, 1, 5)
+    change = solved(problem | {"fixed": torch.cat([large, 1e-9 * small])})
+    assert (change @ torch.cat([large, small]).T).abs().max() < 1e-9 * change.norm()
+
+
 def test_protecting_every_direction_leaves_no_change():
     problem = simple_problem()
     assert solved(problem | {"fixed": torch.eye(5, dtype=torch.float64)}).abs().max() < 1e-9
@@ -228,6 +235,13 @@ def test_more_directions_than_the_context_has_are_refused(rank):
     context = normal(random, 2, 5)
     with pytest.raises(ValueError, match=f"between 1 and 2, the number of directions of the context, got {rank}"):
         directions(torch.cat([context, context]), Metric(positive(random, 5)), rank)
+
+
+def test_a_direction_that_no_sample_has_gets_a_ridge_of_rounding_size():
+    metric = Metric(torch.diag(torch.tensor([1.0, 2.0, 0.0])).double())
+    rows = torch.tensor([[3.0, 4.0, 0.0]]).double()
+    torch.testing.assert_close(metric.solve(rows), torch.tensor([[3.0, 2.0, 0.0]]).double(), rtol=1e-9, atol=1e-9)
+    assert metric.solve(torch.eye(3).double())[2, 2] == pytest.approx(1e12)
 
 
 @pytest.mark.parametrize("matrix", [torch.zeros(3, 3), -torch.eye(3), torch.full((3, 3), float("nan"))])
