@@ -424,6 +424,18 @@ def test_another_model_is_opened_by_its_path_and_begins_anew(open_page, library,
         page.wait_for_selector("#status >> text=Brush where it shall go")
         assert "Copy" in marks(page, 1)
 
+        # The browser keeps the marks of each model, until it is opened again while it is open.
+        open_model(page, "towers")
+        page.wait_for_selector("#opened >> text=towers is open")
+        page.click("role=tab[name='Rewrite a rule']")
+        page.wait_for_selector(f"#wall .tile[data-seed='{DOME[0]}'][aria-label*='Copy']")
+        page.wait_for_selector("#rewrite:enabled")
+        assert "no marks" in marks(page, 1)
+        open_model(page, "towers")
+        page.click("role=tab[name='Rewrite a rule']")
+        page.wait_for_selector(f"#wall .tile[data-seed='{DOME[0]}'][aria-label*='no marks']")
+        page.wait_for_selector("#rewrite:disabled")
+
 
 def walls(page: Page) -> list[str]:
     """The tiles on the wall as they are without rules."""

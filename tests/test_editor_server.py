@@ -207,6 +207,35 @@ def test_a_closed_page_lets_go_of_what_can_be_made_again_and_keeps_its_rules(fil
     assert done.stdout.split() == ["None", "1"], done.stderr
 
 
+SERVING = """
+import os, sys, urllib.request
+from apps.editor.options import Options
+from apps.editor.server import serving
+
+options, before = Options(sys.argv[1], segmenter="none", samples=30, tiles=2), dict(os.environ)
+with serving(options):
+    print(os.environ["GRADIO_TEMP_DIR"] != sys.argv[2])
+    try:
+        with serving(options):
+            pass
+    except ValueError as error:
+        print(error)
+print(os.environ == before)
+from gradio import route_utils
+print(route_utils.DEFAULT_TEMP_DIR == sys.argv[2])
+with serving(options) as url:
+    print(urllib.request.urlopen(url).status)
+"""
+
+
+def test_a_server_leaves_the_environment_as_it_was_and_another_may_follow_but_not_run_beside_it(files, tmp_path):
+    place = {"REWRITE_CACHE": str(tmp_path), "GRADIO_TEMP_DIR": str(tmp_path)}
+    command = [sys.executable, "-c", SERVING, str(files["model"]), str(tmp_path)]
+    done = subprocess.run(command, env={**os.environ, **place}, cwd=ROOT, capture_output=True, text=True)
+    second = "this process serves an editor already: end it first"
+    assert done.stdout.splitlines() == ["True", second, "True", "True", "200"], done.stderr
+
+
 def hostile(count: int) -> Iterator[tuple[str, list]]:
     """What a page of ours never sends, to every handler that takes something."""
     random = Random(0)

@@ -27,6 +27,7 @@ from apps.editor.options import Options
 from apps.editor.pricing import Pricing
 from apps.editor.rewrite_tab import RewriteTab
 from apps.editor.rule_list import read_rule_requests
+from apps.editor.rule_panel import RulePanel
 from apps.editor.session import Session
 from apps.editor.stack import MOST_RULES, Entry, Rules
 from apps.editor.work import Stopped
@@ -470,6 +471,21 @@ def test_requests_are_done_once_and_in_order():
     ]
     assert [request.do for request in read_rule_requests({"requests": requests}, 1)] == ["undo", "rename"]
     assert read_rule_requests({"requests": requests}, 3) == []
+
+
+def test_what_was_asked_of_the_rules_of_one_model_is_not_done_to_those_of_the_next(session, files):
+    panel = RulePanel(built(RewriteTab, session.models).view)
+    delete = {"do": "delete", "index": 0, "turn": 1}
+    session.set_marks(WHOLE)
+    rewrite(session)
+    panel.on_requests(session, {"requests": [delete]})
+    session.open(files["model"].name)
+    session.set_marks(WHOLE)
+    rewrite(session)
+    # The page sends its last requests again with each new one.
+    weaker = {"do": "strength", "index": 0, "to": 0.5, "turn": 2}
+    panel.on_requests(session, {"requests": [delete, weaker]})
+    assert [entry.strength for entry in session.rules.entries] == [0.5]
 
 
 def test_what_was_asked_for_least_lately_is_forgotten():
