@@ -220,9 +220,9 @@ def test_handlers_that_answer_at_once_do_so_while_another_session_works(cache):
         assert shown[view.rewrite]["interactive"]
         assert other.draft.rule().model == session.draft.rule().model
         assert "proposed" in in_time(lambda: marking.on_choices(other, "paste", "", 0.5, None, True))[view.why]
-        assert "Stopped" in in_time(lambda: tab.on_stop(other))[view.status]
+        in_time(other.stop)
         assert in_time(lambda: units.on_concept(other, state, "tree"))[units.grid]["effects"] == []
-        assert "Measure effects" in in_time(lambda: units.on_stop(other, state))[units.said]
+        assert "Measure effects" in in_time(lambda: units.on_stop(other, state))[units.status]
         in_time(other.release)
     list(RulePanel(view).on_rewrite(other, WHOLE))
     assert len(other.rules) == 1
@@ -242,7 +242,7 @@ def test_the_handlers_that_are_registered_to_answer_at_once_are_those_that_are_t
     from apps.editor.page import build
 
     page = made(lambda: build(session.models, Path()))
-    found = {each.api_name for each in page.fns.values() if each.concurrency_id == AT_ONCE["concurrency_id"]}
-    tested = {"rule_marks", "rule_choices", "rule_stop", "units_concept", "units_stop"}
-    # These read a folder, or press Stop as the others do.
-    assert found == tested | {"model_look", "model_stop", "export_stop"}
+    found = {each.api_name for each in page.fns.values() if each.concurrency_id == AT_ONCE.name}
+    tested = {"rule_marks", "rule_choices", "units_concept", "units_stop"}
+    # These read a folder, or press Stop.
+    assert found == tested | {"model_look", "rule_stop", "model_stop", "export_stop"}

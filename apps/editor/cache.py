@@ -1,4 +1,4 @@
-"""The things that were asked for last, each made once."""
+"""A thread-safe cache of the most recently used items, each made once."""
 
 import threading
 from collections import OrderedDict
@@ -11,7 +11,7 @@ MOST = 12
 
 
 class Cache(Generic[T]):
-    """What was asked for last. What is there is given at once, even while something else is made."""
+    """The most recently used items. One that is there is returned at once, even while another is being made."""
 
     def __init__(self, most: int = MOST):
         self.most, self._kept, self._lock = most, OrderedDict[Hashable, T](), threading.Lock()
@@ -20,19 +20,19 @@ class Cache(Generic[T]):
         return key in self._kept
 
     def find(self, key: Hashable) -> T | None:
-        """What was made for a key, or None."""
+        """The item of a key, or None."""
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
             return self._kept.get(key)
 
     def get(self, key: Hashable, make: Callable[[], T], lock: AbstractContextManager | None = None) -> T:
-        """What was made for a key before, or is made now.
+        """The item of a key, made now if it is not there.
 
         Args:
-            key: What it is kept by.
-            make: Makes it.
-            lock: Held while it is made, so that whoever waits for it finds it afterwards.
+            key: The key.
+            make: Makes the item.
+            lock: Held while it is made, so that a thread that waits for the lock finds the item afterwards.
         """
         found = self.find(key)
         if found is None:

@@ -1,11 +1,11 @@
-"""What a person may choose beside the marks, and the solver's settings that follow from it."""
+"""The options of a rule beside its marks, and the solver's settings that follow from them."""
 
 from dataclasses import dataclass, replace
 
 from rewrite import Settings
 
-# Of the settings tried on four and on nine marked images, the ones that drew the copy most often for the least change
-# elsewhere: fewer marks than a rule from concepts has, so that they weigh more.
+# Of the settings tried on four and on nine marked images, these drew the copy most often for the least change
+# elsewhere. Rules brushed by hand have fewer marks than rules from concepts, so each mark weighs more.
 SETTINGS = Settings(damage=0.003, drift=0.003, others=3.0, refine=10)
 ACTIONS = ("paste", "erase")
 MOST_RANK = 512
@@ -14,13 +14,13 @@ MOST_CAUTION = 1.5
 
 @dataclass(frozen=True)
 class Choices:
-    """What a person may choose beside the marks.
+    """The options of a rule beside its marks.
 
     Attributes:
         action: `paste`, or `erase`: what surrounds the marks goes in their place.
         layer: Where the rule is solved, or None for the usual layer.
-        rank: Number of directions, or None for as many as the marks ask for.
-        caution: How much more what changes elsewhere weighs than usual, as a power of ten.
+        rank: Number of directions, or None for no limit.
+        caution: Power of ten by which the weights against changes elsewhere are raised.
         refine: Whether copied values are adjusted until the image itself shows the copy.
     """
 
@@ -40,12 +40,12 @@ class Choices:
 
     @property
     def settings(self) -> Settings:
-        """The settings of a rule."""
+        """The solver's settings."""
         refine = SETTINGS.refine if self.refine else 0
         return careful(replace(SETTINGS, rank=self.rank, refine=refine), self.caution)
 
 
 def careful(settings: Settings, caution: float) -> Settings:
-    """Settings with everything that speaks against a change weighed more, or less, by a power of ten."""
+    """Settings whose weights against changes elsewhere are multiplied by 10 to the power of `caution`."""
     more = 10.0**caution
     return replace(settings, damage=settings.damage * more, drift=settings.drift * more, others=settings.others * more)

@@ -1,4 +1,4 @@
-"""What the components of this editor have in common: a script of their own, and a JSON document as their value."""
+"""The base class of the editor's own components: each has a script, and a JSON document as its value."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,16 +10,16 @@ HERE = Path(__file__).parent
 
 
 class ScriptedComponent(gr.HTML):
-    """An element that a script fills. Its properties go to the page only; from the page comes its value, untrusted."""
+    """An element drawn by a script. Its properties go to the page; its value comes from there and is untrusted."""
 
     def __init__(self, script: str, element: str, defaults: Mapping[str, Any], **properties: Any):
         """Put the component on the page.
 
         Args:
-            script: The name of its script and its style sheet.
+            script: Name of the script and of the style sheet.
             element: The class of the element that the script looks for.
-            defaults: The properties that the script knows.
-            properties: Those that differ, and what any component takes.
+            defaults: All properties that the script reads.
+            properties: Those that differ from the defaults, and those of any component.
         """
         super().__init__(
             html_template=f'<div class="{element}" data-ready="0"></div>',
@@ -30,13 +30,13 @@ class ScriptedComponent(gr.HTML):
         )
 
     def preprocess(self, payload: Any) -> Any:
-        """The document as it came: whoever reads it checks it."""
+        """The document as it came; its readers validate it."""
         return payload
 
     def postprocess(self, value: Any) -> Any:
-        """A document, not HTML."""
+        """The document as it is: it is no HTML."""
         return value
 
     def api_info(self) -> dict[str, Any]:
-        """What programs send."""
+        """The type of the value, for clients of the API."""
         return {"type": "object", "description": "a JSON document"}

@@ -1,4 +1,4 @@
-"""Contexts by concept: the regions that show it, on the wall and in images beyond it."""
+"""Contexts found by concept: the regions that show it, on the wall and in further images."""
 
 from collections.abc import Sequence
 
@@ -17,14 +17,14 @@ def find_regions(
     """Every region of a concept on the wall, and in further images that are not shown.
 
     Args:
-        work: Whose model is looked at.
-        draft: What is on the wall.
-        concept: One that the model's source knows.
-        further: How many further images with it to look for.
+        work: The work that Stop ends.
+        draft: The draft whose seeds are on the wall.
+        concept: A concept of the model's source.
+        further: Number of further images with the concept to look for.
 
     Raises:
         LookupError: The source does not know the concept.
-        Stopped: Somebody pressed Stop.
+        Stopped: The user pressed Stop.
         ValueError: The model has no source of concepts.
     """
     source = work.model.source

@@ -1,4 +1,4 @@
-"""What a person asks for at one moment: marks and choices, and the rule that they make once they are complete."""
+"""A draft of a rule: the marks and choices of one moment, and the rule that they make once they are complete."""
 
 from dataclasses import dataclass, field, replace
 
@@ -16,14 +16,14 @@ ENOUGH_CONTEXTS = 3
 
 @dataclass(frozen=True)
 class Draft:
-    """A rule that may not be complete yet. It never changes: a session has another one after each change.
+    """A rule that may still be incomplete. It is immutable: each change gives the session a new draft.
 
     Attributes:
-        model: The model that it is for.
+        model: The model that the rule is for.
         seeds: The images on the wall.
-        marks: What is brushed.
-        further: Places in images that are not on the wall, found by concept.
-        choices: What is chosen beside that.
+        marks: The brushed regions.
+        further: Contexts in images that are not on the wall, found by concept.
+        choices: The options beside the marks.
         version: Counts the changes of marks and choices.
     """
 
@@ -45,7 +45,7 @@ class Draft:
         return self.choices.layer or self.model.layer
 
     def regions(self, *roles: str) -> tuple[Region, ...]:
-        """What is marked in some roles, role by role: every connected part is a region of its own."""
+        """The marked regions of some roles, in that order; every connected part is a region of its own."""
         return tuple(
             Region(Latent(mark.seed), Mask.from_array(part))
             for role in roles
@@ -56,7 +56,7 @@ class Draft:
 
     @property
     def missing(self) -> str:
-        """What must still be marked before there is a rule; nothing if it is complete."""
+        """What must still be marked before there is a rule; empty if it is complete."""
         roles = {mark.role for mark in self.marks}
         if self.choices.action == "paste" and "copy" not in roles:
             return "Brush what you want more of: choose Copy and brush over it in one image."
@@ -68,7 +68,7 @@ class Draft:
 
     @property
     def advice(self) -> str:
-        """What would make a complete rule better; nothing if nothing would."""
+        """What would make a complete rule better; empty if there is nothing to advise."""
         if len(self.regions("paste", "context")) <= ENOUGH_CONTEXTS:
             return f"Better with {ENOUGH_CONTEXTS} or more contexts: brush the same kind of place in other images."
         return ""
@@ -77,7 +77,7 @@ class Draft:
         """The rule that marks and choices make.
 
         Raises:
-            ValueError: Something is still missing.
+            ValueError: The draft is incomplete; the message says what is missing.
         """
         if self.missing:
             raise ValueError(self.missing)
@@ -97,10 +97,10 @@ class Draft:
         )
 
     def rule_with_effect(self, name: str) -> Rule:
-        """The rule, which says by concept what it turns into what, if the model's source can tell.
+        """The rule, with its effect stated by concept where the model's source can tell.
 
         Raises:
-            ValueError: Something is still missing.
+            ValueError: The draft is incomplete; the message says what is missing.
         """
         rule, source = self.rule(name), self.model.source
         if source is None:

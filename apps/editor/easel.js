@@ -179,7 +179,7 @@ const show = () => {
   clear.disabled = !props.history.length; empty.hidden = props.history.length > 0;
   root.dataset.strokes = props.history.length; root.dataset.done = props.turn;
 };
-const hang = () => {
+const build = () => {
   SIDE = props.side; root.hidden = !props.concepts.length;
   concepts.replaceChildren(...props.concepts.map((name) => button(name, `Paint with ${name}`, () => choose(name))));
   choose(props.concepts.includes(brush.concept) ? brush.concept : props.concepts[0] ?? "");
@@ -200,5 +200,5 @@ watch(named({ file: 0 }), () => {
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 });
 watch(Object.keys({ image: 0, history: 0, can_undo: 0, can_redo: 0, turn: 0 }), show);
-watch(named({ concepts: 0 }), hang);
-act("add"); hang();
+watch(named({ concepts: 0 }), build);
+act("add"); build();

@@ -1,9 +1,9 @@
-"""The easel: a component of one large image that people paint on with units.
+"""The easel: a component with one large image to paint on with units.
 
-To the page go `image` and `before` (data URLs), `history` (a line for each stroke), `concepts`, `most` (units of the
-layer), `can_undo`, `can_redo`, `turn` (the last request that was carried out) and `file` (strokes that the browser is
-to save). From the page come requests (`requests.py`), by the event `input`; that for a stroke is `{"do": "stroke",
-"runs": […], "concept": "tree", "action": "add", "strength": 1, "count": 15, "turn": 3}`.
+Properties: `image` and `before` (data URLs), `history` (a line for each stroke), `concepts`, `most` (number of units of
+the layer), `can_undo`, `can_redo`, `turn` (the last request that was carried out) and `file` (strokes for the browser
+to save). The event `input` brings requests (`requests.py`); a stroke is `{"do": "stroke", "runs": […], "concept":
+"tree", "action": "add", "strength": 1, "count": 15, "turn": 3}`.
 """
 
 from typing import Any
@@ -37,7 +37,7 @@ class Easel(ScriptedComponent):
 
         Args:
             side: Height and width of the masks.
-            properties: See above.
+            properties: See the top of this file.
         """
         super().__init__("easel", "easel", EMPTY, side=side, **properties)
 
@@ -46,7 +46,7 @@ def read_strokes(document: Any, after: int, side: int) -> list[Request]:
     """The requests of an easel's value, with the strokes; see `read_requests`.
 
     Args:
-        document: What the page sent.
+        document: The value that the page sent.
         after: The turn of the last request that was carried out.
         side: Height and width of the masks.
     """

@@ -1,4 +1,4 @@
-"""The tab "Export": what the stack of rules makes of the model, as files."""
+"""The tab "Export": the edited model, its patches, rules and report as files."""
 
 from collections.abc import Iterator
 from html import escape
@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from apps.editor.exports import KINDS, Export
-from apps.editor.frame import AT_ONCE, Page, Updates
+from apps.editor.frame import Page, Updates
 from apps.editor.session import Session
 from rewrite.reports.rendering import render
 
@@ -16,7 +16,7 @@ WRITTEN = Path(__file__).parent / "templates" / "written.html"
 
 
 class ExportTab:
-    """The tab: its components, and its handlers."""
+    """The components of the tab, and its handlers."""
 
     def __init__(self, page: Page):
         """Put the tab on the page."""
@@ -27,14 +27,9 @@ class ExportTab:
             with gr.Column(scale=6, min_width=320):
                 self.result = gr.HTML("<p>Nothing was exported yet.</p>", elem_id="exported")
                 self.files = gr.Files(label="Download", interactive=False, elem_id="downloads", visible=False)
-        page.connect(
-            self.go.click,
-            self.on_export,
-            [self.name, self.kinds],
-            [self.result, self.files],
-            when_stopped=self.stopped,
-        )
-        page.connect(self.stop.click, self.on_stop, [], [self.result], AT_ONCE)
+        inputs, outputs = [self.name, self.kinds], [self.result, self.files]
+        page.connect(self.go.click, self.on_export, inputs, outputs, when_stopped=self.show_stopped)
+        page.connect_stop(self.stop, self.show_stopped, self.result)
 
     def _add_form(self) -> None:
         gr.Markdown("### Export the rules that are on")
@@ -58,11 +53,6 @@ class ExportTab:
             self.files: gr.update(value=[str(path) for path in made.offered], visible=True),
         }
 
-    def on_stop(self, session: Session) -> Updates:
-        """End the work."""
-        session.stop()
-        return self.stopped(session)
-
-    def stopped(self, session: Session) -> Updates:
-        """That the work has ended before its end."""
+    def show_stopped(self, session: Session) -> Updates:
+        """The updates after Stop."""
         return {self.result: "<p>Stopped; nothing was written.</p>"}

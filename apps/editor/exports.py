@@ -1,4 +1,4 @@
-"""What an export writes: first where nobody sees it, and all of it into the folder at the end, or nothing."""
+"""The files of an export: made in a private folder first, then written to their place all together or not at all."""
 
 import re
 import secrets
@@ -31,14 +31,14 @@ class Export:
     """One export of the rules that are on.
 
     Attributes:
-        work: The work that Stop ends, on the model that is exported.
+        work: The work that Stop ends; its model is exported.
         entries: The rules that are on.
-        first_seed: Images of a report are those of seeds from here on.
-        name: What the files are called.
+        first_seed: The report's images are those of seeds from here on.
+        name: The common name of the files.
         kinds: Which of `KINDS` are wanted.
-        folder: Where they are written at the end.
-        private: Where they are made, and offered from.
-        written: What lies in the folder afterwards.
+        folder: Where the files are written at the end.
+        private: Where they are made, and downloaded from.
+        written: The files in the folder afterwards.
     """
 
     work: Work
@@ -52,10 +52,10 @@ class Export:
 
     @classmethod
     def of(cls, session: Session, out: Path, private: Path, name: Any, kinds: Any) -> "Export":
-        """What a page asks for.
+        """The export that a page asks for.
 
         Raises:
-            ValueError: There is nothing to export, or the name or the kinds are none that there are.
+            ValueError: There is nothing to export, or the name or a kind is invalid.
         """
         if not isinstance(name, str) or not NAME.fullmatch(name.strip()):
             raise ValueError(
@@ -75,10 +75,10 @@ class Export:
         return cls(work, entries, max(seeds) + 1, name, set(kinds), out / name, private / secrets.token_hex(16))
 
     def steps(self) -> Iterator[str]:
-        """Make the files, and say before each what is made.
+        """Make the files; yields a text before each.
 
         Raises:
-            Stopped: Somebody pressed Stop; nothing was written.
+            Stopped: The user pressed Stop; nothing was written.
             ValueError: The folder cannot be written to.
         """
         steps = {
@@ -100,7 +100,7 @@ class Export:
 
     @property
     def offered(self) -> list[Path]:
-        """The same files where the page may download them."""
+        """The same files, where the page may download them."""
         return [self.private / path.name for path in self.written]
 
     def _checkpoint(self) -> None:

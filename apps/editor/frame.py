@@ -1,24 +1,25 @@
-"""What every tab is built on: what the tabs share, and how a handler is registered.
+"""What all tabs share, and how they register their handlers.
 
-A tab is a class that `page.py` calls with a `Page` inside its own `gr.Tab`. It makes its components and registers its
-handlers with `Page.connect`. A handler gets the session first, changes it in place, and returns what the page shows, by
-component; a generator may do so several times. What the library refuses becomes one sentence on the page.
+A tab is a class that `page.py` calls with a `Page` inside a `gr.Tab`. It creates its components and registers its
+handlers with `Page.connect`. A handler gets the session first, changes it in place, and returns a dictionary of new
+values by component; a generator may yield several. Errors of the library are shown on the page as one sentence.
 
-A handler waits in one of these queues:
+Each handler runs in one of these queues:
 
-    IN_TURN  one at a time in the whole server: it runs the generator, or changes the stack of rules or the model.
-    AT_ONCE  four at a time, also while others run: it reads and changes the draft, or presses Stop, and waits for no
-             generator. (A heat-map that is on runs what was not run before.)
-    CURVE, EFFECTS  one at a time, beside the others: long work whose every step lets go of the generator.
+    IN_TURN  one at a time for the whole server: handlers that run the generator, or change the rules or the model.
+    AT_ONCE  four at a time, also while other handlers run: they read or change the draft, or stop work, and never wait
+             for the generator. (Only a heat-map may, for images that were not run before.)
+    CURVE, EFFECTS  one at a time, beside the others: long work that releases the generator after every step.
 """
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
 from gradio.blocks import Block
@@ -34,36 +35,33 @@ Handler = Callable[..., Updates | Iterator[Updates]]
 
 PROGRESS = Path(__file__).parent / "templates" / "progress.html"
 REFUSED = (ValueError, LookupError, OSError, MemoryError)
-STOPPED = "Stopped; nothing of it is kept."
+STOPPED = "Stopped; nothing was kept."
 
 
-def _queue(name: str, at_once: int = 1, trigger: str = "always_last") -> dict[str, Any]:
-    return {
-        "concurrency_id": name,
-        "concurrency_limit": at_once,
-        "trigger_mode": trigger,
-        "show_progress": "hidden",
-    }
+class Queue(NamedTuple):
+    """A queue of handlers: its name, how many run at once, and Gradio's treatment of events that come meanwhile."""
+
+    name: str
+    at_once: int = 1
+    trigger: str = "always_last"
 
 
-IN_TURN = _queue("model")
-AT_ONCE = _queue("marks", 4)
-CURVE = _queue("curve")
-EFFECTS = _queue("effects", trigger="once")
+IN_TURN, AT_ONCE = Queue("model"), Queue("marks", 4)
+CURVE, EFFECTS = Queue("curve"), Queue("effects", trigger="once")
 
 
 @dataclass(frozen=True)
 class Page:
-    """What a tab gets.
+    """What a tab needs from the page.
 
     Attributes:
-        name: The name of the tab in those of its handlers' endpoints.
+        name: Prefix of the endpoints of the tab's handlers.
         models: The models of the server.
-        private: The folder that files for the page may lie in.
+        private: The folder of files that the page may download.
         session: The state of the browser session.
-        opened: Changes whenever the session looks at another model: tabs show what is new then.
-        stacked: Changes whenever another tab than the first changed the stack of rules.
-        tab: The tab itself: its event `select` says that somebody looks at it.
+        opened: Changes when the session opens another model.
+        stacked: Changes when a tab other than the first changed the stack of rules.
+        tab: The tab itself, for its event `select`.
     """
 
     name: str
@@ -75,7 +73,7 @@ class Page:
     tab: gr.Tab
 
     def new(self) -> Session:
-        """What a page shows before anyone did anything."""
+        """A new session, for the initial values of components."""
         return Session(self.models)
 
     def connect(
@@ -84,58 +82,76 @@ class Page:
         handler: Handler,
         inputs: Sequence[Block] = (),
         outputs: Sequence[Block] = (),
-        queue: Mapping[str, Any] = IN_TURN,
+        queue: Queue = IN_TURN,
         when_stopped: Callable[[Session], Updates] | None = None,
     ) -> Dependency:
         """Register a handler.
 
         Args:
-            event: What it follows: an event of a component, or `then` of another.
-            handler: Its name is `on_` and what happened.
-            inputs: What it gets after the session.
-            outputs: All that it may change.
-            queue: Where it waits.
-            when_stopped: What the page shows where Stop ended it; nothing new if left out.
+            event: An event of a component, or `then` of another registration.
+            handler: A function named `on_…`.
+            inputs: The handler's arguments after the session.
+            outputs: All components that it may update.
+            queue: The queue that it runs in.
+            when_stopped: The updates after Stop has ended it; none if left out.
         """
-        name = f"{self.name}_{handler.__name__.removeprefix('on_')}"
-        shown = reporting(handler, when_stopped)
-        return event(shown, [self.session, *inputs], list(outputs), api_name=name, **queue)
+        return event(
+            reporting(handler, when_stopped),
+            [self.session, *inputs],
+            list(outputs),
+            api_name=f"{self.name}_{handler.__name__.removeprefix('on_')}",
+            concurrency_id=queue.name,
+            concurrency_limit=queue.at_once,
+            trigger_mode=queue.trigger,
+            show_progress="hidden",
+        )
+
+    def connect_stop(self, button: gr.Button, show_stopped: Callable[[Session], Updates], output: Block) -> None:
+        """Register a button that stops all work of the session."""
+
+        def on_stop(session: Session) -> Updates:
+            session.stop()
+            return show_stopped(session)
+
+        self.connect(button.click, on_stop, [], [output], AT_ONCE)
 
 
 def reporting(handler: Handler, when_stopped: Callable[[Session], Updates] | None = None) -> Handler:
-    """A handler whose refusals are one sentence on the page."""
-    if not inspect.isgeneratorfunction(handler):
+    """A handler whose errors are shown on the page as one sentence."""
 
-        @functools.wraps(handler)
-        def once(*given: Any) -> Any:
-            try:
-                return handler(*given)
-            except Stopped:
-                raise gr.Error(STOPPED, print_exception=False) from None
-            except REFUSED as error:
-                raise gr.Error(escape(sentence(error)), print_exception=False) from None
-
-        return once
+    @functools.wraps(handler)
+    def once(*given: Any) -> Any:
+        with _errors_shown():
+            return handler(*given)
 
     @functools.wraps(handler)
     def steps(*given: Any) -> Iterator[Any]:
-        try:
-            yield from handler(*given)
-        except Stopped:
-            if when_stopped is not None:
-                yield when_stopped(given[0])
-        except REFUSED as error:
-            raise gr.Error(escape(sentence(error)), print_exception=False) from None
+        with _errors_shown():
+            try:
+                yield from handler(*given)
+            except Stopped:
+                if when_stopped is not None:
+                    yield when_stopped(given[0])
 
-    return steps
+    return steps if inspect.isgeneratorfunction(handler) else once
+
+
+@contextmanager
+def _errors_shown() -> Iterator[None]:
+    try:
+        yield
+    except Stopped:
+        raise gr.Error(STOPPED, print_exception=False) from None
+    except REFUSED as error:
+        raise gr.Error(escape(sentence(error)), print_exception=False) from None
 
 
 def progress(done: float, text: str) -> str:
-    """How far work is, 0 to 1, as HTML."""
+    """A progress bar as HTML; `done` is 0 to 1."""
     return render(PROGRESS, done=done, text=text)
 
 
 def sentence(error: BaseException) -> str:
-    """What an error says, on one line of bearable length."""
+    """The message of an error, on one line of at most 400 characters."""
     text = str(error.args[-1] if isinstance(error, OSError) and error.strerror else error.args[0] if error.args else "")
     return " ".join(text.split())[:400] or "that did not work"

@@ -1,4 +1,4 @@
-"""What the page says to a person: which step comes next, and why layer, rank and strength are what they are."""
+"""Guidance for the user: which step comes next, and the reasons for layer, rank and strength."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 
 def status(draft: Draft, text: str = "") -> str:
-    """Where a person stands, as HTML: the steps, and one sentence."""
+    """The steps that are done and one sentence on the next, as HTML."""
     erase = draft.choices.action == "erase"
     copies, places = draft.regions("copy"), draft.regions("paste", "context")
     steps = [] if erase else [("Copy", bool(copies))]
@@ -23,11 +23,11 @@ def status(draft: Draft, text: str = "") -> str:
 
 
 def reasons(draft: Draft, patch: Patch | None = None) -> str:
-    """Why layer and rank are what they are, as HTML.
+    """The reasons for layer, rank and strength, as HTML.
 
     Args:
-        draft: What is marked and chosen.
-        patch: Its answer, if it is solved.
+        draft: The draft of the rule.
+        patch: Its patch, if it is solved.
     """
     layer = draft.model.generator.layer(draft.layer)
     proposed = draft.choices.layer is None
@@ -35,7 +35,7 @@ def reasons(draft: Draft, patch: Patch | None = None) -> str:
 
 
 def _rank(draft: Draft, patch: Patch | None) -> str:
-    """Why the rank is what it is, with what a lower one costs where the answer is there."""
+    """The reason for the rank, with what a lower one would cost if the rule is solved."""
     if draft.choices.rank is not None:
         return f"Rank {draft.choices.rank}: what other directions would add is cut away, and the file is smaller."
     text = "The rank is left open: every direction that is cut away costs some of the effect."
@@ -45,5 +45,5 @@ def _rank(draft: Draft, patch: Patch | None) -> str:
 
 
 def measuring(layer: str, done: float) -> str:
-    """How far the measuring of a layer's memory is, 0 to 1."""
+    """The progress of measuring a layer's memory; `done` is 0 to 1."""
     return f"Measuring what layer {layer} usually reads, once: {100 * done:.0f} %"

@@ -1,7 +1,7 @@
-"""Memory that was freed: the C library keeps it for whichever thread freed it, unless it is told otherwise.
+"""Freed memory: by default the C library keeps it for the thread that freed it.
 
-A server answers in many threads, and any of them may solve a large rule. What each of them has freed is no use to the
-others, so that a server which works on one thing at a time would hold several times what that takes.
+A server answers in many threads, and any of them may solve a large rule. Memory that one has freed is of no use to the
+others, so that a server that works on one thing at a time would hold several times the memory that it needs.
 """
 
 import ctypes
@@ -13,13 +13,13 @@ M_ARENA_MAX = -8
 
 
 def share() -> None:
-    """Let all threads take from what any of them freed; to be called before there are threads."""
+    """Let all threads reuse what any of them freed; call it before other threads start."""
     if _has("mallopt"):
         ctypes.CDLL(None).mallopt(M_ARENA_MAX, ARENAS)
 
 
 def give_back() -> None:
-    """Give what is free back to the system."""
+    """Return free memory to the system."""
     if _has("malloc_trim"):
         ctypes.CDLL(None).malloc_trim(0)
 

@@ -1,4 +1,4 @@
-"""Where a rule would fire, fast enough to follow a brush: what does not depend on the marks is prepared once."""
+"""Heat-maps of where a rule would fire, fast enough to follow a brush: all but the marks is prepared once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,13 +25,13 @@ ORDINARY = 32
 
 @dataclass(frozen=True)
 class Heat:
-    """The responses of a layer to what is marked; see `rewrite.reports.firing`, whose measure this is.
+    """The responses of a layer to marked regions, by the measure of `rewrite.reports.firing`.
 
     Attributes:
         model: The model.
         layer: The layer.
-        metrics: The second moment of its keys, phase by phase.
-        ordinary: What it reads in ordinary images.
+        metrics: The second moment of the layer's keys, phase by phase.
+        ordinary: The layer's input for ordinary images.
     """
 
     model: Model
@@ -41,7 +41,7 @@ class Heat:
 
     @classmethod
     def of(cls, model: Model, layer: str) -> "Heat":
-        """Prepare a layer whose memory is measured; once for all sessions."""
+        """The heat of a layer whose memory is measured; prepared once for all sessions."""
         return model.shared(("heat", layer), lambda: cls._prepared(model, layer))
 
     @classmethod
@@ -52,11 +52,11 @@ class Heat:
         return cls(model, layer, metrics, torch.cat(ordinary))
 
     def maps(self, places: Sequence[Region], seeds: Sequence[int]) -> Float[Tensor, "images height width"]:
-        """For each image the quantile of the response among those in ordinary images, 0 to 1.
+        """The quantile of each image's response among the responses in ordinary images, 0 to 1.
 
         Args:
-            places: What is marked as paste or context.
-            seeds: The images to look at.
+            places: The regions marked as paste or context.
+            seeds: The images.
 
         Raises:
             ValueError: The marks cover no cell of the layer.

@@ -1,4 +1,4 @@
-"""Handlers of the wall: marks, choices, contexts by concept, seeds, and the paste itself."""
+"""Handlers of the wall: marks, choices, contexts by concept, seeds, and the preview of the paste."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,54 +25,54 @@ class Marking:
     view: RewriteView
 
     def on_marks(self, session: Session, document: Any) -> Iterator[Updates]:
-        """Take the marks: what is missing is said at once, the heat-map follows."""
+        """Take the marks; the status is updated at once, and the heat-map when it is ready."""
         view, draft = self.view, session.set_marks(document)
         hot = isinstance(document, dict) and document.get("heat") is True
         places = draft.regions("paste", "context") if hot else ()
         if not places or not draft.model.measured(draft.layer):
-            yield view.standing(session) | ({} if hot else {view.wall: gr.update(heat=[])})
+            yield view.show_readiness(session) | ({} if hot else {view.wall: gr.update(heat=[])})
         if places:
             for done in session.begin().measuring(draft.layer):
-                yield view.guide(session, measuring(draft.layer, done))
+                yield view.show_status(session, measuring(draft.layer, done))
             pictures = Heat.of(draft.model, draft.layer).pictures(places, draft.seeds)
-            yield view.standing(session) | {view.wall: gr.update(heat=[url(picture) for picture in pictures])}
+            yield view.show_readiness(session) | {view.wall: gr.update(heat=[url(picture) for picture in pictures])}
 
     def on_choices(self, session: Session, action: Any, layer: Any, caution: Any, rank: Any, refine: Any) -> Updates:
-        """Take what was chosen beside the marks."""
+        """Take the choices."""
         session.choose(action=action, layer=layer or None, caution=caution, rank=rank or None, refine=refine is True)
-        return self.view.standing(session) | self.view.explained(session)
+        return self.view.show_readiness(session) | self.view.show_reasons(session)
 
     def on_find(self, session: Session, document: Any, concept: Any, further: Any) -> Iterator[Updates]:
         """Mark every region of a concept as context."""
         if not isinstance(concept, str):
             raise ValueError("choose a concept first")
         draft, work = session.set_marks(document), session.begin()
-        yield self.view.guide(session, f"Looking for every {concept} …")
+        yield self.view.show_status(session, f"Looking for every {concept} …")
         found = find_regions(work, draft, concept, FURTHER_IMAGES if further is True else 0)
         session.add_contexts(*found)
         count = sum(map(len, found))
         text = f"{count} places with {concept} are context now." if count else f"No {concept} on the wall."
-        yield self.view.standing(session, text) | {self.view.wall: gr.update(**given(session.draft))}
+        yield self.view.show_readiness(session, text) | {self.view.wall: gr.update(**given(session.draft))}
 
     def on_preview(self, session: Session, document: Any) -> Updates:
-        """Show what the marked images would look like if all that is wanted arrived."""
+        """Show the marked images with the pasted values, before anything is solved."""
         draft = session.set_marks(document)
         images = session.begin().preview(draft.rule())
         after = [urls(images[seed][None])[0] if seed in images else None for seed in draft.seeds]
         text = "This is the paste itself, at the marks alone. Press Rewrite to make it a rule of all images."
-        return self.view.guide(session, text) | {self.view.wall: gr.update(after=after)}
+        return self.view.show_status(session, text) | {self.view.wall: gr.update(after=after)}
 
     def on_seeds(self, session: Session, document: Any, text: Any) -> Updates:
-        """Put the seeds on the wall that a person wrote."""
+        """Put the seeds of the text field on the wall."""
         session.set_marks(document)
         if not isinstance(text, str) or len(text) > LONGEST_SEEDS:
             raise ValueError("seeds are numbers and ranges such as 0-15 or 0-3,7")
         session.show_seeds(parse_seeds(text))
-        return self.view.seeds_shown(session)
+        return self.view.show_seeds(session)
 
     def on_next_seeds(self, session: Session, document: Any) -> Updates:
         """Put the next seeds on the wall."""
         draft = session.set_marks(document)
         first = (max(draft.seeds) + 1) % 2**31
         session.show_seeds(range(first, first + session.models.options.tiles))
-        return self.view.seeds_shown(session)
+        return self.view.show_seeds(session)

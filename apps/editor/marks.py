@@ -1,4 +1,4 @@
-"""Marks: what the page says was brushed, read as the untrusted document that it is."""
+"""Marks: the brushed regions, read from the untrusted document that the page sends."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ class Mark:
     """One region in one role.
 
     Attributes:
-        role: What it is for.
-        region: Where it is.
+        role: One of `ROLES`.
+        region: The brushed pixels of one image.
     """
 
     role: str
@@ -27,27 +27,27 @@ class Mark:
 
     @property
     def seed(self) -> int:
-        """The image that it is on."""
+        """The seed of the image."""
         return self.region.latent.seed
 
 
 def mask_side(size: tuple[int, int]) -> int:
-    """The side of the masks for images of a size: a whole part of theirs, so that they fit."""
+    """The side of the masks for images of a size: the largest divisor of it that is at most 256."""
     side = max(size)
     parts = (part for part in range(1, side + 1) if side % part == 0 and side // part <= LARGEST_MASK)
     return side // next(parts)
 
 
 def read_marks(document: Any, side: int, roles: Collection[str] = ROLES) -> tuple[Mark, ...]:
-    """The marks of a wall's value.
+    """Read the marks from a wall's value.
 
     Args:
-        document: What the page sent.
-        side: Height and width that every mask must have.
-        roles: The roles that there are.
+        document: The value that the page sent.
+        side: Height and width of every mask.
+        roles: The known roles.
 
     Raises:
-        ValueError: It is not what a wall sends; the message says what is wrong.
+        ValueError: The document is invalid; the message says why.
     """
     entries = document.get("marks") if isinstance(document, dict) else None
     if not isinstance(entries, list):
@@ -93,14 +93,14 @@ def whole(value: Any) -> bool:
 
 
 def documents(marks: Iterable[Mark]) -> list[dict[str, Any]]:
-    """Marks as the page takes them."""
+    """Marks as documents for the page."""
     return [
         {"seed": mark.seed, "role": mark.role, "runs": [list(run) for run in mark.region.mask.runs]} for mark in marks
     ]
 
 
 def marks_of(rule: Rule, side: int) -> tuple[Mark, ...] | None:
-    """The marks of a rule as the wall can show them, or None where it cannot: other sizes, or latents by value."""
+    """The marks of a rule; None where the wall cannot show them (masks of other sizes, latents by value)."""
     regions = [("copy", region) for region in rule.copy] + [("context", region) for region in rule.context]
     regions += [("protect", region) for region in rule.protect]
     regions += [] if rule.paste is None else [("paste", rule.paste)]
@@ -110,7 +110,7 @@ def marks_of(rule: Rule, side: int) -> tuple[Mark, ...] | None:
 
 
 def merged(marks: Iterable[Mark]) -> tuple[Mark, ...]:
-    """Marks with one for each image and role: those of the same are joined."""
+    """The union of the marks of each image and role."""
     found: dict[tuple[int, str], Mark] = {}
     for mark in marks:
         key, mask = (mark.seed, mark.role), mark.region.mask

@@ -1,4 +1,4 @@
-"""What the rules that are on do to images that no rule was made from: measured, not expected."""
+"""The effect of the active rules, measured on images that no rule was made from."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,16 +18,16 @@ MOST_TRANSITIONS = 3
 
 
 def measured(work: Work, entries: Sequence[Entry], first_seed: int) -> Report:
-    """Draw images that none of the rules uses, without and with the rules, and compare them.
+    """Compare images that none of the rules uses, without and with the rules.
 
     Args:
-        work: Runs the generator.
-        entries: The rules, all of them on.
+        work: The work that Stop ends.
+        entries: The active rules.
         first_seed: The images are those of the first seeds from here on that no rule uses.
 
     Raises:
-        Stopped: Somebody pressed Stop.
-        ValueError: There are none.
+        Stopped: The user pressed Stop.
+        ValueError: There are no rules.
     """
     if not entries:
         raise ValueError("there is no rule that is on: rewrite one first")

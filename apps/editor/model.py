@@ -1,7 +1,7 @@
-"""One generator, and everything that many sessions share and that is slow to make.
+"""One generator, and everything that is slow to compute and shared by all sessions.
 
-A session works with the generator only under `Model.lock`, and patches are on it only inside `Model.holding(…)`, so
-that no session sees the rules of another. Who holds a session's lock must not wait for this one.
+A session runs the generator only under `Model.lock`, and patches are applied only inside `Model.holding(…)`, so that no
+session sees the rules of another. A thread that holds a session's lock must not wait for this one.
 """
 
 import threading
@@ -23,7 +23,7 @@ from rewrite.reports.concepts import ConceptSource
 MOST_FEATURES = 64
 MOST_MEMORIES = 6
 MOST_SHARED = 64
-# A goal holds all that a rule's images read at its layer: by far the largest thing that people ask for.
+# A goal holds the layer's input for all images of a rule: by far the largest thing in memory.
 MOST_GOALS = 6
 BATCH = 16
 
@@ -31,17 +31,17 @@ Held = Sequence[tuple[Patch, float]]
 
 
 class Model:
-    """One generator, and what its sessions share.
+    """One generator, and what all sessions share of it.
 
     Attributes:
-        name: What it was opened by.
+        name: The name or path that it was opened by.
         generator: The generator; its weights are the base weights whenever the lock is free.
-        fingerprint: That of the base weights, also while the patches of a session are on the generator.
-        source: What names the pixels of its images, or None.
-        samples: Images that a memory is measured on.
-        folders: Where dissections of it may lie.
-        lock: Held by whoever works with the generator.
-        goals: What the rules of all sessions want; whoever uses them holds the lock.
+        fingerprint: The fingerprint of the base weights, also while patches are applied.
+        source: The source of concepts for its images, or None.
+        samples: Number of images that a memory is measured on.
+        folders: Where to look for its dissections.
+        lock: Held while the generator is used.
+        goals: The goals of the last rules of all sessions; used under the lock.
     """
 
     def __init__(
@@ -63,19 +63,19 @@ class Model:
 
     @property
     def layer(self) -> str:
-        """Where a rule is solved unless somebody chooses."""
+        """The layer where a rule is solved by default."""
         return usual_layer(self.generator)
 
     def images(self, seeds: Sequence[int]) -> Tensor:
-        """Base images in [-1, 1]; drawn once."""
+        """Images in [-1, 1] without patches."""
         return self._images.get(tuple(seeds), lambda: self.generator.sample(seeds, BATCH).cpu(), self.lock)
 
     def cut(self, layer: str, seeds: Sequence[int]) -> Cut:
-        """The run of some seeds, stopped before a layer; run once."""
+        """A run stopped before a layer; cached."""
         return self._cuts.get((layer, tuple(seeds)), lambda: self.run(layer, seeds), self.lock)
 
     def features(self, layer: str, seeds: Sequence[int]) -> Tensor:
-        """What a layer reads in the images of some seeds, each run once."""
+        """The input of a layer for some seeds; cached for each seed."""
         kept = [
             self._features.get((layer, seed), lambda seed=seed: self.run(layer, (seed,)).features, self.lock)
             for seed in seeds
@@ -83,7 +83,7 @@ class Model:
         return torch.cat(kept).cpu()
 
     def labels(self, seeds: Sequence[int]) -> Tensor:
-        """The label maps of the images of some seeds; computed once.
+        """The label maps of images without patches.
 
         Raises:
             ValueError: The model has no source of concepts.
@@ -94,18 +94,18 @@ class Model:
         return self._labels.get(tuple(seeds), lambda: source.label(self.images(seeds), seeds), self.lock)
 
     def memory(self, layer: str, on_progress: Callable[[int], object] | None = None) -> Memory:
-        """The memory of a layer: kept in the user's cache folder, and here.
+        """The memory of a layer, cached here and in the user's cache folder.
 
         Args:
-            layer: The layer.
-            on_progress: Called with the number of images read so far, where it must be measured; may raise to end that.
+            layer: Name of the layer.
+            on_progress: Called with the number of images measured so far; may raise to end the measurement.
         """
         return self._memories.get(
             layer, lambda: memory_of(self.generator, layer, self.samples, on_progress=on_progress), self.lock
         )
 
     def measured(self, layer: str) -> bool:
-        """Whether the memory of a layer is there already; answers while others work with the generator.
+        """Whether the memory of a layer is there already; needs no lock.
 
         Raises:
             LookupError: There is no such layer.
@@ -115,18 +115,18 @@ class Model:
         return layer in self._memories or path.is_file()
 
     def shared(self, key: Hashable, make: Callable[[], Any], *, runs: bool = True) -> Any:
-        """Anything else that sessions share, made once.
+        """Any other item that all sessions share; cached.
 
         Args:
-            key: What it is kept by.
-            make: Makes it.
-            runs: Whether that runs the generator. What does not is made while others work with the generator.
+            key: The key of the item.
+            make: Makes the item.
+            runs: Whether that runs the generator, and so needs the lock.
         """
         return self._shared.get(key, make, self.lock if runs else self._making)
 
     @contextmanager
     def holding(self, held: Held) -> Iterator[Generator]:
-        """The generator with some patches at their strengths, for one session at a time."""
+        """The generator with some patches applied, under the lock."""
         with self.lock, self._stack.holding(list(held)):
             yield self.generator
 
@@ -144,7 +144,7 @@ class Model:
 
     @contextmanager
     def checking(self, check: Callable[[], None]) -> Iterator[None]:
-        """Call `check` before every module of the network that runs inside a `with` block; may raise to end the run."""
+        """Call `check` before every module that runs inside a `with` block; it may raise to end the run."""
 
         def hook(*_: Any) -> None:
             check()
@@ -159,5 +159,5 @@ class Model:
 
     @torch.no_grad()
     def run(self, layer: str, seeds: Sequence[int]) -> Cut:
-        """The run of some seeds, stopped before a layer; not kept."""
+        """A run stopped before a layer."""
         return self.generator.cut(layer, self.generator.latents(seeds))

@@ -1,4 +1,4 @@
-"""The tab "Model": what the session looks at, its layers, and another one in its place."""
+"""The tab "Model": open another model, see its layers, measure them."""
 
 from collections.abc import Iterator
 from html import escape
@@ -15,7 +15,7 @@ TEMPLATE = Path(__file__).parent / "templates" / "model.html"
 
 
 class ModelTab:
-    """The tab: its components, and its handlers."""
+    """The components of the tab, and its handlers."""
 
     def __init__(self, page: Page):
         """Put the tab on the page."""
@@ -26,12 +26,11 @@ class ModelTab:
                 self._add_layers(new)
             with gr.Column(scale=7, min_width=320):
                 self.about = gr.HTML(described(new), elem_id="about")
-        page.connect(self.open.click, self.on_open, [self.name], [page.opened, self.about, self.said, self.layer])
+        page.connect(self.open.click, self.on_open, [self.name], [page.opened, self.about, self.status, self.layer])
         page.connect(self.look.click, self.on_look, [], [self.name], AT_ONCE)
-        page.connect(
-            self.measure.click, self.on_measure, [self.layer], [self.done, self.about], when_stopped=self.stopped
-        )
-        page.connect(self.stop.click, self.on_stop, [], [self.done], AT_ONCE)
+        outputs = [self.done, self.about]
+        page.connect(self.measure.click, self.on_measure, [self.layer], outputs, when_stopped=self.show_stopped)
+        page.connect_stop(self.stop, self.show_stopped, self.done)
 
     def _add_models(self) -> None:
         gr.Markdown("### Open a model")
@@ -47,7 +46,7 @@ class ModelTab:
             self.open = gr.Button("Open", variant="primary", elem_id="open", scale=2)
             self.look = gr.Button("Look again", scale=1, min_width=110)
         gr.HTML(f'<p class="soft">{_folders(self.page)}</p>')
-        self.said = gr.HTML(elem_id="opened")
+        self.status = gr.HTML(elem_id="opened")
 
     def _add_layers(self, new: Session) -> None:
         gr.Markdown("### Measure a layer")
@@ -60,11 +59,11 @@ class ModelTab:
         self.done = gr.HTML(elem_id="progress")
 
     def on_look(self, session: Session) -> Updates:
-        """List what may be opened now: there may be new files."""
+        """List the models again: there may be new files."""
         return {self.name: gr.update(choices=session.models.names())}
 
     def on_open(self, session: Session, name: Any) -> Updates:
-        """Look at another model."""
+        """Open another model."""
         if not isinstance(name, str):
             raise ValueError("choose a model first")
         session.open(name)
@@ -73,12 +72,12 @@ class ModelTab:
         return {
             self.page.opened: session.opened,
             self.about: described(session),
-            self.said: f'<p role="status">{text}</p>',
+            self.status: f'<p role="status">{text}</p>',
             self.layer: gr.update(choices=layers, value=session.model.layer),
         }
 
     def on_measure(self, session: Session, layer: Any) -> Iterator[Updates]:
-        """Measure the memory of a layer, with its progress."""
+        """Measure the memory of a layer, with a progress bar."""
         if not isinstance(layer, str):
             raise ValueError("choose a layer first")
         work = session.begin()
@@ -88,13 +87,8 @@ class ModelTab:
         text = f"{memory.count} keys of {memory.images} images, seeds {memory.seeds[0][0]} to {memory.seeds[-1][1] - 1}"
         yield {self.done: progress(1.0, text), self.about: described(session)}
 
-    def on_stop(self, session: Session) -> Updates:
-        """End the measurement."""
-        session.stop()
-        return self.stopped(session)
-
-    def stopped(self, session: Session) -> Updates:
-        """That the measurement has ended before its end."""
+    def show_stopped(self, session: Session) -> Updates:
+        """The updates after Stop."""
         return {self.done: progress(0.0, STOPPED)}
 
 

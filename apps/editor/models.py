@@ -1,4 +1,4 @@
-"""The generators that a server may open: the one that it was started with, the built-in one, those of its folders."""
+"""The models that a server may open: the one it was started with, the built-in one, and those in its folders."""
 
 import threading
 from pathlib import Path
@@ -22,7 +22,7 @@ class Models:
 
     Attributes:
         options: What the server was started with.
-        first: The model that a new session gets.
+        first: The model of a new session.
     """
 
     def __init__(self, options: Options):
@@ -30,12 +30,12 @@ class Models:
         self.first = self.open(options.model)
 
     def names(self) -> list[str]:
-        """What the page may open: names, and files relative to their folder."""
+        """The names that the page may open; files are relative to their folder."""
         files = [name for folder in self.options.folders for name in checkpoints(folder)]
         return list(dict.fromkeys([self.options.model, *loading.BUILT_IN, *downloaded(), *files]))
 
     def open(self, name: str) -> Model:
-        """Open a model, or give the open one.
+        """Open a model; one that is open already is shared.
 
         Raises:
             FileNotFoundError: There is no such file, or none that the page may open.
@@ -51,7 +51,7 @@ class Models:
         return Model(str(path), generator, source, options.samples, options.folders)
 
     def _path(self, name: str) -> Path:
-        """The file that a page names, inside one of the folders and nowhere else."""
+        """The file that a page names; it must lie inside one of the folders."""
         for folder in self.options.folders:
             root = folder.resolve()
             path = (root / name).resolve()
@@ -63,18 +63,18 @@ class Models:
 
 
 def checkpoints(folder: Path) -> list[str]:
-    """The checkpoints in a folder and below, by their paths inside it."""
+    """The checkpoints in a folder and its subfolders, as relative paths."""
     found = (path for path in sorted(folder.rglob("*")) if path.suffix in ENDINGS and path.is_file())
     return [str(path.relative_to(folder)) for path in found][:MOST_FILES]
 
 
 def downloaded() -> list[str]:
-    """The published checkpoints that are in the user's cache already: a page downloads none."""
+    """The published checkpoints that are in the user's cache already; a page cannot start downloads."""
     return [name for name, published in PUBLISHED.items() if published.path.is_file()]
 
 
 def source_of(options: Options, name: str, generator: Generator) -> ConceptSource | None:
-    """What names the pixels: the segmenter of the built-in world only for its own generator."""
+    """The source of concepts of a model; the built-in segmenter is used for the built-in generators only."""
     if options.segmenter == "none" or (options.segmenter == BUILT_IN and name not in loading.BUILT_IN):
         return None
     return source_for(options.segmenter, generator)

@@ -1,4 +1,4 @@
-"""What the editor is started with."""
+"""The options of the editor."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,17 +8,17 @@ MOST_TILES = 24
 
 @dataclass(frozen=True)
 class Options:
-    """What the editor is started with.
+    """The options of the editor.
 
     Attributes:
         model: Name or path of the first generator.
-        port: Where to listen; the first free one from 7860 on if left out.
+        port: The port; the first free one from 7860 on if None.
         folders: The folders whose checkpoints the page may open.
         out: The folder that exports are written into.
-        segmenter: What names the pixels, or `none`.
-        samples: Images that a memory is measured on.
-        tiles: Images on the wall.
-        truncation: Of the latents.
+        segmenter: The source of concepts, or `none`.
+        samples: Number of images that a memory is measured on.
+        tiles: Number of images on the wall.
+        truncation: Truncation of the latents.
         auth: A name and a password that the page asks for.
     """
 

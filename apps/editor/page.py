@@ -1,4 +1,4 @@
-"""The page: its tabs in their order, its look, and its watch on the server."""
+"""The page: its tabs in order, its look, and its check that the server still runs."""
 
 from pathlib import Path
 
@@ -37,7 +37,7 @@ def build(models: Models, private: Path) -> gr.Blocks:
 
     Args:
         models: The models of the server.
-        private: The folder that files for the page may lie in.
+        private: The folder of files that the page may download.
     """
     with gr.Blocks(title="Rewrite", analytics_enabled=False, delete_cache=(600, KEPT_SECONDS)) as blocks:
         gr.HTML('<h1>Rewrite a model</h1><p id="gone" role="alert" hidden></p>', elem_id="head")
@@ -48,7 +48,7 @@ def build(models: Models, private: Path) -> gr.Blocks:
                 fill(Page(name, models, private, *shared, tab))
 
         def on_unload(request: gr.Request) -> None:
-            """Let go of what can be made again. The session stays among the last ones: a page may come back."""
+            """Free what can be computed again. The session is kept for a while: the page may come back."""
             kept = blocks.state_holder.session_data.get(request.session_hash)
             if kept is not None and session._id in kept:
                 kept[session._id].release()

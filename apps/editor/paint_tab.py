@@ -27,12 +27,12 @@ FIRST_SEED = 3
 
 @dataclass
 class PaintState:
-    """What one browser session paints. Only handlers that run one at a time change it.
+    """The paintings of one browser session. Only handlers that run one at a time change it.
 
     Attributes:
         seed: The image on the easel.
-        layer: The layer whose units are painted with; empty for the first that is dissected.
-        edited: Whether the rules that are on are applied while it is painted.
+        layer: The layer whose units are used; empty if none is dissected.
+        edited: Whether the active rules are applied.
         paintings: The paintings so far, by model, layer and seed.
         turn: The last request of the page that was carried out.
     """
@@ -44,19 +44,19 @@ class PaintState:
     turn: int = 0
 
     def painting(self, session: Session) -> Painting:
-        """The painting of the layer and seed that are on the easel."""
+        """The painting on the easel."""
         model = session.model
         fresh = Painting(model.fingerprint, self.layer, self.seed, truncation=model.generator.truncation)
         return self.paintings.get((fresh.model, self.layer, self.seed), fresh)
 
     def keep(self, painting: Painting) -> None:
-        """Remember a painting; the oldest of very many go."""
+        """Keep a painting, and drop the oldest beyond `MOST_PAINTINGS`."""
         self.paintings[painting.model, painting.layer, painting.seed] = painting
         while len(self.paintings) > MOST_PAINTINGS:
             self.paintings.pop(next(iter(self.paintings)))
 
     def settle(self, session: Session) -> Sequence[str]:
-        """Take a layer that is dissected, unless it is one; gives all that are."""
+        """Make sure that the layer is a dissected one; returns all of these."""
         known = list(dissections(session.model))
         if self.layer not in known:
             self.layer = next(iter(known), "")
@@ -64,7 +64,7 @@ class PaintState:
 
 
 class PaintTab:
-    """The tab: its components, and its handlers."""
+    """The components of the tab, and its handlers."""
 
     def __init__(self, page: Page):
         """Put the tab on the page."""
@@ -93,7 +93,7 @@ class PaintTab:
         connect(page.opened.change, self.on_model, [state], [self.easel, self.layer, self.note])
 
     def on_strokes(self, session: Session, state: PaintState, document: Any) -> Updates:
-        """Do what the easel asks for, and show the image."""
+        """Carry out the requests of the easel."""
         state.settle(session)
         requests, painting, file = read_strokes(document, state.turn, session.draft.side), state.painting(session), {}
         if not requests:
@@ -129,13 +129,13 @@ class PaintTab:
         return {self.easel: gr.update(**shown(session, state))}
 
     def on_edited(self, session: Session, state: PaintState, edited: Any) -> Updates:
-        """Paint with the rules that are on, or without any."""
+        """Paint with the active rules, or without any."""
         state.settle(session)
         state.edited = edited is True
         return {self.easel: gr.update(**shown(session, state))}
 
     def on_select(self, session: Session, state: PaintState) -> Updates:
-        """Show the image as the rules of now make it; without rules there is nothing to choose."""
+        """Show the image with the present rules; the choice to paint without them is hidden if there are none."""
         state.settle(session)
         return {
             self.easel: gr.update(**shown(session, state)),
@@ -143,7 +143,7 @@ class PaintTab:
         }
 
     def on_model(self, session: Session, state: PaintState) -> Updates:
-        """Show the model that the session looks at now."""
+        """Show the model that was opened."""
         state.layer = ""
         layers = state.settle(session)
         return {
@@ -169,13 +169,13 @@ def changed(painting: Painting, request: Request) -> Painting:
 
 
 def shown(session: Session, state: PaintState, painting: Painting | None = None) -> dict[str, Any]:
-    """What the easel shows."""
+    """The properties of the easel."""
     if not state.layer:
         return {**EMPTY, "turn": state.turn}
     painting, one = painting or state.painting(session), dissection(session.model, state.layer)
     held, key, model = session.rules.held if state.edited else [], ("easel", state.layer, state.seed), session.model
     with model.holding(held) as generator:
-        # Rules may change what comes before the layer: then its run serves once.
+        # Rules may change layers before this one, so that a run with rules cannot be shared.
         prefix = prefix_of(generator, painting) if held else model.shared(key, lambda: prefix_of(generator, painting))
         pair = torch.cat([prefix.images(), painted(prefix, painting, one)])
     before, after = urls(pair)
@@ -193,14 +193,14 @@ def shown(session: Session, state: PaintState, painting: Painting | None = None)
 
 
 def brushes(one: Dissection) -> list[str]:
-    """The concepts that some unit agrees with, the best first."""
+    """The concepts that units agree with, the best first."""
     best = one.scores.iou.max(axis=0)
     order = sorted(range(len(best)), key=lambda number: -best[number])
     return [one.concepts.names[number] for number in order if best[number] > LEAST_AGREEMENT]
 
 
 def line(stroke: Stroke) -> str:
-    """What the history says of a stroke."""
+    """A stroke as a line of the history."""
     does = "Add" if stroke.action == "add" else "Remove"
     weaker = "" if stroke.strength == 1 else f", strength {stroke.strength:.2f}"
     return f"{does} {stroke.concept}, {stroke.count} units{weaker}"

@@ -1,4 +1,4 @@
-"""The price of a rule before it is applied: what the solver expects, and what bolder answers would cost."""
+"""The price of a rule before it is applied: the solver's forecast, and that of bolder and more cautious patches."""
 
 import math
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from rewrite import Patch
 from rewrite.reports.rendering import render
 
 TEMPLATE = Path(__file__).parent / "templates" / "price.html"
-# How much more, or less, careful the other points of the curve are, as powers of ten.
+# The caution of the other points of the curve, relative to the chosen one.
 STEPS = (-1.0, -0.5, 0.5, 1.0)
 MOST_OF_IT = 0.95
 AXES = Axes(1, 0, 1, left=44, end=306, top=12, base=136)
@@ -18,17 +18,17 @@ AXES = Axes(1, 0, 1, left=44, end=306, top=12, base=136)
 
 @dataclass(frozen=True)
 class Price:
-    """What the solver expects of a patch.
+    """The forecast of a patch.
 
     Attributes:
-        caution: How careful it is, as a power of ten beside the usual.
-        efficacy: Share of the wanted change that happens at the marked places.
+        caution: The caution that it was solved with; see `Choices`.
+        efficacy: Share of the wanted change at the marked places.
         damage: Relative change of what the layer writes elsewhere.
-        drift: Mean ratio of the demodulation to what it was.
+        drift: Mean ratio of the demodulation after and before.
         others: Relative change at places of the marked images that are not marked.
-        protected: The same at protected places, or None where there are none.
+        protected: The same at protected places, or None if there are none.
         rank: Number of directions.
-        most: How many of them carry 95 % of the change.
+        most: Number of directions that carry 95 % of the change.
     """
 
     caution: float
@@ -42,7 +42,7 @@ class Price:
 
     @classmethod
     def of(cls, patch: Patch, caution: float) -> "Price":
-        """The price of a rule that is solved."""
+        """The price of a patch."""
         forecast = patch.forecast
         return cls(
             caution=caution,
@@ -57,7 +57,7 @@ class Price:
 
 
 def carrying(patch: Patch) -> int:
-    """How many directions of a patch carry 95 % of its change."""
+    """The number of directions that carry 95 % of a patch's change."""
     sizes = patch.left.double().square().sum(dim=0).square()
     return int((sizes.cumsum(dim=0) < MOST_OF_IT * sizes.sum()).sum()) + 1
 

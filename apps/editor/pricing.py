@@ -1,4 +1,4 @@
-"""Handlers of the price: what a rule would cost, bolder and more careful answers, and a rank that is enough."""
+"""Handlers of the price: the forecast of a rule, of bolder and more cautious ones, and the rank that is enough."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -18,23 +18,23 @@ class Pricing:
     view: RewriteView
 
     def on_price(self, session: Session) -> Iterator[Updates]:
-        """Solve the rule of the marks, without changing anything, and say what it would cost."""
+        """Solve the rule of the marks and show its price; nothing is applied."""
         view, draft = self.view, session.draft
         if draft.missing:
             yield {view.price: ""}
             return
         work = session.begin()
         for done in work.measuring(draft.layer):
-            yield view.guide(session, measuring(draft.layer, done))
+            yield view.show_status(session, measuring(draft.layer, done))
         draft = session.draft
         rule = draft.rule()
         if session.solved(rule) is None:
-            yield view.guide(session, "Computing the price …")
+            yield view.show_status(session, "Computing the price …")
         price = Price.of(work.solve(rule), draft.choices.caution)
-        yield view.guide(session) | view.explained(session) | {view.price: card(price, waiting=True)}
+        yield view.show_status(session) | view.show_reasons(session) | {view.price: card(price, waiting=True)}
 
     def on_curve(self, session: Session) -> Iterator[Updates]:
-        """Try bolder and more careful answers, one after the other, as long as the marks stay what they are."""
+        """Solve bolder and more cautious variants, one after the other, until the draft changes."""
         with session.lock:
             work, draft = session.work, session.draft
         if draft.missing:
@@ -49,11 +49,11 @@ class Pricing:
         yield {self.view.price: card(chosen, curve)}
 
     def on_propose_rank(self, session: Session) -> Iterator[Updates]:
-        """Choose the fewest directions that carry nearly all of the change of the answer of full rank."""
+        """Choose the lowest rank that carries nearly all of the change of the full-rank patch."""
         draft = session.choose(rank=None)
         rule, work = draft.rule(), session.begin()
         for done in work.measuring(draft.layer):
-            yield self.view.guide(session, measuring(draft.layer, done))
+            yield self.view.show_status(session, measuring(draft.layer, done))
         rank = carrying(work.solve(rule))
         session.choose(rank=rank)
-        yield self.view.guide(session) | self.view.explained(session) | {self.view.rank: rank}
+        yield self.view.show_status(session) | self.view.show_reasons(session) | {self.view.rank: rank}

@@ -1,7 +1,7 @@
-"""What is gone of the concepts with each unit of a layer off: estimated, then measured, once for all sessions.
+"""What is lost of the concepts with each unit of a layer off: estimated, then measured, once for all sessions.
 
-`Removals.of(model, layer)` gives what is known of a layer; `measuring` adds to it, step by step, and another session
-finds what is there already. What a page shows are `figures` and `explanation`.
+`Removals.of(model, layer)` are the removals known so far; `measuring` adds to them, step by step, and other sessions
+find what is there already. A page shows `figures` and `explanation`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,21 +26,21 @@ from rewrite.reports.interval import Interval
 # exact effects of 48 others by 0.88 and 0.85 (b16.conv1), 0.89 and 0.90 (b32.conv0). They take a tenth of the time, and
 # come first.
 IMAGES, BATCH = 16, 4
-# Concepts, and units, between two looks at Stop: about two seconds of one core in the built-in generator.
+# Concepts, and units, between two checks of Stop: about two seconds of one core in the built-in generator.
 CONCEPTS, UNITS = 6, 6
 # Of a wider layer, only the most promising units are switched off one by one.
 MOST_EXACT = 128
 
-# For each unit a number of a concept, or None where its own is one that the source does not know.
+# For each unit the number of a concept, or None if the source does not know the unit's own.
 Wanted = Sequence[int | None]
 
 
 class Step(NamedTuple):
-    """How far a measurement is.
+    """The progress of a measurement.
 
     Attributes:
         share: 0 to 1.
-        text: What it does next.
+        text: What is done next.
         news: Whether there are new figures.
     """
 
@@ -51,12 +51,12 @@ class Step(NamedTuple):
 
 @dataclass
 class Removals:
-    """What is known of what goes with each unit of one layer.
+    """The known removals of the units of one layer.
 
     Attributes:
-        experiment: The layer, and what names the pixels.
+        experiment: The layer and the source of concepts.
         units: Its dissection.
-        sums: What is gone of each concept with a unit off, over all images, by unit.
+        sums: Pixels of each concept that are lost with a unit off, over all images, by unit.
         slopes: First-order estimates of that for all units, over the same images, by concept.
         areas: Pixels of each concept in all images; None before anything was estimated.
     """
@@ -69,7 +69,7 @@ class Removals:
 
     @classmethod
     def of(cls, model: Model, layer: str) -> "Removals":
-        """What is known of a layer of a model.
+        """The known removals of a layer.
 
         Raises:
             LookupError: The layer is not dissected.
@@ -81,7 +81,7 @@ class Removals:
         return model.shared(("effects", layer), lambda: cls(Experiment(generator, layer, source), one), runs=False)
 
     def wanted(self, concept: str) -> Wanted:
-        """The concept whose pixels count, for each unit: one for all, or where none is named the unit's own.
+        """The concept that each unit's effect is measured on: the named one, or the unit's own if the name is empty.
 
         Raises:
             LookupError: The source does not know the concept.
@@ -93,10 +93,10 @@ class Removals:
         return tuple(known.number(name) if name in known.names else None for name in own)
 
     def measuring(self, work: Work, wanted: Wanted) -> Iterator[Step]:
-        """Measure what is not known yet: estimates of all units first, then the effects of one unit after the other.
+        """Measure what is not known yet: first estimates of all units, then the effects of units one by one.
 
         Raises:
-            Stopped: Somebody pressed Stop; what was shown is kept.
+            Stopped: The user pressed Stop; what was measured so far is kept.
         """
         if self.experiment.differentiable and len(self.sums) < self.experiment.units:
             yield from self._estimating(work, wanted)
@@ -111,16 +111,16 @@ class Removals:
             yield Step((done + len(units)) / len(chosen), "", news=True)
 
     def figures(self, wanted: Wanted) -> list[dict[str, Any] | None]:
-        """What is known of each unit: the share of a concept's pixels that goes with it, 0 to 1.
+        """The share of a concept's pixels that is lost with each unit off, 0 to 1.
 
-        Measured ones have the ends of a 95 % interval, estimates have none. None where nothing is known, or where no
-        image shows the concept.
+        Measured shares have a 95 % interval, estimates have none. None if nothing is known, or no image shows the
+        concept.
         """
         return [None if concept is None else self._figure(unit, concept) for unit, concept in enumerate(wanted)]
 
     @property
     def explanation(self) -> str:
-        """How the figures were made; nothing where there are none."""
+        """How the figures were made; empty if there are none."""
         exact, count = len(self.sums), self.experiment.units
         if not (exact or self.slopes):
             return ""
@@ -155,12 +155,12 @@ class Removals:
             yield Step(0.0, "", news=True)
 
     def _chosen(self, wanted: Wanted) -> list[int]:
-        """The units that are switched off one by one, those that promise most for their concept first."""
+        """The units to switch off one by one, the most promising for their concept first."""
         promise = [0.0 if concept is None else self._promise(unit, concept) for unit, concept in enumerate(wanted)]
         return np.argsort(-np.array(promise), kind="stable")[:MOST_EXACT].tolist()
 
     def _promise(self, unit: int, concept: int) -> float:
-        """The estimate as a share of the best one's; where there is none, the agreement."""
+        """The estimate relative to the best unit's; without estimates, the agreement (IoU)."""
         if concept in self.slopes:
             slopes = self.slopes[concept]
             return float(slopes[unit] / slopes.abs().max().clamp(min=1e-12))

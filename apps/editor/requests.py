@@ -1,7 +1,7 @@
-"""What a person asks of the easel or the list of rules, read as the untrusted document that it is.
+"""Requests of the easel and of the list of rules, read from the untrusted documents that the page sends.
 
-While the server works, only the last event of a component waits. Its value therefore holds the requests before it too,
-each with a number, its turn: `{"requests": [{"do": "strength", "index": 0, "to": 0.7, "turn": 12}, …]}`.
+While the server works, Gradio keeps only the last event of a component. Its value therefore repeats the requests before
+it, each with a number, its turn: `{"requests": [{"do": "strength", "index": 0, "to": 0.7, "turn": 12}, …]}`.
 """
 
 from collections.abc import Callable, Collection
@@ -16,12 +16,12 @@ LATEST = 2**31
 
 @dataclass(frozen=True)
 class Request:
-    """What a person asked for.
+    """One request.
 
     Attributes:
         do: What to do.
-        turn: Counts the requests of a page.
-        index: Which rule or stroke to do it to.
+        turn: The number of the request.
+        index: The rule or stroke that it is about.
         to: The new state, strength, name, place or stroke.
         live: Whether the slider still moves.
     """
@@ -34,16 +34,16 @@ class Request:
 
 
 def read_requests(document: Any, after: int, known: Collection[str], read: Callable[[str, dict], Any]) -> list[Request]:
-    """The requests of a component's value that were not carried out yet, in their order.
+    """Read the requests that were not carried out yet, in their order.
 
     Args:
-        document: What the page sent.
+        document: The value that the page sent.
         after: The turn of the last request that was carried out.
-        known: What may be asked for.
-        read: Gives what is asked `to` be, from what to do and the whole entry; refuses what it cannot read.
+        known: The known values of `do`.
+        read: Reads `to` from `do` and the whole entry; raises a ValueError if it is invalid.
 
     Raises:
-        ValueError: It is not what a component sends; the message says what is wrong.
+        ValueError: The document is invalid; the message says why.
     """
     entries = document.get("requests") if isinstance(document, dict) else None
     if not isinstance(entries, list) or len(entries) > MOST_REQUESTS:

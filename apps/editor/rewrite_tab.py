@@ -13,7 +13,7 @@ from apps.editor.session import Session
 
 
 class RewriteTab:
-    """The tab: its components, and its handlers."""
+    """The components of the tab, and its handlers."""
 
     def __init__(self, page: Page):
         """Put the tab on the page."""
@@ -23,8 +23,8 @@ class RewriteTab:
         self._connect_rules()
 
     def _connect_price(self) -> None:
-        """The price follows whatever changed the marks or the choices; the curve follows the price."""
-        view, connect, stopped = self.view, self.page.connect, self.view.stopped
+        """Changes of marks and choices are followed by the price, and that by the curve."""
+        view, connect, stopped = self.view, self.page.connect, self.view.show_stopped
         marking, pricing = Marking(view), Pricing(view)
         choices = [view.action, view.layer, view.caution, view.rank, view.refine]
         chosen, guide = partial(gr.on, [choice.input for choice in choices]), [view.status, view.rewrite]
@@ -59,11 +59,11 @@ class RewriteTab:
         connect(view.next_seeds.click, marking.on_next_seeds, [view.wall], [view.wall, view.seeds])
         shown = [view.wall, view.rules, view.status, view.rewrite, view.price, view.seeds, view.layer, view.why]
         connect(self.page.opened.change, self.on_model, [], [*shown, view.concept, view.concepts])
-        connect(view.stop.click, self.on_stop, [], [view.status], AT_ONCE)
+        self.page.connect_stop(view.stop, view.show_stopped, view.status)
 
     def _connect_rules(self) -> None:
         view, connect, panel = self.view, self.page.connect, RulePanel(self.view)
-        stack, stopped = [view.wall, view.rules, view.status], view.stopped
+        stack, stopped = [view.wall, view.rules, view.status], view.show_stopped
         connect(view.rewrite.click, panel.on_rewrite, [view.wall], stack, when_stopped=stopped)
         connect(view.rules.input, panel.on_requests, [view.rules], [*stack, view.seeds, view.action, view.layer])
         connect(view.measure.click, panel.on_measure, [], [view.report, view.status], when_stopped=stopped)
@@ -71,19 +71,14 @@ class RewriteTab:
         connect(view.take.click, panel.on_load_built_in, [view.ready], [*stack, view.seeds], when_stopped=stopped)
         connect(view.save.click, panel.on_save_marks, [view.wall], [view.rules])
         connect(self.page.stacked.change, self.on_stack, [], [view.wall, view.rules])
-        # What was measured holds for the rules that were on then.
+        # A report is of the rules as they were when it was measured.
         changes = [view.rewrite.click, view.rules.input, view.load.upload, view.take.click]
         gr.on([*changes, self.page.stacked.change, self.page.opened.change], None, None, [view.report], js="() => ''")
 
-    def on_stop(self, session: Session) -> Updates:
-        """End whatever the session does."""
-        session.stop()
-        return self.view.stopped(session)
-
     def on_model(self, session: Session) -> Updates:
-        """Show the model that the session looks at now."""
-        return self.view.model_shown(session)
+        """Show the model that was opened."""
+        return self.view.show_model(session)
 
     def on_stack(self, session: Session) -> Updates:
-        """Show the stack that another tab changed."""
-        return self.view.edited(session) | self.view.stack(session)
+        """Show the rules after another tab changed them."""
+        return self.view.show_edited(session) | self.view.show_rules(session)

@@ -1,4 +1,4 @@
-"""What the tab "Rewrite a rule" consists of, and what it shows of a session."""
+"""The components of the tab "Rewrite a rule", and what they show of a session."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ FURTHER_IMAGES = 12
 
 
 class RewriteView:
-    """The components of the tab. What each of them shows of a session is a method: values by component."""
+    """The components of the tab. The methods `show_…` return the updates that show a session."""
 
     def __init__(self, new: Session):
         """Put the components on the page."""
@@ -92,48 +92,48 @@ class RewriteView:
             self.ready = gr.Dropdown(list(BUILT_IN), value=None, label="A rule that comes with the library")
             self.take = gr.Button("Load it", elem_id="take")
 
-    # What they show ---------------------------------------------------------------------------------------------------
+    # Updates ----------------------------------------------------------------------------------------------------------
 
-    def guide(self, session: Session, text: str = "") -> Updates:
-        """Where a person stands, and one sentence."""
+    def show_status(self, session: Session, text: str = "") -> Updates:
+        """The status."""
         return {self.status: status(session.draft, text)}
 
-    def standing(self, session: Session, text: str = "") -> Updates:
-        """Where a person stands, and whether there is a rule to solve."""
-        return {**self.guide(session, text), self.rewrite: gr.update(interactive=not session.draft.missing)}
+    def show_readiness(self, session: Session, text: str = "") -> Updates:
+        """The status, and whether the rule can be solved."""
+        return {**self.show_status(session, text), self.rewrite: gr.update(interactive=not session.draft.missing)}
 
-    def stopped(self, session: Session) -> Updates:
-        """That work has ended before its end."""
-        return self.guide(session, STOPPED)
+    def show_stopped(self, session: Session) -> Updates:
+        """The status after Stop."""
+        return self.show_status(session, STOPPED)
 
-    def explained(self, session: Session) -> Updates:
-        """Why layer and rank are what they are."""
+    def show_reasons(self, session: Session) -> Updates:
+        """The reasons for layer, rank and strength."""
         draft = session.draft
         return {self.why: reasons(draft, None if draft.missing else session.solved(draft.rule()))}
 
-    def stack(self, session: Session, **more: Any) -> Updates:
+    def show_rules(self, session: Session, **more: Any) -> Updates:
         """The list of rules."""
         with session.lock:
             rules = session.rules
             listed = {"rules": rows(rules.entries), "can_undo": rules.can_undo, "can_redo": rules.can_redo}
         return {self.rules: gr.update(**listed, **more)}
 
-    def edited(self, session: Session, **more: Any) -> Updates:
-        """The wall with the rules that are on."""
+    def show_edited(self, session: Session, **more: Any) -> Updates:
+        """The wall with the active rules."""
         return {self.wall: gr.update(after=urls(session.after()) if session.rules.held else [], **more)}
 
-    def seeds_shown(self, session: Session, **more: Any) -> Updates:
-        """The wall with other images on it."""
+    def show_seeds(self, session: Session, **more: Any) -> Updates:
+        """The wall with other seeds."""
         shown = tiles(session.draft.seeds, session.before())
-        return {**self.edited(session, tiles=shown, heat=[], **more), self.seeds: seeds_text(session.draft)}
+        return {**self.show_edited(session, tiles=shown, heat=[], **more), self.seeds: seeds_text(session.draft)}
 
-    def model_shown(self, session: Session) -> Updates:
-        """Another model, without marks and rules."""
+    def show_model(self, session: Session) -> Updates:
+        """Everything of a model that was just opened."""
         model = session.model
         return {
-            **self.standing(session),
-            **self.stack(session),
-            **self.explained(session),
+            **self.show_readiness(session),
+            **self.show_rules(session),
+            **self.show_reasons(session),
             self.wall: gr.update(**wall_of(session), **given(session.draft), after=[], heat=[]),
             self.seeds: seeds_text(session.draft),
             self.price: "",
@@ -144,7 +144,7 @@ class RewriteView:
 
 
 def wall_of(session: Session) -> dict[str, Any]:
-    """What the wall shows of a session's model."""
+    """The properties of the wall that depend on the model."""
     draft = session.draft
     return {
         "side": draft.side,
@@ -154,7 +154,7 @@ def wall_of(session: Session) -> dict[str, Any]:
 
 
 def seeds_text(draft: Draft) -> str:
-    """The seeds on the wall as a person writes them."""
+    """The seeds on the wall as text, such as 0-15 or 1,5,7."""
     first, count = draft.seeds[0], len(draft.seeds)
     if count > 1 and draft.seeds == tuple(range(first, first + count)):
         return f"{first}-{draft.seeds[-1]}"
@@ -162,7 +162,7 @@ def seeds_text(draft: Draft) -> str:
 
 
 def layers_of(model: Model) -> list[tuple[str, str]]:
-    """The layers that a rule may be solved at, and what the page calls them."""
+    """The layers where a rule may be solved, as (label, name)."""
     named = [
         (f"{name} ({layer.output_grid[0]} × {layer.output_grid[1]})", name)
         for name, layer in model.generator.layers.items()
@@ -172,5 +172,5 @@ def layers_of(model: Model) -> list[tuple[str, str]]:
 
 
 def concepts_of(model: Model) -> list[str]:
-    """The concepts that the model's source knows."""
+    """The names of the concepts of the model's source."""
     return [] if model.source is None else list(model.source.concepts.names)

@@ -1,7 +1,7 @@
 """The stack of rules as a component: on and off, strength, name, order, save, delete, undo, redo.
 
-To the page go `rules` (what each row shows), `can_undo` and `can_redo`, and `file` (a rule that the browser is to
-save). From the page come requests (`requests.py`), by the event `input`.
+Properties: `rules` (one for each row), `can_undo`, `can_redo`, and `file` (a rule for the browser to save). The event
+`input` brings requests (`requests.py`).
 """
 
 import math
@@ -15,22 +15,22 @@ from apps.editor.requests import Request, read_requests
 from apps.editor.stack import Entry
 from rewrite import Rule
 
-# What each request says the rule is to become.
+# The type of `to` for each request about one rule.
 KINDS = {"switch": bool, "strength": float, "rename": str, "move": int, "delete": None, "save": None, "marks": None}
 KNOWN = (*KINDS, "undo", "redo")
 EMPTY = {"rules": [], "can_undo": False, "can_redo": False, "file": None}
 
 
 class RuleList(ScriptedComponent):
-    """The rules of a session, the first of them at the top."""
+    """The rules of a session."""
 
     def __init__(self, **properties: Any):
-        """Put a list on the page; for its properties see above."""
+        """Put a list on the page; see the top of this file for its properties."""
         super().__init__("rule_list", "rules", EMPTY, **properties)
 
 
 def rows(stack: Sequence[Entry]) -> list[dict[str, Any]]:
-    """What the list shows of a stack."""
+    """The rows of the list."""
     return [
         {
             "name": entry.name,
@@ -44,13 +44,13 @@ def rows(stack: Sequence[Entry]) -> list[dict[str, Any]]:
 
 
 def rule_file(rule: Rule) -> dict[str, str]:
-    """A rule as the file that the browser saves."""
+    """A rule as a file for the browser to save."""
     name = re.sub(r"[^A-Za-z0-9]+", "-", rule.name).strip("-")[:40] or "rule"
     return {"name": f"{name}.json", "text": rule.to_json(), "turn": secrets.token_hex(8)}
 
 
 def read_rule_requests(document: Any, after: int) -> list[Request]:
-    """The requests of a list's value; see `read_requests`."""
+    """Read the requests of a list; see `read_requests`."""
     return read_requests(document, after, KNOWN, _to)
 
 

@@ -29,17 +29,17 @@ class RulePanel:
     view: RewriteView
 
     def on_rewrite(self, session: Session, document: Any) -> Iterator[Updates]:
-        """Put the rule of the marks on the stack, and show the first tiles before the rest."""
+        """Solve the rule of the marks and put it on the stack; the first tiles are shown before the rest."""
         view, layer, work = self.view, session.set_marks(document).layer, session.begin()
         for done in work.measuring(layer):
-            yield view.guide(session, measuring(layer, done))
+            yield view.show_status(session, measuring(layer, done))
         work.rewrite(session.draft.rule_with_effect(rule_name(session)))
         yield {view.wall: gr.update(after=urls(session.after(FIRST_TILES)))}
         text = "Done. Wipe between before and after, or change the strength."
-        yield view.edited(session) | view.stack(session) | view.guide(session, text)
+        yield view.show_edited(session) | view.show_rules(session) | view.show_status(session, text)
 
     def on_requests(self, session: Session, document: Any) -> Updates:
-        """Do what the list of rules asks for."""
+        """Carry out the requests of the list of rules."""
         view, file, shown = self.view, {}, False
         with session.lock:
             for request in read_rule_requests(document, session.turn):
@@ -55,22 +55,22 @@ class RulePanel:
                 else:
                     change(session.rules, request)
         if not shown:
-            return view.edited(session) | view.stack(session, **file) | view.guide(session)
+            return view.show_edited(session) | view.show_rules(session, **file) | view.show_status(session)
         draft = session.draft
-        wall = view.edited(session, tiles=tiles(draft.seeds, session.before()), **given(draft))
+        wall = view.show_edited(session, tiles=tiles(draft.seeds, session.before()), **given(draft))
         chosen = {
             view.seeds: seeds_text(draft),
             view.action: draft.choices.action,
             view.layer: draft.choices.layer or "",
         }
-        return wall | view.stack(session, **file) | view.guide(session) | chosen
+        return wall | view.show_rules(session, **file) | view.show_status(session) | chosen
 
     def on_measure(self, session: Session) -> Iterator[Updates]:
-        """Say what the rules that are on do to new images."""
+        """Measure the active rules on new images."""
         entries, work = session.rules.active, session.begin()
-        yield self.view.guide(session, f"Measuring on {COUNT} images that no rule was made from …")
+        yield self.view.show_status(session, f"Measuring on {COUNT} images that no rule was made from …")
         report = measured(work, entries, first_seed=max(session.draft.seeds) + 1)
-        yield self.view.guide(session, "Measured: see below the rules.") | {self.view.report: card(report)}
+        yield self.view.show_status(session, "Measured: see below the rules.") | {self.view.report: card(report)}
 
     def on_load(self, session: Session, content: Any) -> Iterator[Updates]:
         """Solve a rule from a file, and put it on the stack."""
@@ -85,28 +85,28 @@ class RulePanel:
         yield from self._load(session, Rule.load(BUILT_IN[name]))
 
     def on_save_marks(self, session: Session, document: Any) -> Updates:
-        """Give the rule of the marks as a file."""
+        """Save the rule of the marks as a file."""
         rule = session.set_marks(document).rule_with_effect(rule_name(session))
         return {self.view.rules: gr.update(file=rule_file(rule))}
 
     def _load(self, session: Session, rule: Rule) -> Iterator[Updates]:
         view, work, name = self.view, session.begin(), f"“{rule.name[:60]}”"
         for done in work.measuring(rule.layer):
-            yield view.guide(session, measuring(rule.layer, done))
-        yield view.guide(session, f"Solving {name} …")
+            yield view.show_status(session, measuring(rule.layer, done))
+        yield view.show_status(session, f"Solving {name} …")
         work.rewrite(rule)
         shown = session.show_rule(len(session.rules) - 1)
-        wall = view.seeds_shown(session, **(given(session.draft) if shown else {}))
-        yield wall | view.stack(session) | view.guide(session, f"{name} is on the stack.")
+        wall = view.show_seeds(session, **(given(session.draft) if shown else {}))
+        yield wall | view.show_rules(session) | view.show_status(session, f"{name} is on the stack.")
 
 
 def rule_name(session: Session) -> str:
-    """What the next rule is called until somebody renames it."""
+    """The name of the next rule, until it is renamed."""
     return f"rule {len(session.rules) + 1}"
 
 
 def change(rules: Rules, request: Request) -> None:
-    """One change of the stack."""
+    """Carry out a request that changes the stack."""
     match request.do:
         case "switch":
             rules.switch(request.index, request.to)

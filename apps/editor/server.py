@@ -1,7 +1,7 @@
 """The editor's server: on this machine only, and only for its own page.
 
 `serving` takes what the command line says, opens the models (`models.py`), assembles the page (`page.py`) and serves
-it. Everything that keeps strangers out is here.
+it. All protection against other programs and sites is here.
 """
 
 import json
@@ -26,14 +26,14 @@ HOSTS = (ADDRESS, "localhost")
 LARGEST_UPLOAD = 64 * 2**20
 MOST_SESSIONS = 64
 ALIVE = "/alive"
-# Nothing is reported to anybody. Huggingface's library reads its variable once, when it is imported, and keeps to it.
+# No telemetry. huggingface_hub reads its variable on import, so that it stays silent if it is first imported here.
 QUIET = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1"}
 _running = threading.Lock()
 
 
 @contextmanager
 def serving(options: Options) -> Iterator[str]:
-    """Serve the editor inside a `with` block, which gets the page's address; nothing is left behind.
+    """Serve the editor inside a `with` block, which gets the page's address; it leaves nothing behind.
 
     Raises:
         FileNotFoundError: There is no such model.
@@ -43,11 +43,11 @@ def serving(options: Options) -> Iterator[str]:
         raise ValueError(f"the wall shows 1 to {MOST_TILES} seeds, got {options.tiles}")
     heap.share()
     with _alone(), environment(**QUIET), tempfile.TemporaryDirectory(prefix="rewrite-editor-") as private:
-        # Imported before the folder is named: what Gradio takes from there for good must not end with this server.
+        # Imported before the folder is set: Gradio's modules keep the folder that they find, and this one is deleted.
         from apps.editor.models import Models
         from apps.editor.page import build
 
-        # Gradio serves all that lies in this folder.
+        # Gradio serves every file in this folder.
         with environment(GRADIO_TEMP_DIR=private):
             page = build(Models(options), private=Path(private))
             try:
@@ -58,7 +58,7 @@ def serving(options: Options) -> Iterator[str]:
 
 @contextmanager
 def _alone() -> Iterator[None]:
-    """Refuse a second editor in this process: the variables that it needs are those of the whole process."""
+    """Refuse a second editor in this process: both would need their own environment variables."""
     if not _running.acquire(blocking=False):
         raise ValueError("this process serves an editor already: end it first")
     try:
@@ -69,7 +69,7 @@ def _alone() -> Iterator[None]:
 
 @contextmanager
 def environment(**values: str) -> Iterator[None]:
-    """Environment variables inside a `with` block; on the way out they are what they were."""
+    """Set environment variables inside a `with` block; afterwards they are what they were."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:
@@ -83,7 +83,7 @@ def environment(**values: str) -> Iterator[None]:
 
 
 def _launched(page: "Blocks", options: Options) -> str:
-    """Start the server of a page; its address."""
+    """Start the server of a page; returns its address."""
     from apps.editor.page import LOOK
 
     try:
@@ -114,10 +114,10 @@ def _launched(page: "Blocks", options: Options) -> str:
 
 
 def guards(token: str) -> Sequence:
-    """What every request passes: the name of this machine, a page of our own, and the question whether we still run.
+    """The middleware: only requests to this machine, from its own page; and the answer that the server runs.
 
     Args:
-        token: Tells this run of the server from the one before.
+        token: A text that differs between runs of the server.
     """
     from starlette.middleware import Middleware
     from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -130,7 +130,7 @@ def guards(token: str) -> Sequence:
 
 
 class OwnPages:
-    """Refuses what a page of another origin asks for."""
+    """Refuses requests from pages of another origin."""
 
     def __init__(self, app: Callable):
         self.app = app
@@ -148,13 +148,13 @@ class OwnPages:
 
 
 class Alive:
-    """Tells an open page which run of the server it speaks to."""
+    """Tells an open page which run of the server it is connected to."""
 
     def __init__(self, app: Callable, token: str):
         self.app, self.token = app, token
 
     async def __call__(self, scope, receive, send) -> None:
-        """Answer the question, or pass the request on."""
+        """Answer `/alive`, or pass the request on."""
         if scope["type"] == "http" and scope["path"] == ALIVE:
             await answer(send, 200, self.token)
         else:
@@ -162,7 +162,7 @@ class Alive:
 
 
 async def answer(send: Callable, status: int, text: str) -> None:
-    """One short JSON answer."""
+    """Send a short text as JSON."""
     headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": json.dumps(text).encode()})

@@ -1,7 +1,7 @@
 """The state of one browser session: its draft of a rule, its stack of rules, its work. No Gradio in it.
 
-A page's handlers run in several threads at once. All that a session holds is read and changed under its one lock, which
-nobody holds while the generator runs. What readers get never changes: a draft, a tuple of entries.
+The handlers of a page run in several threads. A session is changed under its one lock, which is never held while the
+generator runs. Readers get immutable values: a draft, a tuple of entries.
 """
 
 import threading
@@ -26,16 +26,16 @@ MOST_PATCHES = 24
 
 
 class Session:
-    """What one browser session knows.
+    """The state of one browser session.
 
     Attributes:
         models: The models of the server.
-        lock: Held by whoever reads or changes several things together; never while waiting for a model's lock.
+        lock: Held to read or change several attributes together; never while waiting for the lock of a model.
         draft: The rule that is being marked.
         rules: The stack of rules.
-        work: The work that was begun last.
-        opened: Counts the models that were opened.
-        turn: The last request of the page's list of rules that was carried out.
+        work: The latest work.
+        opened: Number of models that were opened.
+        turn: The last request of the list of rules that was carried out.
     """
 
     def __init__(self, models: Models):
@@ -45,7 +45,7 @@ class Session:
         self._start(Draft(models.first, tuple(range(models.options.tiles))))
 
     def __deepcopy__(self, memo: dict) -> "Session":
-        """Gradio copies the state that a page begins with: each browser session begins anew."""
+        """A new session: Gradio copies the initial state for each browser session."""
         return Session(self.models)
 
     def _start(self, draft: Draft) -> None:
@@ -54,15 +54,15 @@ class Session:
 
     @property
     def model(self) -> Model:
-        """The model that the session looks at."""
+        """The open model."""
         return self.draft.model
 
     def open(self, name: str) -> None:
-        """Look at another model; marks and rules belong to the one before and go with it.
+        """Open another model, without marks and rules: those belong to the model before.
 
         Raises:
             FileNotFoundError: The server may open no such model.
-            ValueError: It is no generator.
+            ValueError: The file holds no generator.
         """
         model = self.models.open(name)
         with self.lock:
@@ -72,7 +72,7 @@ class Session:
     # The wall ---------------------------------------------------------------------------------------------------------
 
     def show_seeds(self, seeds: Sequence[int]) -> None:
-        """Put other images on the wall; marks on images that are no longer there stay.
+        """Put other images on the wall; the marks of other images are kept.
 
         Raises:
             ValueError: There are none, or too many.
@@ -83,12 +83,12 @@ class Session:
             self.draft = replace(self.draft, seeds=tuple(dict.fromkeys(seeds)))
 
     def before(self) -> Tensor:
-        """The images of the wall as the model draws them."""
+        """The images on the wall without rules."""
         draft = self.draft
         return draft.model.images(draft.seeds)
 
     def after(self, first: int | None = None) -> Tensor:
-        """The images of the wall with the rules that are on, or only the first of them."""
+        """The first images on the wall, or all, with the active rules."""
         with self.lock:
             draft, held = self.draft, self.rules.held
         return draft.model.edited(held, draft.seeds[:first])
@@ -96,10 +96,10 @@ class Session:
     # The draft --------------------------------------------------------------------------------------------------------
 
     def set_marks(self, document: Any) -> Draft:
-        """Take the marks of the page.
+        """Set the marks that the page sent.
 
         Raises:
-            ValueError: They are not what a wall sends.
+            ValueError: The document is invalid.
         """
         with self.lock:
             marks = read_marks(document, self.draft.side)
@@ -119,7 +119,7 @@ class Session:
             return self._change(choices=replace(self.draft.choices, **changes))
 
     def add_contexts(self, shown: Iterable[Region], further: Iterable[Region]) -> None:
-        """Mark regions as context, beside what is marked now.
+        """Add contexts to the present marks.
 
         Args:
             shown: Regions of images on the wall.
@@ -133,7 +133,7 @@ class Session:
             self._change(marks=merged([*draft.marks, *found]), further=together)
 
     def show_rule(self, index: int) -> bool:
-        """Put the marks of a rule on the wall, and its images; false where the wall cannot show them."""
+        """Show a rule: its marks and their images. False if the wall cannot show them."""
         with self.lock:
             rule, draft = self.rules.entry(index).rule, self.draft
             marks = None if rule is None else marks_of(rule, draft.side)
@@ -157,14 +157,14 @@ class Session:
     # Work -------------------------------------------------------------------------------------------------------------
 
     def begin(self) -> Work:
-        """Begin work on the model of now, which whoever presses Stop later on ends."""
+        """Begin work on the open model; `stop` ends it."""
         with self.lock:
             self.work = Work(self.model, self.rules, self._patches)
             self._works.add(self.work)
             return self.work
 
     def stop(self) -> None:
-        """End all work that was begun."""
+        """Stop all work that has begun."""
         with self.lock:
             for work in self._works:
                 work.stop()
@@ -174,7 +174,7 @@ class Session:
         return self._patches.find(patch_key(rule))
 
     def release(self) -> None:
-        """Let go of what can be made again: the page is closed or idle."""
+        """Free what can be computed again: the page is closed or idle."""
         with self.lock:
             self._patches = Cache(MOST_PATCHES)
             self.begin()

@@ -1,4 +1,4 @@
-"""The stack of rules of one session: on and off, strength, order, names, and what was changed, to take it back."""
+"""The stack of rules of one session: on or off, strength, order and names, with undo and redo."""
 
 import threading
 from contextlib import AbstractContextManager
@@ -15,14 +15,14 @@ STRONGEST = 2.0
 
 @dataclass(frozen=True)
 class Entry:
-    """One rule of the stack, with its answer.
+    """One rule of the stack, with its patch.
 
     Attributes:
-        name: What its owner calls it.
-        patch: The answer.
+        name: The name that the user gave it.
+        patch: Its patch.
         strength: The factor on the patch.
-        on: Whether it counts.
-        rule: The rule, or None for a patch that answers none.
+        on: Whether the patch is applied.
+        rule: The rule; None for a patch without one, such as units that are off.
     """
 
     name: str
@@ -35,19 +35,19 @@ class Entry:
         """The rule under the name that the entry has now.
 
         Raises:
-            ValueError: It answers no rule.
+            ValueError: The entry has no rule.
         """
         if self.rule is None:
-            raise ValueError(f"{self.name} answers no rule that could be saved")
+            raise ValueError(f"{self.name} has no rule that could be saved")
         return replace(self.rule, name=self.name)
 
 
 class Rules:
-    """The rules of a session. Every change is a new tuple of entries, so that undo gives back what was there.
+    """The rules of a session. Each change makes a new tuple of entries; undo restores the one before.
 
     Attributes:
-        entries: The rules, in the order in which they are shown; it does not affect the images.
-        lock: Held while they change: by default one of their own.
+        entries: The rules in the order of the list, which does not affect the images.
+        lock: Held while they change.
     """
 
     def __init__(self, lock: AbstractContextManager | None = None):
@@ -67,11 +67,11 @@ class Rules:
 
     @property
     def active(self) -> tuple[Entry, ...]:
-        """The rules that change anything: those that are on, with a strength."""
+        """The rules that are on and have a strength."""
         return tuple(entry for entry in self.entries if entry.on and entry.strength)
 
     def add(self, entry: Entry) -> Entry:
-        """Put an answer on the stack.
+        """Put a rule on the stack.
 
         Raises:
             ValueError: The stack is full.
@@ -83,16 +83,16 @@ class Rules:
         return entry
 
     def switch(self, index: int, on: bool) -> None:
-        """Let a rule count, or not."""
+        """Switch a rule on or off."""
         self._set(index, on=on)
 
     def strengthen(self, index: int, strength: float, *, keep: bool = True) -> None:
-        """Give a rule another strength.
+        """Change the strength of a rule.
 
         Args:
             index: Which rule.
             strength: The factor on its patch, 0 to 2.
-            keep: Whether it is a step that undo takes back; a slider that still moves makes none.
+            keep: Whether it is a step of its own for undo; false while a slider moves.
 
         Raises:
             ValueError: There is no such rule, or the strength is out of range.
@@ -102,7 +102,7 @@ class Rules:
         self._set(index, keep=keep, strength=float(strength))
 
     def rename(self, index: int, name: str) -> None:
-        """Call a rule something else.
+        """Rename a rule.
 
         Raises:
             ValueError: There is no such rule, or the name is empty or too long.
@@ -113,19 +113,19 @@ class Rules:
         self._set(index, name=name)
 
     def move(self, index: int, to: int) -> None:
-        """Give a rule another place; the order does not affect the images."""
+        """Move a rule in the list; the order does not affect the images."""
         with self.lock:
             entry, rest = self.entry(index), self._without(index)
             to = max(0, min(to, len(rest)))
             self._change((*rest[:to], entry, *rest[to:]))
 
     def delete(self, index: int) -> None:
-        """Take a rule off the stack."""
+        """Delete a rule."""
         with self.lock:
             self._change(self._without(index))
 
     def undo(self) -> None:
-        """Take the last change of the stack back; nothing where there is none."""
+        """Undo the last change, if there is one."""
         with self.lock:
             self._moving = None
             if self._past:
@@ -133,7 +133,7 @@ class Rules:
                 self.entries = self._past.pop()
 
     def redo(self) -> None:
-        """Make the change again that was taken back last; nothing where there is none."""
+        """Redo the change that was undone last, if there is one."""
         with self.lock:
             if self._future:
                 self._past.append(self.entries)
@@ -141,16 +141,16 @@ class Rules:
 
     @property
     def can_undo(self) -> bool:
-        """Whether there is a change to take back."""
+        """Whether there is a change to undo."""
         return bool(self._past)
 
     @property
     def can_redo(self) -> bool:
-        """Whether there is a change to make again."""
+        """Whether there is a change to redo."""
         return bool(self._future)
 
     def entry(self, index: int) -> Entry:
-        """One of them.
+        """One rule.
 
         Raises:
             ValueError: There is no such rule.

@@ -92,7 +92,7 @@ const weigh = () => {
   // What people scroll through stays where it is, unless they asked for this order.
   if (order.value === "effect") arrange();
 };
-const hang = () => {
+const build = () => {
   ticked.clear();
   cards = props.units.map(cardOf);
   root.hidden = !cards.length;
@@ -112,8 +112,8 @@ const show = () => {
 };
 for (const [kind, on] of [["pointerdown", true], ["pointerup", false], ["pointerleave", false], ["pointercancel", false]])
   wall.addEventListener(kind, () => root.classList.toggle("peek", on));
-watch(named({ units: 0 }), hang);
+watch(named({ units: 0 }), build);
 watch(named({ strips: 0 }), light);
 watch(named({ effects: 0 }), weigh);
 watch(Object.keys({ tiles: 0, note: 0, turn: 0 }), show);
-hang(); show();
+build(); show();

@@ -1,9 +1,9 @@
-"""The grid of units: a component that shows what each unit draws, and lets people tick some of them.
+"""The grid of units: a component that shows images of each unit, and a box to tick for each.
 
-To the page go `layer`, `units` (`[{"unit": 3, "concept": "tree", "iou": 0.2}, …]`), `strips` (a data URL for each unit,
+Properties: `layer`, `units` (`[{"unit": 3, "concept": "tree", "iou": 0.2}, …]`), `strips` (a data URL for each unit,
 or none yet), `effects` (for each unit what it takes away, or null: `{"concept": "tree", "share": 0.3, "low": 0.2,
 "high": 0.4}`, without ends where it is estimated; or none yet), `tiles` (`[{"seed": 3, "image": url, "after": url or
-None}, …]`), `note` and `turn`. From the page comes its value by the event `input`: `{"layer": "b16.conv1", "ticked":
+None}, …]`), `note` and `turn`. The event `input` brings its value: `{"layer": "b16.conv1", "ticked":
 [3, 17], "turn": 4}`.
 """
 
@@ -17,15 +17,15 @@ EMPTY = {"layer": "", "units": [], "strips": [], "effects": [], "tiles": [], "no
 
 
 class UnitGrid(ScriptedComponent):
-    """Units with the images that drive them most, and the wall without those that are ticked."""
+    """Units with the images that drive them most, and the wall without the ticked ones."""
 
     def __init__(self, **properties: Any):
-        """Put a grid on the page; for its properties see above."""
+        """Put a grid on the page; see the top of this file for its properties."""
         super().__init__("unit_grid", "units", EMPTY, **properties)
 
 
 class Ticked(NamedTuple):
-    """Which units of a layer are ticked, and in which turn of the page; none before anyone did."""
+    """The ticked units of a layer, and the number of the change."""
 
     layer: str = ""
     units: tuple[int, ...] = ()
@@ -33,10 +33,10 @@ class Ticked(NamedTuple):
 
 
 def read_ticked(document: Any) -> Ticked:
-    """What a grid's value says.
+    """Read a grid's value; None has no ticks.
 
     Raises:
-        ValueError: It is not what a grid sends; the message says what is wrong.
+        ValueError: The document is invalid; the message says why.
     """
     if document is None:
         return Ticked()

@@ -1,4 +1,4 @@
-"""The units of a model: the dissections that there are, and pictures of what each unit draws."""
+"""The units of a model: its dissections, and pictures of what drives each unit."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +21,7 @@ NONE = (
 
 
 def dissections(model: Model) -> dict[str, Dissection]:
-    """The dissections of a model, by layer; none where no file of one is at hand."""
+    """The dissections of a model by layer, from the built-in files and its folders."""
     return model.shared("dissections", lambda: _found(model), runs=False)
 
 
@@ -29,7 +29,7 @@ def dissection(model: Model, layer: str) -> Dissection:
     """The dissection of one layer.
 
     Raises:
-        LookupError: There is none.
+        LookupError: The layer is not dissected.
     """
     found = dissections(model)
     if layer not in found:
@@ -38,12 +38,12 @@ def dissection(model: Model, layer: str) -> Dissection:
 
 
 def strips(model: Model, one: Dissection, on_progress: Callable[[float], object] | None = None) -> list[str]:
-    """For each unit of a layer, the images that drive it most, lit where it is active, as a data URL; made once.
+    """For each unit of a layer, a data URL of the images that drive it most, lit where it is active; cached.
 
     Args:
         model: The model.
         one: The dissection of the layer.
-        on_progress: Called with the share of the images that is drawn, where they must be; may raise to end that.
+        on_progress: Called with the share of the images drawn so far; may raise to end the work.
     """
     return model.shared(("strips", one.view), lambda: _strips(model, one, on_progress))
 
@@ -58,7 +58,7 @@ def _found(model: Model) -> dict[str, Dissection]:
 
 
 def _model_of(path: Path) -> str | None:
-    """The model that a dissection is of; None for another file."""
+    """The fingerprint of the model that a file dissects; None for another file."""
     try:
         kind, about = files.read_header(path)
     except (ValueError, OSError):

@@ -1,4 +1,4 @@
-"""The tab "Units": what each unit draws and does, the wall without those that are ticked, and that as a patch."""
+"""The tab "Units": images and effects of each unit, the wall without the ticked ones, and that as a patch."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -30,21 +30,21 @@ STOPPED = "Stopped. "
 
 @dataclass
 class UnitsState:
-    """What one browser session looks at in this tab. Layer and concept are read together, under the session's lock.
+    """The state of this tab in one browser session. Layer and concept are read together, under the session's lock.
 
     Attributes:
         layer: The layer whose units are shown; empty for none.
-        concept: The concept whose pixels effects are shares of; empty for each unit's own.
-        lit: Whether the page has the lit images of the layer.
+        concept: The concept that effects are on; empty for each unit's own.
+        drawn: Whether the page has the images of the units.
     """
 
     layer: str = ""
     concept: str = ""
-    lit: bool = False
+    drawn: bool = False
 
 
 class UnitsTab:
-    """The tab: its components, and its handlers."""
+    """The components of the tab, and its handlers."""
 
     def __init__(self, page: Page):
         """Put the tab on the page."""
@@ -57,16 +57,16 @@ class UnitsTab:
             self.layer = gr.Dropdown(layers, value=first.layer or None, label="Layer", elem_id="units-layer")
             self.concept = gr.Dropdown(concepts_of(new.model), value="", label="Effect on", elem_id="units-concept")
             self.measure = gr.Button(
-                "Measure effects", elem_id="units-measure", min_width=180, interactive=can_measure(new, first)
+                "Measure effects", elem_id="units-measure", min_width=180, interactive=bool(removals_of(new, first)[0])
             )
             self.stop = gr.Button("Stop", elem_id="units-stop", min_width=80)
             self.keep = gr.Button("Keep them off", variant="primary", elem_id="units-keep", min_width=160)
-        self.said = gr.HTML(elem_id="units-told")
+        self.status = gr.HTML(elem_id="units-told")
         self.grid = UnitGrid(elem_id="units", **layer_of(new, first))
         self._connect()
 
     def _connect(self) -> None:
-        page, state, shown = self.page, self.state, [self.grid, self.said]
+        page, state, shown = self.page, self.state, [self.grid, self.status]
         connect = page.connect
         connect(self.grid.input, self.on_ticks, [self.grid], [self.grid])
         layer = connect(self.layer.input, self.on_layer, [state, self.layer], shown)
@@ -94,18 +94,18 @@ class UnitsTab:
             raise ValueError("choose a layer first")
         dissection(session.model, layer)
         with session.lock:
-            state.layer, state.lit = layer, False
-        return {self.grid: gr.update(**layer_of(session, state)), self.said: explained(session, state)}
+            state.layer, state.drawn = layer, False
+        return {self.grid: gr.update(**layer_of(session, state)), self.status: explanation(session, state)}
 
     def on_select(self, session: Session, state: UnitsState) -> Iterator[Updates]:
-        """Show the images that drive each unit most; drawn once, when somebody looks."""
-        if not state.layer or state.lit:
+        """Draw the images that drive each unit most, when the tab is first shown."""
+        if not state.layer or state.drawn:
             return
         work, one = session.begin(), dissection(session.model, state.layer)
         for share in work.following(partial(strips, work.model, one)):
-            yield {self.said: progress(share, "Drawing the images that drive each unit most")}
-        state.lit = True
-        yield {self.grid: gr.update(strips=strips(work.model, one)), self.said: explained(session, state)}
+            yield {self.status: progress(share, "Drawing the images that drive each unit most")}
+        state.drawn = True
+        yield {self.grid: gr.update(strips=strips(work.model, one)), self.status: explanation(session, state)}
 
     def on_concept(self, session: Session, state: UnitsState, concept: Any) -> Updates:
         """Show the effects on another concept."""
@@ -115,10 +115,10 @@ class UnitsTab:
             if concept and session.model.source is not None:
                 session.model.source.concepts.number(concept)
             state.concept = concept
-        return {self.grid: gr.update(effects=figures(session, state)), self.said: explained(session, state)}
+        return {self.grid: gr.update(effects=figures(session, state)), self.status: explanation(session, state)}
 
     def on_measure(self, session: Session, state: UnitsState) -> Iterator[Updates]:
-        """Measure what each unit does, and show what is known after every few images."""
+        """Measure the effect of each unit, and show the figures after every few units."""
         with session.lock:
             layer, concept, work = state.layer, state.concept, session.begin()
         if not layer:
@@ -126,24 +126,24 @@ class UnitsTab:
         removals = Removals.of(work.model, layer)
         try:
             for step in removals.measuring(work, removals.wanted(concept)):
-                # Whoever looks at something else meanwhile is not shown this; what was measured stays.
+                # If the page shows something else meanwhile, the figures are kept but not shown.
                 if session.model is not work.model or state.layer != layer:
                     return
                 if step.news:
                     yield {self.grid: gr.update(effects=figures(session, state))}
                 else:
-                    yield {self.said: progress(step.share, step.text)}
-            yield {self.grid: gr.update(effects=figures(session, state)), self.said: explained(session, state)}
+                    yield {self.status: progress(step.share, step.text)}
+            yield {self.grid: gr.update(effects=figures(session, state)), self.status: explanation(session, state)}
         except Stopped:
-            yield {self.said: explained(session, state, STOPPED)}
+            yield {self.status: explanation(session, state, STOPPED)}
 
     def on_stop(self, session: Session, state: UnitsState) -> Updates:
-        """End the work; the figures that are shown stay."""
+        """Stop the work; the figures that are shown stay."""
         session.stop()
-        return {self.said: explained(session, state, STOPPED)}
+        return {self.status: explanation(session, state, STOPPED)}
 
     def on_keep_off(self, session: Session, document: Any, stacked: Any) -> Updates:
-        """Put a patch on the stack that keeps the ticked units off."""
+        """Put a patch on the stack that switches the ticked units off."""
         layer, units, _ = read_ticked(document)
         if not units:
             raise ValueError("tick at least one unit first")
@@ -159,22 +159,22 @@ class UnitsTab:
         return {self.grid: gr.update(note=note), self.page.stacked: (stacked or 0) + 1}
 
     def on_model(self, session: Session, state: UnitsState) -> Updates:
-        """Show the model that the session looks at now."""
+        """Show the model that was opened."""
         layers = list(dissections(session.model))
         with session.lock:
-            state.layer, state.concept, state.lit = next(iter(layers), ""), "", False
+            state.layer, state.concept, state.drawn = next(iter(layers), ""), "", False
         return {
             self.grid: gr.update(**layer_of(session, state)),
             self.layer: gr.update(choices=layers, value=state.layer or None),
             self.note: gr.update(visible=not layers),
             self.concept: gr.update(choices=concepts_of(session.model), value=""),
-            self.measure: gr.update(interactive=can_measure(session, state)),
-            self.said: explained(session, state),
+            self.measure: gr.update(interactive=bool(removals_of(session, state)[0])),
+            self.status: explanation(session, state),
         }
 
 
 def images_without(session: Session, layer: str, units: Sequence[int]) -> Tensor:
-    """The images of the wall with the rules that are on and some units at zero.
+    """The images on the wall with the active rules and some units at zero.
 
     Raises:
         LookupError: The layer is not dissected.
@@ -186,25 +186,20 @@ def images_without(session: Session, layer: str, units: Sequence[int]) -> Tensor
 
 
 def removals_of(session: Session, state: UnitsState) -> tuple[Removals | None, str]:
-    """What is known of the units that are shown, None where nothing names the pixels; and on which concept."""
+    """The known removals of the units (None without a source of concepts), and the concept to show them for."""
     with session.lock:
         model, layer, concept = session.model, state.layer, state.concept
     return Removals.of(model, layer) if layer and model.source is not None else None, concept
 
 
-def can_measure(session: Session, state: UnitsState) -> bool:
-    """Whether there are units, and something names the pixels."""
-    return removals_of(session, state)[0] is not None
-
-
 def figures(session: Session, state: UnitsState) -> list[dict[str, Any] | None]:
-    """What is known of each unit's effect; nothing where nothing was measured."""
+    """The figures of all units; empty if nothing was measured."""
     removals, concept = removals_of(session, state)
     return removals.figures(removals.wanted(concept)) if removals and removals.explanation else []
 
 
-def explained(session: Session, state: UnitsState, before: str = "") -> str:
-    """How the figures were made, as HTML; or what would give some."""
+def explanation(session: Session, state: UnitsState, before: str = "") -> str:
+    """How the figures were made or can be made, as HTML."""
     removals, _ = removals_of(session, state)
     if removals is None:
         return ""
@@ -213,7 +208,7 @@ def explained(session: Session, state: UnitsState, before: str = "") -> str:
 
 
 def layer_of(session: Session, state: UnitsState) -> dict[str, Any]:
-    """What the grid shows of a layer."""
+    """The properties of the grid for a layer."""
     if not state.layer:
         return dict(EMPTY)
     one = dissection(session.model, state.layer)
@@ -227,7 +222,7 @@ def layer_of(session: Session, state: UnitsState) -> dict[str, Any]:
 
 
 def tiles(session: Session, without: Tensor | None = None) -> list[dict[str, Any]]:
-    """The wall, and what it is without some units."""
+    """The images on the wall, each with what it is without some units."""
     seeds = session.draft.seeds
     after = [None] * len(seeds) if without is None else urls(without)
     return [
@@ -237,5 +232,5 @@ def tiles(session: Session, without: Tensor | None = None) -> list[dict[str, Any
 
 
 def concepts_of(model: Model) -> list[tuple[str, str]]:
-    """What effects may be on, and what the page calls it."""
+    """The concepts that effects may be on, as (label, name)."""
     return [(OWN, ""), *((name, name) for name in ([] if model.source is None else model.source.concepts.names))]

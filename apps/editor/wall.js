@@ -248,7 +248,7 @@ const show = (kind, urls) => {
 };
 const edit = () => { show("edited", props.after); wipe.disabled = !props.after.some(Boolean); };
 const warm = () => show("hot", props.heat);
-const hang = () => {
+const build = () => {
   if (state.tiles.map((tile) => tile.seed).join() !== props.tiles.map((each) => each.seed).join()) {
     state.tiles = props.tiles.map((each) => tileOf(each.seed));
     sheet.replaceChildren(...state.tiles.map((tile) => tile.box));
@@ -261,7 +261,7 @@ const hang = () => {
 };
 // Gradio makes an event of every name that is quoted here, and sends what is watched twice where that is an event too.
 const named = (what) => Object.keys(what)[0];
-watch(named({ tiles: 0 }), hang);
+watch(named({ tiles: 0 }), build);
 watch(named({ after: 0 }), edit);
 watch(named({ heat: 0 }), warm);
 // Masks belong to one model: another one begins without marks, or with those that this browser keeps for it.
@@ -283,4 +283,4 @@ watch(named({ given: 0 }), () => {
   keep(new Map([...state.maps].map(([seed, labels]) => [seed, labels.slice()])));
   take(props.given.marks); send();
 });
-choose(1); reveal(100); hang(); start();
+choose(1); reveal(100); build(); start();

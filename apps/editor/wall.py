@@ -1,8 +1,7 @@
-"""The wall: a component of many images that people brush on, in roles.
+"""The wall: a component with many images to brush on, in roles.
 
-From the page comes its value, which `marks.py` reads as the untrusted document that it is: `{"marks": [{"seed": 3,
-"role": "copy", "runs": [[70, 4], …]}, …], "heat": false}`; the event is `input`, at the end of each stroke. To the page
-go properties, never sent back, by `gr.update(after=…)`:
+At the end of each stroke the event `input` brings its value, which `marks.py` reads: `{"marks": [{"seed": 3, "role":
+"copy", "runs": [[70, 4], …]}, …], "heat": false}`. Its properties, set by `gr.update(after=…)` and never sent back:
 
     tiles       [{"seed": 3, "image": url}, …]   what is on the wall; marks on other seeds are kept out of sight
     after       [url or None, …]                 the same tiles edited; empty removes them
@@ -40,15 +39,15 @@ EMPTY = {
 
 @dataclass(frozen=True)
 class Role:
-    """What a brush marks.
+    """One brush.
 
     Attributes:
-        name: What it is called in documents.
-        label: What the button says.
-        letter: What stands on the marks, beside their colour.
-        colour: Of the marks, as #rrggbb.
-        single: Whether it lives on one tile only.
-        help: What it is for, in a few words.
+        name: The role in documents.
+        label: The text of the button.
+        letter: The letter on the marks, beside their colour.
+        colour: The colour of the marks, as #rrggbb.
+        single: Whether only one tile may have such marks.
+        help: The purpose, in a few words.
     """
 
     name: str
@@ -68,13 +67,13 @@ class Wall(ScriptedComponent):
         Args:
             roles: The brushes, in the order of their keys.
             side: Height and width of the masks.
-            properties: See above.
+            properties: See the top of this file.
         """
         super().__init__("wall", "wall", EMPTY, roles=[asdict(role) for role in roles], side=side, **properties)
 
 
 def tiles(seeds: Sequence[int], images: Tensor) -> list[dict[str, Any]]:
-    """What `Wall` shows for some images."""
+    """The property `tiles` for some images."""
     return [{"seed": seed, "image": url} for seed, url in zip(seeds, urls(images), strict=True)]
 
 
@@ -93,5 +92,5 @@ def url(picture: Image.Image) -> str:
 
 
 def given(draft: Draft) -> dict[str, Any]:
-    """The marks of a draft, which replace those of the page."""
+    """The property `given` for the marks of a draft."""
     return {"given": {"version": draft.version, "marks": documents(draft.marks)}}

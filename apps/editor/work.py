@@ -19,16 +19,16 @@ BETWEEN_REPORTS = 0.25
 
 
 class Stopped(Exception):  # noqa: N818 - it is no error
-    """Somebody pressed Stop."""
+    """The user pressed Stop."""
 
 
 class Work:
-    """Work of one session on one model. It keeps to that model, even if the session opens another meanwhile.
+    """Work of one session on one model; it keeps to that model even if the session opens another meanwhile.
 
     Attributes:
         model: The model.
-        rules: The stack that solved rules go on.
-        patches: Those that the session solved before, by `patch_key`.
+        rules: The stack for solved rules.
+        patches: The patches that were solved before, by `patch_key`.
     """
 
     def __init__(self, model: Model, rules: Rules, patches: Cache[Patch]):
@@ -36,27 +36,27 @@ class Work:
         self._stopped = threading.Event()
 
     def stop(self) -> None:
-        """End it; nothing of it is kept."""
+        """End the work at its next check; nothing of it is kept."""
         self._stopped.set()
 
     def check(self) -> None:
-        """Go on, unless somebody pressed Stop.
+        """Go on, unless the work was stopped.
 
         Raises:
-            Stopped: Somebody did.
+            Stopped: It was.
         """
         if self._stopped.is_set():
             raise Stopped
 
     def running(self) -> AbstractContextManager:
-        """Whatever runs the generator inside a `with` block ends when somebody presses Stop."""
+        """Runs of the generator inside a `with` block end when the work is stopped."""
         return self.model.checking(self.check)
 
     def following(self, run: Callable[[Callable[[float], None]], object]) -> Iterator[float]:
-        """Run something that reports its progress, and repeat every quarter of a second what it reported last.
+        """Run a function that reports its progress, and yield the last report every quarter of a second.
 
         Raises:
-            Stopped: Somebody pressed Stop.
+            Stopped: The user pressed Stop.
         """
         latest = [0.0]
 
@@ -67,28 +67,28 @@ class Work:
         with ThreadPoolExecutor(1) as pool:
             running = pool.submit(run, on_progress)
             while not wait([running], timeout=BETWEEN_REPORTS).done:
-                # After Stop there is nothing more to report: the work ends at its next step.
+                # After Stop there is nothing to report: the function ends at its next check.
                 if not self._stopped.is_set():
                     yield latest[0]
             running.result()
 
     def measuring(self, layer: str) -> Iterator[float]:
-        """Measure the memory of a layer, if nobody did, and report how far that is, 0 to 1.
+        """Measure the memory of a layer unless it is known; yields the progress, 0 to 1.
 
         Raises:
             LookupError: The generator has no such layer.
-            Stopped: Somebody pressed Stop.
+            Stopped: The user pressed Stop.
         """
         if not self.model.measured(layer):
             for images in self.following(partial(self.model.memory, layer)):
                 yield images / self.model.samples
 
     def solve(self, rule: Rule) -> Patch:
-        """The patch of a rule: solved before, or now.
+        """The patch of a rule, solved now unless it is known.
 
         Raises:
             LookupError: The generator has no such layer.
-            Stopped: Somebody pressed Stop.
+            Stopped: The user pressed Stop.
             ValueError: The rule was written on another model, or cannot be solved.
         """
         return self.patches.get(patch_key(rule), lambda: self._solve(rule), self.model.lock)
@@ -102,18 +102,17 @@ class Work:
         """Solve a rule, and put it on the stack.
 
         Raises:
-            LookupError: The generator has no such layer.
-            Stopped: Somebody pressed Stop.
-            ValueError: The rule was written on another model, or cannot be solved; or the stack is full.
+            LookupError, Stopped: See `solve`.
+            ValueError: See there; or the stack is full.
         """
         patch = replace(self.solve(rule), rules=(rule.to_json(),))
         return self.rules.add(Entry(rule.name[:LONGEST_NAME], patch, rule=rule))
 
     def preview(self, rule: Rule) -> dict[int, Tensor]:
-        """The marked images, by seed, if all that the rule wants arrived: the paste, in feature space.
+        """The marked images by seed with the wanted values in their features: a preview of the paste.
 
         Raises:
-            Stopped: Somebody pressed Stop.
+            Stopped: The user pressed Stop.
         """
         with self.running():
             found = preview(self.model.generator, rule, goals=self.model.goals)
@@ -121,5 +120,5 @@ class Work:
 
 
 def patch_key(rule: Rule) -> str:
-    """What the patch of a rule depends on."""
+    """All of a rule that its patch depends on."""
     return replace(rule, name="", effect={}).to_json()
