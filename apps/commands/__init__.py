@@ -1,1 +1,1 @@
-"""The commands of the program, one a file: `run` does the work, `tell` says in words what was done."""
+"""The commands of the program, one per file: `run` does the work and gives a dictionary, `tell` puts it into words."""

@@ -1,4 +1,4 @@
-"""`rewrite ablate`: a set of units off, as a patch like any other."""
+"""`rewrite ablate`: a patch that switches units off."""
 
 from argparse import Namespace
 
@@ -10,7 +10,7 @@ from rewrite import load_generator
 
 
 def run(options: Namespace) -> dict:
-    """Switch the units off, compare with the intervention, and write the patch."""
+    """Make the patch, compare it with units held at zero, and write it."""
     generator, entries = load_generator(options.model, truncation=options.truncation), named(options.units)
     generator.layer(options.layer)
     units = resolved_units(entries, options.dissection, options.layer, generator.fingerprint, options.count)
@@ -21,7 +21,7 @@ def run(options: Namespace) -> dict:
 
 
 def tell(result: dict) -> str:
-    """Say what is off, and what is left."""
+    """The units, and how the patch differs from units held at zero."""
     shown, name = ", ".join(map(str, result["units"])), f" ({result['name']})" if result["name"] else ""
     lines = [
         f"{len(result['units'])} units of {result['units_of']} off{name}: {shown}",

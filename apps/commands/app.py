@@ -1,4 +1,4 @@
-"""`rewrite app`: the editor, on a page of this machine's browser."""
+"""`rewrite app`: the editor, in a browser on this machine."""
 
 import time
 from argparse import Namespace
@@ -30,5 +30,5 @@ def run(options: Namespace) -> dict:
 
 
 def tell(result: dict) -> str:
-    """Say that it ended."""
+    """The end of the program."""
     return "the editor has ended"

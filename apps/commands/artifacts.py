@@ -1,4 +1,4 @@
-"""`rewrite artifacts`: the units of a layer that draw badly, and what images gain without them."""
+"""`rewrite artifacts`: the units of a layer that draw artifacts, and how much better images are without them."""
 
 import csv
 import io
@@ -75,7 +75,7 @@ def run(options: Namespace) -> dict:
 
 
 def tell(result: dict) -> str:
-    """Say what was found."""
+    """The chosen units, and the distances with and without them."""
     lines = []
     if not result["units"]:
         lines.append("no unit was found whose images come closer to the reference without it")
@@ -111,7 +111,7 @@ def check(options: Namespace, generator: Generator) -> None:
 
 
 def reference_features(named: str, generator: Generator, space: FeatureSpace, options: Namespace) -> np.ndarray:
-    """The features of the images that are taken to be good."""
+    """The features of the reference images."""
     shown: Pictures = (
         DrawnPictures(generator, range(FIRST_SCENE, FIRST_SCENE + options.good))
         if named == SEEDS
@@ -123,7 +123,7 @@ def reference_features(named: str, generator: Generator, space: FeatureSpace, op
 
 
 def chosen_steps(artifacts: Artifacts, distances: np.ndarray, options: Namespace) -> list[Step]:
-    """The steps to the set that is taken; with `--units`, the first and the last."""
+    """The steps of the choice; with `--units`, only the first and the last."""
     seeds = range(options.choose)
     if options.units is None:
         ranking = np.argsort(-distances, kind="stable").tolist() if options.rank == BY_IMAGES else None
@@ -135,7 +135,7 @@ def chosen_steps(artifacts: Artifacts, distances: np.ndarray, options: Namespace
 
 
 def parse_units(text: str, count: int) -> tuple[int, ...]:
-    """Units from numbers with commas.
+    """Parse units from numbers separated by commas.
 
     Raises:
         ValueError: The text is something else, or names a unit twice or one that the layer has not.
@@ -161,12 +161,12 @@ def tested_sets(
 
 
 def floor_of(good: np.ndarray) -> float:
-    """How far apart two halves of the reference are: what no generator can be below."""
+    """The distance between two halves of the reference: the least that a generator can reach."""
     return Moments.of(good[::2]).distance(Moments.of(good[1::2]))
 
 
 def described(outcome: Outcome) -> dict[str, Any]:
-    """An outcome for programs."""
+    """An outcome as a JSON document."""
     return {
         "units": list(outcome.units),
         "distance": outcome.distance.document(),
@@ -176,7 +176,7 @@ def described(outcome: Outcome) -> dict[str, Any]:
 
 
 def ranking_of(distances: np.ndarray, seen: Table, units: Sequence[int]) -> list[dict[str, Any]]:
-    """All units, those first whose top images are farthest from the reference."""
+    """All units, ordered by the distance of their top images from the reference, the farthest first."""
     tops = np.argsort(-seen["peaks"], axis=0, kind="stable")[:TOP_SHOWN]
     return [
         {
@@ -190,7 +190,7 @@ def ranking_of(distances: np.ndarray, seen: Table, units: Sequence[int]) -> list
 
 
 def write(artifacts: Artifacts, document: Mapping[str, Any], tested: Table, out: Path) -> None:
-    """Write everything at once."""
+    """Write all files."""
     pairs = changed_pairs(artifacts, document["units"], tested)
     contents = {
         "artifacts.json": as_json(document).encode(),
@@ -207,7 +207,7 @@ def write(artifacts: Artifacts, document: Mapping[str, Any], tested: Table, out:
 
 
 def changed_pairs(artifacts: Artifacts, units: Sequence[int], tested: Table) -> list[Pair]:
-    """The images of the test that change most, before and after."""
+    """The test images that change most, before and after."""
     if not units:
         return []
     moved = np.square(tested["after"] - tested["before"]).sum(axis=1)
@@ -218,7 +218,7 @@ def changed_pairs(artifacts: Artifacts, units: Sequence[int], tested: Table) -> 
 
 
 def top_pictures(generator: Generator, document: Mapping[str, Any]) -> dict[int, list]:
-    """The top images of the units that are taken, and of those that are ranked first."""
+    """The top images of the chosen units, and of those ranked first."""
     shown = [each for i, each in enumerate(document["ranking"]) if each["taken"] or i < RANKED_SHOWN]
     bar = tqdm(shown, desc="pictures", unit="unit", delay=1)
     return {each["unit"]: pictures(generator.sample(each["top_images"])) for each in bar}
@@ -236,5 +236,5 @@ def table_of(ranking: Sequence[Mapping[str, Any]]) -> str:
 
 
 def spoken(interval: Mapping[str, float]) -> str:
-    """A number and its interval for people."""
+    """A number and its interval as text."""
     return f"{interval['value']:.4f} ({interval['low']:.4f} to {interval['high']:.4f})"

@@ -1,4 +1,4 @@
-"""`rewrite demo`: the whole way, from the built-in generator to an edited checkpoint and a report."""
+"""`rewrite demo`: from the built-in generator to an edited checkpoint and a report."""
 
 from argparse import Namespace
 from pathlib import Path
@@ -38,7 +38,7 @@ def run(options: Namespace) -> dict:
 
 
 def tell(result: dict) -> str:
-    """Say what was done, how well, and where it lies."""
+    """The rule, its efficacy and side effects, and the files."""
     lines = [
         f"Rule {result['rule']!r} of {MODEL}: the weight of layer {result['layer']} changed by rank {result['rank']}.",
         f"On {result['images']} images that the rule was not made from:",
@@ -51,5 +51,5 @@ def tell(result: dict) -> str:
 
 
 def percent(share: float | None) -> str:
-    """A share in words."""
+    """A share as text."""
     return "an unknown part" if share is None else f"{100 * share:.1f} %"

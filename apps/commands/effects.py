@@ -1,4 +1,4 @@
-"""`rewrite effects`: which units of a layer cause which concepts, and where these can be inserted."""
+"""`rewrite effects`: which units of a layer cause which concepts, and where concepts can be inserted."""
 
 from argparse import Namespace
 from dataclasses import asdict
@@ -62,7 +62,7 @@ def run(options: Namespace) -> dict:
 
 
 def tell(result: dict) -> str:
-    """Say what was found."""
+    """The units of each concept, and where it can be inserted."""
     lines = []
     for found in result["concepts"]:
         curve = found["curves"][found["ranking"]]
@@ -81,13 +81,13 @@ def tell(result: dict) -> str:
 
 
 def result_of(document: dict, out: Path) -> dict:
-    """What programs read: the document without its units one by one."""
+    """The JSON result: the document without the list of units."""
     concepts = [{name: value for name, value in each.items() if name != "unit"} for each in document["concepts"]]
     return {"out": str(out), **document, "concepts": concepts}
 
 
 def concepts_of(text: str, experiment: Experiment) -> list[str]:
-    """The concepts that a user names.
+    """Parse the names of concepts.
 
     Raises:
         LookupError: The source does not know one of them.
@@ -102,7 +102,7 @@ def concepts_of(text: str, experiment: Experiment) -> list[str]:
 
 
 def units_of(options: Namespace, experiment: Experiment) -> tuple[int, ...]:
-    """The units that a user names, by number or by the concept that they detect.
+    """Parse units, given by number or by the concept that they detect.
 
     Raises:
         FileNotFoundError, LookupError: See `resolved_units`.
@@ -119,7 +119,7 @@ def units_of(options: Namespace, experiment: Experiment) -> tuple[int, ...]:
 
 
 def dissection_of(path: Path | None, experiment: Experiment) -> Dissection | None:
-    """The dissection of the layer; if none is named, the one that comes with the model, or none.
+    """The dissection of the layer in a file; by default the one that comes with the model, if any.
 
     Raises:
         FileNotFoundError: There is no such file.

@@ -1,4 +1,4 @@
-"""`rewrite export`: patches folded into a checkpoint, or as an adapter."""
+"""`rewrite export`: fold patches into a checkpoint, or write them as an adapter."""
 
 from argparse import Namespace
 from collections.abc import Sequence
@@ -31,19 +31,19 @@ def run(options: Namespace) -> dict:
 
 
 def tell(result: dict) -> str:
-    """Say what was written."""
+    """The files."""
     layers = " and ".join(result["layers"])
     if result["as"] == "peft":
-        told = f"an adapter for {result['model']} at {layers}, in {result['out']}"
+        text = f"an adapter for {result['model']} at {layers}, in {result['out']}"
     else:
-        told = f"{result['model']} with an edited weight at {layers}, in {result['out']}"
-    return f"{told}\nmodel card: {result['card']}" if "card" in result else told
+        text = f"{result['model']} with an edited weight at {layers}, in {result['out']}"
+    return f"{text}\nmodel card: {result['card']}" if "card" in result else text
 
 
 def _card(
     options: Namespace, generator: Generator, patches: Sequence[Patch], strengths: Sequence[float], container: str
 ) -> str | None:
-    """The card's text, made before anything is written: the base may be overwritten, and the report be another's."""
+    """The text of the card, made before anything is written: an error leaves no files, and MODEL may be overwritten."""
     if options.card is None:
         return None
     return model_card(
@@ -58,7 +58,11 @@ def _card(
 
 
 def _folder(options: Namespace) -> Path:
-    """Where the adapter goes, which is no file."""
+    """The folder for an adapter.
+
+    Raises:
+        ValueError: The path has the suffix of a file.
+    """
     if options.out.suffix in (".safetensors", ".pt", ".pth", ".pkl", ".bin"):
         raise ValueError(
             f"an adapter of PEFT is a folder, and {options.out} is named like a file: change --out or --as"

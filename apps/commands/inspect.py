@@ -24,7 +24,7 @@ LONGEST_OPTION = 120
 
 
 def run(options: Namespace) -> dict:
-    """Look into the file. A published one that is not in the cache is told from what is known of it."""
+    """Read the file. Of a published one that is not in the cache, say what the registry knows."""
     path = {**GENERATORS, **RULES}.get(options.file, Path(options.file))
     if options.file in registry.PUBLISHED and not path.is_file():
         published = registry.find(options.file)
@@ -37,14 +37,14 @@ def run(options: Namespace) -> dict:
     _check(path)
     with path.open("rb") as file:
         start = file.read(4096).lstrip()
-    # The length that a safetensors file begins with may look like a brace too, but holds zeros.
+    # A safetensors file begins with its length, which may look like a brace too, but holds zeros.
     if start[:1] in (b"{", b"[") and b"\0" not in start[:8]:
         return {"file": str(path), **_document(path)}
     return {"file": str(path), **_binary(path)}
 
 
 def tell(result: dict) -> str:
-    """Say what the file holds, one fact a line."""
+    """The facts, one per line."""
     return "\n".join(_lines(result))
 
 
@@ -106,7 +106,7 @@ def _binary(path: Path) -> dict[str, Any]:
 
 
 def _foreign(path: Path) -> dict[str, Any]:
-    """A file of another tool: the generator that it holds, or else what kind of file it is and why no more is said."""
+    """A file of another tool: its generator, or the kind of file and why its generator cannot be read."""
     described = containers.describe(path)
     if described["kind"] not in containers.OF_WEIGHTS:
         return described
@@ -119,7 +119,7 @@ def _foreign(path: Path) -> dict[str, Any]:
 
 
 def _beside(archive: Archive) -> dict[str, Any]:
-    """What else a file of training holds: the discriminator, and the options that are plain values."""
+    """What else a training checkpoint holds: the discriminator, and options that are plain values."""
     found: dict[str, Any] = {}
     try:
         judge = discriminators.describe(archive)
@@ -134,7 +134,7 @@ def _beside(archive: Archive) -> dict[str, Any]:
 
 
 def _plain(options: Mapping) -> dict[str, Any]:
-    """The entries of a dictionary that are texts or numbers."""
+    """The entries of a dictionary that are text or numbers."""
     kept = {str(name): value for name, value in options.items() if isinstance(value, str | int | float)}
     return {name: value[:LONGEST_OPTION] if isinstance(value, str) else value for name, value in kept.items()}
 

@@ -21,7 +21,7 @@ def run(options: Namespace) -> dict:
 
 
 def tell(result: dict) -> str:
-    """Say what was measured."""
+    """The number of keys, and the file."""
     return (
         f"{result['keys']} {result['key_space']} keys of {result['dimensions']} numbers at layer {result['layer']}, "
         f"from {result['images']} images, in {result['out']}"

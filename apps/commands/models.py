@@ -1,4 +1,4 @@
-"""`rewrite models`: the generators that can be named in place of a file."""
+"""`rewrite models`: the generators that can be given by name instead of by file."""
 
 from argparse import Namespace
 from itertools import groupby
@@ -10,7 +10,7 @@ from rewrite.checkpoints.registry import Published
 
 
 def run(options: Namespace) -> dict:
-    """Look up every name; nothing is downloaded."""
+    """List every name; nothing is downloaded."""
     return {
         "built_in": {name: str(path) for name, path in BUILT_IN.items()},
         "published": [describe(registry.find(name)) for name in registry.names()],
@@ -18,7 +18,7 @@ def run(options: Namespace) -> dict:
 
 
 def tell(result: dict) -> str:
-    """Say the names, those under one licence together."""
+    """The names, grouped by family and licence."""
     lines = [f"{name}: built in" for name in result["built_in"]]
     for (family, licence), group in groupby(result["published"], lambda each: (each["family"], each["licence"])):
         lines += ["", f"{family} (licence: {licence})"]
@@ -28,7 +28,7 @@ def tell(result: dict) -> str:
 
 
 def describe(published: Published) -> dict[str, Any]:
-    """What is known of a published checkpoint, and where it lies or would lie."""
+    """The facts of a published checkpoint, and its path in the cache."""
     there = published.path.is_file()
     return {
         "name": published.name,

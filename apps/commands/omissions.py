@@ -1,4 +1,4 @@
-"""`rewrite omissions`: what a model draws too little and too much of, against what it was trained on."""
+"""`rewrite omissions`: the concepts that a model draws too rarely or too often, compared with its training images."""
 
 import csv
 import io
@@ -30,7 +30,7 @@ SHOWN_CONCEPTS, SHOWN_IMAGES = 4, 6
 
 
 def run(options: Namespace) -> dict:
-    """Compare, draw again what is asked for, and write what was found."""
+    """Compare, invert the training images asked for, and write what was found."""
     for name, least in (("samples", 2), ("invert", 0), ("steps", 1)):
         if getattr(options, name) < least:
             raise ValueError(f"--{name} is {least} or more, got {getattr(options, name)}")
@@ -69,7 +69,7 @@ def run(options: Namespace) -> dict:
 
 
 def tell(result: dict) -> str:
-    """Say what was found."""
+    """The distance, and the concepts drawn too rarely or too often."""
     distance, floor = result["distance"], result["floor"]
     lines = [
         f"Fréchet segmentation distance {distance['value']:.2f} ({distance['low']:.2f} to {distance['high']:.2f}), "
@@ -87,7 +87,7 @@ def tell(result: dict) -> str:
 
 
 def described(each: Drawn) -> dict[str, Any]:
-    """One concept for programs."""
+    """One concept as a JSON document."""
     return {
         "concept": each.concept,
         "training": each.training.document(),
@@ -100,7 +100,7 @@ def described(each: Drawn) -> dict[str, Any]:
 
 
 def to_invert(training: Table, found: Comparison, count: int) -> list[int]:
-    """The training images that show most of what is drawn least often; any, where nothing is drawn too little."""
+    """The training images with most of the concept that is drawn too rarely; the first ones if there is none."""
     missing = [each.concept for each in (*found.of(OMITS), *found.of(LESS))]
     names = [each.concept for each in found.concepts]
     areas = training["areas"][:, [names.index(missing[0])]] if missing else np.zeros((len(training), 1))
@@ -109,7 +109,7 @@ def to_invert(training: Table, found: Comparison, count: int) -> list[int]:
 
 
 def inversion_of(inverted: Inversion, numbers: Sequence[int], source: ConceptSource) -> dict[str, Any]:
-    """How well images were drawn again, and how much of each concept came back."""
+    """The losses of the inverted images, and the area of each concept before and after."""
     shares = []
     for images in (inverted.images, inverted.drawn):
         labels = source.label(images, numbers)
@@ -137,7 +137,7 @@ def write(
     inverted: Inversion | None,
     out: Path,
 ) -> None:
-    """Write everything at once."""
+    """Write all files."""
     shown = {
         each.concept: {name: most_of(each.concept, found, sides[name], tables[name]) for name in sides}
         for verdicts in ((OMITS, LESS), (MORE,))
@@ -154,7 +154,7 @@ def write(
 
 
 def most_of(concept: str, found: Comparison, pictures: Pictures, table: Table) -> list[Image.Image]:
-    """The pictures that show most of a concept."""
+    """The pictures with the largest area of a concept."""
     column = [each.concept for each in found.concepts].index(concept)
     order = np.argsort(-table["areas"][:, column], kind="stable")[:SHOWN_IMAGES]
     return as_pictures(pictures.images(table.numbers[torch.from_numpy(order)].tolist()))

@@ -1,4 +1,4 @@
-"""`rewrite paint`: the strokes of a file on an image, before and after."""
+"""`rewrite paint`: apply the strokes of a file to images, before and after."""
 
 from argparse import Namespace
 
@@ -35,7 +35,7 @@ def run(options: Namespace) -> dict:
 
 
 def tell(result: dict) -> str:
-    """Say what was painted."""
+    """The strokes, and the file."""
     images = "one image" if len(result["seeds"]) == 1 else f"{len(result['seeds'])} images"
     concepts = f" ({', '.join(result['concepts'])})" if result["concepts"] else ""
     return f"{result['strokes']} strokes{concepts} with units of {result['layer']} on {images}, in {result['out']}"

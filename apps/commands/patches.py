@@ -1,4 +1,4 @@
-"""Patches and their strengths as the commands take them."""
+"""The patches and strengths of a command line."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,13 +9,13 @@ from rewrite import Generator, Patch, from_peft
 def load_patches(
     generator: Generator, paths: Sequence[Path], strengths: Sequence[float] | None
 ) -> list[tuple[Patch, float]]:
-    """The patches of some files with one strength for all, one for each file, or 1.
+    """Load patches, each with its strength: one for all, one for each file, or 1.
 
-    A folder is an adapter of PEFT's, and gives a patch for each layer that it changes.
+    A folder is a PEFT adapter, and gives a patch for each layer that it changes.
 
     Raises:
         FileNotFoundError: There is no such file.
-        LookupError: An adapter changes a layer that the generator has not.
+        LookupError: An adapter changes a layer that the generator does not have.
         ValueError: A file holds no patch or no adapter that fits, or strengths and files differ in number.
     """
     strengths = strengths or [1.0]

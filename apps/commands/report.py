@@ -1,4 +1,4 @@
-"""`rewrite report`: what patches do to images that nobody looked at before."""
+"""`rewrite report`: the effect of patches on images that no rule was made from."""
 
 from argparse import Namespace
 from collections.abc import Sequence
@@ -39,7 +39,7 @@ def run(options: Namespace) -> dict:
 
 
 def tell(result: dict) -> str:
-    """Say what was found."""
+    """Efficacy, side effects, and failed expectations."""
     efficacy = "not measured" if result["efficacy"] is None else f"{result['efficacy']:.3f}"
     lines = [
         f"efficacy {efficacy}, outside {result['outside']:.3f}",
@@ -52,18 +52,18 @@ def tell(result: dict) -> str:
 
 
 def result_of(found: Report, out: Path) -> dict:
-    """What programs read: the report without its images one by one."""
+    """The JSON result: the report without the list of images."""
     document = {name: value for name, value in found.document().items() if name != "per_image"}
     return {"out": str(out), **document, "failed": [str(expectation) for expectation in found.failed]}
 
 
 def rules_of(patches: Sequence[Patch]) -> list[Rule]:
-    """The rules that some patches answer."""
+    """The rules that patches were solved for."""
     return [Rule.from_json(text) for patch in patches for text in patch.rules]
 
 
 def source_of(named: str, rules: Sequence[Rule], generator: Generator) -> ConceptSource | None:
-    """What names the pixels: what is asked for; that of towers only where it can see what the rules speak of.
+    """The source of concepts of the report; that of towers only if it knows the concepts of the rules.
 
     Raises:
         FileNotFoundError: There is no such file or folder, or a package that it needs is not installed.

@@ -1,4 +1,4 @@
-"""`rewrite rotation`: are a layer's units special, or does any direction of it detect as much?"""
+"""`rewrite rotation`: whether the units of a layer detect more concepts than random directions do."""
 
 import csv
 import io
@@ -24,7 +24,7 @@ from rewrite.storage.files import write_together
 TEMPLATE = Path(__file__).parent / "templates" / "rotation.html"
 STATE = "rotation.safetensors"
 NULL = "random weights"
-# Bounds on the IoU beside the one of the rule.
+# Bounds on the IoU beside `--iou`.
 STRICTER = (0.1, 0.2)
 COLUMNS = (
     "units",
@@ -66,7 +66,7 @@ def run(options: Namespace) -> dict:
 
 
 def tell(result: dict) -> str:
-    """Say how many are left."""
+    """The number of detectors for each share of the rotation."""
     lines = [f"units (concepts) that detect, as units are turned from their axes, by {ALPHAS[0]:g} to {ALPHAS[-1]:g}:"]
     for layer in result["layers"]:
         for i, bound in enumerate(layer["rotation"][0]["by_bound"]):
@@ -80,7 +80,7 @@ def tell(result: dict) -> str:
 
 
 def layer_of(layer: str, found: Mapping[str, Dissection], least: float) -> dict[str, Any]:
-    """One layer's curve, its null, and what the full turn loses."""
+    """The curve of one layer, the level of random weights, and the loss at the full rotation."""
     steps = [{"alpha": alpha, **counts_of(found[turned(layer, alpha)], least)} for alpha in ALPHAS]
     lost = [
         {"iou": first["iou"], **{name: loss(first[name], last[name]) for name in ("detectors", "concepts")}}
@@ -91,10 +91,10 @@ def layer_of(layer: str, found: Mapping[str, Dissection], least: float) -> dict[
 
 
 def counts_of(one: Dissection, least: float) -> dict[str, Any]:
-    """How many units detect, and how many concepts; also where more agreement is asked for.
+    """How many units detect, and how many concepts, for several bounds on the IoU.
 
-    In a world of few concepts nearly any direction agrees a little with one of them, and only stricter bounds tell the
-    units apart from the rest.
+    Where there are few concepts, nearly any direction agrees a little with one of them; only stricter bounds tell units
+    from random directions.
     """
     scores = one.scores
     sure, found = scores.detects(least) & scores.beyond_chance(), scores.detectors(least)
@@ -117,7 +117,7 @@ def counts_of(one: Dissection, least: float) -> dict[str, Any]:
 
 
 def loss(first: int, last: int) -> float | None:
-    """The share that is lost; nothing where there was nothing."""
+    """The share that is lost; None if there was nothing to lose."""
     return 1 - last / first if first else None
 
 
@@ -133,7 +133,7 @@ def table(document: Mapping[str, Any]) -> str:
 
 
 def lines_of(layer: Mapping[str, Any], column: str) -> dict[str, list[Point]]:
-    """A curve for each bound on the IoU, and the level of random weights."""
+    """A curve for each bound on the IoU, and one for random weights."""
     lines = {
         f"IoU > {bound['iou']:g}": [Point(step["alpha"], step["by_bound"][i][column]) for step in layer["rotation"]]
         for i, bound in enumerate(layer["rotation"][0]["by_bound"])
@@ -143,7 +143,7 @@ def lines_of(layer: Mapping[str, Any], column: str) -> dict[str, list[Point]]:
 
 
 def agreement_of(layer: Mapping[str, Any]) -> dict[str, list[Point]]:
-    """How well units agree with their best concept, and what chance gives them there."""
+    """The agreement of units with their best concept, and the agreement by chance."""
     names = {"mean_best_iou": "units", "mean_chance": "by chance"}
     lines = {text: [Point(step["alpha"], step[name]) for step in layer["rotation"]] for name, text in names.items()}
     null = layer["random_weights"]["mean_best_iou"]

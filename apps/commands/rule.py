@@ -1,4 +1,4 @@
-"""`rewrite rule`: a rule from the names of concepts, without marking anything by hand."""
+"""`rewrite rule`: make a rule from the names of concepts, without marking regions by hand."""
 
 from argparse import Namespace
 
@@ -10,7 +10,7 @@ from rewrite import load_generator
 
 
 def run(options: Namespace) -> dict:
-    """Look for the concepts, and write the rule."""
+    """Find the concepts, and write the rule."""
     generator = load_generator(options.model, truncation=options.truncation)
     layer = options.layer or usual_layer(generator)
     words = RuleInWords(
@@ -37,7 +37,7 @@ def run(options: Namespace) -> dict:
 
 
 def tell(result: dict) -> str:
-    """Say what was found."""
+    """The regions of the rule."""
     copies = f"{result['copies']} copies for " if result["copies"] else ""
     protected = f", {result['protected']} protected regions" if result["protected"] else ""
     return (
@@ -47,5 +47,5 @@ def tell(result: dict) -> str:
 
 
 def named(text: str | None) -> tuple[str, ...]:
-    """Concepts as people write them, with commas between."""
+    """Parse names separated by commas."""
     return tuple(dict.fromkeys(part.strip() for part in (text or "").split(",") if part.strip()))

@@ -1,4 +1,4 @@
-"""`rewrite sample`: images of some seeds as one picture."""
+"""`rewrite sample`: draw the images of some seeds as one picture."""
 
 from argparse import Namespace
 from collections.abc import Sequence
@@ -46,7 +46,7 @@ def run(options: Namespace) -> dict:
 
 
 def tell(result: dict) -> str:
-    """Say what was drawn."""
+    """The number of images, and the file."""
     return f"{result['images']} images of {result['size'][0]} x {result['size'][1]} pixels in {result['out']}"
 
 

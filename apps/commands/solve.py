@@ -1,4 +1,4 @@
-"""`rewrite solve`: a rule becomes a patch."""
+"""`rewrite solve`: solve a rule for a patch."""
 
 from argparse import Namespace
 
@@ -30,7 +30,7 @@ def run(options: Namespace) -> dict:
 
 
 def tell(result: dict) -> str:
-    """Say what was solved."""
+    """The patch and its forecast."""
     forecast = result["forecast"]
     return (
         f"rule {result['rule']!r} as a patch of rank {result['rank']} on layer {result['layer']}, in {result['out']}\n"

@@ -38,19 +38,19 @@ def run(options: Namespace) -> dict:
 
 
 def probe_of(options: Namespace) -> GeneratorProbe:
-    """What is dissected."""
+    """The probe of the generator's layers."""
     generator = load_generator(options.model, truncation=options.truncation)
     source = source_for(options.segmenter, generator)
     return GeneratorProbe(generator, layers_of(generator, options.layers), source, options.first_seed)
 
 
 def levels_of(options: Namespace) -> dict[str, Any]:
-    """How levels are chosen."""
+    """The options for levels, as `dissect` takes them."""
     return {"tail": options.tail, "level_samples": options.level_samples, "informative": options.informative}
 
 
 def count_part(options: Namespace, part: Part, probe: GeneratorProbe | None = None, progress: bool = True) -> dict:
-    """Count one part, into a file of its own."""
+    """Count one part into a file of its own."""
     probe, state = probe or probe_of(options), options.out / STATE
     found = dissect_part(probe, options.samples, part, state=state, progress=progress, **levels_of(options))
     return {
@@ -62,7 +62,7 @@ def count_part(options: Namespace, part: Part, probe: GeneratorProbe | None = No
 
 
 def count_in_workers(options: Namespace, probe: GeneratorProbe) -> None:
-    """Count all parts in processes of their own, and put them together."""
+    """Count all parts in worker processes, and join them."""
     state, parts = options.out / STATE, [Part(number + 1, options.workers) for number in range(options.workers)]
     whole, numbers = begin(probe, options.samples, state=state, progress=True, **levels_of(options))
     done = len(numbers) - len(whole.left(UNITS, numbers))
@@ -79,7 +79,7 @@ def count_in_workers(options: Namespace, probe: GeneratorProbe) -> None:
 
 
 def tell(result: dict) -> str:
-    """Say what was found."""
+    """The detectors and concepts of each layer."""
     if "part" in result:
         return f"part {result['part']}: {result['images']} images, in {result['state']}"
     lines = []
@@ -93,13 +93,13 @@ def tell(result: dict) -> str:
 
 
 def result_of(document: dict, out: Path) -> dict:
-    """What programs read: the document without its units one by one."""
+    """The JSON result: the document without the list of units."""
     layers = [{name: value for name, value in layer.items() if name != "unit"} for layer in document["layers"]]
     return {"out": str(out), "images": document["images"], "layers": layers}
 
 
 def layers_of(generator: Generator, named: Sequence[str]) -> list[str]:
-    """The layers that are asked for; `all` are those that give maps of units and not of colours."""
+    """The named layers; `all` are those whose output is neither colours nor a vector."""
     if "all" in named:
         return [name for name, layer in generator.layers.items() if layer.outputs > 4 and layer.kind != "linear"]
     return list(named)

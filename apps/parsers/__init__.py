@@ -1,1 +1,1 @@
-"""The arguments of the commands; nothing heavy is imported here, so that `--help` answers at once."""
+"""The arguments of the commands; nothing slow is imported here, so that `--help` answers at once."""

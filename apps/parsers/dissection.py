@@ -1,4 +1,4 @@
-"""Arguments of the commands that dissect, and of the one that turns concepts into rules."""
+"""Arguments of the commands that dissect, and of the one that makes rules from concepts."""
 
 from pathlib import Path
 
@@ -18,23 +18,21 @@ def _units(commands) -> None:
         commands,
         "units",
         "find which units of a layer agree with which concepts",
-        "Writes units.html, units.json, units.csv and units.safetensors. A run that was interrupted goes on from where "
-        "it was when it is started again with the same folder.",
+        "Writes units.html, units.json, units.csv and units.safetensors. An interrupted run continues when it is "
+        "started again with the same folder.",
     )
     add_model(parser)
     _add_dissection(parser)
     parser.add_argument("--first-seed", type=int, default=0, help="seed of the first image (default: 0)")
+    parser.add_argument("--tail", type=float, default=0.01, help="share of pixels above a unit's level (default: 0.01)")
     parser.add_argument(
-        "--tail", type=float, default=0.01, help="share of the pixels that pass a unit's level (default: 0.01)"
-    )
-    parser.add_argument(
-        "--informative", action="store_true", help="also find the most informative level of every unit and concept"
+        "--informative", action="store_true", help="also find the most informative level for each unit and concept"
     )
     parser.add_argument("--workers", type=int, default=1, help="processes that share the images (default: 1)")
     parser.add_argument(
         "--part",
         metavar="K/N",
-        help="count one part of N only, as one of N machines; with all parts in one folder, --workers N joins them",
+        help="count only part K of N, on one of N machines; with all parts in one folder, --workers N joins them",
     )
     parser.add_argument("--out", type=new_folder, required=True, help="folder to write into")
 
@@ -44,8 +42,8 @@ def _rotation(commands) -> None:
         commands,
         "rotation",
         "compare the units of layers with random directions, and with random weights",
-        "Writes rotation.html, rotation.json, rotation.csv and rotation.safetensors. A run that was interrupted goes "
-        "on.",
+        "Writes rotation.html, rotation.json, rotation.csv and rotation.safetensors. An interrupted run "
+        "continues when it is started again with the same folder.",
     )
     add_model(parser)
     _add_dissection(parser)
@@ -62,16 +60,14 @@ def _rule(commands) -> None:
     )
     add_model(parser)
     add_truncation(parser)
-    parser.add_argument("--context", required=True, help="concepts to replace, such as dome,spire")
-    parser.add_argument("--copy", help="concepts to put there, such as tree")
+    parser.add_argument("--context", required=True, help="concepts that are replaced, such as dome,spire")
+    parser.add_argument("--copy", help="concepts that replace them, such as tree")
     parser.add_argument("--protect", help="concepts that must stay, such as cloud,path")
     parser.add_argument("--protect-units", help="units that must stay, by number or by concept, such as 3,17 or cloud")
-    parser.add_argument(
-        "--dissection", metavar="FILE", type=Path, help="units.safetensors, where units are of concepts"
-    )
-    parser.add_argument("--seeds", default="0-200", help="images to look at (default: 0-200)")
-    parser.add_argument("--layer", help="where to solve it (default: the first at half the image's side)")
-    parser.add_argument("--name", help="what to call the rule (default: that of the file)")
+    parser.add_argument("--dissection", metavar="FILE", type=Path, help="units.safetensors, to name units by concept")
+    parser.add_argument("--seeds", default="0-200", help="images to find the concepts in (default: 0-200)")
+    parser.add_argument("--layer", help="layer of the rule (default: the first at half the image's side)")
+    parser.add_argument("--name", help="name of the rule (default: that of the file)")
     add_segmenter(parser)
     parser.add_argument("--out", type=new_file, required=True, help="the rule file to write")
 

@@ -1,4 +1,4 @@
-"""Arguments of the commands that edit: from the demo to the export."""
+"""Arguments of the commands that edit a model."""
 
 from pathlib import Path
 
@@ -36,7 +36,7 @@ def _sample(commands) -> None:
     add_model(parser)
     add_truncation(parser)
     parser.add_argument("--seeds", default="0-15", help="such as 0-15 or 0-3,7 (default: 0-15)")
-    parser.add_argument("--noise", choices=NOISES, help="where noise inputs come from (default: the seed)")
+    parser.add_argument("--noise", choices=NOISES, help="source of the noise inputs (default: the seed)")
     add_patches(parser)
     parser.add_argument("--compare", action="store_true", help="also show the images without the patches, above")
     parser.add_argument("--heat", metavar="RULE", help="show where this rule would fire")
@@ -46,8 +46,10 @@ def _sample(commands) -> None:
 
 
 def _inspect(commands) -> None:
-    parser = add_command(commands, "inspect", "say what a file holds, without running it")
-    parser.add_argument("file", metavar="FILE", help="a file of this library, a foreign checkpoint, or its name")
+    parser = add_command(commands, "inspect", "show what a file holds, without running it")
+    parser.add_argument(
+        "file", metavar="FILE", help="a file of this library, a checkpoint of another tool, or a published name"
+    )
 
 
 def _models(commands) -> None:
@@ -55,13 +57,13 @@ def _models(commands) -> None:
         commands,
         "models",
         "list the generators that MODEL may name, with their licences",
-        "Nothing is downloaded until a command is given such a name. The files lie in the user's cache folder, or in "
-        "REWRITE_CACHE where that is set.",
+        "A file is downloaded when a command first needs it, into the user's cache folder or the one that the variable "
+        "REWRITE_CACHE names.",
     )
 
 
 def _measure(commands) -> None:
-    parser = add_command(commands, "measure", "measure what a layer usually reads: its memory")
+    parser = add_command(commands, "measure", "measure the memory of a layer: the second moment of its keys")
     add_model(parser)
     parser.add_argument("--layer", required=True, help="name of the layer; rewrite inspect MODEL lists them")
     add_memory_options(parser)
@@ -80,7 +82,7 @@ def _solve(commands) -> None:
     add_model(parser, option=True)
     parser.add_argument("--memory", type=Path, help="a memory that rewrite measure wrote")
     add_memory_options(parser)
-    parser.add_argument("--rank", type=int, help="number of directions (default: what the rule says)")
+    parser.add_argument("--rank", type=int, help="number of directions (default: as in the rule)")
     parser.add_argument(
         "--out", type=new_file, default="patch.safetensors", help="the file to write (default: patch.safetensors)"
     )
@@ -114,8 +116,8 @@ def _export(commands) -> None:
         commands,
         "export",
         "fold patches into a checkpoint",
-        "By default in the container that MODEL came in, every byte that is not edited the same. The other containers "
-        "hold the generator alone, under the tensor names of the tool that made MODEL; peft writes a LoRA adapter.",
+        "By default MODEL's container is kept, with every byte that is not edited. Other containers hold the generator "
+        "only, under the tensor names of the tool that made MODEL; peft writes a LoRA adapter.",
     )
     parser.add_argument("model", metavar="MODEL", help=MODEL)
     parser.add_argument("patches", metavar="PATCH", nargs="+", type=Path, help=PATCH)
@@ -128,7 +130,7 @@ def _export(commands) -> None:
         help="what to write (default: container, that of MODEL)",
     )
     parser.add_argument("--card", metavar="FILE", type=new_file, help="also write a model card, such as README.md")
-    parser.add_argument("--report", type=Path, help="a report on these patches, whose figures the card shows")
+    parser.add_argument("--report", type=Path, help="a report on these patches, for the figures of the card")
     parser.add_argument("--out", type=Path, required=True, help="the file to write; for peft, the folder")
 
 

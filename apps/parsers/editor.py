@@ -11,10 +11,10 @@ def _app(commands) -> None:
         commands,
         "app",
         "open the editor: brush a rule, see its price, rewrite, export",
-        "The page is served on this machine only, and needs no network.",
+        "The page is served to this machine only, and needs no network.",
     )
     add_model(parser)
-    parser.add_argument("--port", type=int, help="where to listen (default: the first free one from 7860 on)")
+    parser.add_argument("--port", type=int, help="port of the page (default: the first free one from 7860 on)")
     parser.add_argument(
         "--models",
         metavar="DIR",

@@ -1,4 +1,4 @@
-"""What every command's arguments are made of: the parser, and the arguments that several commands take."""
+"""The parser, and the arguments that several commands share."""
 
 import os
 from argparse import ArgumentParser, ArgumentTypeError
@@ -7,15 +7,15 @@ from typing import NoReturn
 
 KEY_SPACES = ("patch", "channel")
 PATCH = "a patch that rewrite solve wrote, or the folder of an adapter that PEFT can load"
-SEGMENTER = "what names the pixels: towers, a segmenter's file, or hf:NAME of a model for transformers"
+SEGMENTER = "source of concepts: towers, a segmenter's file, or hf:NAME of a transformers model"
 MODEL = "towers, a checkpoint's file, a name that rewrite models lists, or hf://owner/name/file"
 
 
 class Parser(ArgumentParser):
-    """A parser whose complaints are one sentence."""
+    """A parser whose errors are one sentence."""
 
     def error(self, message: str) -> NoReturn:
-        """Refuse the arguments; `main` prints the sentence."""
+        """Raise the sentence, which `main` prints."""
         raise ValueError(f"{message} (see {self.prog} --help)")
 
 
@@ -25,7 +25,7 @@ def add_command(commands, name: str, text: str, details: str = "") -> Parser:
 
 
 def new_file(text: str) -> Path:
-    """The path of a file to write, refused before any work is done for it where it cannot be written."""
+    """The path of a file to write; an error, before any work is done, if it cannot be written."""
     path = Path(text)
     if path.is_dir():
         raise ArgumentTypeError(f"cannot write {path}: it is a folder")
@@ -33,7 +33,7 @@ def new_file(text: str) -> Path:
 
 
 def new_folder(text: str) -> Path:
-    """The path of a folder to write into, refused in the same way."""
+    """The path of a folder to write into; an error if it cannot be written."""
     return _placed(Path(text), Path(text))
 
 
@@ -56,12 +56,17 @@ def add_model(parser: Parser, *, option: bool = False) -> None:
 
 
 def add_truncation(parser: Parser) -> None:
-    """How far latents are drawn."""
-    parser.add_argument("--truncation", type=float, default=1.0, help="0 draws the mean image, 1 any (default: 1)")
+    """The truncation of latents."""
+    parser.add_argument(
+        "--truncation",
+        type=float,
+        default=1.0,
+        help="truncation of latents: 0 draws the mean image, 1 the full variety (default: 1)",
+    )
 
 
 def add_segmenter(parser: Parser) -> None:
-    """What names the pixels."""
+    """The source of concepts."""
     parser.add_argument(
         "--segmenter",
         default="towers",
@@ -84,14 +89,14 @@ def add_patches(parser: Parser) -> None:
 
 
 def add_strength(parser: Parser) -> None:
-    """Factors on patches."""
+    """Strengths of patches."""
     parser.add_argument(
         "--strength",
         metavar="X",
         dest="strengths",
         type=float,
         action="append",
-        help="factor on the patches: one for all, or one for each in their order (default: 1)",
+        help="factor on the patches: one for all, or one for each, in order (default: 1)",
     )
 
 
@@ -101,5 +106,5 @@ def add_memory_options(parser: Parser) -> None:
     parser.add_argument(
         "--key-space",
         choices=KEY_SPACES,
-        help="whole receptive fields, or single positions (default: the rule's, or patch)",
+        help="keys are whole receptive fields, or single positions (default: as in the rule, or patch)",
     )
