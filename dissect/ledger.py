@@ -136,10 +136,10 @@ class Ledger:
         rest = numbers[count:]
         cut = whole and count and len(rest) and numbers[count - 1] // SHARD == rest[0] // SHARD
         if held != ranges_of(numbers[:count]) or cut:
-            told = ", ".join(f"{start} to {stop - 1}" for start, stop in held)
+            listed = ", ".join(f"{start} to {stop - 1}" for start, stop in held)
             run = f"a run of {len(numbers)} images" + (f" from {numbers[0]} on" if len(numbers) else "")
             remedy = "name another folder, or delete it"
-            raise ValueError(f"{self.path} holds the images {told}, which {run} does not go on from: {remedy}")
+            raise ValueError(f"{self.path} holds the images {listed}, which {run} does not go on from: {remedy}")
         return rest
 
     def once(self, stage: str, make: Callable[[], Tensors]) -> Tensors:
@@ -192,7 +192,7 @@ def images_in(path: Path, stage: str) -> int:
 
 
 def shards(numbers: Sequence[int]) -> Iterator[tuple[int, ...]]:
-    """The numbers in groups that do not hang on where a run begins or ends."""
+    """The numbers in groups that do not depend on where a run begins or ends."""
     for _, group in groupby(numbers, key=lambda number: number // SHARD):
         yield tuple(group)
 

@@ -27,7 +27,7 @@ def usual_side(grid: Sequence[int]) -> int:
 
 
 def cells_of(seed: int, grid: Sequence[int], count: int | None = None) -> list[Cell]:
-    """Positions of a grid: all of them in order, or a random share that hangs on the seed of the image alone.
+    """Positions of a grid: all of them in order, or a random share that depends on the seed of the image alone.
 
     Raises:
         ValueError: There are not so many.

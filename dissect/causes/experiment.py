@@ -80,7 +80,7 @@ class Contrast:
         first: What is done in one; nothing leaves the image as it is.
         second: What is done in the other.
         side: None compares whole images. A number does both only in a block of so many cells a side, at a place that
-            hangs on the image's seed, and compares what is seen there.
+            depends on the image's seed, and compares what is seen there.
     """
 
     first: tuple[Intervention, ...]
@@ -117,7 +117,7 @@ def measure_contrasts(
         seeds: The images.
         ledger: Keeps the sums while they grow.
         stage: Their name there.
-        batch: Images in one run; nothing hangs on it.
+        batch: Images in one run; it does not affect the result.
 
     Returns:
         Differences of area, for each contrast and concept, measured against the area of the concept in the whole image

@@ -42,7 +42,7 @@ class FeatureSpace(ABC):
 
     @torch.no_grad()
     def vectors(self, images: Float[Tensor, "images 3 height width"]) -> Float[Tensor, "images features"]:
-        """The same without gradients, on the CPU; a vector hangs on its image alone."""
+        """The same without gradients, on the CPU; a vector depends on its image alone."""
         filled = torch.cat([images, images[-1:].expand(-len(images) % TOGETHER, -1, -1, -1)])
         return torch.cat([self.of(part).float().cpu() for part in filled.split(TOGETHER)])[: len(images)]
 

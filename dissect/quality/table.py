@@ -66,7 +66,7 @@ def tabulate(
 
     Args:
         numbers: Which images, in ascending order.
-        measure: From numbers of images to the vectors of each; an image's vectors hang on its number alone.
+        measure: From numbers of images to the vectors of each; an image's vectors depend on its number alone.
         identity: What is measured of what.
         stage: What a progress bar and the file call it.
         state: A file that keeps the table while it grows: a run that was ended goes on from there.

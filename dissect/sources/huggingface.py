@@ -194,7 +194,7 @@ def _state(folder: Path) -> dict[str, Tensor]:
 def _processor(folder: Path) -> Any:
     from transformers import AutoImageProcessor
 
-    # By Pillow, so that labels do not hang on whether torchvision is there.
+    # By Pillow, so that labels do not depend on whether torchvision is there.
     return _read(folder / PROCESSOR, lambda: AutoImageProcessor.from_pretrained(folder, backend="pil", **OFFLINE))
 
 

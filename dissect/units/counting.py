@@ -131,8 +131,9 @@ def count(ledger: Ledger, probe: Probe, numbers: Sequence[int]) -> dict[str, Dis
 
 
 def _sketches(probe: Probe, numbers: Sequence[int], progress: bool) -> dict[str, QuantileSketch]:
-    """Sketches of the upsampled activations, at a sample of pixels of each image that hangs on its number."""
-    size = tuple(probe.observe(numbers[:1]).labels.shape[-2:])
+    """Sketches of the upsampled activations, at a sample of pixels of each image that depends on its number."""
+    height, width = probe.observe(numbers[:1]).labels.shape[-2:]
+    size = (int(height), int(width))
     sketches: dict[str, QuantileSketch] = {}
     with tqdm(total=len(numbers), desc="levels", unit="img", delay=1, disable=not progress) as bar:
         for part in batched(numbers, BATCH):

@@ -67,7 +67,7 @@ class Graded:
         numbers: Sequence[int],
         levels: Float[Tensor, "units levels"],
     ) -> "Graded":
-        """With more images, a sample of pixels of each that hangs on its number; even and odd ones are the halves."""
+        """With more images, a sample of pixels of each that depends on its number; even and odd ones are the halves."""
         size = tuple(labels.shape[-2:])
         halves, units, grades, width = self.counts.shape
         half = torch.tensor(numbers, device=maps.device)[:, None] % halves

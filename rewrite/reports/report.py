@@ -164,9 +164,10 @@ def report_on(
     applied: Applied = partial(Stack(generator).holding, held)
     notes: list[str] = []
     perceptual = _usable(perceptual, generator, notes)
-    seeds, wanted = unseen_seeds(rules) if seeds is None else seeds, list(aims.values())
-    how = {"source": source, "aims": wanted, "perceptual": perceptual, "progress": progress}
-    effect = measure_effect(generator, applied, seeds, **how)
+    seeds = unseen_seeds(rules) if seeds is None else seeds
+    effect = measure_effect(
+        generator, applied, seeds, source=source, aims=list(aims.values()), perceptual=perceptual, progress=progress
+    )
     places = _places(generator, applied, rules, goals, perceptual, notes)
     verdict = Verdict.of(rules, aims, effect, places)
     return Report(
