@@ -44,7 +44,7 @@ def test_the_interval_is_that_of_the_residuals_of_each_image():
     either = counts["active"] + counts["labelled"] - counts["both"]
     residual = counts["both"] - scores.iou * either
     error = np.sqrt(5) * residual.std(axis=0, ddof=1) / either.sum(axis=0)
-    low, high = (np.log(end / (1 - end)) for end in scores.interval)
+    low, high = (np.log(end / (1 - end)) for end in (scores.interval.low, scores.interval.high))
     middle = np.log(scores.iou / (1 - scores.iou))
     half = 1.959964 * error / (scores.iou * (1 - scores.iou))
     assert np.allclose(low, middle - half, rtol=1e-9)
@@ -55,7 +55,7 @@ def test_one_image_has_no_interval():
     lit, labels = example(images=1)
     scores = Scores(tally_of(lists_of(lit), labels, UNITS, CONCEPTS), CONCEPTS)
     assert (scores.iou > 0).any()
-    assert np.isnan(scores.interval).all()
+    assert np.isnan([scores.interval.low, scores.interval.high]).all()
 
 
 def test_nothing_shared_has_no_interval():
