@@ -7,9 +7,10 @@ READY := .venv/.ready
 demo: $(READY)
 	.venv/bin/rewrite demo --out demo
 
-# One worker for each core, and one thread for each worker: more would only wait for one another.
+# One worker for each core, and one thread for each worker: more would only wait for one another. Bytecode is kept: several
+# tests start processes of their own, and compiling what they import is half of their time.
 test: $(READY)
-	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n auto --dist worksteal
+	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= .venv/bin/python -m pytest -n auto --dist worksteal
 
 lint: $(READY)
 	.venv/bin/ruff check .

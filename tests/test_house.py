@@ -8,9 +8,13 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
+import torch
+from beartype.roar import BeartypeCallHintParamViolation
+from jaxtyping import TypeCheckError
 
 import dissect
 import rewrite
+from rewrite.solvers.algebra import price
 
 ROOT = Path(rewrite.__file__).parent.parent
 HOUSE = ("rewrite", "dissect", "apps")
@@ -78,6 +82,13 @@ def test_files_that_are_no_code_go_into_the_package():
     data = [path for path in paths if path.suffix not in {".py", ".pyc", ".pyi"}]
     assert len(data) > 1
     assert [named(path) for path in data if not any(path.match(kind) for kind in kinds)] == []
+
+
+def test_wrong_types_and_wrong_shapes_are_refused_while_the_tests_run():
+    with pytest.raises(BeartypeCallHintParamViolation, match="path"):
+        rewrite.load_generator(7)
+    with pytest.raises(TypeCheckError, match="outputs key"):
+        price(torch.zeros(2, 3), torch.eye(4))
 
 
 def test_importing_rewrite_does_not_import_what_only_some_commands_need():

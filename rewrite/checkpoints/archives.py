@@ -11,6 +11,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -213,12 +214,7 @@ class Archive:
 
     def _open_stream(self, start: int, stop: int) -> Any:
         storages: dict[str, Storage] = {}
-
-        def persistent(identity: Any) -> Storage:
-            kind, key, count = _identity(identity)
-            storages.setdefault(key, Storage(kind, count, name=key))
-            return _same(storages[key], kind, count)
-
+        persistent = partial(_announced, storages)
         position, parts = start, []
         for number in range(5):
             pickle = Pickle(self.buffer[:stop], position, makers=MAKERS, persistent=persistent if number == 3 else None)
@@ -278,6 +274,12 @@ def _identity(identity: Any) -> tuple[Any, str, int]:
     if len(identity) > 5 and identity[5] is not None:
         raise DamagedError("it holds a view of a storage, as only torch before 0.4 wrote them")
     return storage_type(kind), key, count
+
+
+def _announced(storages: dict[str, Storage], identity: Any) -> Storage:
+    """The storage of a persistent id, whose numbers come later in the stream; a new one is put among `storages`."""
+    kind, key, count = _identity(identity)
+    return _same(storages.setdefault(key, Storage(kind, count, name=key)), kind, count)
 
 
 def _same(storage: Storage, kind: Any, count: int) -> Storage:

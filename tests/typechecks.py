@@ -1,0 +1,33 @@
+"""A plugin of pytest: types are checked as functions are called, and shapes where a signature has them.
+
+jaxtyping's own option for pytest keeps a book of shapes in every call, which makes tests of what reads a pickle byte by
+byte ten times as long, though most functions have no shapes in their signatures.
+"""
+
+import inspect
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jaxtyping
+from beartype import beartype
+
+PACKAGES = ("rewrite", "dissect")
+with_shapes = jaxtyping.jaxtyped
+
+
+def checked(target: Any = None, *, typechecker: Callable) -> Any:
+    """What the import hook puts on every function and class."""
+    if target is None:
+        return partial(checked, typechecker=typechecker)
+    if inspect.isfunction(target) and not has_shapes(target):
+        return beartype(target)
+    return with_shapes(target, typechecker=typechecker)
+
+
+def has_shapes(function: Callable) -> bool:
+    return any("jaxtyping." in repr(hint) for hint in function.__annotations__.values())
+
+
+jaxtyping.jaxtyped = checked
+jaxtyping.install_import_hook(PACKAGES, "beartype.beartype")
