@@ -20,13 +20,14 @@ def checked(target: Any = None, *, typechecker: Callable) -> Any:
     """What the import hook puts on every function and class."""
     if target is None:
         return partial(checked, typechecker=typechecker)
-    if inspect.isfunction(target) and not has_shapes(target):
+    if inspect.isfunction(target) and not any(map(quotes, target.__annotations__.values())):
         return beartype(target)
     return with_shapes(target, typechecker=typechecker)
 
 
-def has_shapes(function: Callable) -> bool:
-    return any("jaxtyping." in repr(hint) for hint in function.__annotations__.values())
+def quotes(hint: Any) -> bool:
+    """Whether a hint has a shape, or the name of a class that only type checkers import, which jaxtyping lets pass."""
+    return "'" in inspect.formatannotation(hint)
 
 
 jaxtyping.jaxtyped = checked
