@@ -9,7 +9,7 @@ import importlib
 import json
 import os
 import sys
-from argparse import Namespace, RawDescriptionHelpFormatter
+from argparse import Action, ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from difflib import get_close_matches
 
@@ -42,6 +42,7 @@ def build_parser() -> Parser:
         epilog=EXAMPLES,
         formatter_class=RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action=_Version, nargs=0, help="say which version this is")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, add in COMMANDS.items():
         add(commands)
@@ -70,6 +71,20 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"rewrite: {_sentence(error)}", file=sys.stderr)
         return 2
+
+
+class _Version(Action):
+    """Say the version; only a checkout that nobody installed has to import the library, and torch, for it."""
+
+    def __call__(self, parser: ArgumentParser, *_: object) -> None:
+        from importlib.metadata import PackageNotFoundError, version  # which takes a third of the time of `--help`
+
+        try:
+            found = version("model-rewriting")
+        except PackageNotFoundError:
+            from rewrite import __version__ as found
+        print(f"rewrite {found}")
+        parser.exit()
 
 
 def _run(options: Namespace) -> int:

@@ -8,7 +8,7 @@ from rewrite import Memory, measure
 from rewrite.generators.contract import Generator
 from rewrite.memory import FIRST_SEED
 from rewrite.storage.caches import cache_folder
-from rewrite.storage.files import library_version
+from rewrite.version import __version__
 
 
 def cached_path(generator: Generator, layer: str, samples: int, key_space: str, fingerprint: str = "") -> Path:
@@ -30,7 +30,7 @@ def cached_path(generator: Generator, layer: str, samples: int, key_space: str, 
         f"truncation{generator.truncation:g}",
         noise,
     )
-    return cache_folder() / f"{'-'.join(map(str, parts))}-{library_version()}.safetensors"
+    return cache_folder() / f"{'-'.join(map(str, parts))}-{__version__}.safetensors"
 
 
 def memory_of(

@@ -18,6 +18,7 @@ from rewrite.reports.report import Report, report_on
 from rewrite.rules.masks import Mask
 from rewrite.rules.rule import Latent, Region, Rule, Settings
 from rewrite.solvers.closed_form import solve
+from rewrite.version import __version__
 
 __all__ = [
     "Aim",
@@ -40,6 +41,7 @@ __all__ = [
     "Settings",
     "Stack",
     "WrappedGenerator",
+    "__version__",
     "export",
     "firing",
     "from_peft",

@@ -22,6 +22,7 @@ from rewrite.generators.contract import Generator, hash_of
 from rewrite.generators.layers import Layer
 from rewrite.patch import Patch, held_at
 from rewrite.storage import files
+from rewrite.version import __version__
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."
@@ -71,7 +72,7 @@ def to_peft(
         tensors |= _factors(path, generator.layer(held[0][0].layer), held)
         ranks[path] = sum(patch.rank for patch, _ in held)
     about = {path: _story(held) for path, held in by_path.items()}
-    story = {"model": generator.fingerprint, "library": files.library_version(), "layers": about}
+    story = {"model": generator.fingerprint, "library": __version__, "layers": about}
     header = {"format": "pt", OURS: json.dumps(story, sort_keys=True)}
     contents = {
         CONFIG: (json.dumps(_config(ranks), indent=2) + "\n").encode(),

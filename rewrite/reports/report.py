@@ -32,6 +32,7 @@ from rewrite.reports.pictures import Pair, before_after, change_map, pictures, p
 from rewrite.reports.verdict import Expectation, Verdict, expectations
 from rewrite.rules.rule import Rule
 from rewrite.storage import files
+from rewrite.version import __version__
 
 SCHEMA = "rewrite-report/1"
 SEEDS = 200
@@ -84,7 +85,7 @@ class Report:
         return _plain(
             {
                 "schema": SCHEMA,
-                "library": files.library_version(),
+                "library": __version__,
                 "rules": [rule.name for rule in self.rules],
                 "model": self.model,
                 "truncation": self.truncation,

@@ -8,7 +8,6 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,8 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
+
+from rewrite.version import __version__
 
 FORMAT = "rewrite"
 
@@ -140,7 +141,7 @@ def save_tensors(
         about: What is known of them, as JSON.
         in_order: Whether the header names them in the order that they came in, and not sorted.
     """
-    header = {"format": FORMAT, "kind": kind, "library": library_version(), "about": json.dumps(about, sort_keys=True)}
+    header = {"format": FORMAT, "kind": kind, "library": __version__, "about": json.dumps(about, sort_keys=True)}
     content = tensor_bytes(tensors, header, in_order=in_order)
     write_whole(path, lambda temporary: _write_parts(temporary, content))
 
@@ -193,14 +194,6 @@ def metadata(path: str | Path) -> dict[str, str]:
             return opened.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{path} is not a safetensors file, or is cut short: {error}") from None
-
-
-def library_version() -> str:
-    """Version of the installed library."""
-    try:
-        return version("model-rewriting")
-    except PackageNotFoundError:
-        return "uninstalled"
 
 
 def finite(tensors: Mapping[str, Tensor], path: str | Path) -> None:
