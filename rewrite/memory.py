@@ -18,6 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from rewrite.generators.contract import Cut, Generator, batched
+from rewrite.generators.devices import wide
 from rewrite.generators.layers import Layer
 from rewrite.rules.rule import KEY_SPACES
 from rewrite.storage import files
@@ -230,8 +231,9 @@ class Sums:
         Args:
             layer: The layer.
             chosen: Number of patch keys of each image, or None for the channel keys of all positions.
-            device: Where the sums are kept.
+            device: Where the keys are. The sums are kept there too, if it knows float64.
         """
+        self.device = device = wide(device)
         self.layer, self.chosen, self.count = layer, chosen, 0
         self.style_power = torch.zeros(0, dtype=torch.float64, device=device)
         self._phases = [torch.arange(layer.inputs)] if chosen is None else _phases(layer)
@@ -240,12 +242,12 @@ class Sums:
     def add(self, cut: Cut, seeds: Sequence[int]) -> None:
         """Add the keys of some images."""
         if self.layer.modulated and cut.style is not None:
-            power = cut.style.double().square().sum(dim=0)
+            power = cut.style.to(self.device).double().square().sum(dim=0)
             self.style_power = self.style_power + power if len(self.style_power) else power
         if self.chosen is None:
             for image in cut.features.flatten(2):
                 self.count += image.shape[1]
-                _add_lower(self._totals[0], image.double())
+                _add_lower(self._totals[0], image.to(self.device).double())
             return
         keys = self._read(cut.features, seeds, self.chosen)
         self.count += len(keys)
@@ -254,7 +256,7 @@ class Sums:
             if len(self._phases) > 1:
                 part = keys[:, columns.to(keys.device)]
                 part = part[part.any(dim=1)]
-            _add_lower(total, part.double().T)
+            _add_lower(total, part.to(self.device).double().T)
 
     def total(self) -> Float[Tensor, "key key"]:
         """The sum of k kᵀ over all keys, on the CPU."""

@@ -230,7 +230,7 @@ def _ordered(patches: Sequence[tuple[Patch, float]]) -> list[tuple[Patch, float]
 def _fill(parameter: Tensor, base: Tensor, changes: Sequence[Tensor]) -> None:
     """Write base and changes into a parameter; without changes it is the base bit for bit."""
     with torch.no_grad():
-        parameter.copy_((base.double().cpu() + sum(changes)).to(base) if changes else base)
+        parameter.copy_((base.cpu().double() + sum(changes)).to(base) if changes else base)
 
 
 def held_at(

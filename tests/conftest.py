@@ -101,7 +101,7 @@ class PlainGenerator(Generator):
 
     def cut(self, layer: str, latents: Latents) -> Cut:
         self.layer(layer)
-        return Cut(None, torch.cat([self._features(layer, z) for z in latents.z.double()]))
+        return Cut(None, torch.cat([self._features(layer, z) for z in latents.z.to(self.dtype)]))
 
     def onward(self, layer: str, cut: Cut, output: torch.Tensor) -> torch.Tensor:
         x, later = output, list(self.layers)

@@ -108,7 +108,7 @@ def _check(layer: Layer, units: Sequence[int]) -> None:
 
 def _silent(generator: Generator, layer: Layer, units: Sequence[int]) -> Patch:
     """The rows that write the units are zero, and so is their bias."""
-    rows = -layer.matrix(generator.weight(layer.name).detach().double().cpu())[list(units)]
+    rows = -layer.matrix(generator.weight(layer.name).detach().cpu().double())[list(units)]
     chosen = torch.zeros(layer.outputs, len(units))
     chosen[list(units), range(len(units))] = 1
     parts = [rows.float()]
@@ -136,7 +136,7 @@ def _unread(generator: Generator, reader: str, units: Sequence[int]) -> Patch:
     """The kernels that read the units become ripples of the same size, or zero where a kernel is one cell."""
     layer = generator.layer(reader)
     columns = torch.cat([unit * layer.taps + torch.arange(layer.taps) for unit in units])
-    kernels = layer.matrix(generator.weight(reader).detach().cpu())[:, columns].unflatten(1, (-1, layer.taps))
+    kernels = layer.matrix(generator.weight(reader).detach().cpu().float())[:, columns].unflatten(1, (-1, layer.taps))
     ripples = kernels.norm(dim=2, keepdim=True) * RIPPLE if layer.kernel == (3, 3) else torch.zeros_like(kernels)
     change = (ripples - kernels).flatten(1)
     chosen = torch.zeros(len(columns), layer.width)

@@ -43,7 +43,7 @@ class Paired:
         The interval is that of a ratio of means, linearised, with Student's t. Not by scipy, whose bootstrap wants
         every image, where there are only sums. NaN where the base is never seen, and ends of NaN from one image.
         """
-        count, total, squares, bases, base_squares, products = self.sums.double().cpu().numpy()
+        count, total, squares, bases, base_squares, products = self.sums.cpu().double().numpy()
         with np.errstate(divide="ignore", invalid="ignore"):
             value = np.where(bases != 0, total / bases, np.nan)
             residues = squares - 2 * value * products + value**2 * base_squares

@@ -158,7 +158,7 @@ class _Inserting:
             "added": Paired.of(added, met).sums,
             "images": (met > 0).double().sum(dim=0),
             "shown": shown.double(),
-            "block": read.sum().double().cpu(),
+            "block": read.sum().cpu().double(),
             "outcomes": outcomes,
             **{f"change.{name}": sums for name, sums in change.items()},
         }

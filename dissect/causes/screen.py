@@ -76,4 +76,4 @@ def _slopes(experiment: Experiment, concepts: Sequence[int], seeds: tuple[int, .
     images = experiment.generator.onward(prefix.layer, prefix.cut, prefix.output * strength)[: prefix.count]
     areas = experiment.logits(images.clamp(-1, 1)).softmax(dim=1).sum(dim=(0, 2, 3))
     slopes = [torch.autograd.grad(areas[concept], strength, retain_graph=True)[0].flatten() for concept in concepts]
-    return torch.stack(slopes, dim=1).double().cpu()
+    return torch.stack(slopes, dim=1).cpu().double()

@@ -10,6 +10,7 @@ from rewrite.checkpoints.archives import Archive
 from rewrite.checkpoints.foreign import complete, read_state
 from rewrite.checkpoints.loading import checkpoint_path
 from rewrite.checkpoints.tensors import Placed
+from rewrite.generators.devices import device_named
 from rewrite.generators.discriminator import Discriminator, DiscriminatorDesign
 
 FAMILY = "discriminator of StyleGAN2"
@@ -20,12 +21,14 @@ def load_discriminator(model: str | Path, *, device: str = "cpu") -> Discriminat
 
     Args:
         model: A pickle of NVIDIA's PyTorch repositories, a `.pt` of rosinality's port, or the name of a published one.
-        device: Where to put the network.
+        device: Where to put the network: `cpu`, `cuda`, `mps`, or `auto` for the fastest that is there.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file holds no discriminator that this library reads, or a damaged one.
+        ValueError: The file holds no discriminator that this library reads, or a damaged one; or the device is not
+            there.
     """
+    place = device_named(device)
     archive = Archive(checkpoint_path(model))
     found = _find(archive)
     if found is None:
@@ -33,7 +36,7 @@ def load_discriminator(model: str | Path, *, device: str = "cpu") -> Discriminat
     design, places = found
     optional = ("w_avg",)  # A mapping from classes alone has no mean.
     network = read_state(archive, lambda: Discriminator(design), places, FAMILY, optional)
-    return network.eval().requires_grad_(False).to(device)
+    return network.eval().requires_grad_(False).to(place)
 
 
 def describe(archive: Archive) -> dict[str, Any] | None:

@@ -23,6 +23,7 @@ from rewrite.checkpoints.flat import looks_flat
 from rewrite.checkpoints.foreign import ForeignFile, complete
 from rewrite.checkpoints.pickles import Made
 from rewrite.generators.contract import Generator
+from rewrite.generators.devices import device_named
 from rewrite.patch import Patch, Stack, held_at
 from rewrite.storage import files
 
@@ -93,19 +94,20 @@ def load_generator(model: str | Path = "towers", *, truncation: float = 1.0, dev
         model: `towers`, the path of a checkpoint, the name of a published one (`rewrite models` lists them) or
             `hf://owner/name/file`; the latter two are downloaded once, into the user's cache.
         truncation: How far latents are drawn from the mean; 1 leaves them alone.
-        device: Where to put the network.
+        device: Where to put the network: `cpu`, `cuda`, `mps`, or `auto` for the fastest that is there.
 
     Raises:
         FileNotFoundError: There is no such file, or the huggingface_hub package is needed and not installed.
-        ValueError: The file is not a generator that this library reads, or a damaged one, or cannot be downloaded.
+        ValueError: The file is not a generator that this library reads, or a damaged one, or cannot be downloaded; or
+            the device is not there.
     """
     if not 0 <= truncation <= 2:
         raise ValueError(f"truncation lies between 0 and 2, got {truncation}")
+    place = device_named(device)
     path = checkpoint_path(model)
     generator = open_checkpoint(path).generator
     generator.truncation, generator.checkpoint = truncation, path.absolute()
-    generator.module.to(device)
-    return generator
+    return generator.to(place)
 
 
 def path_of(generator: Generator, model: str | Path | None = None) -> Path:

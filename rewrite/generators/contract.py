@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -13,7 +13,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from rewrite.generators.demodulation import demodulation_of
+from rewrite.generators.devices import device_named
 from rewrite.generators.layers import Layer
+
+# Of the kind that the generator is; not `Self`, which the check of types at run time knows in whole classes only.
+Own = TypeVar("Own", bound="Generator")
 
 
 class Latents(NamedTuple):
@@ -62,7 +66,8 @@ class Generator(ABC):
         seeds = tuple(int(seed) for seed in seeds)
         rows = [np.random.RandomState(seed).randn(1, self.z_dim) for seed in seeds]
         z = np.concatenate(rows) if rows else np.zeros((0, self.z_dim))
-        return Latents(torch.from_numpy(z).float().to(self.device), seeds)
+        # Rounded first, so that a seed stands for the same numbers at every precision.
+        return Latents(torch.from_numpy(z).float().to(self.device, self.dtype), seeds)
 
     @abstractmethod
     def images(self, latents: Latents) -> Float[Tensor, "images 3 height width"]:
@@ -147,7 +152,7 @@ class Generator(ABC):
             # Convolutions add up in another order for some batch sizes; a filled-up batch always runs the same way.
             filled = part + part[-1:] * (-len(part) % self.together)
             drawn.append(self.images(self.latents(filled))[: len(part)].clamp(-1, 1))
-        return torch.cat(drawn) if drawn else torch.zeros(0, 3, *self.size, device=self.device)
+        return torch.cat(drawn) if drawn else torch.zeros(0, 3, *self.size, dtype=self.dtype, device=self.device)
 
     def layer(self, name: str) -> Layer:
         """Look a layer up by name.
@@ -165,10 +170,41 @@ class Generator(ABC):
         """The tensors that say which network this is."""
         return self.module.state_dict()
 
+    def to(self: Own, device: torch.device | str | torch.dtype | None = None, dtype: torch.dtype | None = None) -> Own:
+        """Move the network to a device, or to another precision: `to("cuda")`, `to(torch.float64)`, or both.
+
+        The fingerprint is a hash of the weights as they are stored. A device does not change it; a precision does: what
+        was made in float32 (rules, memories, patches) is refused in float16 and float64, and fits again after
+        `to(torch.float32)`, unless the weights lost digits to float16 in between.
+
+        Args:
+            device: As torch names it, such as `cpu` or `cuda:1`, or `auto`; where it is if left out.
+            dtype: Of the weights, and so of latents, maps and images; what it is if left out.
+
+        Returns:
+            The generator itself: what is moved is its module.
+
+        Raises:
+            ValueError: There is no such device here, or the precision is not one of floating point.
+        """
+        if isinstance(device, torch.dtype):
+            device, dtype = None, device
+        if dtype is not None and not dtype.is_floating_point:
+            raise ValueError(f"weights are of a floating-point type, got {dtype}")
+        self.module.to(device=None if device is None else device_named(device), dtype=dtype)
+        # New weights may lie at the addresses of the old ones.
+        self._fingerprint = (None, "")
+        return self
+
     @property
     def device(self) -> torch.device:
         """Where the network's weights are."""
         return next(self.module.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision of the network's weights."""
+        return next(self.module.parameters()).dtype
 
     @property
     def fingerprint(self) -> str:

@@ -272,7 +272,7 @@ class Synthesis(nn.Module):
                     self.stages[f"b{resolution}.{name}"] = number
 
     def start(self, ws: Tensor, noise: Noise, dtype: torch.dtype = torch.float32) -> State:
-        """The state before the first stage. Features are computed in `dtype`, styles and colours in float32."""
+        """The state before the first stage. Features are computed in `dtype`, styles and colours in that of `ws`."""
         const = getattr(self, f"b{self.resolutions[0]}").const.to(dtype)
         return State(ws, noise, const.expand(len(ws), *const.shape))
 
@@ -283,7 +283,7 @@ class Synthesis(nn.Module):
             return self.store(state, stage, layer(state.x))
         w = state.ws[:, number]
         if isinstance(layer, ToRGB):
-            return self.store(state, stage, layer(state.x, w).float())
+            return self.store(state, stage, layer(state.x, w).to(w.dtype))
         return self.store(state, stage, layer(state.x, w, state.noise.draw(layer, number, state.x)))
 
     def store(self, state: State, stage: str, output: Tensor) -> State:

@@ -40,7 +40,7 @@ class StyleGAN2Generator(Generator):
         mapping = self.network.mapping
         w = mapping.w_avg.lerp(mapping(latents.z, classes_of(self.label, mapping.c_dim, latents)), self.truncation)
         ws = w[:, None].expand(-1, self.network.num_ws, -1)
-        return self.network.synthesis.start(ws, Noise(self.noise, latents.seeds))
+        return self.network.synthesis.start(ws, Noise(self.noise, latents.seeds), ws.dtype)
 
     def images(self, latents: Latents) -> Tensor:
         synthesis = self.network.synthesis

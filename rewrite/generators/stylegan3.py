@@ -172,7 +172,7 @@ class FourierInput(nn.Module):
         room = self.band.rate / 2 - self.band.cutoff
         loudness = (1 - (frequencies.norm(dim=2) - self.band.cutoff) / room).clamp(0, 1)
         reach = 0.5 * self.band.size / self.band.rate
-        steps = (2 * torch.arange(self.band.size, device=w.device) + 1) / self.band.size - 1
+        steps = (2 * torch.arange(self.band.size, dtype=w.dtype, device=w.device) + 1) / self.band.size - 1
         down, right = torch.meshgrid(steps * reach, steps * reach, indexing="ij")
         angle = frequencies[:, :, 0, None, None] * right + frequencies[:, :, 1, None, None] * down
         return torch.sin((angle + phases[..., None, None]) * (2 * math.pi)) * loudness[..., None, None]

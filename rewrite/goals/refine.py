@@ -74,4 +74,4 @@ def refine(
                 power.lerp_(slope.square(), 1 - SECOND)
                 size = (power / (1 - SECOND**step)).sqrt() + EPSILON
                 moved -= RATE * mean / (1 - FIRST**step) / size
-    return (start + moved.detach() * cells * unit).double().cpu()
+    return (start + moved.detach() * cells * unit).cpu().double()

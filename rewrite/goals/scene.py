@@ -40,8 +40,8 @@ class Scene:
             for i in range(0, len(order), batch):
                 cut = generator.cut(layer.name, latents_of(generator, order[i : i + batch]))
                 features.append(cut.features.cpu())
-                values.append(written_values(generator, layer, cut).double().cpu())
-                offsets.append(generator.offset(layer.name, cut).double().expand_as(values[-1]).cpu())
+                values.append(written_values(generator, layer, cut).cpu().double())
+                offsets.append(generator.offset(layer.name, cut).cpu().double().expand_as(values[-1]))
                 styles.append(torch.zeros(len(cut.features), 0) if cut.style is None else cut.style.cpu())
         return cls(
             layer,

@@ -181,7 +181,7 @@ def missing(generator: Generator, applied: Applied, rule: Rule, goals: Goals | N
     """
     goal, layer = (goals or Goals()).of(generator, rule), generator.layer(rule.layer)
     with applied():
-        weight = generator.weight(rule.layer).detach().clone().double().cpu()
+        weight = generator.weight(rule.layer).detach().clone().cpu().double()
     values = layer.values(goal.wanted.keys, layer.matrix(weight))
     if layer.modulated:
         factor = generator.demodulation(rule.layer, goal.styles, weight)
@@ -196,7 +196,7 @@ def movement(
     where: Bool[np.ndarray, "images height width"] | None = None,
 ) -> Movement:
     """How far colours moved in each image, over all of its pixels or some; NaN where an image has none."""
-    step = (after - before).abs().double().cpu().numpy()
+    step = (after - before).abs().cpu().double().numpy()
     where = np.ones((len(step), *step.shape[2:]), dtype=bool) if where is None else where
     count = where.sum(axis=(1, 2))
     with np.errstate(invalid="ignore"):

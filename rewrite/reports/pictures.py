@@ -85,7 +85,7 @@ def overlay(
         faint: Values up to here are not coloured; from here to 1 the colours run from dark to light.
     """
     grey = 0.6 * pixels(image[None])[0].astype(np.float64).mean(axis=-1, keepdims=True) + 40
-    share = np.clip((heat.detach().double().cpu().numpy() - faint) / (1 - faint), 0, 1)
+    share = np.clip((heat.detach().cpu().double().numpy() - faint) / (1 - faint), 0, 1)
     opacity = 0.9 * np.sqrt(share)[..., None]
     return Image.fromarray(np.round(grey * (1 - opacity) + heat_colours(share) * opacity).astype(np.uint8))
 

@@ -80,7 +80,7 @@ class Problem:
     def of(cls, generator: Generator, memory: Memory, goal: Goal, settings: Settings) -> "Problem":
         """Set the problem up from a memory of either key space."""
         layer = generator.layer(memory.layer)
-        matrix = layer.matrix(generator.weight(layer.name)).detach().double().cpu()
+        matrix = layer.matrix(generator.weight(layer.name)).detach().cpu().double()
         moment = memory.patch_moment(layer)
         power = memory.mean_style_power
         if len(power) == 0:
