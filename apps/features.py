@@ -4,6 +4,7 @@ from pathlib import Path
 
 from dissect.quality.classifiers import LIBRARIES, classifier_features
 from dissect.quality.features import DiscriminatorFeatures, FeatureSpace, SegmenterFeatures
+from dissect.segmenter import load_segmenter
 from rewrite import load_discriminator
 from rewrite.generators.contract import Generator
 
@@ -11,7 +12,7 @@ KINDS = "segmenter, discriminator, torchvision:NAME or timm:NAME"
 
 
 def features_for(named: str, weights: Path | None, model: str, generator: Generator) -> FeatureSpace:
-    """The feature space that a name stands for.
+    """The feature space that a name stands for, on the generator's device.
 
     Args:
         named: `segmenter` (the built-in one), `discriminator` (the one in MODEL), `torchvision:NAME`, `timm:NAME`.
@@ -26,13 +27,15 @@ def features_for(named: str, weights: Path | None, model: str, generator: Genera
     """
     library, colon, name = named.partition(":")
     if colon and library in LIBRARIES:
-        return classifier_features(library, name, weights)
+        space = classifier_features(library, name, weights)
+        space.network.to(generator.device)
+        return space
     if weights is not None:
         raise ValueError(f"--weights go with a network of {' or '.join(LIBRARIES)}, got --features {named}")
     if named == "segmenter":
-        space = SegmenterFeatures()
+        space = SegmenterFeatures(load_segmenter().to(generator.device))
         space.segmenter.check(generator.sample([0]))
         return space
     if named == "discriminator":
-        return DiscriminatorFeatures(load_discriminator(model))
+        return DiscriminatorFeatures(load_discriminator(model, device=generator.device))
     raise LookupError(f"there are no features {named!r}: there are {KINDS}")

@@ -7,22 +7,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from apps.cli import build_parser
 from dissect import GeneratorProbe, Intervention, NetworkSource, Prefix, ablation_patch, dissect
-from dissect.causes.causes import Plan, find_causes
-from dissect.causes.effects import Experiment
+from dissect.causes.painting import Painting, Stroke
 from dissect.concepts import Concepts
-from dissect.quality.artifacts import Artifacts
-from dissect.quality.features import SegmenterFeatures
-from dissect.quality.frechet import Moments
-from dissect.quality.inversion import invert
-from dissect.segmenter import Segmenter, load_segmenter
-from dissect.sources.towers import SegmenterSource
+from dissect.segmenter import Segmenter
 from rewrite import Generator, Latent, Mask, Region, Rule, firing, load_generator, measure, report_on, solve, wrap
 from rewrite.generators.devices import device_named
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 from rewrite.goals.preview import preview
 from tests.conftest import PlainGenerator, random_stylegan2, random_stylegan3
-from tests.elsewhere import elsewhere
+from tests.elsewhere import PLACE, elsewhere
 
 SEEDS = (0, 1, 2)
 
@@ -123,51 +118,22 @@ class Striping(nn.Module):
         return 8 * (self.conv(images) + striped(images))
 
 
-def source_on(generator: Generator) -> NetworkSource:
+def striping() -> NetworkSource:
     torch.manual_seed(2)
-    return NetworkSource(Striping().to(generator.device), Concepts.of(("red", "green", "dark")))
+    return NetworkSource(Striping(), Concepts.of(("red", "green", "dark")))
 
 
 def dissected(generator: Generator, layer: str) -> Tensor:
-    probe = GeneratorProbe(generator, [layer], source_on(generator))
+    probe = GeneratorProbe(generator, [layer], striping())
     found = dissect(probe, 20, level_samples=8, informative=True)[layer]
     return torch.cat([each.double().flatten() for each in found.tensors().values()])
 
 
-def caused(generator: Generator, layer: str) -> Tensor:
-    plan = Plan(samples=6, training=12, positions=2, side=2, promising=2, steps=2)
-    found = find_causes(Experiment(generator, layer, source_on(generator)), ["red", "dark"], plan)
-    curves = [torch.tensor(curve.removed) for cause in found.causes for curve in cause.curves.values()]
-    contexts = [each.context.effect.sums for each in found.causes]
-    return torch.cat([each.double().flatten() for each in (found.alone.sums, *curves, *contexts)])
-
-
-def repaired(generator: Generator, layer: str) -> Tensor:
-    space = SegmenterFeatures(load_segmenter().to(generator.device))
-    good = space.vectors(generator.sample(range(100, 120))).numpy()
-    found = Artifacts(generator, layer, space, Moments.of(good))
-    seen = found.observe(range(20))
-    return torch.tensor([*found.distances(seen), *(step.distance for step in found.choose(range(20), most=1))])
-
-
-def inverted(generator: Generator, layer: str) -> Tensor:
-    space = SegmenterFeatures(load_segmenter().to(generator.device))
-    return invert(generator, generator.sample([5]), space, layer, steps=3, starts=4).drawn
-
-
-def named(generator: Generator, layer: str) -> Tensor:
-    source = SegmenterSource(load_segmenter().to(generator.device))
-    return source.label(generator.sample(SEEDS), SEEDS)
-
-
-@pytest.mark.parametrize("work", [dissected, caused, repaired, inverted, named])
-def test_what_measures_units_gives_on_another_device_what_it_gives_on_the_cpu(tiny_generator, work, monkeypatch):
-    # Of inference mode, which knows no tensors of other kinds, only the gradients are left out.
-    monkeypatch.setattr(Segmenter, "_batched", torch.no_grad()(Segmenter._batched.__wrapped__))
-    expected = work(tiny_generator, "b8.conv1")
+def test_a_network_that_names_pixels_may_stand_on_another_device(tiny_generator, monkeypatch):
+    expected = dissected(tiny_generator, "b8.conv1")
     with elsewhere(monkeypatch, narrow=False) as place:
-        found = work(tiny_generator.to(place), "b8.conv1").cpu()
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5, check_dtype=False)
+        found = dissected(tiny_generator.to(place), "b8.conv1")
+    torch.testing.assert_close(found, expected)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -245,3 +211,68 @@ def test_auto_is_the_fastest_device_that_is_there(monkeypatch):
         monkeypatch.setattr("rewrite.generators.devices.ACCELERATORS", found)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
         assert device_named("auto").type == expected
+
+
+TINY = {
+    "sample": "MODEL --seeds 0-2 --patch PATCH --compare --heat RULE --samples 8 --out OUT.png",
+    "measure": "MODEL --layer b8.conv1 --samples 8 --out OUT.safetensors",
+    "solve": "RULE --model MODEL --samples 8 --out OUT.safetensors",
+    "report": "PATCH --model MODEL --seeds 5-8 --out OUT",
+    "units": "MODEL --layer b8.conv1 --samples 8 --level-samples 4 --out OUT",
+    "rotation": "MODEL --layer b8.conv1 --samples 8 --level-samples 4 --out OUT",
+    "effects": "MODEL --layer b8.conv1 --concepts roof --samples 6 --training 8 --screen 2 --steps 1 "
+    "--positions 1 --out OUT",
+    "ablate": "MODEL --layer b8.conv1 --units 1,2 --seeds 0-3 --out OUT.safetensors",
+    "artifacts": "MODEL --layer b8.conv1 --samples 20 --choose 8 --test 8 --good 8 --random 1 --most 1 --out OUT",
+    "rule": "towers --context tree --seeds 0-9 --out OUT.json",
+    "omissions": "towers --samples 8 --invert 1 --steps 1 --out OUT",
+    "paint": "STROKES --out OUT.png",
+}
+
+
+@pytest.mark.usefixtures("cache")
+@pytest.mark.parametrize("command", TINY)
+def test_every_command_answers_on_another_device_what_it_answers_on_the_cpu(
+    command, files, answer, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(Segmenter, "_batched", torch.no_grad()(Segmenter._batched.__wrapped__))
+    monkeypatch.setattr("apps.parsers.parser.DEVICES", ("cpu", PLACE.type))
+    painting = Painting(load_generator().fingerprint, "b16.conv1", 3)
+    painting.add(Stroke(Mask((64, 64), ((2000, 40),)), "tree")).save(tmp_path / "strokes.json")
+    given = {
+        "MODEL": files["model"],
+        "RULE": files["rule"],
+        "PATCH": files["patch"],
+        "STROKES": tmp_path / "strokes.json",
+    }
+
+    def answered(device: str) -> dict:
+        out = tmp_path / device / "out"
+        arguments = [str(given.get(each, each)).replace("OUT", str(out)) for each in TINY[command].split()]
+        return without_paths(answer(command, *arguments, "--device", device))
+
+    expected = answered("cpu")
+    with elsewhere(monkeypatch, narrow=False) as place:
+        assert answered(place.type) == expected
+
+
+def test_every_command_that_takes_a_model_takes_a_device():
+    commands = build_parser()._subparsers._group_actions[0].choices
+    takes = {name: {each.dest for each in parser._actions} for name, parser in commands.items()}
+    assert {name for name, options in takes.items() if "device" in options} == {*TINY, "demo", "app"}
+    assert {name for name, options in takes.items() if "model" in options and "device" not in options} == {"export"}
+
+
+def test_a_device_that_is_not_there_is_refused_by_commands(files, refusal, tmp_path, monkeypatch):
+    monkeypatch.setattr("rewrite.generators.devices.ACCELERATORS", {"cuda": lambda: False})
+    said = refusal("sample", files["model"], "--device", "cuda", "--out", tmp_path / "grid.png")
+    assert "no device cuda" in said
+
+
+def without_paths(found: object) -> object:
+    """What a command answers, but for where it wrote, with six digits of each number."""
+    if isinstance(found, dict):
+        return {name: without_paths(each) for name, each in found.items() if name != "out"}
+    if isinstance(found, list):
+        return [without_paths(each) for each in found]
+    return float(f"{found:.5g}") if isinstance(found, float) else found

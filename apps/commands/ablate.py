@@ -11,7 +11,8 @@ from rewrite import load_generator
 
 def run(options: Namespace) -> dict:
     """Make the patch, compare it with units held at zero, and write it."""
-    generator, entries = load_generator(options.model, truncation=options.truncation), named(options.units)
+    generator = load_generator(options.model, truncation=options.truncation, device=options.device)
+    entries = named(options.units)
     generator.layer(options.layer)
     units = resolved_units(entries, options.dissection, options.layer, generator.fingerprint, options.count)
     called = ", ".join(entry for entry in entries if not entry.isdecimal())

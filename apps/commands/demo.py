@@ -19,7 +19,7 @@ FILES = ("before-after.png", "report.html", "report.json", "patch.safetensors", 
 
 def run(options: Namespace) -> dict:
     """Measure, solve, report and export."""
-    rule, generator, goals = Rule.load(rule_path(RULE)), load_generator(MODEL), Goals()
+    rule, generator, goals = Rule.load(rule_path(RULE)), load_generator(MODEL, device=options.device), Goals()
     patch = solve(generator, memory_of(generator, rule.layer, SAMPLES, progress=True), rule, goals=goals)
     found = report_on(
         generator,

@@ -7,7 +7,7 @@ from rewrite import load_generator, measure
 
 def run(options: Namespace) -> dict:
     """Measure, and write the memory."""
-    generator = load_generator(options.model, truncation=options.truncation)
+    generator = load_generator(options.model, truncation=options.truncation, device=options.device)
     memory = measure(generator, options.layer, options.samples, key_space=options.key_space or "patch", progress=True)
     memory.save(options.out)
     return {

@@ -18,6 +18,7 @@ from dissect.quality.inversion import Inversion, default_layer, invert
 from dissect.quality.omission_page import omission_page
 from dissect.quality.omissions import LESS, MORE, OMITS, Comparison, Drawn, area_table, compare
 from dissect.quality.table import Table
+from dissect.segmenter import load_segmenter
 from dissect.sources.pictures import DrawnPictures, Pictures
 from dissect.units.summary import as_json
 from rewrite import load_generator
@@ -34,7 +35,7 @@ def run(options: Namespace) -> dict:
     for name, least in (("samples", 2), ("invert", 0), ("steps", 1)):
         if getattr(options, name) < least:
             raise ValueError(f"--{name} is {least} or more, got {getattr(options, name)}")
-    generator = load_generator(options.model, truncation=options.truncation)
+    generator = load_generator(options.model, truncation=options.truncation, device=options.device)
     layer = generator.layer(options.layer).name if options.layer else default_layer(generator)
     source = source_for(options.segmenter, generator)
     training = pictures_for(options.training, generator, 2 * options.samples)
@@ -61,8 +62,8 @@ def run(options: Namespace) -> dict:
     numbers = to_invert(tables["training"], found, options.invert)
     inverted = None
     if numbers:
-        images = training.images(numbers)
-        inverted = invert(generator, images, SegmenterFeatures(), layer, steps=options.steps, progress=True)
+        images, space = training.images(numbers), SegmenterFeatures(load_segmenter().to(generator.device))
+        inverted = invert(generator, images, space, layer, steps=options.steps, progress=True)
         document["inversion"] = inversion_of(inverted, numbers, source)
     write(document, found, {"training": training, "generated": drawn}, tables, inverted, options.out)
     return {"out": str(options.out), **document}

@@ -18,7 +18,7 @@ NONE = "none"
 
 def run(options: Namespace) -> dict:
     """Measure, and write the report."""
-    generator = load_generator(options.model)
+    generator = load_generator(options.model, device=options.device)
     held = load_patches(generator, options.patches, options.strengths)
     patches, strengths = [patch for patch, _ in held], [strength for _, strength in held]
     seeds = None if options.seeds is None else parse_seeds(options.seeds)

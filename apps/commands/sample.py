@@ -23,7 +23,8 @@ def run(options: Namespace) -> dict:
     """Draw, and write the PNG file."""
     if not options.patches and (options.compare or options.strengths):
         raise ValueError("--compare and --strength are for patches: name one with --patch")
-    seeds, generator = parse_seeds(options.seeds), load_generator(options.model, truncation=options.truncation)
+    seeds = parse_seeds(options.seeds)
+    generator = load_generator(options.model, truncation=options.truncation, device=options.device)
     held = load_patches(generator, options.patches, options.strengths)
     if options.noise:
         generator.noise = options.noise

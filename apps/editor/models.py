@@ -46,7 +46,7 @@ class Models:
     def _load(self, name: str) -> Model:
         options = self.options
         path = name if name in (options.model, *loading.BUILT_IN) else self._path(name)
-        generator = load_generator(path, truncation=options.truncation)
+        generator = load_generator(path, truncation=options.truncation, device=options.device)
         source = source_of(options, str(path), generator)
         return Model(str(path), generator, source, options.samples, options.folders)
 

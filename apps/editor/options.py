@@ -19,6 +19,7 @@ class Options:
         samples: Number of images that a memory is measured on.
         tiles: Number of images on the wall.
         truncation: Truncation of the latents.
+        device: Where networks run.
         auth: A name and a password that the page asks for.
     """
 
@@ -30,4 +31,5 @@ class Options:
     samples: int = 2000
     tiles: int = 16
     truncation: float = 1.0
+    device: str = "cpu"
     auth: tuple[str, str] | None = None

@@ -7,6 +7,7 @@ from apps.parsers.parser import (
     PATCH,
     SEGMENTER,
     add_command,
+    add_device,
     add_memory_options,
     add_model,
     add_patches,
@@ -28,6 +29,7 @@ def _demo(commands) -> None:
         "rewrite the built-in rule of the built-in generator",
         "Writes before-after.png, patch.safetensors, towers-edited.safetensors, report.json and report.html.",
     )
+    add_device(parser)
     parser.add_argument("--out", type=new_folder, default="demo", help="folder to write into (default: demo)")
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NoReturn
 
 KEY_SPACES = ("patch", "channel")
+DEVICES = ("auto", "cpu", "cuda", "mps")
 PATCH = "a patch that rewrite solve wrote, or the folder of an adapter that PEFT can load"
 SEGMENTER = "source of concepts: towers, a segmenter's file, or hf:NAME of a transformers model"
 MODEL = "towers, a checkpoint's file, a name that rewrite models lists, or hf://owner/name/file"
@@ -47,12 +48,23 @@ def _placed(path: Path, folder: Path) -> Path:
 
 
 def add_model(parser: Parser, *, option: bool = False) -> None:
-    """MODEL, as an argument or as --model."""
+    """MODEL, as an argument or as --model, and where it runs."""
     text = f"{MODEL} (default: towers)"
     if option:
         parser.add_argument("--model", metavar="MODEL", default="towers", help=text)
     else:
         parser.add_argument("model", metavar="MODEL", nargs="?", default="towers", help=text)
+    add_device(parser)
+
+
+def add_device(parser: Parser) -> None:
+    """Where networks run. Not by itself where it is fastest: figures would be those of one machine."""
+    parser.add_argument(
+        "--device",
+        choices=DEVICES,
+        default="cpu",
+        help="where networks run; auto is the fastest that is there (default: cpu)",
+    )
 
 
 def add_truncation(parser: Parser) -> None:

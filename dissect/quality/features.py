@@ -56,7 +56,7 @@ class SegmenterFeatures(FeatureSpace):
 
     def maps(self, images: Tensor) -> Tensor:
         self.segmenter.check(images)
-        return self.segmenter.descend(images)[-1]
+        return self.segmenter.descend(images.to(self.segmenter.head.weight))[-1]
 
 
 class DiscriminatorFeatures(FeatureSpace):
@@ -68,7 +68,7 @@ class DiscriminatorFeatures(FeatureSpace):
         self.identity = f"the discriminator {hash_of(discriminator.state_dict())}"
 
     def maps(self, images: Tensor) -> Tensor:
-        return self.discriminator.features(images)[:, :, None, None]
+        return self.discriminator.features(images.to(next(self.discriminator.parameters())))[:, :, None, None]
 
 
 class CallableFeatures(FeatureSpace):
@@ -130,6 +130,7 @@ class ClassifierFeatures(FeatureSpace):
         return found[-1].reshape(len(images), -1, self.last.in_features).transpose(1, 2)[..., None]
 
     def _shown(self, images: Tensor) -> Tensor:
+        images = images.to(next(self.network.parameters()))
         fitted = F.interpolate(images, self.seen.size, mode="bilinear", antialias=True, align_corners=False)
         mean, deviation = (images.new_tensor(each)[:, None, None] for each in (self.seen.mean, self.seen.deviation))
         return ((fitted + 1) / 2 - mean) / deviation

@@ -51,7 +51,7 @@ class NetworkSource(DifferentiableSource):
         return [most_likely(each, size) for each in self._scores(images)]
 
     def _scores(self, images: Tensor) -> Float[Tensor, "images concepts rows columns"]:
-        seen = images
+        seen = images.to(next(self.network.parameters(), images))
         if self.size is not None:
             seen = F.interpolate(seen, self.size, mode="bilinear", antialias=True, align_corners=False).clamp(-1, 1)
         logits = self.network(self.prepare(seen).to(next(self.network.parameters(), seen)))

@@ -37,7 +37,7 @@ class SegmenterSource(DifferentiableSource):
         return checked(self.segmenter.label(images), len(images), self.concepts)
 
     def logits(self, images: Tensor) -> Float[Tensor, "images concepts height width"]:
-        return self.segmenter(images)
+        return self.segmenter(images.to(self.segmenter.head.weight))
 
 
 class Scenes(LabelledPictures):

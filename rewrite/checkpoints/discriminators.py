@@ -16,7 +16,7 @@ from rewrite.generators.discriminator import Discriminator, DiscriminatorDesign
 FAMILY = "discriminator of StyleGAN2"
 
 
-def load_discriminator(model: str | Path, *, device: str = "cpu") -> Discriminator:
+def load_discriminator(model: str | Path, *, device: str | torch.device = "cpu") -> Discriminator:
     """Load the discriminator of a StyleGAN2. Nothing inside the file is executed.
 
     Args:

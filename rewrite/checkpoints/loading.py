@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
+import torch
+
 from rewrite.checkpoints import (
     dcgan,
     exports,
@@ -87,7 +89,9 @@ def checkpoint_path(model: str | Path) -> Path:
     return path
 
 
-def load_generator(model: str | Path = "towers", *, truncation: float = 1.0, device: str = "cpu") -> Generator:
+def load_generator(
+    model: str | Path = "towers", *, truncation: float = 1.0, device: str | torch.device = "cpu"
+) -> Generator:
     """Load a generator by name or path. Nothing inside the file is executed.
 
     Args:
