@@ -1,5 +1,7 @@
 """A seed is an image; a cut run is the same run."""
 
+import pickle
+
 import pytest
 import torch
 
@@ -136,3 +138,11 @@ def test_a_class_changes_the_image_and_an_unknown_one_is_refused():
     generator.label = 3
     with pytest.raises(ValueError, match="classes 0 to 2, got 3"):
         generator.sample([1])
+
+
+@pytest.mark.parametrize("name", ["tiny_generator", "scaled", "plain_generator"])
+def test_a_generator_pickles_and_draws_the_same(name, request):
+    generator = request.getfixturevalue(name)
+    again = pickle.loads(pickle.dumps(generator))
+    assert torch.equal(again.sample(range(3)), generator.sample(range(3)))
+    assert again.fingerprint == generator.fingerprint

@@ -1,5 +1,7 @@
 """A module of the user's is read through hooks and edited as it stands."""
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -361,3 +363,27 @@ def test_a_margin_that_leaves_nothing_is_refused():
         wrap(Shrinking(), 288, margins={"first": 8})
     with pytest.raises(LookupError, match="no layer 'frist'"):
         wrap(Shrinking(), 288, margins={"frist": 1})
+
+
+def drawn_latents(seeds: tuple[int, ...]) -> torch.Tensor:
+    """Latents of a function that pickles."""
+    return torch.stack([torch.linspace(-1, 1, 8) * (seed + 1) for seed in seeds])
+
+
+def doubled(output: torch.Tensor) -> torch.Tensor:
+    """A conversion that pickles."""
+    return output / 2
+
+
+@pytest.mark.parametrize("latents", [8, (2, 4), drawn_latents])
+@pytest.mark.parametrize("images", [None, doubled])
+@pytest.mark.parametrize("module", [Chancy, Crowd])
+def test_a_wrapped_generator_pickles_and_draws_the_same(module, images, latents):
+    generator = wrap(module(), latents, images=images)
+    measure(generator, "conv", 4)
+    again = pickle.loads(pickle.dumps(generator))
+    assert torch.equal(again.sample(range(3)), generator.sample(range(3)))
+    assert again.fingerprint == generator.fingerprint
+    assert again.layers == generator.layers
+    again.weight("conv").data.zero_()
+    assert again.fingerprint != generator.fingerprint

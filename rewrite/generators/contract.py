@@ -192,8 +192,6 @@ class Generator(ABC):
         if dtype is not None and not dtype.is_floating_point:
             raise ValueError(f"weights are of a floating-point type, got {dtype}")
         self.module.to(device=None if device is None else device_named(device), dtype=dtype)
-        # New weights may lie at the addresses of the old ones.
-        self._fingerprint = (None, "")
         return self
 
     @property

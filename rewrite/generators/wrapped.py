@@ -66,7 +66,7 @@ class WrappedGenerator(Generator):
         layers: Iterable[str] | None,
         images: Callable[[Any], Tensor] | None,
     ):
-        self.module, self.convert = module, images or (lambda output: output)
+        self.module, self.convert = module, images or _as_it_is
         self.draw_latents = latents if callable(latents) else None
         self.shape = _shape_of(latents)
         self.z_dim = math.prod(self.shape)
@@ -258,6 +258,11 @@ def _with_margins(generator: Generator, margins: Mapping[str, int | float]) -> d
             raise ValueError(f"a margin of {margin:g} cells leaves nothing of the {height} x {width} of layer {name}")
         found[name] = replace(layer, overhang=float(margin), margin=float(margin))
     return found
+
+
+def _as_it_is(output: Any) -> Any:
+    """What no conversion makes of an output; a function with a name, so that the generator pickles."""
+    return output
 
 
 def _copied(module: nn.Module) -> dict[str, Tensor]:
