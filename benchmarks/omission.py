@@ -25,7 +25,7 @@ from dissect.sources.pictures import DrawnPictures
 from dissect.sources.towers import Scenes, SegmenterSource
 from rewrite import load_generator
 from rewrite.checkpoints.native import save_stylegan2
-from rewrite.reports.pictures import grid, pictures, save_picture, strips
+from rewrite.reports.pictures import grid, save_picture, strips, to_pil
 from rewrite.storage.files import write_text
 
 SIDE = 32
@@ -53,7 +53,7 @@ def main() -> None:
     path = options.state / "generator.safetensors"
     save_stylegan2(path, run.average.state_dict(), design_of(SIDE), {"without": without, **run.progress})
     generator = load_generator(path)
-    save_picture(options.out / "generated.png", grid(pictures(generator.sample(range(32)))))
+    save_picture(options.out / "generated.png", grid(to_pil(generator.sample(range(32)))))
     source = labelled_enlarged()
     training = Scenes(count=2 * options.samples, size=SIDE)
     tables = [
@@ -65,7 +65,7 @@ def main() -> None:
     numbers = [training.numbers[int(place)] for place in np.argsort(-column, kind="stable")[:INVERTED]]
     inverted = invert(generator, training.images(numbers), enlarged_features(), steps=options.steps, progress=True)
     rows = {"given": inverted.images, "start": inverted.begun, "drawn": inverted.drawn}
-    save_picture(options.out / "inversion.png", strips({name: pictures(images) for name, images in rows.items()}))
+    save_picture(options.out / "inversion.png", strips({name: to_pil(images) for name, images in rows.items()}))
     back = {name: source.label(images, numbers) for name, images in rows.items()}
     report = {
         "images": run.progress["seen"],

@@ -1,4 +1,7 @@
-"""Measure: what an image shows, and what units and keys mean."""
+"""Measure: what an image shows, and what units and keys mean.
+
+The names listed here are promised. All other modules are internal: they may change with any version.
+"""
 
 from dissect.causes.ablation import ablation_patch
 from dissect.causes.brush import Brush
@@ -6,8 +9,11 @@ from dissect.causes.intervention import Intervention, Prefix
 from dissect.causes.painting import Painting, painted, prefix_of
 from dissect.causes.stroke import Stroke
 from dissect.sources.contract import CallableSource
+from dissect.sources.folders import Annotations, Broden
+from dissect.sources.huggingface import HuggingFaceSource
 from dissect.sources.network import NetworkSource
 from dissect.sources.pictures import LabelledPictures
+from dissect.sources.towers import SegmenterSource
 from dissect.units.counting import dissect
 from dissect.units.dissection import Dissection, load_dissections, save_dissections
 from dissect.units.probe import GeneratorProbe, PictureProbe, Probe
@@ -16,12 +22,15 @@ from dissect.units.unit_report import write_units
 from rewrite.reports.concepts import Concepts, ConceptSource
 
 __all__ = [
+    "Annotations",
+    "Broden",
     "Brush",
     "CallableSource",
     "ConceptSource",
     "Concepts",
     "Dissection",
     "GeneratorProbe",
+    "HuggingFaceSource",
     "Intervention",
     "LabelledPictures",
     "NetworkSource",
@@ -30,6 +39,7 @@ __all__ = [
     "Prefix",
     "Probe",
     "Scores",
+    "SegmenterSource",
     "Stroke",
     "ablation_patch",
     "dissect",

@@ -1,4 +1,8 @@
-"""Change a rule of a trained generator by editing one weight."""
+"""Change a rule of a trained generator by editing one weight.
+
+The names listed here and in `rewrite.rules` are promised. All other modules are internal: they may change with any
+version.
+"""
 
 from rewrite.checkpoints.adapters import from_peft, to_peft
 from rewrite.checkpoints.discriminators import load_discriminator
@@ -14,6 +18,8 @@ from rewrite.reports.concepts import Concepts, ConceptSource
 from rewrite.reports.effect import Effect, measure_effect
 from rewrite.reports.firing import Search, firing, strongest
 from rewrite.reports.interval import Interval
+from rewrite.reports.perceptual import load_perceptual
+from rewrite.reports.pictures import show, to_pil
 from rewrite.reports.report import Report, report_on
 from rewrite.rules.masks import Mask
 from rewrite.rules.rule import Latent, Region, Rule, Settings
@@ -47,12 +53,15 @@ __all__ = [
     "from_peft",
     "load_discriminator",
     "load_generator",
+    "load_perceptual",
     "measure",
     "measure_effect",
     "model_card",
     "report_on",
+    "show",
     "solve",
     "strongest",
     "to_peft",
+    "to_pil",
     "wrap",
 ]

@@ -56,6 +56,10 @@ class Memory:
     truncation: float = 1.0
     seeds: tuple[tuple[int, int], ...] = field(default=())
 
+    def __repr__(self) -> str:
+        keys = f"{self.key_space} keys={self.count}, dimensions={len(self.total)}"
+        return f"<Memory of {self.layer}: {keys}, images={self.images}, model={self.model}>"
+
     @property
     def second_moment(self) -> Float[Tensor, "key key"]:
         """C = E[k kᵀ], float64."""

@@ -15,10 +15,13 @@ from torch import Tensor
 
 from rewrite.generators.contract import Generator, hash_of
 from rewrite.generators.layers import Layer
+from rewrite.reports.page import forecast_of
+from rewrite.reports.rendering import render
 from rewrite.rules.rule import Rule
 from rewrite.storage import files
 
 NEGLIGIBLE = 1e-7
+TEMPLATE = Path(__file__).parent / "templates" / "patch.html"
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,14 @@ class Patch:
     rules: tuple[str, ...] = ()
     forecast: Mapping[str, Any] = field(default_factory=dict)
     bias: Float[Tensor, " outputs"] | None = None
+
+    def __repr__(self) -> str:
+        bias = "" if self.bias is None else ", with a change of the bias"
+        return f"<Patch of {self.layer}: rank={self.rank}, rules={len(self.rules)}, model={self.model}{bias}>"
+
+    def _repr_html_(self) -> str:
+        names = [Rule.from_json(rule).name for rule in self.rules]
+        return render(TEMPLATE, patch=self, rules=names, forecast=list(forecast_of(self.forecast)))
 
     @classmethod
     def from_change(cls, layer: Layer, change: Float[Tensor, "outputs key"], **about: Any) -> "Patch":
@@ -158,6 +169,10 @@ class Stack:
         self.base: dict[str, Tensor] = {}
         self.biases: dict[str, Tensor] = {}
         self.held: list[tuple[Patch, float]] = []
+
+    def __repr__(self) -> str:
+        held = ", ".join(f"{patch.layer} at {strength:g}" for patch, strength in self.held)
+        return f"<Stack of {len(self.held)} patches{held and f': {held}'}>"
 
     def hold(self, patches: Sequence[tuple[Patch, float]]) -> None:
         """Make the generator's weights those of exactly these patches at these strengths.

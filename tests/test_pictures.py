@@ -16,10 +16,11 @@ from rewrite.reports.pictures import (
     grid,
     heat_colours,
     overlay,
-    pictures,
     pixels,
     png,
     save_picture,
+    show,
+    to_pil,
 )
 
 
@@ -35,7 +36,7 @@ def test_minus_one_is_black_one_is_white_and_what_overshoots_is_clipped():
 def test_pixels_keep_rows_columns_and_colours_in_place():
     images = torch.full((1, 3, 4, 6), -1.0)
     images[0, 2, 1, 5] = 1.0
-    picture = pictures(images)[0]
+    picture = to_pil(images)[0]
     assert picture.size == (6, 4)
     assert picture.getpixel((5, 1)) == (0, 0, 255)
 
@@ -109,7 +110,7 @@ def test_a_grid_that_cannot_be_drawn_says_why(arguments, message):
 
 
 def test_a_picture_is_written_whole_and_read_back_the_same(tmp_path):
-    picture = pictures(torch.rand(1, 3, 9, 7) * 2 - 1)[0]
+    picture = to_pil(torch.rand(1, 3, 9, 7) * 2 - 1)[0]
     save_picture(tmp_path / "picture.png", picture)
     with Image.open(tmp_path / "picture.png") as read:
         assert np.array_equal(np.asarray(read), np.asarray(picture))
@@ -124,3 +125,29 @@ def test_a_picture_must_be_called_png(tmp_path):
 
 def test_a_map_without_any_change_is_dark():
     assert np.array_equal(np.asarray(change_map(np.zeros((3, 3)))), heat_colours(np.zeros((3, 3))))
+
+
+def test_images_are_shown_in_rows_with_their_captions():
+    images = torch.linspace(-1, 1, 3 * 3 * 64 * 64).reshape(3, 3, 64, 64)
+    shown = show(images, ["a", "b", "c"], columns=2, tile=64)
+    assert shown.size == (2 * SPACE + 2 * 64 + LINE, 3 * SPACE + 2 * (64 + CAPTION))
+    corner = np.asarray(shown)[SPACE : SPACE + 64, SPACE : SPACE + 64]
+    assert np.array_equal(corner, np.asarray(to_pil(images)[0]))
+    assert show(images, columns=2, tile=64).size[1] == shown.size[1] - 2 * CAPTION
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        torch.zeros(3, 8, 8),
+        torch.zeros(2, 1, 8, 8),
+        torch.zeros(2, 4, 8, 8),
+        torch.zeros(2, 3, 8, 8, dtype=torch.uint8),
+    ],
+    ids=["one image", "grey", "with opacity", "bytes"],
+)
+def test_what_is_no_images_in_colour_is_refused(images):
+    with pytest.raises(ValueError, match=r"of shape \(images, 3, height, width\), got torch\.\w+ of shape \("):
+        to_pil(images)
+    with pytest.raises(ValueError, match="of shape"):
+        show(images)

@@ -1,18 +1,41 @@
 """What a client sees: versions, promised names, and the program under both of its names."""
 
+import re
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+import torch
 
+import apps
+import dissect
 import rewrite
+import rewrite.rules
+from dissect import Brush, CallableSource, Concepts, GeneratorProbe, Intervention, Painting, Prefix, Stroke
+from rewrite import Goals, Latent, Mask, Region, Rule, Search, Stack, measure, report_on, solve
 from rewrite import __main__ as program
+from rewrite.generators.stylegan2_layers import StyleGAN2Generator
+from tests.conftest import random_stylegan2
 
 ROOT = Path(rewrite.__file__).parents[1]
 SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 VERSION = SETTINGS["project"]["version"]
+PROMISED = {
+    "rewrite": """
+        Aim ConceptSource Concepts Counts Effect Generator Goals Interval Latent Latents Mask Memory Patch
+        Region Report Rule Search Settings Stack WrappedGenerator __version__ export firing from_peft
+        load_discriminator load_generator load_perceptual measure measure_effect model_card report_on show
+        solve strongest to_peft to_pil wrap
+    """,
+    "dissect": """
+        Annotations Broden Brush CallableSource ConceptSource Concepts Dissection GeneratorProbe
+        HuggingFaceSource Intervention LabelledPictures NetworkSource Painting PictureProbe Prefix Probe
+        Scores SegmenterSource Stroke ablation_patch dissect load_dissections painted prefix_of
+        save_dissections write_units
+    """,
+}
 
 
 def test_the_library_says_its_version():
@@ -68,3 +91,86 @@ def test_every_file_that_the_packages_hold_is_named_as_package_data():
 @pytest.mark.parametrize("house", ["rewrite", "dissect"])
 def test_clients_are_told_that_there_are_types(house):
     assert (ROOT / house / "py.typed").is_file()
+
+
+def test_the_promised_names_are_these():
+    assert rewrite.__all__ == PROMISED["rewrite"].split()
+    assert dissect.__all__ == PROMISED["dissect"].split()
+    assert apps.__all__ == []
+    assert rewrite.rules.__all__ == ["BUILT_IN", "rule_path"]
+
+
+@pytest.mark.parametrize("house", [rewrite, dissect, apps], ids=lambda house: house.__name__)
+def test_a_package_says_that_the_rest_of_it_is_internal(house):
+    assert "internal" in house.__doc__
+
+
+@pytest.fixture(scope="module")
+def values() -> dict[str, object]:
+    """One of each value that notebooks show, with names that are not plain text."""
+    generator = StyleGAN2Generator(random_stylegan2())
+    regions = tuple(Region(Latent(seed, (0.5,) * 8), Mask((16, 16), ((36, 4),))) for seed in (1, 2))
+    rule = Rule("<b>rule</b>", generator.fingerprint, "b8.conv1", copy=regions[:1], context=regions)
+    memory, goals = measure(generator, rule.layer, 20), Goals()
+    patch = solve(generator, memory, rule, goals=goals)
+    painting = Painting(generator.fingerprint, rule.layer, 3).add(Stroke(regions[0].mask, "tree"))
+    source = CallableSource(lambda images, numbers: (images[:, 0] > 0).int(), Concepts.of(("<i>dark</i>", "light")))
+    probe = GeneratorProbe(generator, [rule.layer], source)
+    stack, found = Stack(generator), dissect.dissect(probe, 8, level_samples=4, tail=0.4)[rule.layer]
+    stack.hold([(patch, 0.5)])
+    stack.clear()
+    report = report_on(generator, patch, seeds=range(3), source=source)
+    return {
+        "generator": generator,
+        "latents": generator.latents(range(3)),
+        "rule": rule,
+        "region": regions[0],
+        "settings": rule.settings,
+        "memory": memory,
+        "goals": goals,
+        "patch": patch,
+        "stack": stack,
+        "report": report,
+        "effect": report.effect,
+        "counts": report.effect.counts,
+        "search": Search.of(generator, memory, rule, samples=8),
+        "probe": probe,
+        "concepts": source.concepts,
+        "dissection": found,
+        "scores": found.scores,
+        "brush": Brush.of_units(found, [1, 2]),
+        "intervention": Intervention.off([1], torch.ones(8, 8)),
+        "prefix": Prefix.of(generator, rule.layer, [1]),
+        "painting": painting,
+        "stroke": painting.strokes[0],
+    }
+
+
+def test_a_value_is_told_in_one_line(values):
+    for name, value in values.items():
+        assert "\n" not in repr(value), name
+        assert len(repr(value)) <= 200, name
+        assert type(value).__name__ in repr(value), name
+
+
+@pytest.mark.parametrize("name", ["generator", "patch", "report", "dissection"])
+def test_a_notebook_shows_a_value_without_scripts_or_anything_from_outside(values, name):
+    html = values[name]._repr_html_()
+    assert not re.findall(r'(?:src|href)\s*=\s*"(?!data:image/png;base64,)', html)
+    assert not re.findall(r"<(script|link|iframe|style|b|i)\b", html)
+    opened, closed = (sorted(re.findall(rf"<{slash}(table|tr|td|th|div|details)\b", html)) for slash in ("", "/"))
+    assert opened == closed
+
+
+def test_a_notebook_shows_what_a_reader_asks_for(values):
+    shown = {name: values[name]._repr_html_() for name in ("generator", "patch", "report", "dissection")}
+    generator, report = values["generator"], values["report"]
+    assert all(layer in shown["generator"] for layer in generator.layers)
+    assert generator.fingerprint in shown["generator"]
+    assert "&lt;b&gt;rule&lt;/b&gt;" in shown["patch"]
+    assert f"{values['patch'].forecast['residual']:.3f}" in shown["patch"]
+    assert "&lt;b&gt;rule&lt;/b&gt;" in shown["report"]
+    assert f"{100 * report.verdict.outside.value:.1f} %" in shown["report"]
+    assert shown["report"].count("<img") == 1
+    assert "&lt;i&gt;dark&lt;/i&gt;" in shown["dissection"]
+    assert values["dissection"].scores.units_of()

@@ -32,7 +32,7 @@ from dissect.quality.table import Table
 from dissect.sources.pictures import DrawnPictures, Pictures
 from dissect.units.summary import as_json
 from rewrite import Generator, load_generator
-from rewrite.reports.pictures import Pair, before_after, pictures, png
+from rewrite.reports.pictures import Pair, before_after, png, to_pil
 from rewrite.storage.files import write_together
 
 SEEDS, PATCH = "seeds", "patch.safetensors"
@@ -213,7 +213,7 @@ def changed_pairs(artifacts: Artifacts, units: Sequence[int], tested: Table) -> 
     moved = np.square(tested["after"] - tested["before"]).sum(axis=1)
     seeds = [int(tested.numbers[place]) for place in np.argsort(-moved, kind="stable")[:PAIRS_SHOWN]]
     prefix = Prefix.of(artifacts.generator, artifacts.layer, seeds)
-    drawn = pictures(prefix.images()), pictures(prefix.images(Intervention.off(units)))
+    drawn = to_pil(prefix.images()), to_pil(prefix.images(Intervention.off(units)))
     return [Pair(str(seed), *both) for seed, *both in zip(seeds, *drawn, strict=True)]
 
 
@@ -221,7 +221,7 @@ def top_pictures(generator: Generator, document: Mapping[str, Any]) -> dict[int,
     """The top images of the chosen units, and of those ranked first."""
     shown = [each for i, each in enumerate(document["ranking"]) if each["taken"] or i < RANKED_SHOWN]
     bar = tqdm(shown, desc="pictures", unit="unit", delay=1)
-    return {each["unit"]: pictures(generator.sample(each["top_images"])) for each in bar}
+    return {each["unit"]: to_pil(generator.sample(each["top_images"])) for each in bar}
 
 
 def table_of(ranking: Sequence[Mapping[str, Any]]) -> str:

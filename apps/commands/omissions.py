@@ -23,8 +23,7 @@ from dissect.sources.pictures import DrawnPictures, Pictures
 from dissect.units.summary import as_json
 from rewrite import load_generator
 from rewrite.reports.concepts import ConceptSource
-from rewrite.reports.pictures import pictures as as_pictures
-from rewrite.reports.pictures import png, strips
+from rewrite.reports.pictures import png, strips, to_pil
 from rewrite.storage.files import write_together
 
 SHOWN_CONCEPTS, SHOWN_IMAGES = 4, 6
@@ -148,7 +147,7 @@ def write(
     strip = None
     if inverted is not None:
         rows = {"given": inverted.images, "start": inverted.begun, "drawn": inverted.drawn}
-        strip = strips({name: as_pictures(images) for name, images in rows.items()})
+        strip = strips({name: to_pil(images) for name, images in rows.items()})
         contents["inversion.png"] = png(strip)
     contents["omissions.html"] = omission_page(document, shown, strip).encode()
     write_together(out, contents)
@@ -158,7 +157,7 @@ def most_of(concept: str, found: Comparison, pictures: Pictures, table: Table) -
     """The pictures with the largest area of a concept."""
     column = [each.concept for each in found.concepts].index(concept)
     order = np.argsort(-table["areas"][:, column], kind="stable")[:SHOWN_IMAGES]
-    return as_pictures(pictures.images(table.numbers[torch.from_numpy(order)].tolist()))
+    return to_pil(pictures.images(table.numbers[torch.from_numpy(order)].tolist()))
 
 
 def table_of(concepts: Sequence[Mapping[str, Any]]) -> str:

@@ -7,7 +7,7 @@ from apps.seeds import parse_seeds
 from dissect.causes.intervention import Prefix
 from dissect.causes.painting import Painting, painted
 from rewrite import load_generator
-from rewrite.reports.pictures import pictures, save_picture, strips
+from rewrite.reports.pictures import save_picture, strips, to_pil
 
 
 def run(options: Namespace) -> dict:
@@ -20,8 +20,8 @@ def run(options: Namespace) -> dict:
     dissection = dissection_for(options.dissection, painting.layer, generator.fingerprint) if named else None
     prefix = Prefix.of(generator, painting.layer, seeds)
     images = {
-        "before": pictures(prefix.images()),
-        "after": pictures(painted(prefix, painting, dissection)),
+        "before": to_pil(prefix.images()),
+        "after": to_pil(painted(prefix, painting, dissection)),
     }
     save_picture(options.out, strips(images, [f"seed {seed}" for seed in seeds]))
     concepts = sorted({stroke.concept for stroke in painting.strokes} - {""})

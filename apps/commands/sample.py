@@ -13,7 +13,7 @@ from apps.seeds import parse_seeds
 from rewrite import Rule, Stack, load_generator
 from rewrite.generators.contract import Generator, batched
 from rewrite.reports.firing import Search
-from rewrite.reports.pictures import overlay, pictures, save_picture, strips
+from rewrite.reports.pictures import overlay, save_picture, strips, to_pil
 from rewrite.rules import rule_path
 
 BATCH = 16
@@ -31,10 +31,10 @@ def run(options: Namespace) -> dict:
     rows: dict[str, list] = {}
     plain = draw(generator, seeds) if options.compare or not held else None
     if plain is not None:
-        rows["before" if held else ""] = pictures(plain)
+        rows["before" if held else ""] = to_pil(plain)
     if held:
         with Stack(generator).holding(held):
-            rows["after" if options.compare else ""] = pictures(draw(generator, seeds))
+            rows["after" if options.compare else ""] = to_pil(draw(generator, seeds))
     if options.heat:
         rule = Rule.load(rule_path(options.heat))
         memory = memory_of(generator, rule.layer, options.samples, options.key_space or "patch", progress=True)

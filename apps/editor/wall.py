@@ -23,7 +23,7 @@ from torch import Tensor
 from apps.editor.component import ScriptedComponent
 from apps.editor.draft import Draft
 from apps.editor.marks import documents
-from rewrite.reports.pictures import pictures
+from rewrite.reports.pictures import to_pil
 
 LARGEST_TILE = 256
 EMPTY = {
@@ -79,7 +79,7 @@ def tiles(seeds: Sequence[int], images: Tensor) -> list[dict[str, Any]]:
 
 def urls(images: Tensor) -> list[str]:
     """Images in [-1, 1] as data URLs."""
-    return [url(picture) for picture in pictures(images)]
+    return [url(picture) for picture in to_pil(images)]
 
 
 def url(picture: Image.Image) -> str:

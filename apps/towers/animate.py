@@ -12,7 +12,7 @@ from PIL import Image
 
 from apps.memories import memory_of
 from rewrite import Rule, load_generator, solve
-from rewrite.reports.pictures import pictures
+from rewrite.reports.pictures import to_pil
 from rewrite.rules import rule_path
 from rewrite.storage.files import write_whole
 
@@ -29,9 +29,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/rewrite.webp"), help="the file to write")
     options = parser.parse_args()
     generator, rule = load_generator(), Rule.load(rule_path(options.rule))
-    before = pictures(generator.sample(SEEDS))
+    before = to_pil(generator.sample(SEEDS))
     with solve(generator, memory_of(generator, rule.layer, 2000, progress=True), rule).applied(generator):
-        after = pictures(generator.sample(SEEDS))
+        after = to_pil(generator.sample(SEEDS))
     frames, times = animation(sheet(before), sheet(after))
     written = io.BytesIO()
     frames[0].save(

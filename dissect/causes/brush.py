@@ -29,6 +29,9 @@ class Brush:
     levels: tuple[float, ...]
     iou: tuple[float, ...] = ()
 
+    def __repr__(self) -> str:
+        return f"<Brush {self.name!r} of {self.layer}: units={len(self.units)}>"
+
     @classmethod
     def of_concept(cls, dissection: Dissection, concept: str, count: int = UNITS) -> "Brush":
         """The units that agree best with a concept.

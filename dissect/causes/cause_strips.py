@@ -7,7 +7,7 @@ from dissect.causes.blocks import block_at, cells_of, enlarged
 from dissect.causes.causes import FIRST_VALIDATION, Cause, Causes
 from dissect.causes.experiment import Experiment, areas_of
 from dissect.causes.intervention import Intervention
-from rewrite.reports.pictures import pictures, strips
+from rewrite.reports.pictures import strips, to_pil
 
 SHOWN, LOOKED_AT, SCALE = 8, 48, 2
 FRAME = (255, 214, 64)
@@ -29,7 +29,7 @@ def strip_of(experiment: Experiment, cause: Cause, side: int) -> Image.Image:
     levels = tuple(float(cause.values[unit]) for unit in cause.set)
     off, on = Intervention.off(cause.set), Intervention(cause.set, levels, mask=mask)
     states = {"as it is": prefix.images(), "off": prefix.images(off), "on": prefix.images(on)}
-    rows = {name: pictures(images) for name, images in states.items()}
+    rows = {name: to_pil(images) for name, images in states.items()}
     rows["on"] = [_framed(tile, block) for tile, block in zip(rows["on"], blocks, strict=True)]
     rows = {name: [_doubled(tile) for tile in tiles] if name != "on" else tiles for name, tiles in rows.items()}
     return strips(rows, [str(seed - FIRST_VALIDATION) for seed in seeds], tile=64)

@@ -42,6 +42,10 @@ class Intervention:
         if not (torch.isfinite(numbers).all() and (self.mask is None or torch.isfinite(self.mask).all())):
             raise ValueError("values, share and mask of an intervention are finite numbers")
 
+    def __repr__(self) -> str:
+        mask = "everywhere" if self.mask is None else f"in a mask of {tuple(self.mask.shape)}"
+        return f"<Intervention: units={len(self.units)}, share={self.share:g}, {mask}>"
+
     @classmethod
     def off(cls, units: Iterable[int], mask: Float[Tensor, "height width"] | None = None) -> "Intervention":
         """Units at zero."""
@@ -94,6 +98,9 @@ class Prefix:
     cut: Cut
     output: Float[Tensor, "filled units height width"]
     count: int
+
+    def __repr__(self) -> str:
+        return f"<Prefix up to {self.layer}: images={self.count}, output={tuple(self.output.shape[1:])}>"
 
     @classmethod
     @torch.no_grad()

@@ -53,6 +53,9 @@ class Painting:
         require(0 <= self.truncation <= 2, "truncation lies between 0 and 2", self.truncation)
         require(len(self.strokes) <= MOST_STROKES, f"a painting has at most {MOST_STROKES} strokes", len(self.strokes))
 
+    def __repr__(self) -> str:
+        return f"<Painting on seed {self.seed}: layer={self.layer}, strokes={len(self.strokes)}, model={self.model}>"
+
     def add(self, stroke: Stroke) -> "Painting":
         """The painting with one more stroke on top."""
         return self._now((*self.strokes, stroke))

@@ -24,7 +24,7 @@ from dissect.sources.names import unique
 from dissect.sources.network import IMAGES_AT_ONCE, most_likely
 from rewrite.generators.contract import hash_of
 from rewrite.reports.concepts import Concepts, ConceptSource
-from rewrite.reports.pictures import pictures
+from rewrite.reports.pictures import to_pil
 from rewrite.storage import files
 
 ON_HUB = re.compile(r"\w[\w.-]*/\w[\w.-]*")
@@ -66,7 +66,7 @@ class HuggingFaceSource(ConceptSource):
         return checked(torch.stack(found), len(images), self.concepts)
 
     def _labels(self, images: Tensor, size: tuple[int, int]) -> list[Tensor]:
-        seen = self._processor(images=pictures(images), return_tensors="pt", **_uncropped(self._processor))
+        seen = self._processor(images=to_pil(images), return_tensors="pt", **_uncropped(self._processor))
         seen, found = seen["pixel_values"], []
         for part in seen.split(max(1, PIXELS_AT_ONCE // (seen.shape[-2] * seen.shape[-1]))):
             logits = self.model(pixel_values=part.to(self.model.device)).logits

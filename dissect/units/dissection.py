@@ -16,9 +16,11 @@ from dissect.units.scores import Scores
 from dissect.units.tally import Tally
 from dissect.units.tops import Tops
 from rewrite.reports.concepts import Concepts
+from rewrite.reports.rendering import render
 from rewrite.storage import files
 
 KIND = "dissection"
+TEMPLATE = Path(__file__).parent / "templates" / "dissection.html"
 # The one stage of its file.
 UNITS = "units"
 BUILT_IN = {"towers": Path(__file__).with_name("towers-units.safetensors")}
@@ -49,6 +51,13 @@ class Dissection:
     graded: Graded | None = None
     numbers: Ranges = ()
     identity: Mapping[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        counted = f"units={len(self.levels)}, concepts={len(self.concepts)}, images={int(self.tally.images)}"
+        return f"<Dissection of {self.view}: {counted}>"
+
+    def _repr_html_(self) -> str:
+        return render(TEMPLATE, dissection=self, best=self.scores.units_of())
 
     @property
     def scores(self) -> Scores:

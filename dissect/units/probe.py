@@ -51,6 +51,10 @@ class Probe(ABC):
     concepts: Concepts
     identity: Mapping[str, Any]
 
+    def __repr__(self) -> str:
+        views = ", ".join(f"{view}={units}" for view, units in self.units.items())
+        return f"<{type(self).__name__} of units {views} for {len(self.concepts)} concepts>"
+
     @abstractmethod
     def activations(self, numbers: Sequence[int]) -> Activations:
         """What the units do on some images."""

@@ -30,6 +30,10 @@ class Scores:
     tally: Tally
     concepts: Concepts
 
+    def __repr__(self) -> str:
+        units, concepts = self.tally.both.shape
+        return f"<Scores: units={units}, concepts={concepts}, images={int(self.tally.images)}>"
+
     @cached_property
     def iou(self) -> Float[np.ndarray, "units concepts"]:
         """Intersection over union over all images together; 0 where neither is ever seen."""
@@ -100,6 +104,15 @@ class Scores:
         counts = np.bincount(self.best[self.detects(least)], minlength=len(self.concepts))
         order = np.argsort(-counts, kind="stable")
         return {self.concepts.names[number]: int(counts[number]) for number in order if counts[number]}
+
+    def units_of(self, least: float = DETECTOR_IOU) -> dict[str, list[tuple[int, float]]]:
+        """For each concept that is detected, the units that detect it and their IoU, the greatest first."""
+        iou, detects = self.iou.max(axis=1), self.detects(least)
+        order = [unit for unit in np.argsort(-iou, kind="stable").tolist() if detects[unit]]
+        return {
+            name: [(unit, float(iou[unit])) for unit in order if self.concepts.names[self.best[unit]] == name]
+            for name in self.detectors(least)
+        }
 
     def by_category(self, least: float = DETECTOR_IOU) -> dict[str, dict[str, int]]:
         """For each category, how many units detect one of its concepts and how many different concepts they detect."""

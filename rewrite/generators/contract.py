@@ -15,6 +15,9 @@ from torch import Tensor, nn
 from rewrite.generators.demodulation import demodulation_of
 from rewrite.generators.devices import device_named
 from rewrite.generators.layers import Layer
+from rewrite.reports.rendering import render
+
+TEMPLATE = Path(__file__).parent / "templates" / "generator.html"
 
 # Of the kind that the generator is; not `Self`, which the check of types at run time knows in whole classes only.
 Own = TypeVar("Own", bound="Generator")
@@ -25,6 +28,9 @@ class Latents(NamedTuple):
 
     z: Float[Tensor, "images size"]
     seeds: tuple[int, ...]
+
+    def __repr__(self) -> str:
+        return f"<Latents: images={len(self.seeds)}, numbers={self.z.shape[1]}>"
 
 
 class Cut(NamedTuple):
@@ -60,6 +66,14 @@ class Generator(ABC):
     truncation: float = 1.0
     together: int = 1
     checkpoint: Path | None = None
+
+    def __repr__(self) -> str:
+        height, width = self.size
+        origin = "" if self.checkpoint is None else f", checkpoint={self.checkpoint.name}"
+        return f"<{type(self).__name__} of {height} x {width}: layers={len(self.layers)}, device={self.device}{origin}>"
+
+    def _repr_html_(self) -> str:
+        return render(TEMPLATE, generator=self, kind=type(self).__name__)
 
     def latents(self, seeds: Iterable[int]) -> Latents:
         """The latent of each seed, numbered as NVIDIA's tools do: `RandomState(seed).randn(1, z_dim)`."""

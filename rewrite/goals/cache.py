@@ -24,6 +24,9 @@ class Goals:
         self.most = most
         self._kept: dict[tuple, Goal] = {}
 
+    def __repr__(self) -> str:
+        return f"<Goals: kept={len(self._kept)}, most={self.most}>"
+
     def of(self, generator: Generator, rule: Rule) -> Goal:
         """The result of `build_goal`, or that of an earlier call; it raises the same errors."""
         settings = rule.settings

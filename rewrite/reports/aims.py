@@ -87,6 +87,10 @@ class Counts:
     changed: Int64[np.ndarray, " images"]
     transitions: Int64[np.ndarray, "rows columns"]
 
+    def __repr__(self) -> str:
+        aims, images = self.reached.shape
+        return f"<Counts of {images} images: aims={aims}, concepts={len(self.transitions)}>"
+
     def efficacy(self, aim: int | None = None) -> Interval[float]:
         """The share of an aim's pixels that was reached; of all aims together if none is named."""
         rows = slice(None) if aim is None else slice(aim, aim + 1)

@@ -13,6 +13,7 @@ from torch import Tensor
 NONE = -1
 # Concepts that a message lists.
 MOST_NAMED = 20
+SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,10 @@ class Concepts:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def __repr__(self) -> str:
+        more = ", …" if len(self) > SHOWN else ""
+        return f"<Concepts: names={len(self)}, categories={len(self.kinds)}: {', '.join(self.names[:SHOWN])}{more}>"
 
     @cached_property
     def kinds(self) -> tuple[str, ...]:

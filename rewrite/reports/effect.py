@@ -58,6 +58,9 @@ class Effect:
     look: Float[np.ndarray, " images"] | None = None
     look_outside: Float[np.ndarray, " images"] | None = None
 
+    def __repr__(self) -> str:
+        return f"<Effect on {len(self.seeds)} images: moved={self.movement.moved.mean():.3f}>"
+
 
 @dataclass(frozen=True)
 class Places:

@@ -62,6 +62,9 @@ class Search:
     reference: Float[Tensor, " n"]
     ordinary: frozenset[int]
 
+    def __repr__(self) -> str:
+        return f"<Search at {self.layer.name}: directions={len(self.rows)}, ordinary images={len(self.ordinary)}>"
+
     @classmethod
     def of(
         cls,

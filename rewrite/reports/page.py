@@ -9,7 +9,7 @@ from PIL import Image
 from rewrite.reports.pictures import Pair
 from rewrite.reports.rendering import render
 
-TEMPLATE = Path(__file__).parent / "templates" / "report.html"
+TEMPLATES = Path(__file__).parent / "templates"
 MEASURED = {
     "concepts": (
         "Share of the pixels that showed what the rule replaces and that now show what it wants.",
@@ -39,22 +39,36 @@ def page(document: Mapping[str, Any], shown: Sequence[Pair], worst: Sequence[Pai
         change: Where colours moved, over all images.
     """
     return render(
-        TEMPLATE,
+        TEMPLATES / "report.html",
         document=document,
         title=" + ".join(document["rules"]) or "A patch without a rule",
         meanings=MEASURED[document["measured_by"]],
         expected={each["measure"]: each for each in document["expectations"]},
-        forecast=[row for patch in document["patches"] for row in _forecast(patch)],
+        forecast=[
+            (f"{patch['layer']}: {name}", number, meaning)
+            for patch in document["patches"]
+            for name, number, meaning in forecast_of(patch["forecast"])
+        ],
         shown=shown,
         worst=worst,
         change=change,
     )
 
 
-def _forecast(patch: Mapping[str, Any]) -> Iterable[tuple[str, int | float, str]]:
+def summary(document: Mapping[str, Any], strip: Image.Image | None) -> str:
+    """Write the figures of a report as a part of a page, as notebooks show it.
+
+    Args:
+        document: The report as plain numbers and texts, as in report.json.
+        strip: The same seeds before and after.
+    """
+    return render(TEMPLATES / "report_summary.html", document=document, strip=strip)
+
+
+def forecast_of(forecast: Mapping[str, Any]) -> Iterable[tuple[str, int | float, str]]:
     """The numbers that the solver expected of a patch, each with what it means."""
     for name, meaning in FORECAST.items():
-        value = patch["forecast"].get(name)
+        value = forecast.get(name)
         for part, number in value.items() if isinstance(value, Mapping) else [("", value)]:
             if isinstance(number, int | float):
-                yield f"{patch['layer']}: {name} {part}", number, meaning
+                yield f"{name} {part}".strip(), number, meaning

@@ -49,9 +49,43 @@ def pixels(images: Float[Tensor, "images 3 height width"]) -> UInt8[np.ndarray, 
     return scaled.byte().permute(0, 2, 3, 1).numpy()
 
 
-def pictures(images: Float[Tensor, "images 3 height width"]) -> list[Image.Image]:
-    """Images in [-1, 1] as Pillow pictures of the same size."""
+def to_pil(images: Tensor) -> list[Image.Image]:
+    """Images as Pillow pictures of the same size.
+
+    Args:
+        images: Of shape (images, 3, height, width), in [-1, 1]; what lies beyond is clipped.
+
+    Returns:
+        One picture for each image.
+
+    Raises:
+        ValueError: It is something else than images in colour.
+    """
+    if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
+        raise ValueError(
+            f"images are numbers in [-1, 1] of shape (images, 3, height, width), got {images.dtype} of shape "
+            f"{tuple(images.shape)}"
+        )
     return [Image.fromarray(array) for array in pixels(images)]
+
+
+def show(images: Tensor, captions: Sequence[str] = (), *, columns: int = COLUMNS, tile: int = TILE) -> Image.Image:
+    """Images in rows as one picture, which a notebook shows where it is the last thing in a cell.
+
+    Args:
+        images: Of shape (images, 3, height, width), in [-1, 1]; what lies beyond is clipped.
+        captions: One text for each image, or none at all.
+        columns: Images in one row.
+        tile: Smaller images are enlarged by a whole number to at least this width in pixels, and images of more than
+            twice this width are reduced to that.
+
+    Returns:
+        The picture; `.save(path)` writes it.
+
+    Raises:
+        ValueError: It is something else than images in colour, there are none, or their captions differ in number.
+    """
+    return grid(to_pil(images), captions, columns=columns, tile=tile)
 
 
 def heat_colours(values: Float[np.ndarray, "*shape"]) -> UInt8[np.ndarray, "*shape 3"]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from rewrite.generators.contract import Generator
 from rewrite.goals.cache import Goals
@@ -26,9 +27,9 @@ from rewrite.reports.effect import (
     measure_places,
 )
 from rewrite.reports.interval import mean_of
-from rewrite.reports.page import page
+from rewrite.reports.page import page, summary
 from rewrite.reports.perceptual import SMALLEST_SIDE, Perceptual
-from rewrite.reports.pictures import Pair, before_after, change_map, pictures, png
+from rewrite.reports.pictures import Pair, before_after, change_map, png, to_pil
 from rewrite.reports.verdict import Expectation, Verdict, expectations
 from rewrite.rules.rule import Rule
 from rewrite.storage import files
@@ -74,6 +75,15 @@ class Report:
     worst: tuple[Pair, ...]
     notes: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        verdict = self.verdict
+        efficacy = "unknown" if verdict.efficacy is None else f"{verdict.efficacy.value:.3f}"
+        figures = f"efficacy={efficacy}, outside={verdict.outside.value:.3f}, failed={len(self.failed)}"
+        return f"<Report by {verdict.kind} on {len(self.effect.seeds)} images: {figures}>"
+
+    def _repr_html_(self) -> str:
+        return summary(self.document(), self._strip() if self.shown else None)
+
     @property
     def failed(self) -> tuple[Expectation, ...]:
         """The expectations that are not met."""
@@ -115,17 +125,17 @@ class Report:
             ValueError: The folder cannot be written to.
         """
         document = self.document()
-        strip = before_after(
-            [pair.before for pair in self.shown],
-            [pair.after for pair in self.shown],
-            [pair.caption for pair in self.shown],
-        )
         contents = {
             "report.json": (json.dumps(document, indent=1, allow_nan=False) + "\n").encode(),
-            "before-after.png": png(strip),
+            "before-after.png": png(self._strip()),
             "report.html": page(document, self.shown, self.worst, change_map(self.effect.map)).encode(),
         }
         files.write_together(folder, contents)
+
+    def _strip(self) -> Image.Image:
+        """The images of the first seeds, before and after."""
+        captions, *sides = zip(*self.shown, strict=True)
+        return before_after(*sides, captions)
 
 
 def report_on(
@@ -147,7 +157,7 @@ def report_on(
         strengths: The strength of each; 1 if left out.
         seeds: The images to measure on; the first 200 seeds that no rule uses if left out.
         source: What names the pixels, so that an edit is counted by concept.
-        perceptual: LPIPS, from `rewrite.reports.perceptual.load_perceptual`.
+        perceptual: LPIPS, from `rewrite.load_perceptual`.
         goals: Goals built before, as by `solve`.
         progress: Show a progress bar.
 
@@ -252,7 +262,7 @@ def _places(
 def _shown(generator: Generator, applied: Applied, seeds: tuple[int, ...]) -> tuple[Pair, ...]:
     if not seeds:
         return ()
-    sides = [pictures(side) for side in before_and_after(generator, applied, generator.latents(seeds))]
+    sides = [to_pil(side) for side in before_and_after(generator, applied, generator.latents(seeds))]
     return tuple(Pair(f"seed {seed}", *pair) for seed, *pair in zip(seeds, *sides, strict=True))
 
 

@@ -40,6 +40,10 @@ class Mask:
                 )
             end = start + length
 
+    def __repr__(self) -> str:
+        height, width = self.size
+        return f"<Mask of {height} x {width}: pixels={sum(length for _, length in self.runs)}>"
+
     @classmethod
     def from_array(cls, array: np.ndarray) -> "Mask":
         """The mask of the true pixels of a two-dimensional array."""

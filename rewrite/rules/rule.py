@@ -39,6 +39,10 @@ class Latent:
         wild = [x for x in self.z or () if not abs(x) <= LARGEST_LATENT]
         _require(not wild, f"the numbers of a latent lie between ±{LARGEST_LATENT:.0f}", wild[:1])
 
+    def __repr__(self) -> str:
+        value = "" if self.z is None else f", numbers={len(self.z)}"
+        return f"<Latent: seed={self.seed}{value}>"
+
 
 @dataclass(frozen=True)
 class Region:
@@ -148,6 +152,10 @@ class Rule:
         )
         for name, value in self.expect.items():
             _require(math.isfinite(value), f"the expected {name} is a finite number", value)
+
+    def __repr__(self) -> str:
+        regions = f"copy={len(self.copy)}, places={len(self.places)}, protect={len(self.protect)}"
+        return f"<Rule {_shown(self.name)} on {self.layer}: action={self.action}, {regions}, model={self.model}>"
 
     @property
     def places(self) -> tuple[Region, ...]:
