@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from apps.cli import main
-from rewrite import Latent, Mask, Patch, Region, Rule, load_generator, measure, solve
+from rewrite import Latent, Mask, Patch, Region, Rule, Settings, load_generator, measure, solve
 from rewrite.checkpoints import native
 from rewrite.generators.contract import Cut, Generator, Latents, hash_of
 from rewrite.generators.discriminator import Discriminator, DiscriminatorDesign
@@ -172,7 +172,8 @@ def marked_rule(path: Path, side: int = 16, **changes) -> Rule:
     mask[4:8, 4:8] = True
     regions = tuple(Region(Latent(seed), Mask.from_array(mask)) for seed in (1, 2))
     fingerprint = load_generator(path).fingerprint
-    return replace(Rule("r", fingerprint, "b16.conv1", copy=regions[:1], context=regions), **changes)
+    rule = Rule("r", fingerprint, "b16.conv1", copy=regions[:1], context=regions, settings=Settings())
+    return replace(rule, **changes)
 
 
 def edit_of(path: Path, layer: str) -> tuple[Generator, Patch]:

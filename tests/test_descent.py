@@ -26,6 +26,7 @@ def problem(request, tiny_generator) -> Problem:
         layer=request.param,
         copy=(Region(Latent(1), square(4, 4)),),
         context=tuple(Region(Latent(seed), square(4, 8)) for seed in (2, 3, 4)),
+        fit="none",
         settings=Settings(rank=1, constraint="fires", damage=0.01),
     )
     memory = measure(tiny_generator, request.param, 64)
@@ -36,7 +37,8 @@ def problem(request, tiny_generator) -> Problem:
 def test_the_loss_is_that_of_the_edited_layers_own_output(tiny_generator, squared):
     layer, name = tiny_generator.layer("b8.conv1"), "b8.conv1"
     place = Region(Latent(2), square(4, 8))  # six pixels wide: whole cells of the 8x8 grid
-    rule = Rule("r", tiny_generator.fingerprint, name, context=(place,), copy=(Region(Latent(1), square(4, 8)),))
+    copy = Region(Latent(1), square(4, 8))
+    rule = Rule("r", tiny_generator.fingerprint, name, context=(place,), copy=(copy,), fit="none", settings=Settings())
     memory = measure(tiny_generator, name, 32)
     problem = Problem.of(tiny_generator, memory, build_goal(tiny_generator, rule), rule.settings)
     change = 0.3 * torch.randn_like(problem.matrix)

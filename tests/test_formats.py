@@ -15,7 +15,7 @@ EXAMPLES = {json.loads(text)["schema"]: text for text in re.findall(r"```json\n(
 
 def test_the_examples_are_read():
     rule = Rule.from_json(EXAMPLES["rewrite-rule/1"])
-    assert (rule.copy[0].latent.seed, rule.effect["to"], rule.settings) == (12, "tree", Settings())
+    assert (rule.copy[0].latent.seed, rule.effect["to"], rule.settings) == (12, "tree", Settings.from_marks())
     painting = Painting.from_json(EXAMPLES["rewrite-painting/1"])
     assert [stroke.concept or stroke.units for stroke in painting.strokes] == ["tree", (3, 17)]
 

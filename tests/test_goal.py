@@ -24,7 +24,8 @@ def region(generator, seed: int, top: int, left: int, height: int, width: int, s
 
 
 def rule_on(generator, layer: str = "conv", **parts) -> Rule:
-    return Rule(name="rule", model=generator.fingerprint, layer=layer, **parts)
+    usual = {"settings": Settings(), "fit": "none"}
+    return Rule(name="rule", model=generator.fingerprint, layer=layer, **usual | parts)
 
 
 def values_of(generator, layer: str, seed: int) -> torch.Tensor:

@@ -9,7 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rewrite.rules.masks import Mask
-from rewrite.rules.rule import ACTIONS, ANCHORS, CONSTRAINTS, CONTEXT_USES, KEY_SPACES, Latent, Region, Rule, Settings
+from rewrite.rules.rule import (
+    ACTIONS,
+    ANCHORS,
+    CONSTRAINTS,
+    CONTEXT_USES,
+    FITS,
+    KEY_SPACES,
+    WEIGHTS,
+    Latent,
+    Region,
+    Rule,
+    Settings,
+)
 
 
 def objects(**parts) -> st.SearchStrategy[dict]:
@@ -34,6 +46,7 @@ documents = objects(
     context_use=st.sampled_from(CONTEXT_USES),
     action=st.sampled_from(ACTIONS),
     anchor=st.sampled_from(ANCHORS),
+    fit=st.sampled_from(FITS),
     protect=several,
     protect_units=st.lists(st.integers(0, 10_000), max_size=3),
     truncation=st.floats(0, 2),
@@ -48,6 +61,8 @@ documents = objects(
         steps=st.integers(1, 1000),
         key_space=st.sampled_from(KEY_SPACES),
         refine=st.integers(0, 1000),
+        quiet=positive,
+        weights=st.sampled_from(WEIGHTS),
     ),
     effect=st.just({}) | objects(**{"from": st.lists(st.text(), max_size=2), "to": st.none() | st.text()}),
     expect=st.dictionaries(st.sampled_from(["efficacy", "outside"]), st.floats(0, 1)),
@@ -118,7 +133,7 @@ def test_a_saved_rule_comes_back_and_equal_rules_are_equal_files(tmp_path):
 def test_what_may_be_left_out_has_a_default():
     needed = ("schema", "name", "model", "layer", "copy", "paste")
     rule = Rule.from_json(json.dumps({name: DOCUMENT[name] for name in needed}))
-    assert rule.settings == Settings()
+    assert (rule.settings, rule.fit) == (Settings.from_marks(), "none")
     assert (rule.context, rule.protect, rule.truncation, rule.effect, rule.expect) == ((), (), 1.0, {}, {})
 
 

@@ -38,6 +38,7 @@ def rule_on(generator: Generator, layer: str, number: int = 0, **changes) -> Rul
         copy=(region(generator, seeds[0], 2, 2, 6, 6),),
         paste=region(generator, seeds[1], 4, 4, 6, 6),
         context=(region(generator, seeds[2], 2, 3, 5, 5), region(generator, seeds[3], 2, 2, 6, 6)),
+        fit="none",
         settings=Settings(**changes),
     )
 

@@ -14,7 +14,17 @@ from rewrite.rules.rule import Settings
 def joint_settings(settings: Sequence[Settings], rank: int | None) -> Settings:
     """The settings of several rules, which must agree, except for those of one rule alone (such as its margin)."""
     first = settings[0] if rank is None else replace(settings[0], rank=rank)
-    for name in ("damage", "drift", "protect", "constraint", "steps", "key_space", *(["rank"] if rank is None else [])):
+    for name in (
+        "damage",
+        "drift",
+        "quiet",
+        "weights",
+        "protect",
+        "constraint",
+        "steps",
+        "key_space",
+        *(["rank"] if rank is None else []),
+    ):
         values = [getattr(each, name) for each in settings]
         differing = [value for value in values if value != values[0]]
         if differing:

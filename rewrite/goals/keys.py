@@ -1,7 +1,9 @@
 """Keys of some images at one layer: what a goal is stated over."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -26,6 +28,11 @@ class Keys:
     image: Int[Tensor, " n"]
     offsets: Float[Tensor, "n outputs"]
     position: Int[Tensor, " n"]
+
+    @classmethod
+    def joined(cls, parts: Sequence["Keys"]) -> "Keys":
+        """The keys of several sets, whose images are numbered together."""
+        return cls(**{entry.name: torch.cat([getattr(part, entry.name) for part in parts]) for entry in fields(cls)})
 
     def __len__(self) -> int:
         return len(self.keys)

@@ -8,8 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from rewrite.goals.fill import filled
+from rewrite.goals.placement import Placement
 from rewrite.goals.scene import LEAST_COVER, Scene
-from rewrite.goals.shifts import best_copy, shifted
 from rewrite.rules.masks import cover
 from rewrite.rules.rule import Region, Rule
 
@@ -23,14 +23,13 @@ class Wanted:
     share: Float[Tensor, " n"]
     targets: Float[Tensor, "n outputs"]
     place: Region
-    copy: Region | None = None
+    placement: Placement | None = None
 
     @classmethod
     def pasted(cls, scene: Scene, rule: Rule, place: Region) -> "Wanted":
-        copy, (down, right) = best_copy(scene.layer, rule, place)
-        share = shifted(cover(copy.mask.array(), scene.layer), down, right)
-        object_values = shifted(scene.values[scene.index(copy.latent)], down, right)
-        return cls._of(scene, place, share, object_values, copy)
+        placement = Placement.of(scene.layer, rule, place)
+        copied = placement.cells(scene.values[scene.index(placement.copy.latent)], scene.layer)
+        return cls._of(scene, place, placement.share(scene.layer), copied, placement)
 
     @classmethod
     def erased(cls, scene: Scene, place: Region) -> "Wanted":
@@ -38,7 +37,9 @@ class Wanted:
         return cls._of(scene, place, share, filled(scene.values[scene.index(place.latent)], share > LEAST_COVER))
 
     @classmethod
-    def _of(cls, scene: Scene, place: Region, share: Tensor, values: Tensor, copy: Region | None = None) -> "Wanted":
+    def _of(
+        cls, scene: Scene, place: Region, share: Tensor, values: Tensor, placement: Placement | None = None
+    ) -> "Wanted":
         cells, image = share > LEAST_COVER, scene.index(place.latent)
         blended = torch.lerp(scene.values[image], values, share)
-        return cls(image, cells.numpy(), share[cells], blended[:, cells].T, place, copy)
+        return cls(image, cells.numpy(), share[cells], blended[:, cells].T, place, placement)

@@ -11,7 +11,6 @@ from rewrite.generators.contract import Generator, batched
 from rewrite.goals.fill import filled
 from rewrite.goals.refine import Wish, refine
 from rewrite.goals.scene import Scene, latents_of
-from rewrite.goals.shifts import pixels_between, shifted
 from rewrite.goals.wanted import Wanted
 from rewrite.rules.rule import Rule
 
@@ -40,13 +39,13 @@ def _wish(generator: Generator, scene: Scene, rule: Rule, picture: Tensor, place
     for each in places:
         values[:, torch.from_numpy(each.cells)] = each.targets.T
         cells |= each.cells
-        if each.copy is None:
+        if each.placement is None:
             mask = torch.from_numpy(each.place.mask.resized(generator.size))
         else:
-            shift = pixels_between(each.copy.mask, each.place.mask, rule.anchor, generator.size)
-            mask = shifted(torch.from_numpy(each.copy.mask.resized(generator.size)), *shift)
-            pasted = torch.where(mask, shifted(scene.picture(generator, each.copy.latent), *shift), pasted)
+            mask = torch.from_numpy(each.placement.mask(generator.size))
+            moved = each.placement.pixels(scene.picture(generator, each.placement.copy.latent))
+            pasted = torch.where(mask, moved, pasted)
         inside |= mask
-    if any(each.copy is None for each in places):
+    if any(each.placement is None for each in places):
         pasted = filled(pasted.double(), inside).to(picture)
     return Wish(pasted, inside, torch.from_numpy(cells), values)

@@ -17,6 +17,8 @@ CONTEXT_USES = ("goal", "direction")
 ANCHORS = ("centre", "bottom")
 KEY_SPACES = ("patch", "channel")
 CONSTRAINTS = ("written", "fires")
+WEIGHTS = ("given", "marks")
+FITS = ("none", "box")
 EXACT = "exact"
 EXPECTATIONS = ("efficacy", "outside")
 LARGEST_FILE = 64 * 2**20
@@ -83,9 +85,11 @@ class Settings:
     steps: int = 8
     key_space: str = "patch"
     refine: int = 0
+    quiet: float = 0.0
+    weights: str = "given"
 
     def __post_init__(self):
-        for name in ("damage", "drift", "others"):
+        for name in ("damage", "drift", "others", "quiet"):
             value = getattr(self, name)
             _require(math.isfinite(value) and value >= 0, f"{name} is a number of at least 0", value)
         _require(self.damage > 0, "damage is more than 0", self.damage)
@@ -93,9 +97,15 @@ class Settings:
         _require(0 <= self.margin <= 64, "margin lies between 0 and 64 cells", self.margin)
         _require(self.rank is None or self.rank >= 1, "rank must be at least 1", self.rank)
         _require(self.constraint in CONSTRAINTS, f"constraint is one of {', '.join(CONSTRAINTS)}", self.constraint)
+        _require(self.weights in WEIGHTS, f"weights is one of {', '.join(WEIGHTS)}", self.weights)
         _require(self.key_space in KEY_SPACES, f"key_space is one of {', '.join(KEY_SPACES)}", self.key_space)
         _require(0 <= self.refine <= 1000, "refine lies between 0 and 1000 steps", self.refine)
         _require(1 <= self.steps <= 1000, "steps lie between 1 and 1000", self.steps)
+
+    @classmethod
+    def from_marks(cls) -> "Settings":
+        """Settings whose weights are chosen when a rule is solved, by what would arrive in images left out."""
+        return cls(weights="marks", refine=10)
 
 
 @dataclass(frozen=True)
@@ -130,16 +140,18 @@ class Rule:
     context_use: str = "goal"
     action: str = "paste"
     anchor: str = "centre"
+    fit: str = "box"
     protect: tuple[Region, ...] = ()
     protect_units: tuple[int, ...] = ()
     truncation: float = 1.0
-    settings: Settings = field(default_factory=Settings)
+    settings: Settings = field(default_factory=lambda: Settings.from_marks())
     effect: Mapping[str, Any] = field(default_factory=dict)
     expect: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self):
         _require(self.action in ACTIONS, f"action is one of {', '.join(ACTIONS)}", self.action)
         _require(self.context_use in CONTEXT_USES, f"context_use is one of {', '.join(CONTEXT_USES)}", self.context_use)
+        _require(self.fit in FITS, f"fit is one of {', '.join(FITS)}", self.fit)
         _require(self.anchor in ANCHORS, f"anchor is one of {', '.join(ANCHORS)}", self.anchor)
         if self.action == "paste":
             _require(bool(self.copy), "a rule that pastes needs a copy", None)
@@ -214,7 +226,8 @@ class Rule:
 def _rule(document: dict) -> Rule:
     known = {entry.name for entry in fields(Rule)} | {"schema"}
     _only(document, known, "rule")
-    settings = _settings(_typed(document.get("settings", {}), dict, "settings"))
+    given = document.get("settings")
+    settings = Settings.from_marks() if given is None else _settings(_typed(given, dict, "settings"))
     expect = _typed(document.get("expect", {}), dict, "expect")
     _only(expect, set(EXPECTATIONS), "expect")
     paste = document.get("paste")
@@ -230,6 +243,7 @@ def _rule(document: dict) -> Rule:
         context_use=_typed(document.get("context_use", "goal"), str, "context_use"),
         action=_typed(document.get("action", "paste"), str, "action"),
         anchor=_typed(document.get("anchor", "centre"), str, "anchor"),
+        fit=_typed(document.get("fit", "none"), str, "fit"),
         truncation=_number(document.get("truncation", 1.0), "truncation"),
         settings=settings,
         effect=_effect(_typed(document.get("effect", {}), dict, "effect")),
@@ -241,7 +255,7 @@ def _settings(document: dict) -> Settings:
     _only(document, {entry.name for entry in fields(Settings)}, "settings")
     values: dict[str, Any] = {}
     for name, value in document.items():
-        if name in ("constraint", "key_space"):
+        if name in ("constraint", "key_space", "weights"):
             values[name] = _typed(value, str, name)
         elif name in ("margin", "steps", "refine") or (name == "rank" and value is not None):
             values[name] = _typed(value, int, name)

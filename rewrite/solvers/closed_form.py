@@ -16,11 +16,13 @@ from torch import Tensor
 from rewrite.generators.contract import Generator, hash_of
 from rewrite.goals.cache import Goals
 from rewrite.goals.joint import checked_strengths, join, joint_settings, weaken
+from rewrite.goals.quiet import with_quiet
 from rewrite.memory import Memory
 from rewrite.patch import Patch
 from rewrite.rules.rule import Rule
 from rewrite.solvers import algebra
 from rewrite.solvers.algebra import Metric
+from rewrite.solvers.choice import choose, posed, prior, settled
 from rewrite.solvers.directions import channel_rows, patch_rows, phase_metrics
 from rewrite.solvers.problem import Mapped, Problem, Solution, Trial
 
@@ -66,6 +68,7 @@ def solve(
     memory.check(generator, layers[0])
     order = sorted(range(len(rules)), key=lambda i: rules[i].to_json())
     strengths = checked_strengths(strengths, len(rules))
+    rules = [posed(each) for each in rules]
     settings = joint_settings([rules[i].settings for i in order], rank)
     if memory.key_space != settings.key_space:
         raise ValueError(
@@ -74,21 +77,34 @@ def solve(
     goals = goals or Goals()
     wanted = join([weaken(goals.of(generator, rules[i]), strengths[i]) for i in order])
     layer = generator.layer(layers[0])
-    solution = ClosedForm(Problem.of(generator, memory, wanted, settings)).solve()
+    problem, choice = Problem.of(generator, memory, wanted, settings), None
+    if settings.weights == "marks":
+        choice = choose(_quieted(generator, replace(problem, settings=prior(problem))))
+        problem = replace(problem, settings=choice.settings)
+    solution = ClosedForm(_quieted(generator, problem)).solve()
     return Patch.from_change(
         layer,
         solution.change,
         base=hash_of({"weight": generator.weight(layer.name)}),
         model=generator.fingerprint,
-        rules=tuple(rules[i].to_json() for i in order),
+        rules=tuple(settled(rules[i], choice).to_json() for i in order),
         forecast={
             "residual": solution.residual,
             "damage": solution.damage,
             "drift": solution.drift,
             "interference": solution.interference,
             "objective": list(solution.objective),
+            **({} if choice is None else choice.forecast()),
         },
     )
+
+
+def _quieted(generator: Generator, problem: Problem) -> Problem:
+    """The problem with the quiet places of ordinary images among its hard negatives, if its settings weigh them."""
+    if problem.settings.quiet == 0:
+        return problem
+    first = ClosedForm(problem).solve().change
+    return replace(problem, goal=with_quiet(generator, problem.layer, problem.goal, first, problem.settings.quiet))
 
 
 class ClosedForm:

@@ -1,0 +1,92 @@
+"""Quiet places: where a rule does not fire in ordinary images, and what is written there must stay.
+
+The marked images hold few of the things that a network draws. The second moment knows them all, but counts the places
+where the rule is meant to fire among them. So a first solution is tried on ordinary images: where it writes little of
+what it writes at the marks, nothing was meant to change.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from scipy.ndimage import binary_dilation
+from torch import Tensor
+
+from rewrite.generators.contract import Cut, Generator, batched
+from rewrite.generators.layers import Layer
+from rewrite.goals.goal import Goal
+from rewrite.goals.keys import Keys
+from rewrite.goals.scene import written_values
+
+FIRST_SEED = 4_000_000
+IMAGES, BATCH = 48, 16
+# Of what a change writes at the marked places (the median), the share above which it fires.
+FIRES = 0.25
+MOST_PER_DIMENSION, MOST = 16, 16384
+
+
+@torch.no_grad()
+def with_quiet(
+    generator: Generator, layer: Layer, goal: Goal, change: Float[Tensor, "outputs group_width"], total: float
+) -> Goal:
+    """The goal, whose hard negatives also hold quiet places of ordinary images.
+
+    Args:
+        generator: The generator.
+        layer: The goal's layer.
+        goal: A goal.
+        change: A first solution of it.
+        total: What the quiet places weigh together.
+    """
+    each = min(MOST_PER_DIMENSION * layer.width, MOST) // IMAGES
+    added = layer.weight_from(change)
+    usual = _usual_reach(generator, layer, goal, change)
+    parts, styles = [], []
+    for cut in _cuts(generator, layer):
+        moved = layer.apply(cut.features, added.to(cut.features))
+        factor = generator.demodulation(layer.name, cut.style)
+        size = (moved if factor is None else moved * factor[:, :, None, None]).norm(dim=1).double().cpu()
+        values = written_values(generator, layer, cut).double().cpu()
+        offsets = generator.offset(layer.name, cut).double().expand_as(values).cpu()
+        first = len(goal.styles) + sum(len(part) for part in styles)
+        styles.append(torch.zeros(len(size), 0) if cut.style is None else cut.style.cpu())
+        for i, positions in enumerate(_chosen(size > FIRES * usual, each, first)):
+            keys = layer.keys(cut.features[i : i + 1], positions[None].to(cut.features.device))[0].double().cpu()
+            parts.append(
+                Keys(
+                    keys=keys,
+                    values=values[i].flatten(1).T[positions],
+                    weights=torch.ones(len(positions), dtype=torch.float64),
+                    image=torch.full([len(positions)], first + i),
+                    offsets=offsets[i].flatten(1).T[positions],
+                    position=positions,
+                )
+            )
+    count = sum(len(part) for part in parts)
+    quiet = [replace(part, weights=part.weights * (total / max(1, count))) for part in parts]
+    return replace(goal, others=Keys.joined([goal.others, *quiet]), styles=torch.cat([goal.styles, *styles]).double())
+
+
+def _cuts(generator: Generator, layer: Layer) -> Iterator[Cut]:
+    for seeds in batched(range(FIRST_SEED, FIRST_SEED + IMAGES), BATCH):
+        yield generator.cut(layer.name, generator.latents(seeds))
+
+
+def _usual_reach(generator: Generator, layer: Layer, goal: Goal, change: Tensor) -> float:
+    """What a change adds at the marked places, after the demodulation: the median of its length."""
+    added = layer.values(goal.wanted.keys, change)
+    if goal.styles.shape[1]:
+        style = goal.styles[goal.wanted.image].to(generator.weight(layer.name))
+        factor = generator.demodulation(layer.name, style)
+        added = added if factor is None else added * factor.double().cpu()
+    return float(added.norm(dim=1).median())
+
+
+def _chosen(fires: Bool[Tensor, "images height width"], each: int, first: int) -> Iterator[Tensor]:
+    """Up to `each` positions of every image that neither fire nor lie beside one that does, from fixed seeds."""
+    for number, cells in enumerate(fires.numpy()):
+        quiet = np.flatnonzero(~binary_dilation(cells, np.ones((3, 3))))
+        random = np.random.default_rng(first + number)
+        yield torch.from_numpy(np.sort(random.permutation(quiet)[:each]))

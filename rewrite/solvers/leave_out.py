@@ -1,0 +1,154 @@
+"""What would arrive in a marked image without its marks: settings are judged by images that they were not solved on.
+
+With the demodulation held, the solution is linear in what is wanted. The solution without some images is that of the
+sums without theirs, Δ = (G - Gᵢ)(H - Hᵢ)⁻¹ with H = M + K A Kᵀ and G = R A Kᵀ, so that the keys are summed once for
+all settings.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from rewrite.goals.keys import Keys
+from rewrite.rules.rule import Settings
+from rewrite.solvers.problem import Problem
+
+MOST_FOLDS = 6
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """What solutions do in marked images that they were not solved on.
+
+    Attributes:
+        arrives: Share of the wanted change that arrives there, along that change: 1 is all of it.
+        beside: Relative change away from the marks there, ‖v - v₀‖ / ‖v₀‖.
+        each: What arrives in each part of the images that was left out.
+    """
+
+    arrives: float
+    beside: float
+    each: tuple[float, ...]
+
+    @property
+    def worth(self) -> float:
+        """What arrives, squared, for what changes beside it; free of units, so that networks can be compared."""
+        return max(0.0, self.arrives) ** 2 / max(self.beside, 1e-12)
+
+
+def folds_of(problem: Problem, most: int = MOST_FOLDS) -> list[tuple[int, ...]]:
+    """The images with places, one by one, or in `most` parts of about the same size where there are more."""
+    images = problem.goal.wanted.image.unique().tolist()
+    return [tuple(images[start::most]) for start in range(min(most, len(images)))]
+
+
+def left_out(problem: Problem, candidates: Sequence[Settings], folds: Sequence[Sequence[int]]) -> list[LeftOut]:
+    """Judge settings by images that are left out.
+
+    Args:
+        problem: The problem with all its marked images.
+        candidates: The settings; their damage, drift, others and protect count, with all hard negatives of a weight.
+        folds: The images that are left out together.
+
+    Raises:
+        ValueError: The second moment is singular.
+    """
+    blocks = problem.layer.blocks()
+    wholes = [_Sums.of(problem, rows, columns, None) for rows, columns in blocks]
+    found: list[list[_Judged]] = [[] for _ in candidates]
+    for fold in folds:
+        parts = [_Sums.of(problem, rows, columns, fold) for rows, columns in blocks]
+        for settings, judged in zip(candidates, found, strict=True):
+            change = torch.cat([whole.without(part, settings) for whole, part in zip(wholes, parts, strict=True)])
+            judged.append(_judged(problem, change, fold))
+    return [_together(judged) for judged in found]
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """The sums over some images that a solution of one group is made of.
+
+    Attributes:
+        wanted: K A Kᵀ of the wanted keys.
+        pulled: R A Kᵀ.
+        others: The same sum over the hard negatives, as they are weighed in the goal.
+        protected: And over the protected keys.
+    """
+
+    problem: Problem
+    rows: slice
+    columns: slice
+    wanted: Float[Tensor, "key key"]
+    pulled: Float[Tensor, "outputs key"]
+    others: Float[Tensor, "key key"]
+    protected: Float[Tensor, "key key"]
+
+    @classmethod
+    def of(cls, problem: Problem, rows: slice, columns: slice, images: Sequence[int] | None) -> "_Sums":
+        goal, first = problem.goal, problem.first[:, rows]
+        relative = (first / first.mean(dim=0)).square().mean(dim=1)
+        here = _within(goal.wanted, images)
+        keys, image = goal.wanted.keys[here][:, columns], goal.wanted.image[here]
+        weighed = keys * (goal.wanted.weights[here] * relative[image])[:, None]
+        residual = goal.targets[here][:, rows] / first[image] - problem.wanted.written[here][:, rows]
+        others, protected = (_gram(each, columns, images) for each in (goal.others, goal.protected))
+        return cls(problem, rows, columns, keys.T @ weighed, residual.T @ weighed, others, protected)
+
+    def without(self, part: "_Sums", settings: Settings) -> Float[Tensor, "outputs key"]:
+        """The solution from these sums less those of a part of them."""
+        problem, columns = self.problem, self.columns
+        matrix = settings.damage * problem.moment[columns, columns] + (self.wanted - part.wanted)
+        matrix += (self.others - part.others) + problem.protect * (self.protected - part.protected)
+        matrix.diagonal().add_(settings.drift * problem.style_row[columns])
+        factor, trouble = torch.linalg.cholesky_ex(matrix)
+        if trouble.item():
+            raise ValueError("the second moment is singular: measure more samples, or give the drift more weight")
+        return torch.cholesky_solve((self.pulled - part.pulled).T, factor).T
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """Sums over one part of the images, with the solution that did not know it."""
+
+    along: float
+    wanted: float
+    stray: float
+    usual: float
+
+
+def _judged(problem: Problem, change: Tensor, fold: Sequence[int]) -> _Judged:
+    """What a change does in some images, with the demodulation that follows it."""
+    trial, goal = problem.tried(change), problem.goal
+    here, away = _within(goal.wanted, fold), _within(goal.others, fold)
+    weights, wanted = goal.wanted.weights[here], (goal.targets - goal.wanted.values)[here]
+    moved, stray = (trial.wanted - goal.wanted.values)[here], (trial.others - goal.others.values)[away]
+    return _Judged(
+        along=float((weights @ (moved * wanted)).sum()),
+        wanted=float((weights @ wanted.square()).sum()),
+        stray=float(stray.square().sum()),
+        usual=float(goal.others.values[away].square().sum()),
+    )
+
+
+def _together(parts: Sequence[_Judged]) -> LeftOut:
+    wanted, usual = sum(part.wanted for part in parts), sum(part.usual for part in parts)
+    return LeftOut(
+        arrives=sum(part.along for part in parts) / max(wanted, 1e-300),
+        beside=(sum(part.stray for part in parts) / max(usual, 1e-300)) ** 0.5,
+        each=tuple(part.along / max(part.wanted, 1e-300) for part in parts),
+    )
+
+
+def _within(keys: Keys, images: Sequence[int] | None) -> Bool[Tensor, " n"]:
+    if images is None:
+        return torch.ones(len(keys), dtype=torch.bool)
+    return torch.isin(keys.image, torch.tensor(list(images)))
+
+
+def _gram(keys: Keys, columns: slice, images: Sequence[int] | None) -> Float[Tensor, "key key"]:
+    here = _within(keys, images)
+    rows = keys.keys[here][:, columns]
+    return rows.T @ (rows * keys.weights[here][:, None])

@@ -1,0 +1,120 @@
+"""Settings are judged by images that they were not solved on."""
+
+from dataclasses import fields, replace
+
+import pytest
+import torch
+
+from rewrite import Rule, Settings, measure, solve
+from rewrite.goals.goal import Goal, build_goal
+from rewrite.goals.keys import Keys
+from rewrite.goals.quiet import IMAGES, with_quiet
+from rewrite.solvers.choice import CAREFUL, DRIFTS, choose, energy_unit, with_drift
+from rewrite.solvers.closed_form import ClosedForm
+from rewrite.solvers.leave_out import folds_of, left_out
+from rewrite.solvers.problem import Problem
+from tests.test_solvers import rule_on
+
+SETTINGS = Settings(damage=0.02, drift=0.05, others=1.0)
+
+
+def problem_of(generator, layer: str, settings: Settings = SETTINGS) -> Problem:
+    rule = replace(rule_on(generator, layer), settings=settings)
+    return Problem.of(generator, measure(generator, layer, 64), build_goal(generator, rule), settings)
+
+
+def without(keys: Keys, image: int) -> Keys:
+    here = keys.image != image
+    return Keys(**{entry.name: getattr(keys, entry.name)[here] for entry in fields(Keys)})
+
+
+def refitted(problem: Problem, image: int) -> torch.Tensor:
+    """The solution of the problem whose goal never held an image."""
+    goal = problem.goal
+    here = goal.wanted.image != image
+    less = replace(
+        goal,
+        wanted=without(goal.wanted, image),
+        targets=goal.targets[here],
+        others=without(goal.others, image),
+        protected=without(goal.protected, image),
+    )
+    return ClosedForm(replace(problem, goal=less)).solve().change
+
+
+@pytest.mark.parametrize("layer", ["conv", "grouped", "up"])
+def test_leaving_an_image_out_is_solving_without_it(plain_generator, layer):
+    problem = problem_of(plain_generator, layer)
+    goal, folds = problem.goal, folds_of(problem)
+    (found,) = left_out(problem, [SETTINGS], folds)
+    along = wanted = stray = usual = 0.0
+    for (image,), arrives in zip(folds, found.each, strict=True):
+        change, here, away = refitted(problem, image), goal.wanted.image == image, goal.others.image == image
+        moved = problem.layer.values(goal.wanted.keys[here], change)
+        want, weights = (goal.targets - goal.wanted.values)[here], goal.wanted.weights[here]
+        along += (own := float((weights @ (moved * want)).sum()))
+        wanted += (power := float((weights @ want.square()).sum()))
+        stray += float(problem.layer.values(goal.others.keys[away], change).square().sum())
+        usual += float(goal.others.values[away].square().sum())
+        assert arrives == pytest.approx(own / power, rel=1e-8)
+    assert found.arrives == pytest.approx(along / wanted, rel=1e-8)
+    assert found.beside == pytest.approx((stray / usual) ** 0.5, rel=1e-8)
+
+
+def test_many_images_are_left_out_in_parts_that_hold_each_once(plain_generator):
+    problem = problem_of(plain_generator, "conv")
+    folds = folds_of(problem, most=2)
+    assert len(folds) == 2
+    assert sorted(image for fold in folds for image in fold) == problem.goal.wanted.image.unique().tolist()
+
+
+def test_a_drift_of_one_charges_as_much_as_ordinary_keys_do_on_average(tiny_generator):
+    problem = problem_of(tiny_generator, "b16.conv1")
+    charged = energy_unit(problem) * problem.style_row.sum()
+    assert float(charged) == pytest.approx(float(problem.moment.trace()), rel=1e-9)
+
+
+def test_the_choice_is_the_candidate_of_most_worth_in_images_left_out(tiny_generator):
+    problem = problem_of(tiny_generator, "b16.conv1")
+    choice, unit = choose(problem), energy_unit(problem)
+    assert list(choice.tried) == list(DRIFTS)
+    assert choice.left_out.worth == max(found.worth for found in choice.tried.values())
+    assert choice.settings == with_drift(problem.settings, choice.drift, unit)
+
+
+def test_with_two_images_nothing_is_left_out_and_the_answer_is_careful(tiny_generator):
+    rule = rule_on(tiny_generator, "b16.conv1")
+    rule = replace(rule, context=rule.context[:1], settings=SETTINGS)
+    memory = measure(tiny_generator, "b16.conv1", 64)
+    choice = choose(Problem.of(tiny_generator, memory, build_goal(tiny_generator, rule), SETTINGS))
+    assert (choice.drift, choice.left_out) == (CAREFUL, None)
+
+
+def test_a_rule_without_weights_chooses_them_and_its_patch_replays_bit_for_bit(tiny_generator):
+    rule = replace(rule_on(tiny_generator, "b16.conv1"), settings=replace(Settings.from_marks(), refine=1))
+    memory = measure(tiny_generator, "b16.conv1", 64)
+    first, again = (solve(tiny_generator, memory, rule) for _ in range(2))
+    kept = Rule.from_json(first.rules[0])
+    assert kept.settings.weights == "given"
+    assert set(first.forecast["left_out"]) == {"arrives", "beside", "each"}
+    for other in (again, solve(tiny_generator, memory, kept)):
+        assert torch.equal(other.left, first.left)
+        assert torch.equal(other.right, first.right)
+
+
+def test_quiet_places_are_ordinary_ones_where_a_change_writes_little(tiny_generator):
+    problem = problem_of(tiny_generator, "b16.conv1")
+    change = ClosedForm(problem).solve().change
+    goal: Goal = with_quiet(tiny_generator, problem.layer, problem.goal, change, 30.0)
+    added = goal.others.image >= len(problem.goal.styles)
+    assert len(goal.styles) == len(problem.goal.styles) + IMAGES
+    assert float(goal.others.weights[added].sum()) == pytest.approx(30.0)
+    quieter = Problem.of(tiny_generator, measure(tiny_generator, "b16.conv1", 64), goal, SETTINGS)
+    trial = quieter.tried(change)
+    size = (problem.layer.values(goal.others.keys[added], change) * quieter.first[goal.others.image[added]]).norm(dim=1)
+    usual = (problem.layer.values(goal.wanted.keys, change) * quieter.first[goal.wanted.image]).norm(dim=1).median()
+    assert float(size.max()) <= 0.2501 * float(usual)
+    # What the keys are said to give is what the layer writes for them.
+    written = quieter.others.written * quieter.first[goal.others.image]
+    torch.testing.assert_close(written[added], goal.others.values[added], rtol=1e-4, atol=1e-5)
+    assert trial.others.shape == goal.others.values.shape
