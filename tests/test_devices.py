@@ -4,14 +4,26 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from dissect.concepts import Concepts
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from apps.cli import build_parser
 from dissect import GeneratorProbe, Intervention, NetworkSource, Painting, Prefix, Stroke, ablation_patch, dissect
 from dissect.segmenter import Segmenter
-from rewrite import Generator, Latent, Mask, Region, Rule, firing, load_generator, measure, report_on, solve, wrap
+from rewrite import (
+    Concepts,
+    Generator,
+    Latent,
+    Mask,
+    Region,
+    Rule,
+    firing,
+    load_generator,
+    measure,
+    report_on,
+    solve,
+    wrap,
+)
 from rewrite.generators.devices import device_named
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 from rewrite.goals.preview import preview
