@@ -33,12 +33,6 @@ class Easel(ScriptedComponent):
     """One image, brushes of concepts, and the list of strokes."""
 
     def __init__(self, *, side: int = 64, **properties: Any):
-        """Put an easel on the page.
-
-        Args:
-            side: Height and width of the masks.
-            properties: See the top of this file.
-        """
         super().__init__("easel", "easel", EMPTY, side=side, **properties)
 
 

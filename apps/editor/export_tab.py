@@ -19,7 +19,6 @@ class ExportTab:
     """The components of the tab, and its handlers."""
 
     def __init__(self, page: Page):
-        """Put the tab on the page."""
         self.page = page
         with gr.Row():
             with gr.Column(scale=5, min_width=320):

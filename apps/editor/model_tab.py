@@ -18,7 +18,6 @@ class ModelTab:
     """The components of the tab, and its handlers."""
 
     def __init__(self, page: Page):
-        """Put the tab on the page."""
         self.page, new = page, page.new()
         with gr.Row():
             with gr.Column(scale=4, min_width=320):

@@ -67,7 +67,6 @@ class PaintTab:
     """The components of the tab, and its handlers."""
 
     def __init__(self, page: Page):
-        """Put the tab on the page."""
         new, first = page.new(), PaintState()
         layers = first.settle(new)
         state = gr.State(PaintState())

@@ -16,7 +16,6 @@ class RewriteTab:
     """The components of the tab, and its handlers."""
 
     def __init__(self, page: Page):
-        """Put the tab on the page."""
         self.page, self.view = page, RewriteView(page.new())
         self._connect_price()
         self._connect_wall()

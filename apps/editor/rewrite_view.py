@@ -27,7 +27,6 @@ class RewriteView:
     """The components of the tab. The methods `show_…` return the updates that show a session."""
 
     def __init__(self, new: Session):
-        """Put the components on the page."""
         self.status = gr.HTML(status(new.draft), elem_id="status")
         with gr.Row():
             with gr.Column(scale=7, min_width=320):

@@ -25,7 +25,6 @@ class RuleList(ScriptedComponent):
     """The rules of a session."""
 
     def __init__(self, **properties: Any):
-        """Put a list on the page; see the top of this file for its properties."""
         super().__init__("rule_list", "rules", EMPTY, **properties)
 
 

@@ -20,7 +20,6 @@ class UnitGrid(ScriptedComponent):
     """Units with the images that drive them most, and the wall without the ticked ones."""
 
     def __init__(self, **properties: Any):
-        """Put a grid on the page; see the top of this file for its properties."""
         super().__init__("unit_grid", "units", EMPTY, **properties)
 
 

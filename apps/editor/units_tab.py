@@ -47,7 +47,6 @@ class UnitsTab:
     """The components of the tab, and its handlers."""
 
     def __init__(self, page: Page):
-        """Put the tab on the page."""
         self.page, new = page, page.new()
         layers = list(dissections(new.model))
         first = UnitsState(next(iter(layers), ""))

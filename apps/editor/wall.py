@@ -62,13 +62,6 @@ class Wall(ScriptedComponent):
     """Many images with a brush, an eraser, undo and redo, a wipe between before and after, and a heat-map."""
 
     def __init__(self, roles: Sequence[Role], side: int, **properties: Any):
-        """Put a wall on the page.
-
-        Args:
-            roles: The brushes, in the order of their keys.
-            side: Height and width of the masks.
-            properties: See the top of this file.
-        """
         super().__init__("wall", "wall", EMPTY, roles=[asdict(role) for role in roles], side=side, **properties)
 
 
