@@ -126,8 +126,8 @@ class Session:
             further: Regions of images that are not shown.
         """
         with self.lock:
-            side, draft = (self.draft.side,) * 2, self.draft
-            masks = [(region.latent, region.mask.resized(side)) for region in shown]
+            draft, side = self.draft, self.draft.side
+            masks = [(region.latent, region.mask.resized((side, side))) for region in shown]
             found = [Mark("context", Region(latent, Mask.from_array(mask))) for latent, mask in masks if mask.any()]
             together = tuple(dict.fromkeys((*draft.further, *further)))
             self._change(marks=merged([*draft.marks, *found]), further=together)
