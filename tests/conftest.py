@@ -1,11 +1,14 @@
 """Small random networks that every test file can use, and files for tests of the program."""
 
 import json
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -23,6 +26,11 @@ from rewrite.generators.stylegan2 import Design, StyleGAN2
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 from rewrite.generators.stylegan3 import Design3, StyleGAN3
 from rewrite.generators.stylegan3_layers import StyleGAN3Generator
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+    from tests.editors import Editor
 
 CHANNELS = {4: 6, 8: 5, 16: 4}
 CONFIG = {"z_dim": 8, "w_dim": 8, "mapping_layers": 2, "channels": CHANNELS}
@@ -240,6 +248,59 @@ def refusal(capsys) -> Callable[..., str]:
         return said[0]
 
     return run
+
+
+@pytest.fixture(scope="session")
+def library(files, tmp_path_factory) -> Path:
+    """A folder of models, with a file in it that is none, and a model beside it that no page may open."""
+    root = tmp_path_factory.mktemp("library")
+    (root / "models" / "small").mkdir(parents=True)
+    for path in (root / "models" / "small" / "sixteen.safetensors", root / "outside.safetensors"):
+        shutil.copyfile(files["model"], path)
+    (root / "models" / "letter.pt").write_bytes(b"Dear reader, " * 100)
+    return root / "models"
+
+
+@pytest.fixture(scope="session")
+def towers_editor(library, tmp_path_factory) -> Iterator["Editor"]:
+    """An editor of the built-in generator that may open the library, for all tests in a browser."""
+    from tests.editors import TILES, running
+
+    folder, options = tmp_path_factory.mktemp("towers"), ("--samples", 100, "--tiles", TILES)
+    with running(folder, "towers", "--models", library, *options) as editor:
+        yield editor
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    """A browser for the tests of one file: while it runs, its thread cannot begin an event loop."""
+    from tests.editors import chromium
+
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture
+def open_page(browser, towers_editor) -> Iterator[Callable[..., "Page"]]:
+    """Open the editor in a browser session of its own; at the end, nothing was wrong and nothing went elsewhere."""
+    contexts, wrong, asked = [], [], []
+
+    def open_it(url: str = towers_editor.url, **how) -> "Page":
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, "accept_downloads": True, **how})
+        contexts.append(context)
+        context.set_default_timeout(90_000)
+        page = context.new_page()
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(url)
+        page.wait_for_selector("#wall .wall[data-ready='1']")
+        return page
+
+    yield open_it
+    for context in contexts:
+        context.close()
+    assert wrong == []
+    assert {urlsplit(url).hostname for url in asked if not url.startswith(("data:", "blob:"))} == {"127.0.0.1"}
 
 
 class FileServer(BaseHTTPRequestHandler):

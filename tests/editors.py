@@ -1,8 +1,9 @@
-"""Editors in a process of their own, as people start them, and single tabs without a server."""
+"""Editors in a process of their own, as people start them, a browser to look at them, and tabs without a server."""
 
 import asyncio
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,11 +12,27 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
 from apps.editor.models import Models
 
 ROOT = Path(__file__).parents[1]
 T = TypeVar("T")
 ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+/")
+CHROMIUM = shutil.which("chromium")
+FLAGS = [
+    "--no-sandbox",
+    "--headless",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+TILES = 12
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed")
 
 
 class Editor:
@@ -77,6 +94,15 @@ def running(folder: Path, *arguments: object) -> Iterator[Editor]:
         yield editor
     finally:
         editor.end()
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """A browser inside a `with` block."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
 
 
 def made(make: Callable[[], T]) -> T:

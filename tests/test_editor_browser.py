@@ -1,76 +1,20 @@
 """The editor as people use it: a real browser, real mouse moves, fingers and keys."""
 
 import json
-import shutil
 import socket
-from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
-from urllib.parse import urlsplit
 
-import pytest
 import torch
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Page
 
 from rewrite import load_generator
-from tests.editors import Editor, running
+from tests.editors import TILES, Editor, needs_chromium
 
-CHROMIUM = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed")
-
-FLAGS = [
-    "--no-sandbox",
-    "--headless",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-PATIENCE = 90_000
-EDITED = "#wall .wall[data-edited='12']"
+pytestmark = needs_chromium
+EDITED = f"#wall .wall[data-edited='{TILES}']"
 PRICE = "#price .price"
 # Where towers of the built-in generator stand: seed, and shares of the width and the height.
 DOME, PLACE, CONTEXTS = (3, 0.5, 0.4), (0, 0.79, 0.28), ((1, 0.78, 0.3), (7, 0.19, 0.3), (8, 0.77, 0.32))
-
-
-@pytest.fixture(scope="module")
-def editor(tmp_path_factory) -> Iterator[Editor]:
-    """An editor of the built-in generator, for all tests of this file."""
-    with running(tmp_path_factory.mktemp("browser"), "towers", "--samples", 200, "--tiles", 12) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def open_page(browser, editor) -> Iterator:
-    """Open the editor in a browser session of its own; at the end, nothing was wrong and nothing went elsewhere."""
-    contexts, wrong, asked = [], [], []
-
-    def open_it(url: str = "", **how) -> Page:
-        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, "accept_downloads": True, **how})
-        contexts.append(context)
-        context.set_default_timeout(PATIENCE)
-        page = context.new_page()
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("request", lambda request: asked.append(request.url))
-        page.goto(url or editor.url)
-        page.wait_for_selector("#wall .wall[data-ready='1']")
-        return page
-
-    yield open_it
-    for context in contexts:
-        context.close()
-    assert wrong == []
-    assert {urlsplit(url).hostname for url in asked if not url.startswith(("data:", "blob:"))} == {"127.0.0.1"}
 
 
 def canvas(page: Page, seed: int):
@@ -89,14 +33,14 @@ def brush(page: Page, seed: int, x: float, y: float) -> None:
 
 
 def brush_all(page: Page) -> None:
-    """Copy a dome, paste it once, and mark three contexts."""
-    page.keyboard.press("1")
-    brush(page, *DOME)
-    page.keyboard.press("2")
-    brush(page, *PLACE)
+    """Mark three contexts, paste a dome once, and copy it last: a price is reckoned with every mark from there on."""
     page.keyboard.press("3")
     for context in CONTEXTS:
         brush(page, *context)
+    page.keyboard.press("2")
+    brush(page, *PLACE)
+    page.keyboard.press("1")
+    brush(page, *DOME)
 
 
 def marks(page: Page, seed: int) -> str:
@@ -120,7 +64,7 @@ def rules(page: Page, count: int) -> None:
     page.wait_for_selector(f"#rules .rules[data-rules='{count}']")
 
 
-def test_the_whole_story(open_page, editor, tmp_path):
+def test_the_whole_story(open_page, towers_editor, tmp_path):
     page = open_page()
     assert page.is_disabled("#rewrite")
     assert "Brush what you want more of" in page.inner_text("#status")
@@ -184,7 +128,7 @@ def test_the_whole_story(open_page, editor, tmp_path):
     page.fill("#name textarea, #name input", "story")
     page.click("#export")
     page.wait_for_selector("#exported >> text=story.safetensors")
-    out = editor.folder / "out" / "story"
+    out = towers_editor.folder / "out" / "story"
     assert {"README.md", "report.html", "story.safetensors", "story-rule-1.json"} <= {p.name for p in out.iterdir()}
     with page.expect_download() as download:
         page.click("#downloads >> a[download='story.safetensors'] >> nth=0")
@@ -328,7 +272,9 @@ def test_dark_mode_is_dark_and_readable(open_page):
 
 def test_a_second_session_sees_nothing_of_the_first(open_page):
     first, second = open_page(), open_page()
-    brush_all(first)
+    brush(first, *DOME)
+    first.keyboard.press("2")
+    brush(first, *PLACE)
     first.wait_for_selector("#rewrite:enabled")
     first.click("#rewrite")
     first.wait_for_selector(EDITED)
@@ -341,9 +287,9 @@ def test_a_second_session_sees_nothing_of_the_first(open_page):
     assert "no marks" in marks(second, PLACE[0])
 
 
-def test_long_work_is_stopped_and_leaves_nothing(open_page, editor):
-    page = open_page()
-    kept = sorted(path.name for path in (editor.folder / "cache").rglob("*"))
+def test_long_work_is_stopped_and_leaves_nothing(open_page, towers_editor):
+    page, cache = open_page(), towers_editor.folder / "cache"
+    kept = sorted(path.name for path in cache.rglob("*"))
     page.click("role=tab[name='Model']")
     page.click("#layer-to-measure input")
     page.click("role=option[name='b64.conv1']")
@@ -353,18 +299,7 @@ def test_long_work_is_stopped_and_leaves_nothing(open_page, editor):
     page.wait_for_selector("#progress >> text=Stopped")
     page.wait_for_timeout(1000)
     assert "Stopped" in page.inner_text("#progress")
-    assert sorted(path.name for path in (editor.folder / "cache").rglob("*")) == kept
-
-
-@pytest.fixture(scope="module")
-def library(files, tmp_path_factory) -> Path:
-    """A folder of models, with a file in it that is none, and a model beside it that no page may open."""
-    root = tmp_path_factory.mktemp("library")
-    (root / "models" / "small").mkdir(parents=True)
-    for path in (root / "models" / "small" / "sixteen.safetensors", root / "outside.safetensors"):
-        shutil.copyfile(files["model"], path)
-    (root / "models" / "letter.pt").write_bytes(b"Dear reader, " * 100)
-    return root / "models"
+    assert sorted(path.name for path in cache.rglob("*")) == kept
 
 
 def open_model(page: Page, name: str) -> None:
@@ -375,66 +310,65 @@ def open_model(page: Page, name: str) -> None:
     page.click("#open")
 
 
-def test_another_model_is_opened_by_its_path_and_begins_anew(open_page, library, tmp_path):
-    with running(tmp_path, "towers", "--models", library, "--samples", 60, "--tiles", 4) as editor:
-        page = open_page(editor.url)
-        brush(page, *DOME)
-        page.keyboard.press("2")
-        brush(page, *PLACE)
-        page.wait_for_selector("#rewrite:enabled")
-        page.click("#rewrite")
-        page.wait_for_selector("#wall .wall[data-edited='4']")
-        rules(page, 1)
-        page.click("role=tab[name='Model']")
-        before = (page.inner_text("#about .facts"), walls(page), shown(page))
+def test_another_model_is_opened_by_its_path_and_begins_anew(open_page, library):
+    page = open_page()
+    brush(page, *DOME)
+    page.keyboard.press("2")
+    brush(page, *PLACE)
+    page.wait_for_selector("#rewrite:enabled")
+    page.click("#rewrite")
+    page.wait_for_selector(EDITED)
+    rules(page, 1)
+    page.click("role=tab[name='Model']")
+    before = (page.inner_text("#about .facts"), walls(page), shown(page))
 
-        for name in (
-            "../outside.safetensors",
-            str(library.parent / "outside.safetensors"),
-            "small/../../outside.safetensors",
-        ):
-            open_model(page, name)
-            assert refusal_on(page) == (
-                "this server may open no such model: it opens files of the folders given with --models"
-            )
-        open_model(page, "letter.pt")
-        text = refusal_on(page)
-        assert len(text) < 400
-        assert "Traceback" not in text
-        assert (page.inner_text("#about .facts"), walls(page), shown(page)) == before
-        assert "Copy" in marks(page, DOME[0])
-        page.click("role=tab[name='Rewrite a rule']")
-        rules(page, 1)
+    for name in (
+        "../outside.safetensors",
+        str(library.parent / "outside.safetensors"),
+        "small/../../outside.safetensors",
+    ):
+        open_model(page, name)
+        assert refusal_on(page) == (
+            "this server may open no such model: it opens files of the folders given with --models"
+        )
+    open_model(page, "letter.pt")
+    text = refusal_on(page)
+    assert len(text) < 400
+    assert "Traceback" not in text
+    assert (page.inner_text("#about .facts"), walls(page), shown(page)) == before
+    assert "Copy" in marks(page, DOME[0])
+    page.click("role=tab[name='Rewrite a rule']")
+    rules(page, 1)
 
-        open_model(page, "small/sixteen.safetensors")
-        page.wait_for_selector("#opened >> text=small/sixteen.safetensors is open")
-        opened, facts = load_generator(library / "small" / "sixteen.safetensors"), page.inner_text("#about")
-        assert opened.fingerprint in facts
-        assert "16 × 16 pixels" in facts
-        assert page.locator("#about tbody tr td:first-child").all_inner_texts() == list(opened.layers)
-        page.click("role=tab[name='Rewrite a rule']")
-        page.wait_for_selector("#wall .wall[data-edited='0']")
-        rules(page, 0)
-        assert all("no marks" in marks(page, seed) for seed in range(4))
-        assert "Brush what you want more of" in page.inner_text("#status")
-        seen = pixels_of(page, "#wall .tile img:first-of-type", 16)
-        assert float((seen - opened.sample(range(4))).abs().mean()) < 0.05
-        page.keyboard.press("1")
-        brush(page, 1, 0.5, 0.5)
-        page.wait_for_selector("#status >> text=Brush where it shall go")
-        assert "Copy" in marks(page, 1)
+    open_model(page, "small/sixteen.safetensors")
+    page.wait_for_selector("#opened >> text=small/sixteen.safetensors is open")
+    opened, facts = load_generator(library / "small" / "sixteen.safetensors"), page.inner_text("#about")
+    assert opened.fingerprint in facts
+    assert "16 × 16 pixels" in facts
+    assert page.locator("#about tbody tr td:first-child").all_inner_texts() == list(opened.layers)
+    page.click("role=tab[name='Rewrite a rule']")
+    page.wait_for_selector("#wall .wall[data-edited='0']")
+    rules(page, 0)
+    assert all("no marks" in marks(page, seed) for seed in range(TILES))
+    assert "Brush what you want more of" in page.inner_text("#status")
+    seen = pixels_of(page, "#wall .tile img:first-of-type", 16)
+    assert float((seen - opened.sample(range(TILES))).abs().mean()) < 0.05
+    page.keyboard.press("1")
+    brush(page, 1, 0.5, 0.5)
+    page.wait_for_selector("#status >> text=Brush where it shall go")
+    assert "Copy" in marks(page, 1)
 
-        # The browser keeps the marks of each model, until it is opened again while it is open.
-        open_model(page, "towers")
-        page.wait_for_selector("#opened >> text=towers is open")
-        page.click("role=tab[name='Rewrite a rule']")
-        page.wait_for_selector(f"#wall .tile[data-seed='{DOME[0]}'][aria-label*='Copy']")
-        page.wait_for_selector("#rewrite:enabled")
-        assert "no marks" in marks(page, 1)
-        open_model(page, "towers")
-        page.click("role=tab[name='Rewrite a rule']")
-        page.wait_for_selector(f"#wall .tile[data-seed='{DOME[0]}'][aria-label*='no marks']")
-        page.wait_for_selector("#rewrite:disabled")
+    # The browser keeps the marks of each model, until it is opened again while it is open.
+    open_model(page, "towers")
+    page.wait_for_selector("#opened >> text=towers is open")
+    page.click("role=tab[name='Rewrite a rule']")
+    page.wait_for_selector(f"#wall .tile[data-seed='{DOME[0]}'][aria-label*='Copy']")
+    page.wait_for_selector("#rewrite:enabled")
+    assert "no marks" in marks(page, 1)
+    open_model(page, "towers")
+    page.click("role=tab[name='Rewrite a rule']")
+    page.wait_for_selector(f"#wall .tile[data-seed='{DOME[0]}'][aria-label*='no marks']")
+    page.wait_for_selector("#rewrite:disabled")
 
 
 def walls(page: Page) -> list[str]:

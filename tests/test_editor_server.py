@@ -1,5 +1,6 @@
 """The editor's server: what it refuses, and that sessions do not see each other."""
 
+import json
 import os
 import string
 import subprocess
@@ -174,66 +175,72 @@ def test_ten_sessions_at_once_do_not_see_each_other(editor):
     assert len({tuple(tiles) for _, tiles in found.values()}) == 10
 
 
-LEAVING = """
-import os, sys, time
+ALONE = """
+import json, os, sys, time, urllib.request
+from apps.editor.options import Options
+from apps.editor.server import serving
+
+model, folder = sys.argv[1:]
+options, before, told = Options(model, segmenter="none", samples=30, tiles=2), dict(os.environ), {}
+with serving(options):
+    told["private"] = os.environ["GRADIO_TEMP_DIR"] != folder
+    try:
+        with serving(options):
+            pass
+    except ValueError as error:
+        told["second"] = str(error)
+told["as it was"] = os.environ == before
+from gradio import route_utils
+told["not kept"] = route_utils.DEFAULT_TEMP_DIR == folder
+with serving(options) as url:
+    told["next"] = urllib.request.urlopen(url).status
+
 os.environ["GRADIO_IS_E2E_TEST"] = "1"  # Gradio notices sooner that a page is gone.
 from gradio_client import Client
 from apps.editor.models import Models
 from apps.editor.page import build
-from apps.editor.options import Options
 from apps.editor.session import Session
 from tests.test_editor_server import WHOLE
 
-page = build(Models(Options(sys.argv[1], segmenter="none", samples=30, tiles=4)), sys.argv[2])
+page = build(Models(options), folder)
 _, url, _ = page.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, share=False, ssr_mode=False)
 client = Client(url, verbose=False)
 client.predict(WHOLE, api_name="/rule_rewrite")
 (held,) = page.state_holder.session_data.values()
 (session,) = (each for each in held.state_data.values() if isinstance(each, Session))
-assert session.solved(session.draft.rule())
+told["solved"] = session.solved(session.draft.rule()) is not None
 client.close()
 deadline = time.monotonic() + 60
 while session.solved(session.draft.rule()) and time.monotonic() < deadline:
     time.sleep(0.1)
-print(session.solved(session.draft.rule()), len(session.rules), flush=True)
+told["kept"] = session.solved(session.draft.rule()) is not None, len(session.rules)
+print(json.dumps(told), flush=True)
 os._exit(0)
 """
 
 
-def test_a_closed_page_lets_go_of_what_can_be_made_again_and_keeps_its_rules(files, tmp_path):
-    place = {"REWRITE_CACHE": str(tmp_path), "GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": str(tmp_path)}
-    command = [sys.executable, "-c", LEAVING, str(files["model"]), str(tmp_path)]
+@pytest.fixture(scope="module")
+def alone(files, tmp_path_factory) -> dict:
+    """What happened in a process of its own, which Gradio leaves with open sockets."""
+    folder = tmp_path_factory.mktemp("alone")
+    place = {"REWRITE_CACHE": str(folder), "GRADIO_TEMP_DIR": str(folder)}
+    command = [sys.executable, "-c", ALONE, str(files["model"]), str(folder)]
     done = subprocess.run(command, env={**os.environ, **place}, cwd=ROOT, capture_output=True, text=True)
-    assert done.stdout.split() == ["None", "1"], done.stderr
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
-SERVING = """
-import os, sys, urllib.request
-from apps.editor.options import Options
-from apps.editor.server import serving
-
-options, before = Options(sys.argv[1], segmenter="none", samples=30, tiles=2), dict(os.environ)
-with serving(options):
-    print(os.environ["GRADIO_TEMP_DIR"] != sys.argv[2])
-    try:
-        with serving(options):
-            pass
-    except ValueError as error:
-        print(error)
-print(os.environ == before)
-from gradio import route_utils
-print(route_utils.DEFAULT_TEMP_DIR == sys.argv[2])
-with serving(options) as url:
-    print(urllib.request.urlopen(url).status)
-"""
+def test_a_closed_page_lets_go_of_what_can_be_made_again_and_keeps_its_rules(alone):
+    assert alone["solved"]
+    assert alone["kept"] == [False, 1]
 
 
-def test_a_server_leaves_the_environment_as_it_was_and_another_may_follow_but_not_run_beside_it(files, tmp_path):
-    place = {"REWRITE_CACHE": str(tmp_path), "GRADIO_TEMP_DIR": str(tmp_path)}
-    command = [sys.executable, "-c", SERVING, str(files["model"]), str(tmp_path)]
-    done = subprocess.run(command, env={**os.environ, **place}, cwd=ROOT, capture_output=True, text=True)
-    second = "this process serves an editor already: end it first"
-    assert done.stdout.splitlines() == ["True", second, "True", "True", "200"], done.stderr
+def test_a_server_leaves_the_environment_as_it_was_and_another_may_follow_but_not_run_beside_it(alone):
+    assert alone["second"] == "this process serves an editor already: end it first"
+    assert alone["private"]
+    assert alone["as it was"]
+    assert alone["not kept"]
+    assert alone["next"] == 200
 
 
 def hostile(count: int) -> Iterator[tuple[str, list]]:

@@ -1,14 +1,8 @@
-"""Painting with units and switching them off in the editor, as people do it; and what its pages may send."""
-
-import base64
-import io
-import shutil
-from collections.abc import Iterator
+"""Painting with units and switching them off in the editor, and what its pages may send."""
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from apps.editor import removals as measured
 from apps.editor.easel import read_strokes
@@ -26,15 +20,10 @@ from dissect.causes.experiment import Experiment, measure_removals
 from dissect.causes.intervention import Intervention, Prefix
 from dissect.causes.painting import Painting, painted, prefix_of
 from rewrite import load_generator
-from tests.editors import Editor, built, running
+from tests.editors import built
 
-CHROMIUM = shutil.which("chromium")
-FLAGS = ["--no-sandbox", "--headless", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
-FLAGS += ["--disable-background-networking", "--disable-component-update"]
-PATIENCE = 120_000
 LAYER = "b16.conv1"
 STROKE = {"do": "stroke", "runs": [[1000, 20]], "concept": "tree", "action": "add", "strength": 1, "count": 15}
-needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed")
 
 
 @pytest.fixture(scope="module")
@@ -213,138 +202,3 @@ def test_without_names_of_pixels_there_are_lit_images_and_no_effects(session, un
     assert list(units.on_select(session, state)) == []
     with pytest.raises(ValueError, match="nothing names the pixels"):
         Removals.of(session.model, LAYER)
-
-
-@pytest.fixture(scope="module")
-def editor(tmp_path_factory) -> Iterator[Editor]:
-    with running(tmp_path_factory.mktemp("units"), "towers", "--samples", 100, "--tiles", 4) as found:
-        yield found
-
-
-@pytest.fixture
-def page(editor) -> Iterator:
-    """The editor's page in a browser; at the end, nothing was wrong."""
-    from playwright.sync_api import sync_playwright
-
-    wrong: list[str] = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        opened = browser.new_page(viewport={"width": 1280, "height": 900}, accept_downloads=True)
-        opened.set_default_timeout(PATIENCE)
-        opened.on("pageerror", lambda error: wrong.append(str(error)))
-        opened.goto(editor.url)
-        opened.wait_for_selector("#wall .wall[data-ready='1']")
-        yield opened
-        browser.close()
-    assert wrong == []
-
-
-def tab(page, name: str) -> None:
-    page.get_by_role("tab", name=name, exact=True).click()
-
-
-def dab(page, x: float, y: float) -> None:
-    """One stroke of the mouse on the easel."""
-    canvas = page.locator("#easel canvas")
-    canvas.scroll_into_view_if_needed()
-    box = canvas.bounding_box()
-    page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
-    page.mouse.down()
-    page.mouse.move(box["x"] + (x + 0.04) * box["width"], box["y"] + (y - 0.04) * box["height"], steps=4)
-    page.mouse.up()
-
-
-def strokes(page, count: int, done: int) -> np.ndarray:
-    """The image on the easel once it has so many strokes, after so many wishes."""
-    page.wait_for_selector(f"#easel .easel[data-strokes='{count}'][data-done='{done}']")
-    content = page.get_attribute("#easel .frame img:first-child", "src").partition(",")[2]
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(content))).convert("RGB")).astype(int)
-
-
-@needs_chromium
-def test_a_tree_is_painted_taken_back_and_removed_from_the_history(page, tmp_path):
-    tab(page, "Paint with units")
-    page.wait_for_selector("#easel .easel[data-ready='1']:visible")
-    plain = strokes(page, 0, 0)
-    page.click("#easel .concepts button:text-is('tree')")
-    dab(page, 0.2, 0.65)
-    tree = strokes(page, 1, 1)
-    apart = np.abs(tree - plain).sum(axis=2)
-    assert apart[32:52, 6:22].mean() > 5 * apart[:, 40:].mean()
-    page.click("#easel button:text-is('Remove')")
-    dab(page, 0.5, 0.4)
-    strokes(page, 2, 2)
-    page.keyboard.press("Control+z")
-    assert np.array_equal(strokes(page, 1, 3), tree)
-    page.keyboard.press("Control+y")
-    strokes(page, 2, 4)
-    page.click("#easel li:nth-child(2) .drop")
-    assert np.array_equal(strokes(page, 1, 5), tree)
-    with page.expect_download() as got:
-        page.click("#easel button:text-is('Download')")
-    with Image.open(got.value.path()) as picture:
-        assert picture.size == (64, 64)
-    with page.expect_download() as got:
-        page.click("#easel button:text-is('Save strokes')")
-    saved = Painting.from_json(got.value.path().read_text())
-    assert [(stroke.concept, stroke.action) for stroke in saved.strokes] == [("tree", "add")]
-    page.click("#easel button:text-is('Clear')")
-    assert np.array_equal(strokes(page, 0, 7), plain)
-    page.fill("#paint-seed input", "8")
-    page.press("#paint-seed input", "Enter")
-    page.wait_for_selector("#easel .seed:text-is('seed 8')")
-
-
-@needs_chromium
-def test_two_units_are_ticked_and_kept_off(page):
-    tab(page, "Units")
-    page.wait_for_selector("#units .units[data-ready='1']:visible")
-    page.fill("#units input[type=search]", "tree")
-    visible = int(page.get_attribute("#units .units", "data-visible"))
-    assert 0 < visible < 96
-    concepts = page.locator("#units .unit .name").all_inner_texts()
-    assert all("tree" in text for text in concepts)
-    page.wait_for_selector("#units .units[data-lit='96']")
-    assert page.locator("#units .strip img:visible").count() == visible
-    for number in (1, 2):
-        page.click(f"#units .unit:nth-child({number})")
-    page.wait_for_selector("#units .units[data-edited='4'][data-done='2']")
-    page.wait_for_selector("#units >> text=2 units are off")
-    page.click("#units-keep")
-    page.wait_for_selector("#units >> text=are off for good")
-    tab(page, "Rewrite a rule")
-    page.wait_for_selector("#rules .rules[data-rules='1']")
-    page.wait_for_selector("#wall .wall[data-edited='4']")
-    tab(page, "Paint with units")
-    page.wait_for_selector("#paint-edited:visible")
-    edited = page.get_attribute("#easel .frame img:first-child", "src")
-    page.uncheck("#paint-edited input")
-    page.wait_for_function(
-        "before => document.querySelector('#easel .frame img').src !== before", arg=edited, timeout=PATIENCE
-    )
-    page.check("#paint-edited input")
-    page.wait_for_function(
-        "before => document.querySelector('#easel .frame img').src === before", arg=edited, timeout=PATIENCE
-    )
-
-
-@needs_chromium
-def test_effects_stand_on_every_unit_and_sort_them(page):
-    tab(page, "Units")
-    page.click("#units-layer input")
-    page.click("role=option[name='b32.conv0']")
-    page.wait_for_selector("#units .units[data-lit='64']")
-    page.click("#units-concept input")
-    page.click("role=option[name='door']")
-    page.click("#units-measure")
-    page.wait_for_selector("#units .units[data-weighed='64']")
-    page.wait_for_selector("#units .units:not([data-exact='0'])")
-    page.click("#units-stop")
-    page.wait_for_selector("#units-told >> text=/Stopped. On 16 images/")
-    page.select_option("#units select", "effect")
-    texts = page.locator("#units .effect").all_inner_texts()
-    assert len(texts) == 64
-    assert all(text.endswith("% door") for text in texts)
-    gone = [-float(text.replace("−", "-").split("Off:")[1].strip("≈ ").split(" ")[0]) for text in texts]
-    assert gone == sorted(gone, reverse=True)
-    assert gone[0] > 5
