@@ -195,7 +195,7 @@ def test_a_patch_that_fires_on_the_context_is_the_lowest_of_those_within_its_row
     solver = ClosedForm(problem)
     if modulated:
         held = factor_after(problem, 0)
-        free, found = solver.rows, solver.blocks[0].step(torch.zeros_like(problem.matrix))
+        free, found = solver.rows, solver.blocks[0].step(problem.tried(torch.zeros_like(problem.matrix)))
     else:
         held, found, free = None, solver.solve().change, solver.rows
         if protect == math.inf:
@@ -213,7 +213,7 @@ def test_a_step_of_one_unit_is_the_lowest_while_the_demodulation_of_each_image_i
     held = factor_after(problem, 0)
     assert held.max() > 1.5 * held.min()
     _, change = lowest(lambda change: objective(problem, change, held), torch.zeros_like(problem.matrix))
-    found = ClosedForm(problem).blocks[0].step(torch.zeros_like(problem.matrix))
+    found = ClosedForm(problem).blocks[0].step(problem.tried(torch.zeros_like(problem.matrix)))
     assert (found - change).norm() < 1e-5 * change.norm()
 
 
@@ -223,7 +223,7 @@ def test_a_step_for_units_of_one_image_is_the_lowest_while_the_demodulation_is_h
     moved = 0.5 * problem.matrix
     held = factor_after(problem, moved)
     _, change = lowest(lambda change: objective(problem, change, held), torch.zeros_like(moved))
-    found = ClosedForm(problem).blocks[0].step(moved)
+    found = ClosedForm(problem).blocks[0].step(problem.tried(moved))
     assert (found - change).norm() < 1e-5 * change.norm()
 
 

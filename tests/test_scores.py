@@ -46,7 +46,7 @@ def test_the_interval_is_that_of_the_residuals_of_each_image():
     error = np.sqrt(5) * residual.std(axis=0, ddof=1) / either.sum(axis=0)
     low, high = (np.log(end / (1 - end)) for end in (scores.interval.low, scores.interval.high))
     middle = np.log(scores.iou / (1 - scores.iou))
-    half = 1.959964 * error / (scores.iou * (1 - scores.iou))
+    half = 1.959963985 * error / (scores.iou * (1 - scores.iou))
     assert np.allclose(low, middle - half, rtol=1e-9)
     assert np.allclose(high, middle + half, rtol=1e-9)
 

@@ -101,12 +101,12 @@ class Problem:
     @property
     def modulated(self) -> bool:
         """Whether the layer's output is demodulated by its own weight."""
-        return self.layer.modulated and self.goal.styles.shape[1] > 0
+        return self.layer.modulated
 
     def demodulation(self, change: Tensor) -> Float[Tensor, "images outputs"]:
         """d(s, W + Δ) of every image of the goal; ones for a plain layer."""
         if not self.modulated:
-            return torch.ones(max(1, len(self.goal.styles)), len(self.matrix), dtype=torch.float64)
+            return torch.ones(len(self.goal.styles), len(self.matrix), dtype=torch.float64)
         return demodulation_of(self.goal.styles, (self.matrix + change).unflatten(1, (self.layer.inputs, -1)))
 
     @cached_property
