@@ -39,10 +39,14 @@ def editor(files, tmp_path_factory) -> Iterator[Editor]:
         yield found
 
 
+def begin(editor: Editor) -> Client:
+    """One session. There is no TLS on this machine: reading the system's certificates would take most of the time."""
+    return Client(editor.url, verbose=False, ssl_verify=False)
+
+
 @pytest.fixture
 def client(editor) -> Client:
-    """One session."""
-    return Client(editor.url, verbose=False)
+    return begin(editor)
 
 
 def ask(url: str, path: str = "", **headers: str) -> tuple[int, str]:
@@ -158,7 +162,7 @@ def test_ten_sessions_at_once_do_not_see_each_other(editor):
     found: dict[int, list] = {}
 
     def run(number: int) -> None:
-        session = Client(editor.url, verbose=False)
+        session = begin(editor)
         session.predict(WHOLE, api_name="/rule_rewrite")
         answer = session.predict(request(1, "strength", index=0, to=number / 10), api_name="/rule_requests")
         answer = session.predict(request(2, "rename", index=0, to=f"session {number}"), api_name="/rule_requests")
@@ -204,7 +208,7 @@ from tests.test_editor_server import WHOLE
 
 page = build(Models(options), folder)
 _, url, _ = page.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, share=False, ssr_mode=False)
-client = Client(url, verbose=False)
+client = Client(url, verbose=False, ssl_verify=False)
 client.predict(WHOLE, api_name="/rule_rewrite")
 (held,) = page.state_holder.session_data.values()
 (session,) = (each for each in held.state_data.values() if isinstance(each, Session))
@@ -307,7 +311,7 @@ def hostile(count: int) -> Iterator[tuple[str, list]]:
 
 
 def test_two_hundred_hostile_values_are_refused_and_change_nothing(editor, files):
-    client = Client(editor.url, verbose=False)
+    client = begin(editor)
     first = client.predict(WHOLE, api_name="/rule_rewrite")
     refused = 0
     for number, (name, values) in enumerate(hostile(200)):
@@ -321,7 +325,7 @@ def test_two_hundred_hostile_values_are_refused_and_change_nothing(editor, files
             assert str(files["model"].parent) not in text
             refused += 1
     assert refused >= 180
-    again = Client(editor.url, verbose=False).predict(WHOLE, api_name="/rule_rewrite")
+    again = begin(editor).predict(WHOLE, api_name="/rule_rewrite")
     assert after(again) == after(first)
 
 
