@@ -20,7 +20,7 @@ from rewrite.reports.firing import Search, firing, strongest
 from rewrite.reports.interval import Interval
 from rewrite.reports.perceptual import load_perceptual
 from rewrite.reports.pictures import show, to_pil
-from rewrite.reports.report import Report, report_on
+from rewrite.reports.report import Report, load_report, report_on
 from rewrite.rules.masks import Mask
 from rewrite.rules.rule import Latent, Region, Rule, Settings
 from rewrite.solvers.closed_form import solve
@@ -54,6 +54,7 @@ __all__ = [
     "load_discriminator",
     "load_generator",
     "load_perceptual",
+    "load_report",
     "measure",
     "measure_effect",
     "model_card",

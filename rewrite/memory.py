@@ -77,7 +77,14 @@ class Memory:
         return torch.kron(self.second_moment, torch.eye(layer.taps, dtype=self.total.dtype))
 
     def __add__(self, other: "Memory") -> "Memory":
-        """Join two memories of the same layer that were measured on different seeds."""
+        """Join two memories of the same layer that were measured on different seeds.
+
+        Returns:
+            The memory of both.
+
+        Raises:
+            ValueError: They are of different layers, models or keys, or share seeds.
+        """
         for name in ("layer", "key_space", "model", "truncation"):
             mine, theirs = getattr(self, name), getattr(other, name)
             if mine != theirs:
@@ -110,7 +117,11 @@ class Memory:
             raise ValueError(f"this memory was measured at truncation {self.truncation}, not {generator.truncation}")
 
     def save(self, path: str | Path) -> None:
-        """Write the memory as safetensors, with its provenance as metadata."""
+        """Write the memory as safetensors, with its provenance as metadata.
+
+        Raises:
+            ValueError: The file cannot be written.
+        """
         about = {
             "count": self.count,
             "images": self.images,
@@ -126,6 +137,9 @@ class Memory:
     @classmethod
     def load(cls, path: str | Path) -> "Memory":
         """Read a memory that `save` wrote.
+
+        Returns:
+            The memory.
 
         Raises:
             ValueError: The file is not a memory, is damaged, or holds numbers that a second moment cannot have.
@@ -182,6 +196,13 @@ def measure(
         batch: Images in one run; it does not change which keys are read.
         progress: Show a progress bar.
         on_progress: Called with the number of images read so far; what it raises ends the measurement.
+
+    Returns:
+        The memory, whose sums are in float64 on the CPU.
+
+    Raises:
+        LookupError: The generator has no such layer.
+        ValueError: A number is out of range, or the layer reads values that are not finite.
     """
     if key_space not in KEY_SPACES:
         raise ValueError(f"key_space must be one of {', '.join(KEY_SPACES)}, got {key_space!r}")

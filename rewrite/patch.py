@@ -109,12 +109,28 @@ class Patch:
 
     @contextmanager
     def applied(self, generator: Generator, strength: float = 1.0) -> Iterator[Generator]:
-        """Edit the generator inside a `with` block; the weight is restored bit for bit on the way out."""
+        """Edit the generator inside a `with` block; the weight is restored bit for bit on the way out.
+
+        Args:
+            generator: The generator that the patch was made for.
+            strength: Factor on the change.
+
+        Yields:
+            The generator, edited.
+
+        Raises:
+            LookupError: The generator has no such layer.
+            ValueError: The patch was made for another weight, or the strength is not finite.
+        """
         with Stack(generator).holding([(self, strength)]):
             yield generator
 
     def save(self, path: str | Path) -> None:
-        """Write the patch as safetensors; rules and forecast are in the header."""
+        """Write the patch as safetensors; rules and forecast are in the header.
+
+        Raises:
+            ValueError: The file cannot be written.
+        """
         about = {
             "layer": self.layer,
             "base": self.base,
@@ -128,6 +144,9 @@ class Patch:
     @classmethod
     def load(cls, path: str | Path) -> "Patch":
         """Read a patch that `save` wrote.
+
+        Returns:
+            The patch.
 
         Raises:
             FileNotFoundError: There is no such file.
@@ -204,7 +223,14 @@ class Stack:
 
     @contextmanager
     def holding(self, patches: Sequence[tuple[Patch, float]]) -> Iterator[Generator]:
-        """Hold patches inside a `with` block."""
+        """Hold patches inside a `with` block.
+
+        Yields:
+            The generator, edited.
+
+        Raises:
+            ValueError: A patch was made for another weight, or a strength is not finite.
+        """
         before = self.held
         try:
             self.hold(patches)

@@ -1,9 +1,13 @@
 """What a client sees: versions, promised names, and the program under both of its names."""
 
+import ast
+import inspect
 import re
 import subprocess
 import sys
+import textwrap
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,8 +30,8 @@ PROMISED = {
     "rewrite": """
         Aim ConceptSource Concepts Counts Effect Generator Goals Interval Latent Latents Mask Memory Patch
         Region Report Rule Search Settings Stack WrappedGenerator __version__ export firing from_peft
-        load_discriminator load_generator load_perceptual measure measure_effect model_card report_on show
-        solve strongest to_peft to_pil wrap
+        load_discriminator load_generator load_perceptual load_report measure measure_effect model_card
+        report_on show solve strongest to_peft to_pil wrap
     """,
     "dissect": """
         Annotations Broden Brush CallableSource ConceptSource Concepts Dissection GeneratorProbe
@@ -174,3 +178,31 @@ def test_a_notebook_shows_what_a_reader_asks_for(values):
     assert shown["report"].count("<img") == 1
     assert "&lt;i&gt;dark&lt;/i&gt;" in shown["dissection"]
     assert values["dissection"].scores.units_of()
+
+
+def promised_functions() -> dict[str, tuple[Callable, str]]:
+    """All promised functions and methods, and what is said of them where they are first declared."""
+    found = {}
+    for house in (rewrite, dissect, rewrite.rules):
+        for name in house.__all__:
+            each = getattr(house, name)
+            if inspect.isfunction(each):
+                found[name] = each, inspect.getdoc(each) or ""
+            for member in vars(each) if inspect.isclass(each) else {}:
+                function = getattr(each, member)
+                if inspect.isroutine(function) and callable(function) and not member.startswith("_"):
+                    found[f"{name}.{member}"] = inspect.unwrap(function), inspect.getdoc(function) or ""
+    return found
+
+
+def test_what_a_promised_function_raises_is_in_its_docstring():
+    for name, (function, text) in promised_functions().items():
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+        if any(isinstance(each, ast.Raise) and each.exc is not None for each in ast.walk(tree)):
+            assert "Raises:" in text, name
+
+
+def test_what_a_promised_function_returns_is_in_its_docstring():
+    for name, (function, text) in promised_functions().items():
+        if "." not in name and inspect.signature(function).return_annotation is not None:
+            assert "Returns:" in text, name

@@ -36,6 +36,11 @@ class Brush:
     def of_concept(cls, dissection: Dissection, concept: str, count: int = UNITS) -> "Brush":
         """The units that agree best with a concept.
 
+        Args:
+            dissection: Of the layer.
+            concept: What to paint.
+            count: How many units.
+
         Raises:
             LookupError: The dissection does not know the concept.
             ValueError: The number of units is out of range.
@@ -47,6 +52,11 @@ class Brush:
     @classmethod
     def of_units(cls, dissection: Dissection, units: Sequence[int], name: str = "") -> "Brush":
         """Units that somebody chose.
+
+        Args:
+            dissection: Of the layer.
+            units: The units.
+            name: What they are called.
 
         Raises:
             ValueError: There is no unit, or the layer has no such unit.

@@ -56,7 +56,13 @@ class Intervention:
     def scaled(
         cls, units: Iterable[int], factor: float, mask: Float[Tensor, "height width"] | None = None
     ) -> "Intervention":
-        """Units times a factor."""
+        """Units times a factor.
+
+        Args:
+            units: The units.
+            factor: What they are multiplied by.
+            mask: Where, from 0 to 1; everywhere if left out.
+        """
         units = tuple(units)
         return cls(units, (0.0,) * len(units), 1 - factor, mask)
 
@@ -106,6 +112,14 @@ class Prefix:
     @torch.no_grad()
     def of(cls, generator: Generator, layer: str, seeds: Sequence[int]) -> "Prefix":
         """Run the images of some seeds up to the output of a layer.
+
+        Args:
+            generator: The generator.
+            layer: Name of the layer.
+            seeds: The images.
+
+        Returns:
+            The run, which any number of interventions continue.
 
         Raises:
             LookupError: The generator has no such layer.

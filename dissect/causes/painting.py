@@ -119,6 +119,9 @@ class Painting:
     def from_json(cls, text: str) -> "Painting":
         """Read a document that `to_json` wrote.
 
+        Returns:
+            The painting.
+
         Raises:
             ValueError: It is none, or something in it is missing, unknown or out of range.
         """
@@ -138,6 +141,9 @@ class Painting:
     def load(cls, path: str | Path) -> "Painting":
         """Read a file that `save` wrote.
 
+        Returns:
+            The painting.
+
         Raises:
             FileNotFoundError: There is no such file.
             ValueError: It is no painting, or a damaged one.
@@ -152,7 +158,14 @@ class Painting:
 
 
 def prefix_of(generator: Generator, painting: Painting) -> Prefix:
-    """The run of a painting's image up to its layer; it serves as long as model, layer, seed and truncation stay."""
+    """The run of a painting's image up to its layer; it serves as long as model, layer, seed and truncation stay.
+
+    Returns:
+        The run, for `painted`.
+
+    Raises:
+        LookupError: The generator has no such layer.
+    """
     before, generator.truncation = generator.truncation, painting.truncation
     try:
         return Prefix.of(generator, painting.layer, [painting.seed])
@@ -169,6 +182,9 @@ def painted(
         prefix: The run up to the layer, of `prefix_of`; or of other seeds, which then get the same strokes.
         painting: The strokes.
         dissection: Of the layer: which units draw what, and how strong they are.
+
+    Returns:
+        The images, each with the same strokes.
 
     Raises:
         LookupError: The dissection does not know a concept.

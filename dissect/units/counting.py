@@ -56,6 +56,9 @@ def dissect(
             is done.
         progress: Show a progress bar.
 
+    Returns:
+        The dissection of each view of the probe, by name.
+
     Raises:
         ValueError: Numbers are out of range, activations are not finite, or `state` belongs to another run.
     """

@@ -130,6 +130,9 @@ def load_dissections(path: str | Path) -> dict[str, Dissection]:
     Args:
         path: The file, or `towers` for the one that comes with the built-in generator.
 
+    Returns:
+        The dissections, by view.
+
     Raises:
         FileNotFoundError: There is no such file.
         ValueError: The file is damaged, or holds something else.

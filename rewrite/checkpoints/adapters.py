@@ -88,6 +88,9 @@ def from_peft(generator: Generator, folder: str | Path) -> tuple[Patch, ...]:
         generator: The generator whose module the adapter is for.
         folder: A folder that `to_peft` or PEFT's `save_pretrained` wrote.
 
+    Returns:
+        The patches.
+
     Raises:
         FileNotFoundError: A file is missing.
         LookupError: The generator has no such layer.

@@ -23,6 +23,9 @@ def load_discriminator(model: str | Path, *, device: str | torch.device = "cpu")
         model: A pickle of NVIDIA's PyTorch repositories, a `.pt` of rosinality's port, or the name of a published one.
         device: Where to put the network: `cpu`, `cuda`, `mps`, or `auto` for the fastest that is there.
 
+    Returns:
+        The network, in evaluation mode.
+
     Raises:
         FileNotFoundError: There is no such file.
         ValueError: The file holds no discriminator that this library reads, or a damaged one; or the device is not

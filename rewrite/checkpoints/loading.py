@@ -100,6 +100,9 @@ def load_generator(
         truncation: How far latents are drawn from the mean; 1 leaves them alone.
         device: Where to put the network: `cpu`, `cuda`, `mps`, or `auto` for the fastest that is there.
 
+    Returns:
+        The generator, in evaluation mode and without gradients of its weights.
+
     Raises:
         FileNotFoundError: There is no such file, or the huggingface_hub package is needed and not installed.
         ValueError: The file is not a generator that this library reads, or a damaged one, or cannot be downloaded; or

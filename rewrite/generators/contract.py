@@ -85,15 +85,33 @@ class Generator(ABC):
 
     @abstractmethod
     def images(self, latents: Latents) -> Float[Tensor, "images 3 height width"]:
-        """Draw the images of latents, in [-1, 1] up to what the network overshoots."""
+        """Draw the images of latents, in [-1, 1] up to what the network overshoots.
+
+        Returns:
+            The images, which may overshoot [-1, 1].
+        """
 
     @abstractmethod
     def cut(self, layer: str, latents: Latents) -> Cut:
-        """Run up to the point where the weight of `layer` is used."""
+        """Run up to the point where the weight of `layer` is used.
+
+        Returns:
+            What the layer reads, and all that the rest of the run needs.
+
+        Raises:
+            LookupError: There is no such layer.
+        """
 
     @abstractmethod
     def finish(self, layer: str, cut: Cut, written: Tensor, demodulation: Tensor | None) -> Tensor:
-        """The output of `layer` after all that belongs to it: demodulation, blur, noise, bias, activation."""
+        """The output of `layer` after all that belongs to it: demodulation, blur, noise, bias, activation.
+
+        Args:
+            layer: Name of the layer.
+            cut: The run before it.
+            written: What its weight wrote, (images, outputs, height, width).
+            demodulation: The factor on each output channel, (images, outputs); None for a plain layer.
+        """
 
     def output(self, layer: str, cut: Cut) -> Tensor:
         """The output of `layer` with its present weight: maps of units (n, units, height, width)."""
@@ -102,12 +120,31 @@ class Generator(ABC):
 
     @abstractmethod
     def onward(self, layer: str, cut: Cut, output: Tensor) -> Float[Tensor, "images 3 height width"]:
-        """Go on from the output of `layer`, as `finish` gives it, to the images."""
+        """Go on from the output of `layer`, as `finish` gives it, to the images.
+
+        Args:
+            layer: Name of the layer.
+            cut: The run before it.
+            output: Its output, (images, outputs, height, width); it may be written into.
+
+        Returns:
+            The images, which may overshoot [-1, 1].
+        """
 
     def resume(
         self, layer: str, cut: Cut, written: Tensor, demodulation: Tensor | None
     ) -> Float[Tensor, "images 3 height width"]:
-        """Go on from what `layer` wrote (before demodulation) to the images."""
+        """Go on from what `layer` wrote (before demodulation) to the images.
+
+        Args:
+            layer: Name of the layer.
+            cut: The run before it.
+            written: What its weight wrote, (images, outputs, height, width).
+            demodulation: The factor on each output channel; None for a plain layer.
+
+        Returns:
+            The images, which may overshoot [-1, 1].
+        """
         return self.onward(layer, cut, self.finish(layer, cut, written, demodulation))
 
     def outputs(self, layers: Sequence[str], latents: Latents) -> tuple[dict[str, Tensor], Callable[[], Tensor]]:
@@ -148,14 +185,24 @@ class Generator(ABC):
     def demodulation(
         self, layer: str, style: Tensor | None, weight: Tensor | None = None
     ) -> Float[Tensor, "images outputs"] | None:
-        """The factor on each output channel of a modulated layer with this weight; None for a plain layer."""
+        """The factor on each output channel of a modulated layer with this weight; None for a plain layer.
+
+        Args:
+            layer: Name of the layer.
+            style: The modulation of each image; None for a plain layer.
+            weight: The stored weight; the present one if left out.
+        """
         if style is None or not self.layer(layer).modulated:
             return None
         weight = (self.weight(layer) if weight is None else weight) * self.layer(layer).gain
         return demodulation_of(style, weight)
 
     def rerun(self, layer: str, cut: Cut) -> Float[Tensor, "images 3 height width"]:
-        """Run `layer` with its present weight and everything after it: what an edit makes of a cut."""
+        """Run `layer` with its present weight and everything after it: what an edit makes of a cut.
+
+        Returns:
+            The images, which may overshoot [-1, 1].
+        """
         return self.onward(layer, cut, self.output(layer, cut))
 
     @torch.no_grad()
@@ -170,6 +217,9 @@ class Generator(ABC):
 
     def layer(self, name: str) -> Layer:
         """Look a layer up by name.
+
+        Returns:
+            Its description; what is written into `weight(name)` changes the network.
 
         Raises:
             LookupError: There is no such layer; the message lists those that exist.

@@ -46,6 +46,9 @@ def wrap(
         margins: How many cells of what a layer writes lie outside the image on each side, where later convolutions
             without padding cut them off; none if left out.
 
+    Returns:
+        The generator, whose module is the very module: an edit of the one is an edit of the other.
+
     Raises:
         LookupError: The module has no layer of that name.
         ValueError: A named layer cannot be edited, a margin leaves nothing of a map, or the module does not return
@@ -76,6 +79,11 @@ class WrappedGenerator(Generator):
         self._try(layers)
 
     def latents(self, seeds: Iterable[int]) -> Latents:
+        """As of any generator, or those of the user's function.
+
+        Raises:
+            ValueError: The function gives latents of another number or shape than it is asked for.
+        """
         if self.draw_latents is None:
             return super().latents(seeds)
         seeds = tuple(int(seed) for seed in seeds)

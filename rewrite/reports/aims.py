@@ -41,6 +41,11 @@ class Aim:
     def of(cls, name: str, effect: Mapping[str, Any], concepts: Concepts) -> "Aim":
         """The aim that a rule's `effect` states by name.
 
+        Args:
+            name: The name of the rule.
+            effect: Concepts that it turns into another: `from` a list, `to` a name or None.
+            concepts: The names that the source knows.
+
         Raises:
             LookupError: There is no such concept; the message names the nearest.
             ValueError: The effect names no concept to replace.

@@ -44,9 +44,12 @@ def model_card(
         patches: The patch or patches.
         model: Name or path of the generator's checkpoint; the one that it was loaded from if left out.
         strengths: The strength of each patch; 1 if left out.
-        report: A report on these patches at these strengths, from `rewrite.reports.report.load_report`.
+        report: A report on these patches at these strengths, from `rewrite.load_report`.
         out: The file or folder that the card goes with.
         container: What that is: `same`, `safetensors`, `state-dict` or `peft`.
+
+    Returns:
+        The card, in Markdown with a header of YAML.
 
     Raises:
         FileNotFoundError: There is no such checkpoint.

@@ -108,6 +108,9 @@ def measure_effect(
         batch: Images in one run; it does not affect the result.
         progress: Show a progress bar.
 
+    Returns:
+        What moved, image by image.
+
     Raises:
         ValueError: There are no seeds.
     """

@@ -152,6 +152,21 @@ def firing(
     """Where in the images of some seeds a rule would fire: quantiles of the response, 0 to 1, at the images' size.
 
     The responses are compared with those of `samples` ordinary images, none of which is among `seeds`.
+
+    Args:
+        generator: The generator that the rule was written on.
+        memory: The second moment of the rule's layer.
+        rule: The rule.
+        seeds: The images.
+        rank: Number of directions of the context.
+        samples: Number of ordinary images.
+
+    Returns:
+        Maps of the size of the images, from 0 to 1.
+
+    Raises:
+        LookupError: The generator has no such layer.
+        ValueError: Rule, memory and generator do not belong together, or a number is out of range.
     """
     seeds = list(seeds)
     return Search.of(generator, memory, rule, rank=rank, samples=samples, avoid=seeds).firing(seeds)
@@ -167,7 +182,24 @@ def strongest(
     rank: int = 1,
     samples: int = SAMPLES,
 ) -> list[Match]:
-    """The images in which a rule would fire most, strongest first."""
+    """The images in which a rule would fire most, strongest first.
+
+    Args:
+        generator: The generator that the rule was written on.
+        memory: The second moment of the rule's layer.
+        rule: The rule.
+        seeds: The images.
+        count: How many to give; all if left out.
+        rank: Number of directions of the context.
+        samples: Number of ordinary images.
+
+    Returns:
+        The seeds with their responses, the strongest first.
+
+    Raises:
+        LookupError: The generator has no such layer.
+        ValueError: Rule, memory and generator do not belong together, or a number is out of range.
+    """
     seeds = list(seeds)
     return Search.of(generator, memory, rule, rank=rank, samples=samples, avoid=seeds).strongest(seeds, count)
 

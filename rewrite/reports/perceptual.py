@@ -90,6 +90,9 @@ def load_perceptual(
         download: Which trunk to download where it is not in the cache: squeeze (5 MB), alex (244 MB), vgg (553 MB).
         progress: Show the download.
 
+    Returns:
+        The metric, or None.
+
     Raises:
         FileNotFoundError: There is no such file, or the package and its torchvision cannot be imported.
         LookupError: There is no trunk of that name.

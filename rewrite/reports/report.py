@@ -1,7 +1,6 @@
 """Side effects of patches: forecast, measured on unseen seeds, and held against what the rules expect."""
 
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -16,17 +15,23 @@ from rewrite.goals.cache import Goals
 from rewrite.patch import Patch, Stack, held_at
 from rewrite.reports.aims import CLEAR, Aim
 from rewrite.reports.concepts import ConceptSource
+from rewrite.reports.document import (
+    image_document,
+    look_document,
+    movement_document,
+    patch_document,
+    place_document,
+    plain,
+)
 from rewrite.reports.effect import (
     MOVED,
     Applied,
     Effect,
-    Movement,
     Places,
     before_and_after,
     measure_effect,
     measure_places,
 )
-from rewrite.reports.interval import mean_of
 from rewrite.reports.page import page, summary
 from rewrite.reports.perceptual import SMALLEST_SIDE, Perceptual
 from rewrite.reports.pictures import Pair, before_after, change_map, png, to_pil
@@ -92,14 +97,14 @@ class Report:
     def document(self) -> dict[str, Any]:
         """The report as plain numbers and texts; what could not be measured is None."""
         verdict, counts = self.verdict, self.effect.counts
-        return _plain(
+        return plain(
             {
                 "schema": SCHEMA,
                 "library": __version__,
                 "rules": [rule.name for rule in self.rules],
                 "model": self.model,
                 "truncation": self.truncation,
-                "patches": [_patch_document(patch, strength) for patch, strength in self.patches],
+                "patches": [patch_document(patch, strength) for patch, strength in self.patches],
                 "images": len(self.effect.seeds),
                 "measured_by": verdict.kind,
                 "efficacy": verdict.efficacy.value if verdict.efficacy else None,
@@ -110,11 +115,11 @@ class Report:
                 "expectations": [{**asdict(each), "met": each.met} for each in self.expectations],
                 "clear": None if counts is None else {"least": CLEAR, "share": counts.clear()},
                 "transitions": [] if counts is None else counts.top_transitions(self.concepts),
-                "colours": {"threshold": MOVED, **_movement_document(self.effect.movement)},
-                "lpips": None if self.trunk is None else {"trunk": self.trunk, **_look_document(self.effect)},
-                "places": [_place_document(self.rules[number], found) for number, found in self.places.items()],
+                "colours": {"threshold": MOVED, **movement_document(self.effect.movement)},
+                "lpips": None if self.trunk is None else {"trunk": self.trunk, **look_document(self.effect)},
+                "places": [place_document(self.rules[number], found) for number, found in self.places.items()],
                 "notes": list(self.notes),
-                "per_image": [_image_document(self.effect, number) for number in range(len(self.effect.seeds))],
+                "per_image": [image_document(self.effect, number) for number in range(len(self.effect.seeds))],
             }
         )
 
@@ -160,6 +165,9 @@ def report_on(
         perceptual: LPIPS, from `rewrite.load_perceptual`.
         goals: Goals built before, as by `solve`.
         progress: Show a progress bar.
+
+    Returns:
+        The report; `save` writes it into a folder.
 
     Raises:
         LookupError: The generator has no such layer, or the source no such concept.
@@ -274,7 +282,7 @@ def is_report_of(document: Mapping[str, Any], model: str, held: Sequence[tuple[P
         model: Fingerprint of the generator.
         held: The patches with their strengths, in the report's order.
     """
-    patches = [_plain(_patch_document(patch, strength)) for patch, strength in held]
+    patches = [plain(patch_document(patch, strength)) for patch, strength in held]
     return document.get("model") == model and document.get("patches") == json.loads(json.dumps(patches))
 
 
@@ -283,6 +291,9 @@ def load_report(path: str | Path) -> dict[str, Any]:
 
     Args:
         path: The file, or its folder.
+
+    Returns:
+        What the file holds.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -293,58 +304,3 @@ def load_report(path: str | Path) -> dict[str, Any]:
     if not isinstance(document, dict) or document.get("schema") != SCHEMA:
         raise ValueError(f'{path} is not a report: it does not say "schema": "{SCHEMA}"')
     return document
-
-
-def _patch_document(patch: Patch, strength: float) -> dict[str, Any]:
-    return {
-        "layer": patch.layer,
-        "rank": patch.rank,
-        "strength": strength,
-        "base": patch.base,
-        "rules": [Rule.from_json(rule).name for rule in patch.rules],
-        "forecast": dict(patch.forecast),
-    }
-
-
-def _movement_document(movement: Movement) -> dict[str, float]:
-    return {name: mean_of(getattr(movement, name)).value for name in ("difference", "moved")}
-
-
-def _look_document(found: Effect | Places) -> dict[str, float | None]:
-    values = {"whole": found.look, "outside": found.look_outside}
-    return {name: None if value is None else mean_of(value).value for name, value in values.items()}
-
-
-def _place_document(rule: Rule, found: Places) -> dict[str, Any]:
-    return {
-        "rule": rule.name,
-        "images": found.images,
-        "residual": found.residual,
-        "inside": _movement_document(found.inside),
-        "outside": _movement_document(found.outside),
-        "lpips": _look_document(found),
-    }
-
-
-def _image_document(effect: Effect, number: int) -> dict[str, Any]:
-    moved, counts = effect.movement, effect.counts
-    found = {"seed": effect.seeds[number], "difference": moved.difference[number], "moved": moved.moved[number]}
-    if counts is not None:
-        replaced, outside = counts.replaced[:, number].sum(), counts.outside[number]
-        found["source_pixels"] = int(replaced)
-        found["efficacy"] = counts.reached[:, number].sum() / replaced if replaced else None
-        found["outside"] = counts.changed[number] / outside if outside else None
-    if effect.look is not None:
-        found["lpips"] = effect.look[number]
-    return found
-
-
-def _plain(value: Any) -> Any:
-    """Numbers of numpy as Python's own, with six digits; what is not finite as None."""
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float | np.floating):
-        return float(f"{value:.6g}") if math.isfinite(value) else None
-    return int(value) if isinstance(value, np.integer) else value

@@ -8,6 +8,9 @@ BUILT_IN = {path.stem: path for path in sorted(Path(__file__).parent.glob("*.jso
 def rule_path(rule: str | Path) -> Path:
     """The file of a built-in rule, or the path itself.
 
+    Returns:
+        A path of a file that is there.
+
     Raises:
         FileNotFoundError: There is no such file.
     """

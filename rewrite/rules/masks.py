@@ -46,7 +46,11 @@ class Mask:
 
     @classmethod
     def from_array(cls, array: np.ndarray) -> "Mask":
-        """The mask of the true pixels of a two-dimensional array."""
+        """The mask of the true pixels of a two-dimensional array.
+
+        Raises:
+            ValueError: The array has not two dimensions, or no true pixel.
+        """
         array = np.asarray(array, dtype=bool)
         if array.ndim != 2:
             raise ValueError(f"a mask has two dimensions, got {array.ndim}")

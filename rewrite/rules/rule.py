@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from rewrite.rules.entries import number, only, pair, require, shown, typed, whole
 from rewrite.rules.masks import Mask
 from rewrite.storage import files
 
@@ -25,21 +26,24 @@ LARGEST_FILE = 64 * 2**20
 LARGEST_LATENT = 1e6
 # A JSON string holds no line break, so this finds only real lists.
 NUMBERS = re.compile(r"\[\n\s+[-+.\de]+(?:,\n\s+[-+.\de]+)*\n\s+\]")
-MOST_DIGITS = 20
 
 
 @dataclass(frozen=True)
 class Latent:
-    """One image of the generator: a seed, or a latent by value (then the seed only draws the noise)."""
+    """One image of the generator: a seed, or a latent by value (then the seed only draws the noise).
+
+    Raises:
+        ValueError: The seed or a number is out of range.
+    """
 
     seed: int
     z: tuple[float, ...] | None = None
 
     def __post_init__(self):
-        _require(0 <= self.seed < 2**32, "a seed lies between 0 and 4294967295", self.seed)
+        require(0 <= self.seed < 2**32, "a seed lies between 0 and 4294967295", self.seed)
         # Far beyond any latent that was ever drawn, and its square is still finite in float32.
         wild = [x for x in self.z or () if not abs(x) <= LARGEST_LATENT]
-        _require(not wild, f"the numbers of a latent lie between ±{LARGEST_LATENT:.0f}", wild[:1])
+        require(not wild, f"the numbers of a latent lie between ±{LARGEST_LATENT:.0f}", wild[:1])
 
     def __repr__(self) -> str:
         value = "" if self.z is None else f", numbers={len(self.z)}"
@@ -73,6 +77,9 @@ class Settings:
             copied values as they are (the 2020 paper).
         key_space: Over which keys the memory is taken: `patch` for whole receptive fields, `channel` for single
             positions, as in the 2020 paper.
+
+    Raises:
+        ValueError: A number or word is out of range.
     """
 
     damage: float = 0.03
@@ -91,16 +98,16 @@ class Settings:
     def __post_init__(self):
         for name in ("damage", "drift", "others", "quiet"):
             value = getattr(self, name)
-            _require(math.isfinite(value) and value >= 0, f"{name} is a number of at least 0", value)
-        _require(self.damage > 0, "damage is more than 0", self.damage)
-        _require(self.protect >= 0, "protect is a number of at least 0, or infinity", self.protect)
-        _require(0 <= self.margin <= 64, "margin lies between 0 and 64 cells", self.margin)
-        _require(self.rank is None or self.rank >= 1, "rank must be at least 1", self.rank)
-        _require(self.constraint in CONSTRAINTS, f"constraint is one of {', '.join(CONSTRAINTS)}", self.constraint)
-        _require(self.weights in WEIGHTS, f"weights is one of {', '.join(WEIGHTS)}", self.weights)
-        _require(self.key_space in KEY_SPACES, f"key_space is one of {', '.join(KEY_SPACES)}", self.key_space)
-        _require(0 <= self.refine <= 1000, "refine lies between 0 and 1000 steps", self.refine)
-        _require(1 <= self.steps <= 1000, "steps lie between 1 and 1000", self.steps)
+            require(math.isfinite(value) and value >= 0, f"{name} is a number of at least 0", value)
+        require(self.damage > 0, "damage is more than 0", self.damage)
+        require(self.protect >= 0, "protect is a number of at least 0, or infinity", self.protect)
+        require(0 <= self.margin <= 64, "margin lies between 0 and 64 cells", self.margin)
+        require(self.rank is None or self.rank >= 1, "rank must be at least 1", self.rank)
+        require(self.constraint in CONSTRAINTS, f"constraint is one of {', '.join(CONSTRAINTS)}", self.constraint)
+        require(self.weights in WEIGHTS, f"weights is one of {', '.join(WEIGHTS)}", self.weights)
+        require(self.key_space in KEY_SPACES, f"key_space is one of {', '.join(KEY_SPACES)}", self.key_space)
+        require(0 <= self.refine <= 1000, "refine lies between 0 and 1000 steps", self.refine)
+        require(1 <= self.steps <= 1000, "steps lie between 1 and 1000", self.steps)
 
     @classmethod
     def from_marks(cls) -> "Settings":
@@ -129,6 +136,9 @@ class Rule:
         protect_units: Units of the layer whose values must stay everywhere: numbers of its output channels.
         effect: Concepts that the rule turns into another, for reports with a segmenter: `from` a list, `to` a name.
         expect: Least `efficacy` and greatest `outside` change that a report is held against.
+
+    Raises:
+        ValueError: A number or word is out of range, or the rule has no copy or no place.
     """
 
     name: str
@@ -149,25 +159,23 @@ class Rule:
     expect: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self):
-        _require(self.action in ACTIONS, f"action is one of {', '.join(ACTIONS)}", self.action)
-        _require(self.context_use in CONTEXT_USES, f"context_use is one of {', '.join(CONTEXT_USES)}", self.context_use)
-        _require(self.fit in FITS, f"fit is one of {', '.join(FITS)}", self.fit)
-        _require(self.anchor in ANCHORS, f"anchor is one of {', '.join(ANCHORS)}", self.anchor)
+        require(self.action in ACTIONS, f"action is one of {', '.join(ACTIONS)}", self.action)
+        require(self.context_use in CONTEXT_USES, f"context_use is one of {', '.join(CONTEXT_USES)}", self.context_use)
+        require(self.fit in FITS, f"fit is one of {', '.join(FITS)}", self.fit)
+        require(self.anchor in ANCHORS, f"anchor is one of {', '.join(ANCHORS)}", self.anchor)
         if self.action == "paste":
-            _require(bool(self.copy), "a rule that pastes needs a copy", None)
-        _require(self.paste is not None or bool(self.context), "a rule needs a place: paste or context", None)
+            require(bool(self.copy), "a rule that pastes needs a copy", None)
+        require(self.paste is not None or bool(self.context), "a rule needs a place: paste or context", None)
         if self.context_use == "direction":
-            _require(self.paste is not None, "contexts that only steer need one paste", None)
-        _require(0 <= self.truncation <= 2, "truncation lies between 0 and 2", self.truncation)
-        _require(
-            all(unit >= 0 for unit in self.protect_units), "units count from 0", min(self.protect_units, default=0)
-        )
+            require(self.paste is not None, "contexts that only steer need one paste", None)
+        require(0 <= self.truncation <= 2, "truncation lies between 0 and 2", self.truncation)
+        require(all(unit >= 0 for unit in self.protect_units), "units count from 0", min(self.protect_units, default=0))
         for name, value in self.expect.items():
-            _require(math.isfinite(value), f"the expected {name} is a finite number", value)
+            require(math.isfinite(value), f"the expected {name} is a finite number", value)
 
     def __repr__(self) -> str:
         regions = f"copy={len(self.copy)}, places={len(self.places)}, protect={len(self.protect)}"
-        return f"<Rule {_shown(self.name)} on {self.layer}: action={self.action}, {regions}, model={self.model}>"
+        return f"<Rule {shown(self.name)} on {self.layer}: action={self.action}, {regions}, model={self.model}>"
 
     @property
     def places(self) -> tuple[Region, ...]:
@@ -188,12 +196,19 @@ class Rule:
         return NUMBERS.sub(lambda found: " ".join(found[0].split()).replace("[ ", "[").replace(" ]", "]"), text) + "\n"
 
     def save(self, path: str | Path) -> None:
-        """Write the rule as a JSON file."""
+        """Write the rule as a JSON file.
+
+        Raises:
+            ValueError: The file cannot be written.
+        """
         files.write_text(path, self.to_json())
 
     @classmethod
     def load(cls, path: str | Path) -> "Rule":
         """Read a rule file.
+
+        Returns:
+            The rule; saved again, it gives an equal document.
 
         Raises:
             FileNotFoundError: There is no such file.
@@ -211,11 +226,14 @@ class Rule:
     def from_json(cls, text: str) -> "Rule":
         """Read a rule from a JSON document.
 
+        Returns:
+            The rule.
+
         Raises:
             ValueError: It is not a valid rule; the message says what is wrong.
         """
         try:
-            document = json.loads(text, parse_int=_whole)
+            document = json.loads(text, parse_int=whole)
         except RecursionError:
             raise ValueError("the document is nested too deeply") from None
         if not isinstance(document, dict) or document.get("schema") != SCHEMA:
@@ -225,120 +243,75 @@ class Rule:
 
 def _rule(document: dict) -> Rule:
     known = {entry.name for entry in fields(Rule)} | {"schema"}
-    _only(document, known, "rule")
+    only(document, known, "rule")
     given = document.get("settings")
-    settings = Settings.from_marks() if given is None else _settings(_typed(given, dict, "settings"))
-    expect = _typed(document.get("expect", {}), dict, "expect")
-    _only(expect, set(EXPECTATIONS), "expect")
+    settings = Settings.from_marks() if given is None else _settings(typed(given, dict, "settings"))
+    expect = typed(document.get("expect", {}), dict, "expect")
+    only(expect, set(EXPECTATIONS), "expect")
     paste = document.get("paste")
     return Rule(
-        name=_typed(document.get("name"), str, "name"),
-        model=_typed(document.get("model"), str, "model"),
-        layer=_typed(document.get("layer"), str, "layer"),
+        name=typed(document.get("name"), str, "name"),
+        model=typed(document.get("model"), str, "model"),
+        layer=typed(document.get("layer"), str, "layer"),
         paste=None if paste is None else _region(paste, "paste"),
         copy=_regions(document, "copy"),
         context=_regions(document, "context"),
         protect=_regions(document, "protect"),
         protect_units=_units(document),
-        context_use=_typed(document.get("context_use", "goal"), str, "context_use"),
-        action=_typed(document.get("action", "paste"), str, "action"),
-        anchor=_typed(document.get("anchor", "centre"), str, "anchor"),
-        fit=_typed(document.get("fit", "none"), str, "fit"),
-        truncation=_number(document.get("truncation", 1.0), "truncation"),
+        context_use=typed(document.get("context_use", "goal"), str, "context_use"),
+        action=typed(document.get("action", "paste"), str, "action"),
+        anchor=typed(document.get("anchor", "centre"), str, "anchor"),
+        fit=typed(document.get("fit", "none"), str, "fit"),
+        truncation=number(document.get("truncation", 1.0), "truncation"),
         settings=settings,
-        effect=_effect(_typed(document.get("effect", {}), dict, "effect")),
-        expect={name: _number(value, name) for name, value in expect.items()},
+        effect=_effect(typed(document.get("effect", {}), dict, "effect")),
+        expect={name: number(value, name) for name, value in expect.items()},
     )
 
 
 def _settings(document: dict) -> Settings:
-    _only(document, {entry.name for entry in fields(Settings)}, "settings")
+    only(document, {entry.name for entry in fields(Settings)}, "settings")
     values: dict[str, Any] = {}
     for name, value in document.items():
         if name in ("constraint", "key_space", "weights"):
-            values[name] = _typed(value, str, name)
+            values[name] = typed(value, str, name)
         elif name in ("margin", "steps", "refine") or (name == "rank" and value is not None):
-            values[name] = _typed(value, int, name)
+            values[name] = typed(value, int, name)
         elif name == "protect" and value == EXACT:
             values[name] = math.inf
         else:
-            values[name] = None if value is None and name == "rank" else _number(value, name)
+            values[name] = None if value is None and name == "rank" else number(value, name)
     return Settings(**values)
 
 
 def _effect(document: dict) -> dict:
-    _only(document, {"from", "to"}, "effect")
-    replaced = [_typed(name, str, "effect.from") for name in _typed(document.get("from", []), list, "effect.from")]
+    only(document, {"from", "to"}, "effect")
+    replaced = [typed(name, str, "effect.from") for name in typed(document.get("from", []), list, "effect.from")]
     target = document.get("to")
-    return {"from": replaced, "to": None if target is None else _typed(target, str, "effect.to")} if document else {}
+    return {"from": replaced, "to": None if target is None else typed(target, str, "effect.to")} if document else {}
 
 
 def _units(document: dict) -> tuple[int, ...]:
-    units = _typed(document.get("protect_units", []), list, "protect_units")
-    return tuple(_typed(unit, int, "a unit of protect_units") for unit in units)
+    units = typed(document.get("protect_units", []), list, "protect_units")
+    return tuple(typed(unit, int, "a unit of protect_units") for unit in units)
 
 
 def _regions(document: dict, name: str) -> tuple[Region, ...]:
-    return tuple(_region(item, name) for item in _typed(document.get(name, []), list, name))
+    return tuple(_region(item, name) for item in typed(document.get(name, []), list, name))
 
 
 def _region(document: Any, name: str) -> Region:
-    document = _typed(document, dict, name)
-    _only(document, {"latent", "mask"}, name)
-    latent, mask = _typed(document.get("latent"), dict, "latent"), _typed(document.get("mask"), dict, "mask")
-    _only(latent, {"seed", "z"}, "latent")
-    _only(mask, {"size", "runs"}, "mask")
+    document = typed(document, dict, name)
+    only(document, {"latent", "mask"}, name)
+    latent, mask = typed(document.get("latent"), dict, "latent"), typed(document.get("mask"), dict, "mask")
+    only(latent, {"seed", "z"}, "latent")
+    only(mask, {"size", "runs"}, "mask")
     z = latent.get("z")
-    runs = tuple(_pair(run, "run") for run in _typed(mask.get("runs"), list, "runs"))
+    runs = tuple(pair(run, "run") for run in typed(mask.get("runs"), list, "runs"))
     return Region(
         Latent(
-            _typed(latent.get("seed"), int, "seed"),
-            None if z is None else tuple(_number(x, "z") for x in _typed(z, list, "z")),
+            typed(latent.get("seed"), int, "seed"),
+            None if z is None else tuple(number(x, "z") for x in typed(z, list, "z")),
         ),
-        Mask(_pair(mask.get("size"), "size"), runs),
+        Mask(pair(mask.get("size"), "size"), runs),
     )
-
-
-def _whole(digits: str) -> int:
-    if len(digits) > MOST_DIGITS:
-        raise ValueError(f"a whole number has at most {MOST_DIGITS} digits, got {len(digits)}")
-    return int(digits)
-
-
-def _pair(value: Any, name: str) -> tuple[int, int]:
-    value = _typed(value, list, name)
-    if len(value) != 2:
-        raise ValueError(f"{name} must be two numbers, got {len(value)}")
-    return _typed(value[0], int, name), _typed(value[1], int, name)
-
-
-def _number(value: Any, name: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"{name} must be a number, got {type(value).__name__}")
-    return float(value)
-
-
-def _typed(value: Any, kind: type, name: str) -> Any:
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise ValueError(f"{name} must be {_NAMES[kind]}, got {'nothing' if value is None else type(value).__name__}")
-    return value
-
-
-_NAMES = {str: "a text", int: "a whole number", list: "a list", dict: "an object"}
-
-
-def _only(document: dict, known: set[str], name: str) -> None:
-    unknown = sorted(set(document) - known)
-    if unknown:
-        raise ValueError(f"{name} has no field {_shown(unknown[0])}")
-
-
-def _require(holds: bool, rule: str, given: Any) -> None:
-    if not holds:
-        raise ValueError(f"{rule}, got {_shown(given)}")
-
-
-def _shown(given: Any) -> str:
-    """A given value on one short line, whatever it holds."""
-    text = repr(given)
-    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -54,6 +54,9 @@ def solve(
         strengths: How much of each rule is wanted, 1 if left out.
         goals: Goals built before; one that is passed to `report_on` as well lets a rule be refined once for both.
 
+    Returns:
+        The patch, which says in its forecast what to expect of it.
+
     Raises:
         LookupError: The generator has no such layer.
         ValueError: Rule, memory and generator do not belong together, the rules' settings differ where they act on the
