@@ -111,6 +111,7 @@ def concept_rule(
         protect_units=tuple(sorted(set(words.protect_units))),
         action="paste" if copy else "erase",
         anchor="bottom",
+        fit="none",
         truncation=generator.truncation,
         settings=words.settings,
         effect={"from": list(context), "to": copy[0] if copy else None},

@@ -86,7 +86,7 @@ def test_every_file_that_the_packages_hold_is_named_as_package_data():
     patterns = SETTINGS["tool"]["setuptools"]["package-data"]["*"]
     packages = {path.parent for house in ("rewrite", "dissect", "apps") for path in (ROOT / house).rglob("__init__.py")}
     for path in (path for house in ("rewrite", "dissect", "apps") for path in (ROOT / house).rglob("*")):
-        if path.is_dir() or path.suffix in (".py", ".pyc"):
+        if path.is_dir() or path.suffix in (".py", ".pyc", ".pyi"):
             continue
         package = next(folder for folder in path.parents if folder in packages)
         assert any(path in package.glob(pattern) for pattern in patterns), path

@@ -66,7 +66,7 @@ def build_goal(generator: Generator, rule: Rule) -> Goal:
     if not wanted:
         raise ValueError("the marked places cover no cell of this layer: mark more, or take a layer of a finer grid")
     if rule.settings.refine:
-        wanted = refined(generator, scene, rule, wanted)
+        wanted = _refined_where_possible(generator, scene, rule, wanted)
     return Goal(
         wanted=scene.collect([(place.image, place.cells) for place in wanted], [place.share for place in wanted], 1.0),
         targets=torch.cat([place.targets for place in wanted]),
@@ -76,6 +76,16 @@ def build_goal(generator: Generator, rule: Rule) -> Goal:
         styles=scene.styles,
         kept_units=rule.protect_units,
     )
+
+
+def _refined_where_possible(generator: Generator, scene: Scene, rule: Rule, wanted: list[Wanted]) -> list[Wanted]:
+    """The refined places; the places as they are where nobody asked for refining and the layer cannot be resumed."""
+    try:
+        return refined(generator, scene, rule, wanted)
+    except NotImplementedError:
+        if rule.settings.weights == "given":
+            raise
+        return wanted
 
 
 def _goal_places(rule: Rule) -> Sequence[Region]:

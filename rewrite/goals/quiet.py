@@ -47,13 +47,13 @@ def with_quiet(
     for cut in _cuts(generator, layer):
         moved = layer.apply(cut.features, added.to(cut.features))
         factor = generator.demodulation(layer.name, cut.style)
-        size = (moved if factor is None else moved * factor[:, :, None, None]).norm(dim=1).double().cpu()
-        values = written_values(generator, layer, cut).double().cpu()
-        offsets = generator.offset(layer.name, cut).double().expand_as(values).cpu()
+        size = (moved if factor is None else moved * factor[:, :, None, None]).norm(dim=1).cpu().double()
+        values = written_values(generator, layer, cut).cpu().double()
+        offsets = generator.offset(layer.name, cut).cpu().double().expand_as(values)
         first = len(goal.styles) + sum(len(part) for part in styles)
         styles.append(torch.zeros(len(size), 0) if cut.style is None else cut.style.cpu())
         for i, positions in enumerate(_chosen(size > FIRES * usual, each, first)):
-            keys = layer.keys(cut.features[i : i + 1], positions[None].to(cut.features.device))[0].double().cpu()
+            keys = layer.keys(cut.features[i : i + 1], positions[None].to(cut.features.device))[0].cpu().double()
             parts.append(
                 Keys(
                     keys=keys,
@@ -80,7 +80,7 @@ def _usual_reach(generator: Generator, layer: Layer, goal: Goal, change: Tensor)
     if goal.styles.shape[1]:
         style = goal.styles[goal.wanted.image].to(generator.weight(layer.name))
         factor = generator.demodulation(layer.name, style)
-        added = added if factor is None else added * factor.double().cpu()
+        added = added if factor is None else added * factor.cpu().double()
     return float(added.norm(dim=1).median())
 
 
