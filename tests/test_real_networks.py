@@ -14,7 +14,7 @@ from torch import nn
 from dissect import CallableSource, Concepts, GeneratorProbe, NetworkSource, PictureProbe, dissect, write_units
 from dissect.sources.folders import Annotations
 from rewrite import Mask, measure, solve, wrap
-from rewrite.rules.rule import Latent, Region, Rule
+from rewrite.rules.rule import Latent, Region, Rule, Settings
 
 FOLDER = Path(__file__).parents[2] / "shared" / "weights"
 LAYERS = {
@@ -74,8 +74,8 @@ def edit(generator, layer: str, samples: int):
     mask = np.zeros((height, width), dtype=bool)
     mask[height // 3 : 2 * height // 3, width // 3 : 2 * width // 3] = True
     copy, *places = (Region(Latent(seed), Mask.from_array(mask)) for seed in range(5))
-    rule = Rule("middle", generator.fingerprint, layer, copy=(copy,), context=tuple(places))
-    rule = rule.with_settings(key_space="channel")
+    settings = Settings(key_space="channel")
+    rule = Rule("middle", generator.fingerprint, layer, copy=(copy,), context=tuple(places), settings=settings)
     return solve(generator, measure(generator, layer, samples, key_space="channel"), rule)
 
 
@@ -167,8 +167,17 @@ def test_blue_plates_of_house_numbers_become_crimson_on_images_that_no_one_marke
     plain = [seed for seed, image in enumerate(generator.sample(range(30))) if blue(image, 0.1).float().mean() < 0.03]
     kept = tuple(Region(Latent(seed), box((32, 32), 0, 0, 32, 32)) for seed in plain[:6])
     copy = Region(Latent(379), box((32, 32), 2, 9, 4, 4))
-    rule = Rule("crimson", generator.fingerprint, layer, copy=(copy,), context=tuple(places), protect=kept)
-    patch = solve(generator, measure(generator, layer, 200), rule.with_settings(damage=0.1))
+    rule = Rule(
+        "crimson",
+        generator.fingerprint,
+        layer,
+        copy=(copy,),
+        context=tuple(places),
+        protect=kept,
+        fit="none",
+        settings=Settings(damage=0.1),
+    )
+    patch = solve(generator, measure(generator, layer, 200), rule)
 
     before = generator.sample(range(1000, 1200))
     with patch.applied(generator):

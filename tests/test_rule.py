@@ -3,6 +3,7 @@
 import copy
 import json
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -142,6 +143,14 @@ def test_other_settings_leave_the_rest_of_a_rule_alone():
     changed = rule.with_settings(rank=7)
     assert changed.settings.rank == 7
     assert changed.with_settings(rank=3) == rule
+
+
+def test_a_weight_that_is_given_is_not_chosen_by_the_marks_any_more():
+    place = Region(Latent(7), Mask((2, 3), ((0, 2),)))
+    rule = Rule("n", "m", "l", paste=place, copy=(place,))
+    assert rule.settings.weights == "marks"
+    assert rule.with_settings(rank=3).settings.weights == "marks"
+    assert rule.with_settings(drift=0.1).settings == replace(rule.settings, drift=0.1, weights="given")
 
 
 def test_places_are_the_paste_and_then_the_contexts():

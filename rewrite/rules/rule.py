@@ -19,6 +19,7 @@ ANCHORS = ("centre", "bottom")
 KEY_SPACES = ("patch", "channel")
 CONSTRAINTS = ("written", "fires")
 WEIGHTS = ("given", "marks")
+CHOSEN = ("damage", "drift", "others", "quiet")
 FITS = ("none", "box")
 EXACT = "exact"
 EXPECTATIONS = ("efficacy", "outside")
@@ -183,8 +184,9 @@ class Rule:
         return (() if self.paste is None else (self.paste,)) + self.context
 
     def with_settings(self, **changes: Any) -> "Rule":
-        """The same rule with other solver settings."""
-        return replace(self, settings=replace(self.settings, **changes))
+        """The same rule with other solver settings; a weight that is given is not chosen by the marks any more."""
+        given = {} if changes.keys().isdisjoint(CHOSEN) else {"weights": "given"}
+        return replace(self, settings=replace(self.settings, **given | changes))
 
     def to_json(self) -> str:
         """The rule as a JSON document; equal rules give equal text."""

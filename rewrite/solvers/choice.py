@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from rewrite.rules.rule import Rule, Settings
+from rewrite.rules.rule import CHOSEN, Rule, Settings
 from rewrite.solvers.leave_out import LeftOut, folds_of, left_out
 from rewrite.solvers.problem import Problem
 
@@ -46,15 +46,14 @@ class Choice:
 
 def posed(rule: Rule) -> Rule:
     """A rule whose hard negatives weigh what they do in every choice, where its marks are to choose the weights."""
-    return rule.with_settings(others=OTHERS) if rule.settings.weights == "marks" else rule
+    return rule.with_settings(others=OTHERS, weights="marks") if rule.settings.weights == "marks" else rule
 
 
 def settled(rule: Rule, choice: "Choice | None") -> Rule:
     """The rule with the weights that were chosen, so that it replays."""
     if choice is None:
         return rule
-    names = ("weights", "damage", "drift", "others", "quiet")
-    return rule.with_settings(**{name: getattr(choice.settings, name) for name in names})
+    return rule.with_settings(**{name: getattr(choice.settings, name) for name in CHOSEN})
 
 
 def prior(problem: Problem) -> Settings:
