@@ -123,6 +123,14 @@ def test_a_pair_stands_out_by_its_distance_from_its_own_null_in_sample_deviation
     assert not scores.beyond_chance(scores.q[1, 2] * 0.999)[1]
 
 
+def test_units_that_draw_a_concept_agree_beyond_chance_and_one_that_draws_nothing_does_not():
+    lit, labels = example(images=12)
+    for unit in range(3):
+        lit[:, unit] = labels[:, 0] == unit
+    scores = Scores(tally_of(lists_of(lit), labels, UNITS, CONCEPTS), CONCEPTS)
+    assert scores.beyond_chance().tolist() == [True, True, True, False]
+
+
 def test_fewer_than_three_draws_say_nothing_of_chance():
     lit, labels = example()
     for draws, known in ((2, False), (3, True)):

@@ -191,11 +191,8 @@ class _Block:
         settings, goal = problem.settings, problem.goal
         moment = settings.damage * problem.moment[columns, columns]
         metric = Metric(moment + settings.drift * torch.diag(problem.style_row[columns]))
-        soft = [problem.others]
-        if problem.protect > 0:
-            weights = goal.protected.weights * problem.protect
-            soft.append(replace(problem.protected, keys=replace(goal.protected, weights=weights)))
-        soft = [at for at in soft if len(at.keys)]
+        protected = replace(goal.protected, weights=goal.protected.weights * problem.protect)
+        soft = [at for at in (problem.others, replace(problem.protected, keys=protected)) if len(at.keys)]
         for at in soft:
             metric = metric.with_keys(at.keys.keys[:, columns], at.keys.weights)
         confined = settings.rank is not None and settings.constraint == "fires"
