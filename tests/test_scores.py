@@ -58,6 +58,14 @@ def test_one_image_has_no_interval():
     assert np.isnan([scores.interval.low, scores.interval.high]).all()
 
 
+def test_no_iou_is_above_its_ceiling_which_a_unit_within_a_concept_reaches():
+    lit, labels = example()
+    lit[:, 1] &= labels[:, 0] == 2
+    scores = Scores(tally_of(lists_of(lit), labels, UNITS, CONCEPTS), CONCEPTS)
+    assert (scores.iou <= scores.ceiling).all()
+    assert scores.iou[1, 2] == scores.ceiling[1, 2] > 0
+
+
 def test_nothing_shared_has_no_interval():
     lit, labels = example()
     lit[:, 0] = False
@@ -129,6 +137,17 @@ def test_units_that_draw_a_concept_agree_beyond_chance_and_one_that_draws_nothin
         lit[:, unit] = labels[:, 0] == unit
     scores = Scores(tally_of(lists_of(lit), labels, UNITS, CONCEPTS), CONCEPTS)
     assert scores.beyond_chance().tolist() == [True, True, True, False]
+
+
+def test_a_pair_that_never_meets_by_chance_stands_out():
+    """One image shows the concept, and the unit is lit nowhere else: every null is zero, and so is its deviation."""
+    labels = torch.full((6, 1, 4, 4), -1, dtype=torch.int16)
+    labels[2, 0, 1, 1] = 0
+    lit = torch.zeros(6, 2, 4, 4, dtype=torch.bool)
+    lit[2, 0, 1, 1] = True
+    scores = Scores(tally_of(lists_of(lit), labels, 2, Concepts.of("ab")), Concepts.of("ab"))
+    assert scores.q[0, 0] == 1 / 8
+    assert (scores.q.ravel()[1:] == 1).all()
 
 
 def test_fewer_than_three_draws_say_nothing_of_chance():
