@@ -149,13 +149,12 @@ class Generator(ABC):
 
     def outputs(self, layers: Sequence[str], latents: Latents) -> tuple[dict[str, Tensor], Callable[[], Tensor]]:
         """What some layers give after everything that belongs to them, and what goes on from there to the images."""
-        found: dict[str, Tensor] = {}
-        for layer in layers:
-            cut = self.cut(layer, latents)
-            output = self.output(layer, cut)
-            found[layer] = output.float()
+        *others, last = layers
+        found = {layer: self.output(layer, self.cut(layer, latents)).float() for layer in others}
+        cut = self.cut(last, latents)
+        output = self.output(last, cut)
         # What follows a layer may write into what it is given.
-        return found, lambda: self.onward(layer, cut, output.clone())
+        return {**found, last: output.float()}, lambda: self.onward(last, cut, output.clone())
 
     def units(self, layer: str) -> int:
         """The number of units of a layer: the channels of what it gives.
@@ -284,7 +283,7 @@ def hash_of(tensors: Mapping[str, Tensor]) -> str:
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()[:16]
 
 

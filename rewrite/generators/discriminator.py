@@ -189,6 +189,7 @@ class Discriminator(nn.Module):
         x, image = None, images
         for side in sorted(self.design.channels, reverse=True)[:-1]:
             block = self.get_submodule(f"b{side}")
+            assert isinstance(block, Block)
             x = block(x, image)
             if self.design.architecture == "skip":
                 image = block.conv1.blur(image)[..., ::2, ::2]

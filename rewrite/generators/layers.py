@@ -12,6 +12,12 @@ from torch.nn import functional as F
 KINDS = ("linear", "convolution", "transposed")
 
 
+def grid_of(maps: Tensor) -> tuple[int, int]:
+    """Height and width of maps or images."""
+    height, width = maps.shape[-2:]
+    return height, width
+
+
 @dataclass(frozen=True)
 class Layer:
     """A linear map inside a network, described well enough to read its keys and to edit its weight.

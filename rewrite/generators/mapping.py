@@ -44,6 +44,8 @@ class Linear(nn.Module):
 class Mapping(nn.Module):
     """z (and a class) to w: second moments are normalised, then linear layers with leaky ReLU."""
 
+    w_avg: Tensor
+
     def __init__(
         self, z_dim: int, w_dim: int, depth: int, *, c_dim: int = 0, embed_dim: int | None = None, rate: float = 0.01
     ):

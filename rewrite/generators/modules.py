@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from rewrite.generators.layers import Layer
+from rewrite.generators.layers import Layer, grid_of
 
 
 def _spatial(name: str, stage: nn.Conv2d | nn.ConvTranspose2d, inputs: tuple, **more: Any) -> Layer:
@@ -14,30 +14,38 @@ def _spatial(name: str, stage: nn.Conv2d | nn.ConvTranspose2d, inputs: tuple, **
         weight=f"{name}.weight",
         inputs=stage.in_channels,
         outputs=stage.out_channels,
-        grid=tuple(inputs[0].shape[-2:]),
-        kernel=stage.kernel_size,
-        stride=stage.stride,
-        dilation=stage.dilation,
+        grid=grid_of(inputs[0]),
+        kernel=_both(stage.kernel_size),
+        stride=_both(stage.stride),
+        dilation=_both(stage.dilation),
         groups=stage.groups,
         **more,
     )
 
 
+def _both(sizes: tuple[int, ...]) -> tuple[int, int]:
+    height, width = sizes
+    return height, width
+
+
 class Kind:
-    """How one kind of module is read as a layer."""
+    """How one kind of module is read as a layer.
+
+    Modules are told by their attributes here, and not by their class: it may be one of a repository of its own.
+    """
 
     @staticmethod
-    def describe(name: str, stage: nn.Module, inputs: tuple) -> Layer:
+    def describe(name: str, stage: Any, inputs: tuple) -> Layer:
         """The layer, from what entered the module when it ran."""
         raise NotImplementedError
 
     @staticmethod
-    def read(stage: nn.Module, inputs: tuple) -> tuple[Tensor, Tensor | None]:
+    def read(stage: Any, inputs: tuple) -> tuple[Tensor, Tensor | None]:
         """The map that the weight is applied to, and the modulation inside it, from what enters the module."""
         raise NotImplementedError
 
     @staticmethod
-    def finish(stage: nn.Module, written: Tensor, demodulation: Tensor | None) -> Tensor:
+    def finish(stage: Any, written: Tensor, demodulation: Tensor | None) -> Tensor:
         """What the module does after its weight."""
         raise NotImplementedError
 
@@ -51,18 +59,19 @@ class Convolution(Kind):
     """`nn.Conv2d`."""
 
     @staticmethod
-    def describe(name: str, stage: nn.Conv2d, inputs: tuple) -> Layer:
+    def describe(name: str, stage: Any, inputs: tuple) -> Layer:
         reach = [d * (k - 1) for d, k in zip(stage.dilation, stage.kernel_size, strict=True)]
-        before = {"valid": (0, 0), "same": tuple(r // 2 for r in reach)}.get(stage.padding, stage.padding)
+        named = {"valid": (0, 0), "same": tuple(r // 2 for r in reach)}
+        before = named[stage.padding] if isinstance(stage.padding, str) else stage.padding
         extra = tuple(r % 2 for r in reach) if stage.padding == "same" else (0, 0)
         return _spatial(name, stage, inputs, kind="convolution", padding=before, extra_padding=extra)
 
     @staticmethod
-    def read(stage: nn.Module, inputs: tuple) -> tuple[Tensor, Tensor | None]:
+    def read(stage: Any, inputs: tuple) -> tuple[Tensor, Tensor | None]:
         return inputs[0], None
 
     @staticmethod
-    def finish(stage: nn.Module, written: Tensor, demodulation: Tensor | None) -> Tensor:
+    def finish(stage: Any, written: Tensor, demodulation: Tensor | None) -> Tensor:
         return written if stage.bias is None else written + stage.bias[:, None, None]
 
 
@@ -70,7 +79,7 @@ class Transposed(Convolution):
     """`nn.ConvTranspose2d`."""
 
     @staticmethod
-    def describe(name: str, stage: nn.ConvTranspose2d, inputs: tuple) -> Layer:
+    def describe(name: str, stage: Any, inputs: tuple) -> Layer:
         more = {"padding": stage.padding, "output_padding": stage.output_padding, "inputs_first": True}
         return _spatial(name, stage, inputs, kind="transposed", **more)
 
@@ -79,7 +88,7 @@ class Linear(Convolution):
     """`nn.Linear`: the positions of a sequence are the rows of its map."""
 
     @staticmethod
-    def describe(name: str, stage: nn.Linear, inputs: tuple) -> Layer:
+    def describe(name: str, stage: Any, inputs: tuple) -> Layer:
         return Layer(
             name=name,
             weight=f"{name}.weight",
@@ -90,7 +99,7 @@ class Linear(Convolution):
         )
 
     @staticmethod
-    def read(stage: nn.Module, inputs: tuple) -> tuple[Tensor, Tensor | None]:
+    def read(stage: Any, inputs: tuple) -> tuple[Tensor, Tensor | None]:
         features = inputs[0]
         return features.reshape(len(features), -1, features.shape[-1]).transpose(1, 2)[..., None], None
 
@@ -108,7 +117,7 @@ class Rosinality(Kind):
         return weight is not None and weight.ndim == 5 and hasattr(stage, "modulation") and hasattr(stage, "demodulate")
 
     @staticmethod
-    def describe(name: str, stage: nn.Module, inputs: tuple) -> Layer:
+    def describe(name: str, stage: Any, inputs: tuple) -> Layer:
         return Layer.of_stylegan2(
             name,
             f"{name}.weight",
@@ -120,12 +129,12 @@ class Rosinality(Kind):
         )
 
     @staticmethod
-    def read(stage: nn.Module, inputs: tuple) -> tuple[Tensor, Tensor | None]:
+    def read(stage: Any, inputs: tuple) -> tuple[Tensor, Tensor | None]:
         style = stage.modulation(inputs[1]).reshape(len(inputs[0]), -1)
         return inputs[0] * style[:, :, None, None], style
 
     @staticmethod
-    def finish(stage: nn.Module, written: Tensor, demodulation: Tensor | None) -> Tensor:
+    def finish(stage: Any, written: Tensor, demodulation: Tensor | None) -> Tensor:
         if demodulation is not None:
             written = written * demodulation[:, :, None, None]
         return stage.blur(written) if getattr(stage, "upsample", False) else written
@@ -140,7 +149,7 @@ class Nvidia(Kind):
         return weight is not None and weight.ndim == 4 and hasattr(stage, "affine") and not hasattr(stage, "up_filter")
 
     @staticmethod
-    def describe(name: str, stage: nn.Module, inputs: tuple) -> Layer:
+    def describe(name: str, stage: Any, inputs: tuple) -> Layer:
         return Layer.of_stylegan2(
             name,
             f"{name}.weight",
@@ -151,12 +160,12 @@ class Nvidia(Kind):
         )
 
     @staticmethod
-    def read(stage: nn.Module, inputs: tuple) -> tuple[Tensor, Tensor | None]:
+    def read(stage: Any, inputs: tuple) -> tuple[Tensor, Tensor | None]:
         style = stage.affine(inputs[1]) * getattr(stage, "weight_gain", 1.0)
         return inputs[0].to(style.dtype) * style[:, :, None, None], style
 
     @staticmethod
-    def finish(stage: nn.Module, written: Tensor, demodulation: Tensor | None) -> Tensor:
+    def finish(stage: Any, written: Tensor, demodulation: Tensor | None) -> Tensor:
         raise NotImplementedError(
             "noise and activation of a foreign layer are its own: change its weight and run again"
         )

@@ -26,6 +26,8 @@ OPTIONAL = ("noise_const", "noise_strength", "w_avg")
 class Blur(nn.Module):
     """The fixed low-pass filter [1, 3, 3, 1] ⊗ [1, 3, 3, 1] that follows or accompanies upsampling."""
 
+    taps: Tensor
+
     def __init__(self, factor: float = 1.0):
         super().__init__()
         taps = [[a * b * factor / 64 for b in (1, 3, 3, 1)] for a in (1, 3, 3, 1)]
@@ -58,6 +60,8 @@ class SynthesisLayer(nn.Module):
         clamp: Outputs beyond ± this are cut off; None for no limit.
         scale: The output of a residual block's second layer is scaled by this.
     """
+
+    noise_const: Tensor
 
     def __init__(
         self,
@@ -152,6 +156,9 @@ class Shortcut(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.finish(F.conv2d(x, (self.weight * self.gain).to(x.dtype)))
+
+
+Stage = SynthesisLayer | ToRGB | Shortcut
 
 
 @dataclass(frozen=True)
@@ -252,9 +259,15 @@ class State(NamedTuple):
 
     ws: Tensor  # [images, num_ws, w_dim]
     noise: Noise
-    x: Tensor | None = None  # [images, channels, side, side]
+    x: Tensor  # [images, channels, side, side]
     added: Tensor | None = None  # what a residual block adds to its output, likewise
     image: Tensor | None = None  # [images, 3, side, side]
+
+    @property
+    def drawn(self) -> Tensor:
+        """The image, which is there once all stages have run."""
+        assert self.image is not None
+        return self.image
 
 
 class Synthesis(nn.Module):
@@ -271,6 +284,18 @@ class Synthesis(nn.Module):
                 if hasattr(block, name):
                     self.stages[f"b{resolution}.{name}"] = number
 
+    def stage(self, name: str) -> Stage:
+        """A stage by its name."""
+        found = self.get_submodule(name)
+        assert isinstance(found, Stage)
+        return found
+
+    def block(self, stage: str) -> Block:
+        """The block of a stage."""
+        found = self.get_submodule(stage.partition(".")[0])
+        assert isinstance(found, Block)
+        return found
+
     def start(self, ws: Tensor, noise: Noise, dtype: torch.dtype = torch.float32) -> State:
         """The state before the first stage. Features are computed in `dtype`, styles and colours in that of `ws`."""
         const = getattr(self, f"b{self.resolutions[0]}").const.to(dtype)
@@ -278,7 +303,7 @@ class Synthesis(nn.Module):
 
     def advance(self, state: State, stage: str) -> State:
         """Run one stage."""
-        number, layer = self.stages[stage], self.get_submodule(stage)
+        number, layer = self.stages[stage], self.stage(stage)
         if isinstance(layer, Shortcut):
             return self.store(state, stage, layer(state.x))
         w = state.ws[:, number]
@@ -288,7 +313,7 @@ class Synthesis(nn.Module):
 
     def store(self, state: State, stage: str, output: Tensor) -> State:
         """Put the output of a stage where the next ones look for it."""
-        layer = self.get_submodule(stage)
+        layer = self.stage(stage)
         if isinstance(layer, Shortcut):
             return state._replace(added=output)
         if isinstance(layer, ToRGB):
@@ -301,7 +326,7 @@ class Synthesis(nn.Module):
         """Add the colours of one resolution to the image of the resolutions below it."""
         if image is None:
             return colours
-        return colours + self.get_submodule(stage.partition(".")[0]).blur.upsample(image)
+        return colours + self.block(stage).blur.upsample(image)
 
     def run(self, state: State, stages: abc.Sequence[str]) -> State:
         """Run several stages in order."""

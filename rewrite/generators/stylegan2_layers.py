@@ -44,14 +44,14 @@ class StyleGAN2Generator(Generator):
 
     def images(self, latents: Latents) -> Tensor:
         synthesis = self.network.synthesis
-        return synthesis.run(self.start(latents), tuple(synthesis.stages)).image
+        return synthesis.run(self.start(latents), tuple(synthesis.stages)).drawn
 
     def cut(self, layer: str, latents: Latents) -> Cut:
         self.layer(layer)
         synthesis = self.network.synthesis
         names = tuple(synthesis.stages)
         state = synthesis.run(self.start(latents), names[: names.index(layer)])
-        stage = synthesis.get_submodule(layer)
+        stage = synthesis.stage(layer)
         if isinstance(stage, Shortcut):
             return Cut(state, state.x)
         style = stage.affine(state.ws[:, synthesis.stages[layer]])
@@ -64,25 +64,26 @@ class StyleGAN2Generator(Generator):
         end = 1 + max(names.index(self.layer(layer).name) for layer in layers)
         with keeping_outputs(synthesis, layers) as found:
             state = synthesis.run(self.start(latents), names[:end])
-        return found, lambda: synthesis.run(state, names[end:]).image
+        return found, lambda: synthesis.run(state, names[end:]).drawn
 
     def onward(self, layer: str, cut: Cut, output: Tensor) -> Tensor:
         synthesis = self.network.synthesis
         names = tuple(synthesis.stages)
         state = synthesis.store(cut.state, layer, output)
-        return synthesis.run(state, names[names.index(layer) + 1 :]).image
+        return synthesis.run(state, names[names.index(layer) + 1 :]).drawn
 
     def finish(self, layer: str, cut: Cut, written: Tensor, demodulation: Tensor | None) -> Tensor:
         synthesis = self.network.synthesis
-        stage = synthesis.get_submodule(layer)
+        stage = synthesis.stage(layer)
         if not isinstance(stage, SynthesisLayer):
             return stage.finish(written)
+        assert demodulation is not None
         noise = cut.state.noise.draw(stage, synthesis.stages[layer], written)
         return stage.finish(written, demodulation, noise)
 
     def offset(self, layer: str, cut: Cut) -> Tensor:
         synthesis = self.network.synthesis
-        stage = synthesis.get_submodule(layer)
+        stage = synthesis.stage(layer)
         if isinstance(stage, Shortcut) or (isinstance(stage, SynthesisLayer) and stage.up):
             return super().offset(layer, cut)
         bias = stage.bias[None, :, None, None]
@@ -92,7 +93,7 @@ class StyleGAN2Generator(Generator):
         return bias if noise is None else bias + noise * stage.noise_strength
 
     def activation(self, layer: str) -> Callable[[Tensor], Tensor]:
-        stage = self.network.synthesis.get_submodule(layer)
+        stage = self.network.synthesis.stage(layer)
         if isinstance(stage, Shortcut) or (isinstance(stage, SynthesisLayer) and stage.up):
             return super().activation(layer)
         limit = math.inf if stage.clamp is None else stage.clamp
@@ -101,8 +102,8 @@ class StyleGAN2Generator(Generator):
         return lambda x: (activate(x)).clamp(-limit, limit) * stage.scale
 
     def _describe(self, name: str) -> Layer:
-        stage = self.network.synthesis.get_submodule(name)
-        side = self.network.synthesis.get_submodule(name.partition(".")[0]).resolution
+        stage = self.network.synthesis.stage(name)
+        side = self.network.synthesis.block(name).resolution
         full = isinstance(stage, SynthesisLayer)
         up = full and stage.up
         read = side // 2 if up or isinstance(stage, Shortcut) else side

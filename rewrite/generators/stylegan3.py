@@ -151,6 +151,10 @@ def random_frequencies(count: int, cutoff: float) -> Tensor:
 class FourierInput(nn.Module):
     """The first map: sines of random frequencies, turned and moved as w says, then a linear layer at each position."""
 
+    transform: Tensor
+    freqs: Tensor
+    phases: Tensor
+
     def __init__(self, w_dim: int, band: Band):
         super().__init__()
         self.band, channels = band, band.channels
@@ -201,6 +205,10 @@ class SynthesisLayer3(nn.Module):
         before, after: The signals that it reads and writes.
         colours: Whether it is the last layer, which neither demodulates nor filters.
     """
+
+    magnitude_ema: Tensor
+    up_filter: Tensor | None
+    down_filter: Tensor | None
 
     def __init__(self, design: Design3, before: Band, after: Band, *, colours: bool):
         super().__init__()
@@ -292,6 +300,12 @@ class State3(NamedTuple):
     ws: Tensor  # [images, num_ws, w_dim]
     x: Tensor | None = None  # [images, channels, side, side]
 
+    @property
+    def map(self) -> Tensor:
+        """The map that the last stage wrote, which is there once one has run."""
+        assert self.x is not None
+        return self.x
+
 
 class Synthesis3(nn.Module):
     """The input and the layers, run stage by stage."""
@@ -307,10 +321,16 @@ class Synthesis3(nn.Module):
             self.add_module(name, SynthesisLayer3(design, before, after, colours=number == design.num_layers))
             self.stages[name] = number + 1
 
+    def stage(self, name: str) -> FourierInput | SynthesisLayer3:
+        """A stage by its name."""
+        found = self.get_submodule(name)
+        assert isinstance(found, FourierInput | SynthesisLayer3)
+        return found
+
     def advance(self, state: State3, stage: str) -> State3:
         """Run one stage."""
-        layer, w = self.get_submodule(stage), state.ws[:, self.stages[stage]]
-        return state._replace(x=layer(w) if stage == "input" else layer(state.x, w))
+        layer, w = self.stage(stage), state.ws[:, self.stages[stage]]
+        return state._replace(x=layer(w) if isinstance(layer, FourierInput) else layer(state.map, w))
 
     def run(self, state: State3, stages: Sequence[str]) -> State3:
         """Run some stages one after the other."""

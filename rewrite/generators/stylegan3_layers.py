@@ -35,36 +35,37 @@ class StyleGAN3Generator(Generator):
 
     def images(self, latents: Latents) -> Tensor:
         synthesis = self.network.synthesis
-        return synthesis.run(self.start(latents), tuple(synthesis.stages)).x * synthesis.output_scale
+        return synthesis.run(self.start(latents), tuple(synthesis.stages)).map * synthesis.output_scale
 
     def cut(self, layer: str, latents: Latents) -> Cut:
         self.layer(layer)
         synthesis = self.network.synthesis
         names = tuple(synthesis.stages)
         state = synthesis.run(self.start(latents), names[: names.index(layer)])
-        stage, w = synthesis.get_submodule(layer), state.ws[:, synthesis.stages[layer]]
+        stage, w = synthesis.stage(layer), state.ws[:, synthesis.stages[layer]]
         if isinstance(stage, FourierInput):
             return Cut(state, stage.key(w))
         style = stage.style(w)
-        return Cut(state, stage.key(state.x, style), style)
+        return Cut(state, stage.key(state.map, style), style)
 
     def onward(self, layer: str, cut: Cut, output: Tensor) -> Tensor:
         synthesis = self.network.synthesis
         names = tuple(synthesis.stages)
         state = cut.state._replace(x=output)
-        return synthesis.run(state, names[names.index(layer) + 1 :]).x * synthesis.output_scale
+        return synthesis.run(state, names[names.index(layer) + 1 :]).map * synthesis.output_scale
 
     def finish(self, layer: str, cut: Cut, written: Tensor, demodulation: Tensor | None) -> Tensor:
-        stage = self.network.synthesis.get_submodule(layer)
+        stage = self.network.synthesis.stage(layer)
         return written if isinstance(stage, FourierInput) else stage.finish(written, demodulation)
 
     def demodulation(self, layer: str, style: Tensor | None, weight: Tensor | None = None) -> Tensor | None:
-        if style is None or not self.layer(layer).modulated:
+        stage = self.network.synthesis.stage(layer)
+        if style is None or isinstance(stage, FourierInput):
             return None
-        return self.network.synthesis.get_submodule(layer).demodulation(style, weight)
+        return stage.demodulation(style, weight)
 
     def _describe(self, name: str) -> Layer:
-        stage = self.network.synthesis.get_submodule(name)
+        stage = self.network.synthesis.stage(name)
         path = f"synthesis.{name}.weight"
         if isinstance(stage, FourierInput):
             band, wide = stage.band, stage.band.channels

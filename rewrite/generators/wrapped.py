@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from rewrite.generators.biases import with_bias
 from rewrite.generators.contract import Cut, Generator, Latents
-from rewrite.generators.layers import Layer
-from rewrite.generators.modules import PLAIN, Nvidia, kind_of
+from rewrite.generators.layers import Layer, grid_of
+from rewrite.generators.modules import PLAIN, Kind, Nvidia, kind_of
 from rewrite.generators.outputs import keeping_outputs
 
 TRIAL_SEEDS = (0, 1)
@@ -119,7 +119,7 @@ class WrappedGenerator(Generator):
         return self.outputs([layer], cut.state)[0][layer]
 
     def finish(self, layer: str, cut: Cut, written: Tensor, demodulation: Tensor | None) -> Tensor:
-        return kind_of(self.module.get_submodule(layer)).finish(self.module.get_submodule(layer), written, demodulation)
+        return self._kind(layer).finish(self.module.get_submodule(layer), written, demodulation)
 
     def outputs(self, layers: Sequence[str], latents: Latents) -> tuple[dict[str, Tensor], Callable[[], Tensor]]:
         """As of any generator; any module that gives maps counts as a layer here, and all are read in one run."""
@@ -199,17 +199,23 @@ class WrappedGenerator(Generator):
             pass
         finally:
             handle.remove()
-        return kind_of(stage).read(stage, found[0])
+        return self._kind(described.name).read(stage, found[0])
 
     @contextmanager
     def _replacing(self, layer: str, output: Tensor) -> Iterator[None]:
         stage = self.module.get_submodule(layer)
-        laid_out = kind_of(stage).laid_out(output)
+        laid_out = self._kind(layer).laid_out(output)
         handle = stage.register_forward_hook(lambda module, inputs, old: laid_out.reshape(old.shape).to(old.dtype))
         try:
             yield
         finally:
             handle.remove()
+
+    def _kind(self, layer: str) -> type[Kind]:
+        """How a layer is read."""
+        kind = kind_of(self.module.get_submodule(layer))
+        assert kind is not None
+        return kind
 
     # Examining the module
 
@@ -225,12 +231,12 @@ class WrappedGenerator(Generator):
             torch.set_rng_state(state)
         after = dict(self.module.named_buffers())
         self.restless = frozenset(name for name, old in before.items() if not torch.equal(old, after[name]))
-        self.size = tuple(together.shape[-2:])
+        self.size = grid_of(together)
         self.alone = True
         apart = self.images(latents)
         self.alone = by_chance or bool((apart - together).abs().max() > ALIKE * together.abs().max())
         self.layers = {
-            name: with_bias(kind_of(stage).describe(name, stage, seen[name][0]), self.module)
+            name: with_bias(self._kind(name).describe(name, stage, seen[name][0]), self.module)
             for name, stage in names.items()
             if len(seen[name]) == 1 and _editable(stage)
         }
