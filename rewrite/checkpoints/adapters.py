@@ -202,6 +202,8 @@ def _read_config(path: Path) -> dict[str, Any]:
 def _read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors, and what we said of them where we wrote the file."""
     story: Any = {}
+    tensors: dict[str, Tensor] = {}
+    story: dict[str, Any] = {}
     try:
         header = files.metadata(path)
         tensors = load_file(path)
@@ -232,7 +234,7 @@ def _pairs(tensors: Mapping[str, Tensor], path: Path) -> dict[str, tuple[Tensor,
             raise ValueError(f"{path} holds {name}, which is not a factor of a linear layer or a convolution")
         found.setdefault(match[1], {})[match[2]] = tensor
     for module, pair in found.items():
-        shapes = [tuple(pair[part].shape) if part in pair else () for part in "AB"]
+        shapes: list[tuple[int, ...]] = [tuple(pair[part].shape) if part in pair else () for part in "AB"]
         if len(shapes[0]) not in (2, 4) or len(shapes[0]) != len(shapes[1]):
             raise ValueError(f"{path} holds no two factors of one kind for {module}")
         if shapes[1][1] != shapes[0][0] or 0 in shapes[0] + shapes[1] or any(size != 1 for size in shapes[1][2:]):

@@ -42,7 +42,7 @@ def download(url: str, path: Path, sha256: str | None, *, progress: bool = False
         if not found.startswith(sha256 or ""):
             part.unlink()
             raise ValueError(
-                f"{url} did not give the file that was expected: its SHA-256 is {found}, not {shown(sha256)}"
+                f"{url} did not give the file that was expected: its SHA-256 is {found}, not {shown(sha256 or '')}"
             )
         part.replace(path)
     except (OSError, HTTPException) as error:

@@ -70,6 +70,7 @@ def save(path: str | Path, generator: Generator, tensors: Mapping[str, Tensor], 
         tensors: The other values.
         more: Further entries of the header.
     """
+    assert isinstance(generator, StyleGAN2Generator | StyleGAN3Generator)
     about = {"family": family_of(generator), "config": asdict(generator.network.design), "training": {}, **more}
     if isinstance(generator, StyleGAN2Generator):
         about["noise"] = generator.noise
@@ -151,7 +152,10 @@ def load(path: str | Path) -> Generator:
     _check_tensors(tensors, shapes(network), path)
     # safetensors maps the file into memory, and another program may change the file.
     network = filled(network, {name: tensor.clone() for name, tensor in tensors.items()})
-    return StyleGAN2Generator(network, noise=noise) if word == "stylegan2" else StyleGAN3Generator(network)
+    if isinstance(network, StyleGAN2):
+        return StyleGAN2Generator(network, noise=noise)
+    assert isinstance(network, StyleGAN3)
+    return StyleGAN3Generator(network)
 
 
 def _design(config: Any, kind: type, path: str | Path) -> Any:

@@ -38,6 +38,7 @@ def load(archive: Archive) -> ForeignFile:
         ValueError: It is of a class, or built in a way, that is not known here.
     """
     network = network_of(archive.content)
+    assert network is not None  # which `recognises` says
     state, places = attributes_of(network), _places(network)
     sides = _sides(places, r"synthesis\.b(\d+)\.conv1\.weight")
     _check(archive, network, sides)

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 from rewrite.checkpoints.downloads import download, sha256_of, shown
 from rewrite.storage import files
@@ -112,9 +113,9 @@ def _beside(path: Path) -> Path:
 def _read(path: Path) -> Iterator[Published]:
     for release in tomllib.loads(path.read_text(encoding="utf-8"))["releases"]:
         for name, known in release["files"].items():
-            known = {"file": known} if isinstance(known, str) else dict(known)
-            url = release["address"] + known.pop("file")
-            yield Published(name, url, release["licence"], release["family"], **known)
+            entry: dict[str, Any] = {"file": known} if isinstance(known, str) else dict(known)
+            url = release["address"] + entry.pop("file")
+            yield Published(name, url, release["licence"], release["family"], **entry)
 
 
 PUBLISHED = {published.name: published for published in _read(Path(__file__).with_suffix(".toml"))}

@@ -79,6 +79,7 @@ def load(archive: Archive) -> ReadOnly:
         ValueError: It is another network than StyleGAN2, or built in a way that is not known here.
     """
     network = _network(archive.content)
+    assert network is not None  # which `recognises` says
     variables = dict(_variables(network))
     settings = network.state.get("static_kwargs") or {}
     _check(archive.path, network, variables, settings)

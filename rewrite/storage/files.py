@@ -21,7 +21,7 @@ from rewrite.version import __version__
 FORMAT = "rewrite"
 
 
-def write_whole(path: str | Path, write: Callable[[Path], None]) -> None:
+def write_whole(path: str | Path, write: Callable[[Path], object]) -> None:
     """Write a file under a temporary name beside `path` and rename it: a half-written file is never seen.
 
     Raises:
