@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from scipy.linalg.blas import dsyrk
+from scipy.linalg import get_blas_funcs
 from torch import Tensor
 from tqdm import tqdm
 
@@ -27,6 +27,7 @@ from rewrite.threads import one_blas_thread
 FIRST_SEED = 1_000_000
 # More of them hardly lower the damage: N keys of d numbers give N / (N - d) times the least possible.
 KEYS_PER_DIMENSION = 20
+SYRK = get_blas_funcs("syrk", dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -305,7 +306,8 @@ def _add_lower(total: Float[Tensor, "key key"], entries: Float[Tensor, "key n"])
     elif entries.numel():
         # BLAS computes one half of a symmetric product, in columns: to it, the lower half of our rows is the upper one.
         by_column = not entries.is_contiguous()
-        dsyrk(1, entries.numpy() if by_column else entries.T.numpy(), 1, total.T.numpy(), not by_column, overwrite_c=1)
+        read = entries if by_column else entries.T
+        SYRK(1, read.numpy(), 1, total.T.numpy(), not by_column, overwrite_c=1)
 
 
 def _phases(layer: Layer) -> list[Int[Tensor, " columns"]]:

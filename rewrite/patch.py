@@ -208,7 +208,9 @@ class Stack:
         for layer in layers - set(self.base):
             self.base[layer] = self.generator.weight(layer).detach().clone()
         for layer in biased - set(self.biases):
-            self.biases[layer] = self.generator.bias(layer).detach().clone()
+            bias = self.generator.bias(layer)
+            assert bias is not None  # which `check` says
+            self.biases[layer] = bias.detach().clone()
         for layer in list(self.base):
             self._write(layer, _ordered([held for held in patches if held[0].layer == layer]))
             if layer not in layers:
@@ -242,19 +244,15 @@ class Stack:
         described = self.generator.layer(layer)
         changes = [strength * patch.change(described) for patch, strength in patches if strength]
         _fill(self.generator.weight(layer), self.base[layer], changes)
-        if layer in self.biases:
-            shape = self.biases[layer].shape
-            moved = [strength * patch.bias.double().reshape(shape) for patch, strength in patches if _moves_bias(patch)]
-            _fill(self.generator.bias(layer), self.biases[layer], moved)
+        bias = self.generator.bias(layer)
+        if bias is not None and layer in self.biases:
+            moved = [s * patch.bias.double().reshape(bias.shape) for patch, s in patches if patch.bias is not None]
+            _fill(bias, self.biases[layer], moved)
 
 
 def base_of(weight: Tensor, bias: Tensor | None = None) -> str:
     """The hash of what a patch is made for: a weight, and a bias if the patch changes that."""
     return hash_of({"weight": weight} if bias is None else {"weight": weight, "bias": bias})
-
-
-def _moves_bias(patch: Patch) -> bool:
-    return patch.bias is not None
 
 
 def _ordered(patches: Sequence[tuple[Patch, float]]) -> list[tuple[Patch, float]]:

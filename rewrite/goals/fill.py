@@ -18,9 +18,9 @@ def filled(values: Float[Tensor, "outputs height width"], hole: Tensor) -> Float
     if not len(outside):
         raise ValueError("the whole image is marked: nothing is left that could fill it")
     cells = np.arange(hole.numel()).reshape(hole.shape)
-    pairs = ((cells[:, :-1], cells[:, 1:], 4.0), (cells[:-1], cells[1:], 1.0))
-    ends = [np.concatenate([pair[end].ravel() for pair in pairs]) for end in (0, 1)]
-    weights = np.concatenate([np.full(one.size, weight) for one, _, weight in pairs])
+    pairs = (((cells[:, :-1], cells[:, 1:]), 4.0), ((cells[:-1], cells[1:]), 1.0))
+    ends = [np.concatenate([pair[end].ravel() for pair, _ in pairs]) for end in (0, 1)]
+    weights = np.concatenate([np.full(pair[0].size, weight) for pair, weight in pairs])
     half = sparse.csr_array((weights, ends), shape=(cells.size, cells.size))
     links = (half + half.T)[inside]
     system = sparse.diags_array(links.sum(axis=1)) - links[:, inside]

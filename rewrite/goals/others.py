@@ -25,7 +25,7 @@ def others_of(scene: Scene, rule: Rule, wanted: Sequence[Wanted]) -> Keys:
         image: binary_dilation(cells, np.ones((3, 3)), rule.settings.margin) if rule.settings.margin else cells
         for image, cells in near.items()
     }
-    away = {image: ~cells for image, cells in grown.items()}
+    away = {image: np.logical_not(cells) for image, cells in grown.items()}
     count, most = sum(int(cells.sum()) for cells in away.values()), MOST_OTHERS_PER_DIMENSION * scene.layer.width
     if count > most:
         # The same cells on every machine, so that a rule replays: drawn from a fixed seed, evenly over the images.

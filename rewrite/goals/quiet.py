@@ -87,6 +87,6 @@ def _usual_reach(generator: Generator, layer: Layer, goal: Goal, change: Tensor)
 def _chosen(fires: Bool[Tensor, "images height width"], each: int, first: int) -> Iterator[Tensor]:
     """Up to `each` positions of every image that neither fire nor lie beside one that does, from fixed seeds."""
     for number, cells in enumerate(fires.numpy()):
-        quiet = np.flatnonzero(~binary_dilation(cells, np.ones((3, 3))))
+        quiet = np.flatnonzero(np.logical_not(binary_dilation(cells, np.ones((3, 3)))))
         random = np.random.default_rng(first + number)
         yield torch.from_numpy(np.sort(random.permutation(quiet)[:each]))

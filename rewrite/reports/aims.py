@@ -58,7 +58,7 @@ class Aim:
 
     def at(self, labels: Labels) -> Pixels:
         """Pixels that show what the rule replaces."""
-        return np.isin(labels, self.replaced).any(axis=1)
+        return np.any(np.isin(labels, self.replaced), axis=1)
 
     def region(self, before: Labels, after: Labels) -> Pixels:
         """Pixels that showed what the rule replaces, or became the target."""

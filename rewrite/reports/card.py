@@ -123,7 +123,7 @@ def _figure(value: Any, form: str = ".3g") -> Markup:
 
 
 def _interval(value: Any) -> Markup:
-    if not isinstance(value, list) or len(value) != 2 or UNKNOWN in map(_figure, value):
+    if not isinstance(value, list) or len(value) != 2 or any(_figure(each) == UNKNOWN for each in value):
         return Markup("")
     return Markup(f"{_figure(value[0])} to {_figure(value[1])}")
 

@@ -189,8 +189,8 @@ def missing(generator: Generator, applied: Applied, rule: Rule, goals: Goals | N
     with applied():
         weight = generator.weight(rule.layer).detach().clone().cpu().double()
     values = layer.values(goal.wanted.keys, layer.matrix(weight))
-    if layer.modulated:
-        factor = generator.demodulation(rule.layer, goal.styles, weight)
+    factor = generator.demodulation(rule.layer, goal.styles, weight)
+    if factor is not None:
         values = values * factor[goal.wanted.image]
     power = [goal.wanted.weights @ (goal.targets - each).square().sum(dim=1) for each in (values, goal.wanted.values)]
     return float((power[0] / power[1].clamp(min=1e-300)).sqrt())
@@ -240,14 +240,15 @@ def _joined(parts: Sequence[Effect]) -> Effect:
         return None if found[0] is None else np.concatenate(found)
 
     seeds = tuple(seed for part in parts for seed in part.seeds)
+    counts = [part.counts for part in parts if part.counts is not None]
     return Effect(
         seeds=seeds,
         movement=Movement(
             np.concatenate([part.movement.difference for part in parts]),
             np.concatenate([part.movement.moved for part in parts]),
         ),
-        map=sum(part.map * len(part.seeds) for part in parts) / len(seeds),
-        counts=None if parts[0].counts is None else Counts.joined([part.counts for part in parts]),
+        map=sum((part.map * len(part.seeds) for part in parts), np.zeros_like(parts[0].map)) / len(seeds),
+        counts=Counts.joined(counts) if counts else None,
         look=column("look"),
         look_outside=column("look_outside"),
     )

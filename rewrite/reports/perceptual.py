@@ -9,10 +9,11 @@ import copy
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from rewrite.reports.trunks import cached_trunk, download_trunk, read_trunk
 
@@ -114,7 +115,7 @@ def load_perceptual(
         raise ValueError(f"{path}: {error}") from None
 
 
-def _network(name: str) -> nn.Module:
+def _network(name: str) -> Any:
     """The package's network, with a trunk of random weights."""
     with warnings.catch_warnings():
         # torchvision would have the package ask for random weights in another way.

@@ -139,8 +139,8 @@ class Report:
 
     def _strip(self) -> Image.Image:
         """The images of the first seeds, before and after."""
-        captions, *sides = zip(*self.shown, strict=True)
-        return before_after(*sides, captions)
+        before, after = [pair.before for pair in self.shown], [pair.after for pair in self.shown]
+        return before_after(before, after, [pair.caption for pair in self.shown])
 
 
 def report_on(

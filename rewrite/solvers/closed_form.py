@@ -275,6 +275,7 @@ class _Block:
     def truncate(self, change: Tensor) -> Float[Tensor, "rows columns"]:
         """The best change of the rank that the settings ask for, at its present demodulation."""
         problem, wanted = self.problem, self.problem.goal.wanted
+        assert problem.settings.rank is not None
         joined = self.metric.with_keys(wanted.keys[:, self.columns], wanted.weights)
         # Rows are weighed by the demodulation, so that the error is counted in what the layer writes.
         first = problem.first.mean(dim=0)[self.rows, None]
@@ -288,6 +289,7 @@ def firing_rows(problem: Problem, columns: slice, metric: Metric) -> Float[Tenso
     channels, each free at every tap.
     """
     layer, rank, context = problem.layer, problem.settings.rank, problem.goal.context[:, columns]
+    assert rank is not None
     if problem.settings.key_space == "patch":
         return torch.linalg.qr(patch_rows(context, phase_metrics(metric.matrix, layer), layer, rank).T).Q.T
     moment = problem.moment[columns, columns][:: layer.taps, :: layer.taps]
