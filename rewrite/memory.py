@@ -27,7 +27,8 @@ from rewrite.threads import one_blas_thread
 FIRST_SEED = 1_000_000
 # More of them hardly lower the damage: N keys of d numbers give N / (N - d) times the least possible.
 KEYS_PER_DIMENSION = 20
-SYRK = get_blas_funcs("syrk", dtype=np.float64)
+# Adds a symmetric product to one half of a matrix.
+(SYRK,) = get_blas_funcs(["syrk"], dtype=np.float64)
 
 
 @dataclass(frozen=True)

@@ -203,7 +203,6 @@ def _read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors, and what we said of them where we wrote the file."""
     story: Any = {}
     tensors: dict[str, Tensor] = {}
-    story: dict[str, Any] = {}
     try:
         header = files.metadata(path)
         tensors = load_file(path)
