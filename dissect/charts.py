@@ -71,7 +71,9 @@ def bars(counts: Mapping[str, int], categories: Mapping[str, str], title: str) -
     kinds, x = [], LEFT
     for kind, total in totals.most_common():
         if total:
-            members = sorted((name for name in counts if categories[name] == kind), key=counts.get, reverse=True)
+            members = sorted(
+                (name for name in counts if categories[name] == kind), key=counts.__getitem__, reverse=True
+            )
             kinds.append({"name": kind, "total": total, "colour": colours[kind], "x": x, "members": members})
             # The category's own line above its bars needs room, too.
             x += max(len(members) * (BAR + GAP), 8 * (len(kind) + 4)) + 2 * GAP

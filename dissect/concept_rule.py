@@ -136,7 +136,7 @@ def usual_layer(generator: Generator) -> str:
     for name, layer in generator.layers.items():
         if 2 * min(layer.output_grid) >= min(generator.size) and layer.outputs > 4:
             return name
-    return next(reversed(generator.layers))
+    return list(generator.layers)[-1]
 
 
 def _first(found: Sequence[Thing], images: int) -> list[Thing]:

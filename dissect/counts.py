@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 from scipy import ndimage
 
+from dissect.regions import labelled_regions
 from dissect.scenes import CONCEPTS, TOPS, TOWER_COUNTS, TREE_COUNTS
 
 # The smallest crown and the smallest top of the world cover more than twice this share of the image.
@@ -22,7 +23,7 @@ def things(labels: UInt8[np.ndarray, "height width"], concepts: Iterable[str]) -
 
     Regions smaller than `LEAST_SHARE` of the image are left out: they are crumbs of a generator or of a segmenter.
     """
-    regions, count = ndimage.label(np.isin(labels, [CONCEPTS.index(concept) for concept in concepts]))
+    regions, count = labelled_regions(np.isin(labels, [CONCEPTS.index(concept) for concept in concepts]))
     found = []
     for number, box in enumerate(ndimage.find_objects(regions, count), start=1):
         inside = labels[box][regions[box] == number]

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 from scipy import ndimage
 from tqdm import tqdm
 
@@ -59,7 +60,7 @@ def things(
         for part in batched(seeds, BATCH):
             labels = source.label(generator.sample(part), part).cpu().numpy()
             for seed, layers in zip(part, labels, strict=True):
-                for mask in regions_of(np.isin(layers, numbers).any(axis=0)):
+                for mask in regions_of(np.any(np.isin(layers, numbers), axis=0)):
                     cut_off = mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any()
                     if mask.sum() >= least and not (inside and cut_off):
                         found.append(Thing(Region(Latent(seed), Mask.from_array(mask)), int(mask.sum())))
@@ -67,7 +68,14 @@ def things(
     return found
 
 
+def labelled_regions(mask: Bool[np.ndarray, "height width"]) -> tuple[Int[np.ndarray, "height width"], int]:
+    """The connected parts of a mask, numbered from 1 on, and how many there are."""
+    regions = np.empty(mask.shape, dtype=np.int32)
+    # With a place to write to, scipy gives the number alone.
+    return regions, int(cast(int, ndimage.label(mask, output=regions)))
+
+
 def regions_of(mask: Bool[np.ndarray, "height width"]) -> list[Bool[np.ndarray, "height width"]]:
     """The connected parts of a mask, each as a mask of the same size."""
-    regions, count = ndimage.label(mask)
+    regions, count = labelled_regions(mask)
     return [regions == number for number in range(1, count + 1)]

@@ -256,6 +256,6 @@ def _draw_tree(canvas: _Canvas, tree: Tree) -> None:
     centre = tree.base - 4.0 - tree.radius
     canvas.rectangle("trunk", (98, 66, 42), (tree.x - 1.1, centre, tree.x + 1.1, tree.base))
     canvas.ellipse("tree", tree.leaves, tree.x, centre, tree.radius, tree.radius * 1.1)
-    lit = tuple(min(255, c + 26) for c in tree.leaves)
+    red, green, blue = (min(255, c + 26) for c in tree.leaves)
     half = 0.5 * tree.radius
-    canvas.ellipse("tree", lit, tree.x - 0.25 * tree.radius, centre - 0.3 * tree.radius, half, half)
+    canvas.ellipse("tree", (red, green, blue), tree.x - 0.25 * tree.radius, centre - 0.3 * tree.radius, half, half)

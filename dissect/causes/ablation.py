@@ -171,10 +171,10 @@ def _against(
 
 def _zero_of(generator: Generator, layer: str, units: Sequence[int]) -> tuple[float, ...]:
     """The outputs of the layer at which the units are zero once their bias is added."""
-    described = generator.layer(layer)
-    if described.bias_after is None:
+    described, bias = generator.layer(layer), generator.bias(layer)
+    if bias is None or described.bias_after is None:
         return (0.0,) * len(units)
-    return tuple((-generator.bias(layer).detach()[list(units)] / described.bias_after).tolist())
+    return tuple((-bias.detach()[list(units)] / described.bias_after).tolist())
 
 
 @torch.no_grad()

@@ -57,4 +57,4 @@ def shares_of(
 ) -> Float[Tensor, "images concepts rows columns"]:
     """How much of each cell of a grid shows each concept."""
     shown = [(labels == concept).any(dim=1, keepdim=True).float() for concept in concepts]
-    return torch.cat([F.adaptive_avg_pool2d(each, tuple(grid)) for each in shown], dim=1)
+    return torch.cat([F.adaptive_avg_pool2d(each, (grid[0], grid[1])) for each in shown], dim=1)

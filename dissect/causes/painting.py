@@ -20,6 +20,7 @@ from dissect.causes.intervention import Prefix
 from dissect.causes.stroke import Stroke, stroke_document, stroke_of
 from dissect.units.dissection import Dissection
 from rewrite.generators.contract import Generator
+from rewrite.generators.layers import grid_of
 from rewrite.storage import files
 
 SCHEMA = "rewrite-painting/1"
@@ -190,7 +191,7 @@ def painted(
         LookupError: The dissection does not know a concept.
         ValueError: A dissection is needed and there is none, it is of another layer, or the layer has no such units.
     """
-    layer, grid = prefix.generator.layer(painting.layer), tuple(prefix.output.shape[2:])
+    layer, grid = prefix.generator.layer(painting.layer), grid_of(prefix.output)
     if dissection is not None and dissection.view != painting.layer:
         raise ValueError(f"this painting is on layer {painting.layer}, the dissection is of layer {dissection.view}")
     if prefix.layer != painting.layer:

@@ -135,7 +135,7 @@ class _Inserting:
         images, concepts = len(self.seeds), len(self.experiment.source.concepts)
         effect, added, met = (torch.zeros(images, concepts, dtype=torch.long) for _ in range(3))
         change = {name: torch.zeros(2, concepts + 2, dtype=torch.float64) for name in self.before}
-        outcomes = torch.zeros(2, dtype=torch.float64)
+        outcomes, read = torch.zeros(2, dtype=torch.float64), torch.zeros(0)
         cells = [cells_of(seed, self.grid, positions) for seed in self.seeds]
         for chosen in zip(*cells, strict=True):
             where = block_at(chosen, self.grid, self.side)

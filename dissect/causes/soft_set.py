@@ -73,10 +73,10 @@ def find_sites(experiment: Experiment, concept: int, seeds: Sequence[int], side:
         ValueError: No image shows the concept, or all show it everywhere.
     """
     half = len(seeds) // 2
-    present, where = [], None
+    present, where = [], torch.zeros([])
     for seed, shares in _shares(experiment, concept, seeds[:half]):
         blocks = F.avg_pool2d(shares[None, None], side, stride=1)[0, 0]
-        where = shares if where is None else where + shares
+        where = where + shares
         if blocks.max() > 0:
             top, left = divmod(int(blocks.argmax()), blocks.shape[1])
             present.append((seed, Cell(top + side // 2, left + side // 2)))

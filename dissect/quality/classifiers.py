@@ -39,11 +39,12 @@ def classifier_features(library: str, name: str, weights: str | Path | None = No
         ValueError: The file holds no weights of this network.
     """
     network, seen, cached = _torchvision(name) if library == "torchvision" else _timm(name)
-    if weights is None and cached is None:
+    path = cached if weights is None else weights
+    if path is None:
         raise FileNotFoundError(
             f"the weights of {library}'s {name} are not in torch's cache ({hub_folder()}): name a file with them"
         )
-    path = existing(cached if weights is None else weights)
+    path = existing(path)
     try:
         network.load_state_dict(read_state(path))
     except RuntimeError as error:
@@ -89,7 +90,7 @@ def _timm(name: str) -> tuple[nn.Module, Seen, Path | None]:
     return network, seen, _in_cache(config.get("url") or "")
 
 
-def _built(build: Any, name: str, **how: Any) -> nn.Module:
+def _built(build: Any, name: str, **how: Any) -> Any:
     with warnings.catch_warnings():
         # Some say that their random weights will be others one day; they are replaced at once.
         warnings.simplefilter("ignore")

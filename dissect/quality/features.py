@@ -136,11 +136,11 @@ class ClassifierFeatures(FeatureSpace):
         return ((fitted + 1) / 2 - mean) / deviation
 
 
-def _last_layer(network: nn.Module, trial: Tensor) -> nn.Module:
+def _last_layer(network: nn.Module, trial: Tensor) -> nn.Linear | nn.Conv2d:
     """The last layer with weights that runs."""
-    ran: list[nn.Module] = []
+    ran: list[nn.Linear | nn.Conv2d] = []
     layers = [each for each in network.modules() if isinstance(each, nn.Linear | nn.Conv2d)]
-    handles = [each.register_forward_hook(lambda module, inputs, output: ran.append(module)) for each in layers]
+    handles = [each.register_forward_hook(lambda *_, each=each: ran.append(each)) for each in layers]
     try:
         with torch.no_grad():
             network(trial)

@@ -91,7 +91,7 @@ def invert(
 def default_layer(generator: Generator) -> str:
     """The first layer whose output has eight cells a side or more."""
     found = (name for name, layer in generator.layers.items() if min(layer.output_grid) >= CELLS and layer.outputs > 4)
-    return next(found, next(reversed(generator.layers)))
+    return next(found, list(generator.layers)[-1])
 
 
 class _Best:

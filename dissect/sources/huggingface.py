@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Int16
@@ -103,7 +103,7 @@ def _without_broken_torchvision() -> None:
     except ImportError:
         pass
     except Exception:
-        sys.modules["torchvision"] = None
+        cast(dict[str, Any], sys.modules)["torchvision"] = None
 
 
 def _folder(name: str) -> Path:
@@ -148,13 +148,14 @@ def _model(folder: Path) -> Any:
     if getattr(config, "use_pretrained_backbone", False):
         # All weights are in the folder: none of another network's are wanted.
         config.use_pretrained_backbone = False
+    kind: Any = KNOWN[type(config)]
     state = _state(folder)
     # Given the weights, and not the folder, transformers opens no other file in it. Attention is named here because a
     # configuration may name code to download for it.
     with _no_bar():
         model, about = _read(
             folder / CONFIGURATION,
-            lambda: KNOWN[type(config)].from_pretrained(
+            lambda: kind.from_pretrained(
                 None, config=config, state_dict=state, attn_implementation="eager", output_loading_info=True
             ),
         )

@@ -4,6 +4,7 @@ import csv
 from collections.abc import Iterable, Mapping
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 LARGEST = 2**28
 
@@ -34,7 +35,8 @@ def read_rows(path: Path, needed: Iterable[str], separator: str = ",") -> list[M
     """
     try:
         reader = csv.DictReader(StringIO(read_text(path), newline=""), delimiter=separator)
-        rows, columns = list(reader), reader.fieldnames or ()
+        rows: list[Any] = list(reader)
+        columns = reader.fieldnames or ()
     except csv.Error as error:
         raise ValueError(f"{path} is no table: {error}") from None
     missing = [name for name in needed if name not in columns]

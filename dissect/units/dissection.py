@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dissect import ledger
 from dissect.ledger import Ranges, Stage, meeting
-from dissect.units.informative import Graded
+from dissect.units.informative import Graded, Informative
 from dissect.units.scores import Scores
 from dissect.units.tally import Tally
 from dissect.units.tops import Tops
@@ -80,9 +80,13 @@ class Dissection:
             self,
             tally=self.tally + other.tally,
             tops=self.tops + other.tops,
-            graded=None if self.graded is None else self.graded + other.graded,
+            graded=None if self.graded is None or other.graded is None else self.graded + other.graded,
             numbers=meeting(sorted(self.numbers + other.numbers)),
         )
+
+    def informative(self) -> Informative | None:
+        """The most informative level of each unit and concept; None where none was looked for."""
+        return None if self.graded is None or self.grades is None else self.graded.informative(self.grades)
 
     def emptied(self) -> "Dissection":
         """The same before any image was counted."""
@@ -99,7 +103,7 @@ class Dissection:
         """All numbers by name."""
         found = {f"tally.{name}": tensor for name, tensor in self.tally.tensors().items()}
         found |= {"levels": self.levels, "tops.peaks": self.tops.peaks, "tops.numbers": self.tops.numbers}
-        if self.graded is not None:
+        if self.graded is not None and self.grades is not None:
             found |= {"grades": self.grades, "graded": self.graded.counts}
         return found
 
@@ -167,7 +171,13 @@ def tensors_of(run: Mapping[str, Dissection]) -> dict[str, Tensor]:
 
 
 def dissections_of(stage: Stage, about: Mapping[str, Any]) -> dict[str, Dissection]:
-    """The inverse of `tensors_of` and `about_of`."""
+    """The inverse of `tensors_of` and `about_of`.
+
+    Raises:
+        KeyError, TypeError, ValueError: The numbers are not those of dissections.
+    """
+    if isinstance(stage.images, int):
+        raise ValueError("it does not say which images it holds")
     shared = {
         "concepts": Concepts(tuple(about["names"]), tuple(about["categories"])),
         "numbers": tuple((int(start), int(stop)) for start, stop in stage.images),

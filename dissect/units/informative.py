@@ -17,6 +17,7 @@ from torch import Tensor
 
 from dissect.units.sketch import QuantileSketch
 from dissect.units.upsampling import sampled_pixels, upsampling
+from rewrite.generators.layers import grid_of
 
 TAILS = tuple(np.geomspace(1e-3, 0.9, 48).tolist())
 # A concept on fewer pixels than this share says nothing about levels.
@@ -68,11 +69,11 @@ class Graded:
         levels: Float[Tensor, "units levels"],
     ) -> "Graded":
         """With more images, a sample of pixels of each that depends on its number; even and odd ones are the halves."""
-        size = tuple(labels.shape[-2:])
+        size = grid_of(labels)
         halves, units, grades, width = self.counts.shape
         half = torch.tensor(numbers, device=maps.device)[:, None] % halves
         pixels = sampled_pixels(numbers, size).to(maps.device)
-        values = upsampling(tuple(maps.shape[-2:]), size, maps.device).at(maps, pixels)
+        values = upsampling(grid_of(maps), size, maps.device).at(maps, pixels)
         # Levels are strict: a value at a level does not pass it.
         rows = values.transpose(0, 1).flatten(1).contiguous()
         grade = torch.searchsorted(levels.contiguous(), rows, side="left").reshape(units, *pixels.shape)

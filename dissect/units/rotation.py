@@ -33,7 +33,7 @@ class Rotation:
     """
 
     def __init__(self, matrix: Float[np.ndarray, "size size"]):
-        blocks, self.basis = scipy.linalg.schur(matrix, output="real")
+        blocks, self.basis = scipy.linalg.schur(matrix, output="real")[:2]
         self.angles: list[tuple[int, float]] = []  # the first axis of each plane, and its angle
         alone = []  # axes that are turned by 0 or by a half turn
         row = 0

@@ -47,7 +47,7 @@ def layer_of(view: str, dissection: Dissection, least: float) -> dict[str, Any]:
     """One layer: its score, its concepts and its units."""
     scores = dissection.scores
     found, detects, sure = scores.detectors(least), scores.detects(least), scores.beyond_chance()
-    informative = dissection.graded and dissection.graded.informative(dissection.grades)
+    informative = dissection.informative()
     return {
         "layer": view,
         "units": len(detects),
@@ -88,7 +88,7 @@ def units_csv(run: Mapping[str, Dissection]) -> str:
         kinds, levels = np.array(concepts.kind_numbers), one.levels.tolist()
         table = [scores.iou, scores.interval.low, scores.interval.high, scores.ceiling, scores.chance, scores.q]
         active, labelled, both = one.tally.active.numpy()[:, kinds], one.tally.labelled.numpy(), one.tally.both.numpy()
-        more = one.graded.informative(one.grades) if informative else ()
+        more = one.informative() or ()
         for unit, level in enumerate(levels):
             for number, (name, category) in enumerate(zip(concepts.names, concepts.categories, strict=True)):
                 numbers = [_short(each[unit, number]) for each in table]

@@ -7,6 +7,7 @@ whole. Following NetDissect, a unit's pixels count for a concept only in images 
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
+from typing import Any, cast
 
 import torch
 from jaxtyping import Int16, Int64
@@ -56,7 +57,7 @@ class Tally:
     def empty(cls, units: int, concepts: Concepts, draws: int = DRAWS) -> "Tally":
         """A tally of no images."""
         sizes = {"units": units, "concepts": len(concepts), "categories": len(concepts.kinds), "draws": draws}
-        shapes = {entry.name: entry.type.dim_str.split() for entry in fields(cls)}
+        shapes = {entry.name: cast(Any, entry.type).dim_str.split() for entry in fields(cls)}
         return cls(
             **{name: torch.zeros([sizes[size] for size in shape], dtype=torch.int64) for name, shape in shapes.items()}
         )
