@@ -15,6 +15,7 @@ test: $(READY)
 lint: $(READY)
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
+	.venv/bin/basedpyright --pythonpath .venv/bin/python
 
 # How many mutants of the numerical core its tests kill; about half an hour of one core.
 mutants: $(READY)
