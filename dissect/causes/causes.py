@@ -49,7 +49,7 @@ class Plan:
     steps: int = STEPS
     given: tuple[int, ...] = ()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, least in (("samples", 2), ("training", 4), ("positions", 0), ("steps", 0), ("promising", 1)):
             given = getattr(self, name)
             if given is not None and given < least:

@@ -38,7 +38,7 @@ class Experiment:
     layer: str
     source: ConceptSource
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.generator.layer(self.layer)
 
     @property

@@ -32,7 +32,7 @@ class Intervention:
     share: float = 1.0
     mask: Float[Tensor, "height width"] | Float[Tensor, "images height width"] | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         wrong = [unit for unit in self.units if unit < 0 or self.units.count(unit) > 1]
         if wrong:
             raise ValueError(f"units are different numbers from 0 on, got {wrong[0]} in {list(self.units)}")

@@ -49,7 +49,7 @@ class Painting:
     past: tuple[tuple[Stroke, ...], ...] = ()
     future: tuple[tuple[Stroke, ...], ...] = ()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         require(0 <= self.seed < 2**32, "a seed lies between 0 and 4294967295", self.seed)
         require(0 <= self.truncation <= 2, "truncation lies between 0 and 2", self.truncation)
         require(len(self.strokes) <= MOST_STROKES, f"a painting has at most {MOST_STROKES} strokes", len(self.strokes))

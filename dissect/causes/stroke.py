@@ -43,7 +43,7 @@ class Stroke:
     count: int = UNITS
     alone: bool = True
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         require(bool(self.concept) != bool(self.units), "a stroke names a concept or units, and not both")
         require(len(self.concept) <= LONGEST_TEXT, f"a concept has at most {LONGEST_TEXT} letters", len(self.concept))
         require(self.action in ACTIONS, f"the action of a stroke is one of {', '.join(ACTIONS)}", self.action)

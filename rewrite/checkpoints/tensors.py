@@ -75,7 +75,7 @@ class Placed:
     shape: tuple[int, ...]
     stride: tuple[int, ...]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         whole = (*self.shape, *self.stride, self.offset)
         if not all(isinstance(number, int) and not isinstance(number, bool) and number >= 0 for number in whole):
             raise DamagedError("it holds a tensor whose size is not valid")

@@ -46,7 +46,7 @@ class DiscriminatorDesign:
     spreads: int = 1
     clamp: float | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.architecture not in ARCHITECTURES:
             raise ValueError(f"the architecture is one of {', '.join(ARCHITECTURES)}, got {self.architecture!r}")
         sides = sorted(self.channels)

@@ -190,7 +190,7 @@ class Design:
     clamp: float | None = None
     conv_gain: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.architecture not in ARCHITECTURES:
             raise ValueError(f"the architecture is one of {', '.join(ARCHITECTURES)}, got {self.architecture!r}")
         sides = sorted(self.channels)

@@ -69,7 +69,7 @@ class Design3:
     use_radial_filters: bool = False
     conv_clamp: float | None = 256.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         least = min(self.z_dim, self.w_dim, self.img_channels, self.channel_base, self.channel_max, self.filter_size)
         if least < 1 or not LAST <= self.num_layers <= 64 or not 0 <= self.num_critical < self.num_layers:
             raise ValueError("a StyleGAN3 has 2 to 64 layers, fewer critical ones, and channels in each")

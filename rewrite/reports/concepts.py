@@ -31,7 +31,7 @@ class Concepts:
     names: tuple[str, ...]
     categories: tuple[str, ...]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.names or len(set(self.names)) != len(self.names):
             double = next((name for name in self.names if self.names.count(name) > 1), None)
             raise ValueError(

@@ -25,7 +25,7 @@ class Mask:
     size: tuple[int, int]
     runs: tuple[tuple[int, int], ...]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         height, width = self.size
         if not (1 <= height <= LARGEST_SIDE and 1 <= width <= LARGEST_SIDE):
             raise ValueError(f"a mask is 1 to {LARGEST_SIDE} pixels high and wide, got {height} x {width}")

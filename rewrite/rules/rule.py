@@ -40,7 +40,7 @@ class Latent:
     seed: int
     z: tuple[float, ...] | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         require(0 <= self.seed < 2**32, "a seed lies between 0 and 4294967295", self.seed)
         # Far beyond any latent that was ever drawn, and its square is still finite in float32.
         wild = [x for x in self.z or () if not abs(x) <= LARGEST_LATENT]
@@ -96,7 +96,7 @@ class Settings:
     quiet: float = 0.0
     weights: str = "given"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("damage", "drift", "others", "quiet"):
             value = getattr(self, name)
             require(math.isfinite(value) and value >= 0, f"{name} is a number of at least 0", value)
@@ -159,7 +159,7 @@ class Rule:
     effect: Mapping[str, Any] = field(default_factory=dict)
     expect: Mapping[str, float] = field(default_factory=dict)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         require(self.action in ACTIONS, f"action is one of {', '.join(ACTIONS)}", self.action)
         require(self.context_use in CONTEXT_USES, f"context_use is one of {', '.join(CONTEXT_USES)}", self.context_use)
         require(self.fit in FITS, f"fit is one of {', '.join(FITS)}", self.fit)
