@@ -193,8 +193,7 @@ def measure(
         layer: Name of the layer.
         samples: Number of images.
         key_space: `patch` for the whole receptive field of the layer, `channel` for single positions.
-        first_seed: The images are those of seeds first_seed, first_seed + 1, …; the default is far from the
-            seeds that people look at.
+        first_seed: Seed of the first image, which the next ones follow; the default is far from those people look at.
         batch: Images in one run; it does not change which keys are read.
         progress: Show a progress bar.
         on_progress: Called with the number of images read so far; what it raises ends the measurement.
@@ -206,13 +205,7 @@ def measure(
         LookupError: The generator has no such layer.
         ValueError: A number is out of range, or the layer reads values that are not finite.
     """
-    if key_space not in KEY_SPACES:
-        raise ValueError(f"key_space must be one of {', '.join(KEY_SPACES)}, got {key_space!r}")
-    if samples < 1:
-        raise ValueError(f"samples must be at least 1, got {samples}")
-    described = generator.layer(layer)
-    chosen = positions_per_image(described, samples) if key_space == "patch" else None
-    sums = Sums(described, chosen, generator.device)
+    sums = _begun(generator, layer, samples, key_space)
     seeds = range(first_seed, first_seed + samples)
     with (
         torch.no_grad(),
@@ -239,6 +232,17 @@ def measure(
         truncation=generator.truncation,
         seeds=((seeds.start, seeds.stop),),
     )
+
+
+def _begun(generator: Generator, layer: str, samples: int, key_space: str) -> "Sums":
+    """The sums before any image was read."""
+    if key_space not in KEY_SPACES:
+        raise ValueError(f"key_space must be one of {', '.join(KEY_SPACES)}, got {key_space!r}")
+    if samples < 1:
+        raise ValueError(f"samples must be at least 1, got {samples}")
+    described = generator.layer(layer)
+    chosen = positions_per_image(described, samples) if key_space == "patch" else None
+    return Sums(described, chosen, generator.device)
 
 
 class Sums:

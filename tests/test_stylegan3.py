@@ -9,7 +9,8 @@ from scipy import signal
 from torch.nn import functional as F
 
 from rewrite import export, load_generator
-from rewrite.generators.stylegan3 import Design3, StyleGAN3, _sampled_down, _sampled_up, bands, low_pass
+from rewrite.generators.filters import low_pass, sampled_down, sampled_up
+from rewrite.generators.stylegan3 import Design3, StyleGAN3, bands
 from tests.conftest import SMALL3, edit_of, random_stylegan3
 from tests.nvidia_files import write_stylegan3
 
@@ -36,7 +37,7 @@ def test_sampling_up_is_that_of_scipy(by, padding):
     first, length = len(taps) - 1 - padding[0], 13 * by + sum(padding) - (len(taps) - 1)
     expected = np.pad(spread, ((0, 0), (0, 0), (40, 40), (40, 40)))
     expected = expected[:, :, 40 + first : 40 + first + length, 40 + first : 40 + first + length]
-    np.testing.assert_allclose(_sampled_up(x, taps, by, padding), expected, atol=1e-5)
+    np.testing.assert_allclose(sampled_up(x, taps, by, padding), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("radial", [False, True])
@@ -44,7 +45,7 @@ def test_sampling_down_is_that_of_scipy(radial):
     x, taps = torch.randn(2, 3, 30, 30), low_pass(12, 3.0, 2.0, 32, radial=radial)
     both = taps if radial else torch.outer(taps, taps)
     expected = [[signal.convolve2d(channel, both, mode="valid")[::2, ::2] for channel in image] for image in x.numpy()]
-    np.testing.assert_allclose(_sampled_down(x, taps, 2), np.array(expected), atol=1e-5)
+    np.testing.assert_allclose(sampled_down(x, taps, 2), np.array(expected), atol=1e-5)
 
 
 def test_a_low_pass_filter_keeps_what_lies_below_its_cutoff_and_stops_what_lies_above():

@@ -19,7 +19,8 @@ from rewrite.checkpoints.persistent import (
 from rewrite.checkpoints.pickles import Made
 from rewrite.checkpoints.tensors import Placed
 from rewrite.generators.discriminator import SMALLEST, DiscriminatorDesign
-from rewrite.generators.stylegan2 import OPTIONAL, Blur, Design, StyleGAN2
+from rewrite.generators.filters import Blur
+from rewrite.generators.stylegan2 import OPTIONAL, Design, StyleGAN2
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 
 FAMILY = "StyleGAN2 of NVIDIA's PyTorch repositories"

@@ -13,8 +13,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rewrite.generators.filters import Blur
 from rewrite.generators.mapping import GAIN, LEAK, Linear, Mapping, activate, normal
-from rewrite.generators.stylegan2 import ARCHITECTURES, Blur
+from rewrite.generators.stylegan2 import ARCHITECTURES
 
 SMALLEST = 4
 

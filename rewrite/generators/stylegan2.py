@@ -16,34 +16,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rewrite.generators.demodulation import demodulation_of
+from rewrite.generators.filters import Blur
 from rewrite.generators.mapping import GAIN, LEAK, Linear, Mapping, normal
 
 ARCHITECTURES, NOISE_MODES = ("skip", "resnet", "orig"), ("const", "seed", "random", "none")
 # Files may leave these out: a network without noise, or one whose mean latent was not kept.
 OPTIONAL = ("noise_const", "noise_strength", "w_avg")
-
-
-class Blur(nn.Module):
-    """The fixed low-pass filter [1, 3, 3, 1] ⊗ [1, 3, 3, 1] that follows or accompanies upsampling."""
-
-    taps: Tensor
-
-    def __init__(self, factor: float = 1.0):
-        super().__init__()
-        taps = [[a * b * factor / 64 for b in (1, 3, 3, 1)] for a in (1, 3, 3, 1)]
-        # A network that is built without numbers gets them from a file, which has none for a constant.
-        self.register_buffer("taps", torch.tensor(taps, device="cpu"), persistent=False)
-
-    def forward(self, x: Tensor, padding: int = 1) -> Tensor:
-        channels = x.shape[1]
-        taps = self.taps.to(x.dtype).expand(channels, 1, 4, 4)
-        return F.conv2d(x, taps, padding=padding, groups=channels)
-
-    def upsample(self, x: Tensor) -> Tensor:
-        """Double the side of x: zeros between the pixels, then the filter."""
-        channels = x.shape[1]
-        taps = self.taps.to(x.dtype).expand(channels, 1, 4, 4)
-        return F.conv_transpose2d(x, taps, stride=2, padding=1, groups=channels)
 
 
 class SynthesisLayer(nn.Module):

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rewrite.generators.demodulation import EPSILON, demodulation_of
+from rewrite.generators.filters import low_pass, sampled_down, sampled_up
 from rewrite.generators.mapping import GAIN, LEAK, Linear, Mapping, normal
 
-MOST_TAPS = 256
 LAST = 2  # The last two layers have no margin around the image.
 
 
@@ -119,24 +119,6 @@ def bands(design: Design3) -> list[Band]:
         Band(float(cutoff), float(half), int(rate), int(size), int(wide), i >= design.num_layers - design.num_critical)
         for i, (cutoff, half, rate, size, wide) in enumerate(found)
     ]
-
-
-def low_pass(taps: int, cutoff: float, width: float, rate: int, *, radial: bool = False) -> Tensor | None:
-    """A Kaiser-windowed low-pass filter; separable [taps], or radially symmetric [taps, taps] (paper, appendix C)."""
-    if taps == 1:
-        return None
-    if taps > MOST_TAPS:
-        raise ValueError(f"a low-pass filter has at most {MOST_TAPS} taps, got {taps}")
-    # Importing these takes long, and only StyleGAN3 needs them.
-    from scipy import signal, special
-
-    if not radial:
-        return torch.as_tensor(signal.firwin(taps, cutoff, width=width, fs=rate), dtype=torch.float32)
-    x = (np.arange(taps) - (taps - 1) / 2) / rate
-    radius = np.hypot(*np.meshgrid(x, x))
-    window = np.kaiser(taps, signal.kaiser_beta(signal.kaiser_atten(taps, width / (rate / 2))))
-    taps_of_both = special.j1(2 * cutoff * np.pi * radius) / (np.pi * radius) * np.outer(window, window)
-    return torch.as_tensor(taps_of_both / taps_of_both.sum(), dtype=torch.float32)
 
 
 def random_frequencies(count: int, cutoff: float) -> Tensor:
@@ -254,44 +236,16 @@ class SynthesisLayer3(nn.Module):
         """From what the convolution wrote to the layer's output."""
         if demodulation is not None:
             written = written * demodulation[:, :, None, None]
-        y = _sampled_up(written + self.bias[:, None, None], self.up_filter, self.up, self.padding)
+        y = sampled_up(written + self.bias[:, None, None], self.up_filter, self.up, self.padding)
         if not self.colours:
             y = F.leaky_relu_(y, LEAK) * GAIN
         if self.clamp is not None:
             y = y.clamp(-self.clamp, self.clamp)
-        return _sampled_down(y, self.down_filter, self.down)
+        return sampled_down(y, self.down_filter, self.down)
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         style = self.style(w)
         return self.finish(self.convolve(self.key(x, style)), self.demodulation(style))
-
-
-def _sampled_up(x: Tensor, taps: Tensor | None, by: int, padding: tuple[int, int]) -> Tensor:
-    """Put zeros between the samples, pad (or crop, where negative) and filter, each axis by itself."""
-    if taps is None:
-        return F.pad(x, (*padding, *padding))
-    channels, count = x.shape[1], len(taps)
-    kernel = (taps * by).expand(channels, 1, 1, count)
-    # A transposed convolution filters the spread samples in full; padding says which part of that is wanted.
-    for axis, (shape, stride) in enumerate((((1, count), (1, by)), ((count, 1), (by, 1)))):
-        length = x.shape[3 - axis] * by + sum(padding) - (count - 1)
-        full = F.conv_transpose2d(x, kernel.reshape(channels, 1, *shape), stride=stride, groups=channels)
-        before = padding[0] - (count - 1)
-        after = length - before - full.shape[3 - axis]
-        x = F.pad(full, (before, after) if axis == 0 else (0, 0, before, after))
-    return x
-
-
-def _sampled_down(x: Tensor, taps: Tensor | None, by: int) -> Tensor:
-    """Filter, and keep one sample in `by`."""
-    if taps is None:
-        return x[:, :, ::by, ::by]
-    channels = x.shape[1]
-    if taps.ndim == 2:
-        return F.conv2d(x, taps.flip(0, 1).expand(channels, 1, *taps.shape), stride=by, groups=channels)
-    kernel = taps.flip(0).expand(channels, 1, 1, len(taps))
-    x = F.conv2d(x, kernel, stride=(1, by), groups=channels)
-    return F.conv2d(x, kernel.transpose(2, 3), stride=(by, 1), groups=channels)
 
 
 class State3(NamedTuple):

@@ -171,8 +171,7 @@ def report_on(
 
     Raises:
         LookupError: The generator has no such layer, or the source no such concept.
-        ValueError: A patch was made for another weight, rules were written at different truncations, or strengths or
-            seeds do not fit.
+        ValueError: A patch is of another weight, rules are of several truncations, or strengths or seeds do not fit.
     """
     held = held_at(patches, strengths)
     if not held:

@@ -91,14 +91,7 @@ def solve(
         base=hash_of({"weight": generator.weight(layer.name)}),
         model=generator.fingerprint,
         rules=tuple(settled(rules[i], choice).to_json() for i in order),
-        forecast={
-            "residual": solution.residual,
-            "damage": solution.damage,
-            "drift": solution.drift,
-            "interference": solution.interference,
-            "objective": list(solution.objective),
-            **({} if choice is None else choice.forecast()),
-        },
+        forecast={**solution.forecast(), **({} if choice is None else choice.forecast())},
     )
 
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -40,6 +41,16 @@ class Solution:
     damage: float
     drift: float
     interference: dict[str, float]
+
+    def forecast(self) -> dict[str, Any]:
+        """What a patch says of it, as JSON holds it."""
+        return {
+            "residual": self.residual,
+            "damage": self.damage,
+            "drift": self.drift,
+            "interference": self.interference,
+            "objective": list(self.objective),
+        }
 
 
 @dataclass(frozen=True)
