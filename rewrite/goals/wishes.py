@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from rewrite.generators.contract import Generator, batched
-from rewrite.goals.fill import filled
+from rewrite.goals.pasted import Pasted
 from rewrite.goals.refine import Wish, refine
 from rewrite.goals.scene import Scene, latents_of
 from rewrite.goals.wanted import Wanted
@@ -35,17 +35,11 @@ def refined(generator: Generator, scene: Scene, rule: Rule, wanted: Sequence[Wan
 def _wish(generator: Generator, scene: Scene, rule: Rule, picture: Tensor, places: Sequence[Wanted]) -> Wish:
     """One image with every copy pasted into it, or every place filled from around it."""
     values, cells = scene.values[places[0].image].clone(), np.zeros(scene.layer.output_grid, dtype=bool)
-    inside, pasted = torch.zeros(generator.size, dtype=torch.bool), picture.clone()
+    placed = []
     for each in places:
         values[:, torch.from_numpy(each.cells)] = each.targets.T
         cells |= each.cells
-        if each.placement is None:
-            mask = torch.from_numpy(each.place.mask.resized(generator.size))
-        else:
-            mask = torch.from_numpy(each.placement.mask(generator.size))
-            moved = each.placement.pixels(scene.picture(generator, each.placement.copy.latent))
-            pasted = torch.where(mask, moved, pasted)
-        inside |= mask
-    if any(each.placement is None for each in places):
-        pasted = filled(pasted.double(), inside).to(picture)
-    return Wish(pasted, inside, torch.from_numpy(cells), values)
+        source = None if each.placement is None else scene.picture(generator, each.placement.copy.latent)
+        placed.append((each.place, each.placement, source))
+    pasted = Pasted.of(places[0].place.latent, picture, placed)
+    return Wish(pasted.wanted, pasted.inside, torch.from_numpy(cells), values)

@@ -1,0 +1,121 @@
+"""Marked images as a rule wants them to look, and how far an edit takes the images there."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from rewrite.generators.contract import Generator
+from rewrite.goals.fill import filled
+from rewrite.goals.placement import Placement
+from rewrite.goals.scene import latents_of
+from rewrite.rules.rule import Latent, Region, Rule
+
+
+@dataclass(frozen=True)
+class Pasted:
+    """One image with every copy pasted into it, or every place filled from around it.
+
+    Attributes:
+        latent: The image.
+        before: What it looks like.
+        wanted: What it is to look like.
+        inside: The pixels that are to change.
+    """
+
+    latent: Latent
+    before: Float[Tensor, "3 height width"]
+    wanted: Float[Tensor, "3 height width"]
+    inside: Bool[Tensor, "height width"]
+
+    @classmethod
+    def of(
+        cls, latent: Latent, before: Tensor, placed: Sequence[tuple[Region, Placement | None, Tensor | None]]
+    ) -> "Pasted":
+        """Paste copies, or fill places, in one picture.
+
+        Args:
+            latent: The image.
+            before: What it looks like.
+            placed: Its places, each with the copy's placement and the picture that holds the copy; None to erase.
+        """
+        size = (before.shape[1], before.shape[2])
+        inside, wanted, erased = torch.zeros(size, dtype=torch.bool), before.clone(), False
+        for place, placement, source in placed:
+            if placement is None or source is None:
+                mask, erased = torch.from_numpy(place.mask.resized(size)), True
+            else:
+                mask = torch.from_numpy(placement.mask(size))
+                wanted = torch.where(mask, placement.pixels(source), wanted)
+            inside |= mask
+        return cls(latent, before, filled(wanted.double(), inside).to(before) if erased else wanted, inside)
+
+    def moved(self, after: Float[Tensor, "3 height width"]) -> "Moved":
+        """What an edit does to the image."""
+        step, way = ((each - self.before).double() for each in (after, self.wanted))
+        inside, outside = self.inside, ~self.inside
+        return Moved(
+            along=float((step * way)[:, inside].sum()),
+            wanted=float(way[:, inside].square().sum()),
+            stray=float(step[:, outside].square().sum()),
+            beside=int(outside.sum()),
+        )
+
+
+@dataclass(frozen=True)
+class Moved:
+    """Sums over the pixels of images.
+
+    Attributes:
+        along: Of the change under the marks times the wanted change.
+        wanted: Of the squared wanted change.
+        stray: Of the squared change elsewhere.
+        beside: How many pixels there are elsewhere.
+    """
+
+    along: float
+    wanted: float
+    stray: float
+    beside: int
+
+    @property
+    def arrives(self) -> float:
+        """Share of the way to the wanted picture that the pixels under the marks went, along that way: 1 is all."""
+        return self.along / max(self.wanted, 1e-300)
+
+    @property
+    def strays(self) -> float:
+        """Change elsewhere: root of its mean square, for images in [-1, 1]."""
+        return (self.stray / max(3 * self.beside, 1)) ** 0.5
+
+    @classmethod
+    def together(cls, parts: Iterable["Moved"]) -> "Moved":
+        """The sums over several images."""
+        found = list(parts)
+        return cls(*(sum(getattr(each, name) for each in found) for name in ("along", "wanted", "stray", "beside")))
+
+
+@torch.no_grad()
+def pasted_images(generator: Generator, rule: Rule) -> list[Pasted]:
+    """Every image with places of a rule, as it is and as the rule wants it to look.
+
+    Raises:
+        LookupError: The generator has no such layer.
+        ValueError: A mask or a latent does not fit the generator.
+    """
+    layer, pictures = generator.layer(rule.layer), {}
+    for latent in dict.fromkeys(region.latent for region in (*rule.copy, *rule.places)):
+        pictures[latent] = generator.images(latents_of(generator, [latent]))[0].float().cpu()
+    places: dict[Latent, list[Region]] = {}
+    for place in rule.places:
+        places.setdefault(place.latent, []).append(place)
+
+    def placed(place: Region) -> tuple[Region, Placement | None, Tensor | None]:
+        if rule.action == "erase":
+            return place, None, None
+        placement = Placement.of(layer, rule, place)
+        return place, placement, pictures[placement.copy.latent]
+
+    return [Pasted.of(latent, pictures[latent], [placed(each) for each in here]) for latent, here in places.items()]
