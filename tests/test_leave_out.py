@@ -8,9 +8,11 @@ import torch
 from rewrite import Rule, Settings, measure, solve
 from rewrite.goals.goal import Goal, build_goal
 from rewrite.goals.keys import Keys
+from rewrite.goals.pasted import Moved, pasted_images
 from rewrite.goals.quiet import IMAGES, with_quiet
-from rewrite.solvers.choice import CAREFUL, DRIFTS, choose, energy_unit, with_drift
+from rewrite.solvers.choice import CAREFUL, DRIFTS, MARGIN, MOST_DRAWN, OTHERS, choose, energy_unit, posed, weighed
 from rewrite.solvers.closed_form import ClosedForm
+from rewrite.solvers.drawn import draw_left_out
 from rewrite.solvers.leave_out import folds_of, left_out
 from rewrite.solvers.problem import Problem
 from tests.test_solvers import rule_on
@@ -18,8 +20,8 @@ from tests.test_solvers import rule_on
 SETTINGS = Settings(damage=0.02, drift=0.05, others=1.0)
 
 
-def problem_of(generator, layer: str, settings: Settings = SETTINGS) -> Problem:
-    rule = replace(rule_on(generator, layer), settings=settings)
+def problem_of(generator, layer: str, settings: Settings = SETTINGS, rule: Rule | None = None) -> Problem:
+    rule = replace(rule or rule_on(generator, layer), settings=settings)
     return Problem.of(generator, measure(generator, layer, 64), build_goal(generator, rule), settings)
 
 
@@ -74,20 +76,48 @@ def test_a_drift_of_one_charges_as_much_as_ordinary_keys_do_on_average(tiny_gene
     assert float(charged) == pytest.approx(float(problem.moment.trace()), rel=1e-9)
 
 
-def test_the_choice_is_the_candidate_of_most_worth_in_images_left_out(tiny_generator):
-    problem = problem_of(tiny_generator, "b16.conv1")
-    choice, unit = choose(problem), energy_unit(problem)
-    assert list(choice.tried) == list(DRIFTS)
-    assert choice.left_out.worth == max(found.worth for found in choice.tried.values())
-    assert choice.settings == with_drift(problem.settings, choice.drift, unit)
+def test_of_the_promising_settings_those_are_chosen_that_do_most_for_the_pictures_of_left_out_images(tiny_generator):
+    rule = rule_on(tiny_generator, "b16.conv1")
+    problem = problem_of(tiny_generator, "b16.conv1", posed(rule).settings, posed(rule))
+    choice, unit = choose(tiny_generator, [rule], problem), energy_unit(problem)
+    assert {each.drift for each in choice.tried} == set(DRIFTS)
+    for others in OTHERS:
+        here = [each for each in choice.tried if each.others == others]
+        drawn = [each for each in choice.drawn if each.others == others]
+        assert drawn == sorted(here, key=lambda each: -choice.tried[each].worth)[:MOST_DRAWN]
+    worth = {each: found.worth for each, found in choice.drawn.items()}
+    assert worth[choice.weights] * MARGIN >= max(worth.values())
+    assert choice.pictures == choice.drawn[choice.weights]
+    assert choice.settings == weighed(problem.settings, choice.weights, unit)
+
+
+@pytest.mark.parametrize("layer", ["conv", "grouped", "up"])
+def test_left_out_images_are_drawn_as_a_rule_without_their_marks_draws_them(plain_generator, layer):
+    rule = rule_on(plain_generator, layer)
+    problem = problem_of(plain_generator, layer)
+    (found,) = draw_left_out(plain_generator, [rule], problem, [SETTINGS], folds_of(problem))
+    parts = []
+    for pasted in pasted_images(plain_generator, rule):
+        image = list(dict.fromkeys(r.latent for r in (*rule.copy, *rule.places, *rule.protect))).index(pasted.latent)
+        change = refitted(problem, image)
+        weight = plain_generator.weight(layer)
+        with torch.no_grad():
+            kept = weight.detach().clone()
+            weight.add_(problem.layer.weight_from(change).to(weight))
+            after = plain_generator.sample([pasted.latent.seed])[0]
+            weight.copy_(kept)
+        parts.append(pasted.moved(after))
+    assert found.arrives == pytest.approx(Moved.together(parts).arrives, rel=1e-4)
+    assert found.strays == pytest.approx(Moved.together(parts).strays, rel=1e-4)
+    assert found.each == pytest.approx([part.arrives for part in parts], rel=1e-3)
 
 
 def test_with_two_images_nothing_is_left_out_and_the_answer_is_careful(tiny_generator):
     rule = rule_on(tiny_generator, "b16.conv1")
-    rule = replace(rule, context=rule.context[:1], settings=SETTINGS)
-    memory = measure(tiny_generator, "b16.conv1", 64)
-    choice = choose(Problem.of(tiny_generator, memory, build_goal(tiny_generator, rule), SETTINGS))
-    assert (choice.drift, choice.left_out) == (CAREFUL, None)
+    rule = posed(replace(rule, context=rule.context[:1], settings=SETTINGS))
+    problem = problem_of(tiny_generator, "b16.conv1", rule.settings, rule)
+    choice = choose(tiny_generator, [rule], problem)
+    assert (choice.weights.drift, choice.left_out, choice.pictures) == (CAREFUL, None, None)
 
 
 def test_a_rule_without_weights_chooses_them_and_its_patch_replays_bit_for_bit(tiny_generator):
@@ -96,7 +126,7 @@ def test_a_rule_without_weights_chooses_them_and_its_patch_replays_bit_for_bit(t
     first, again = (solve(tiny_generator, memory, rule) for _ in range(2))
     kept = Rule.from_json(first.rules[0])
     assert kept.settings.weights == "given"
-    assert set(first.forecast["left_out"]) == {"arrives", "beside", "each"}
+    assert set(first.forecast["left_out"]) == {"arrives", "beside", "each", "drawn"}
     for other in (again, solve(tiny_generator, memory, kept)):
         assert torch.equal(other.left, first.left)
         assert torch.equal(other.right, first.right)

@@ -64,3 +64,10 @@ def test_of_several_copies_the_one_that_is_scaled_least_is_taken():
     place = region(12, 12, 10, 10)
     rule = Rule("r", "m", "l", copy=copies, context=(place,), fit="box")
     assert Placement.of(LAYER, rule, place).copy.latent.seed == 2
+
+
+def test_of_several_copies_the_one_goes_to_a_place_that_covers_it_best():
+    tall, wide, place = region(2, 2, 12, 6, seed=1), region(2, 2, 6, 12, seed=2), region(16, 10, 6, 12)
+    corner = Mask.from_array(np.triu(np.ones((32, 32), dtype=bool)) & wide.mask.array())
+    rule = Rule("r", "m", "l", paste=place, copy=(tall, Region(Latent(3), corner), wide), fit="box")
+    assert Placement.of(LAYER, rule, place).copy == wide

@@ -7,6 +7,7 @@ alike.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from rewrite.rules.rule import Region, Rule
 # A place that is much smaller or larger than the copy says where, not how large.
 MOST_TIMES, LARGEST_SCALE = 2.5, 1.5
 UNSCALED = (1.0, 1.0)
+MOST_COMPARED = 64
 
 
 @dataclass(frozen=True)
@@ -41,9 +43,16 @@ class Placement:
 
     @classmethod
     def of(cls, layer: Layer, rule: Rule, place: Region) -> "Placement":
-        """The copy that fits a place best: it is scaled least, and then moves by the nearest to whole cells."""
+        """The copy that fits a place best: it moves by the nearest to whole cells; or, scaled, it covers it best.
+
+        Of scaled copies that cover it alike, the one that is scaled least is taken.
+        """
         found = [cls.between(copy, place, rule.anchor, rule.fit) for copy in rule.copy]
-        return min(found, key=lambda each: (each._stretch(), each._misfit(layer)))
+        if rule.fit == "none":
+            return min(found, key=lambda each: each._misfit(layer))
+        if len(found) == 1:
+            return found[0]
+        return max(found, key=lambda each: (round(each._overlap(place), 2), -each._stretch()))
 
     @classmethod
     def between(cls, copy: Region, place: Region, anchor: str, fit: str) -> "Placement":
@@ -83,6 +92,11 @@ class Placement:
     def _stretch(self) -> float:
         return sum(math.log(each) ** 2 for each in self.scale)
 
+    def _overlap(self, place: Region) -> float:
+        """Intersection over union of the moved copy and a place, on a grid that is fine enough to tell."""
+        copy, there = self._sampled(coarse(self.copy.mask), 0.0, "nearest"), coarse(place.mask)
+        return float(torch.minimum(copy, there).sum() / torch.maximum(copy, there).sum().clamp(min=1e-12))
+
     def _misfit(self, layer: Layer) -> float:
         exact = [self._way(axis) * layer_cells(layer, axis) for axis in (0, 1)]
         return sum((each - round(each)) ** 2 for each in exact)
@@ -97,6 +111,14 @@ class Placement:
         rows, columns = torch.meshgrid(*axes, indexing="ij")
         grid = torch.stack([columns, rows], dim=-1).to(values)[None]
         return F.grid_sample(values[None], grid, mode=mode, padding_mode="zeros", align_corners=False)[0]
+
+
+@lru_cache(maxsize=1024)
+def coarse(mask: Mask) -> Float[Tensor, "1 height width"]:
+    """What share of each cell of a coarse grid a mask covers."""
+    array = torch.from_numpy(mask.array())[None].float()
+    height, width = (min(side, MOST_COMPARED) for side in mask.size)
+    return F.adaptive_avg_pool2d(array, (height, width))
 
 
 def fitting_scale(copy: Mask, place: Mask) -> tuple[float, float]:

@@ -4,18 +4,39 @@ Weights are relative to the layer's own energy, so that one value means the same
 a change in every direction what ordinary keys charge for it in theirs, on average.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from rewrite.generators.contract import Generator
 from rewrite.rules.rule import CHOSEN, Rule, Settings
+from rewrite.solvers.drawn import Drawn, draw_left_out
 from rewrite.solvers.leave_out import LeftOut, folds_of, left_out
 from rewrite.solvers.problem import Problem
 
-DAMAGE, OTHERS, QUIET = 3e-4, 10.0, 30.0
-DRIFTS = (0.1, 0.3, 1.0, 3.0, 10.0)
+DAMAGE = 3e-4
+DRIFTS = (0.1, 0.3, 1.0, 3.0)
+# Hard negatives of the marked images, and quiet places of others: where a layer has few cells, what is beside the marks
+# resembles them, and a heavy weight forbids the edit itself. The light one must be worth more by some margin: what it
+# changes in images that nobody marked is not seen in those that are.
+OTHERS, QUIET_PER_OTHERS, MARGIN = (10.0, 1.0), 3.0, 1.1
 # With fewer images than this none can be left out, and careful weights are taken.
 LEAST_IMAGES, CAREFUL = 3, 3.0
+# So many candidates of each weight of hard negatives are drawn; all are judged at the layer.
+MOST_DRAWN = 2
+
+
+@dataclass(frozen=True, order=True)
+class Weights:
+    """What is chosen.
+
+    Attributes:
+        drift: In units of the layer's energy.
+        others: What the hard negatives of the marked images weigh together.
+    """
+
+    drift: float
+    others: float = OTHERS[0]
 
 
 @dataclass(frozen=True)
@@ -24,29 +45,39 @@ class Choice:
 
     Attributes:
         settings: What was chosen, with every weight given.
-        drift: The chosen drift, in units of the layer's energy.
-        tried: What each drift does in images that are left out, from bold to careful; empty where there are too few
-            images to leave one out, and a careful prior was taken.
+        weights: The same, relative to the layer.
+        tried: What each candidate does at the layer in images that are left out; empty where there are too few images
+            to leave one out, and a careful prior was taken.
+        drawn: What the most promising ones do to the pictures of these images.
     """
 
     settings: Settings
-    drift: float
-    tried: Mapping[float, LeftOut]
+    weights: Weights
+    tried: Mapping[Weights, LeftOut] = field(default_factory=dict)
+    drawn: Mapping[Weights, Drawn] = field(default_factory=dict)
 
     @property
     def left_out(self) -> LeftOut | None:
-        """What the chosen settings do in images that are left out."""
-        return self.tried.get(self.drift)
+        """What the chosen settings do at the layer in images that are left out."""
+        return self.tried.get(self.weights)
+
+    @property
+    def pictures(self) -> Drawn | None:
+        """What the chosen settings do to the pictures of images that are left out."""
+        return self.drawn.get(self.weights)
 
     def forecast(self) -> dict[str, Any]:
         """What is expected at places that nobody marked, for a patch's forecast."""
-        found = self.left_out
-        return {"left_out": None if found is None else {**asdict(found), "each": list(found.each)}}
+        found, drawn = self.left_out, self.pictures
+        if found is None:
+            return {"left_out": None}
+        shown = None if drawn is None else drawn.forecast()
+        return {"left_out": {**asdict(found), "each": list(found.each), "drawn": shown}}
 
 
 def posed(rule: Rule) -> Rule:
-    """A rule whose hard negatives weigh what they do in every choice, where its marks are to choose the weights."""
-    return rule.with_settings(others=OTHERS, weights="marks") if rule.settings.weights == "marks" else rule
+    """A rule whose hard negatives weigh what they do in the first choice, where its marks are to choose the weights."""
+    return rule.with_settings(others=OTHERS[0], weights="marks") if rule.settings.weights == "marks" else rule
 
 
 def settled(rule: Rule, choice: "Choice | None") -> Rule:
@@ -58,7 +89,7 @@ def settled(rule: Rule, choice: "Choice | None") -> Rule:
 
 def prior(problem: Problem) -> Settings:
     """The weights that the candidates are judged from."""
-    return with_drift(problem.settings, 1.0, energy_unit(problem))
+    return weighed(problem.settings, Weights(1.0), energy_unit(problem))
 
 
 def energy_unit(problem: Problem) -> float:
@@ -66,18 +97,50 @@ def energy_unit(problem: Problem) -> float:
     return float(problem.moment.trace() / problem.style_row.sum())
 
 
-def with_drift(settings: Settings, drift: float, unit: float) -> Settings:
-    """The same settings with weights that are given: those of a drift in units of the layer's energy."""
-    return replace(settings, weights="given", damage=DAMAGE, drift=drift * unit, others=OTHERS, quiet=QUIET)
+def weighed(settings: Settings, weights: Weights, unit: float) -> Settings:
+    """The same settings with weights that are given."""
+    quiet = QUIET_PER_OTHERS * weights.others
+    return replace(
+        settings, weights="given", damage=DAMAGE, drift=weights.drift * unit, others=weights.others, quiet=quiet
+    )
 
 
-def choose(problem: Problem) -> Choice:
-    """Choose the weights of a problem, whose hard negatives should hold its quiet places already."""
-    unit = energy_unit(problem)
-    found = {drift: with_drift(problem.settings, drift, unit) for drift in DRIFTS}
-    folds = folds_of(problem)
+def choose(generator: Generator, rules: Sequence[Rule], problem: Problem) -> Choice:
+    """Choose the weights of a problem.
+
+    Every candidate is judged at the layer. Values there may hardly differ where pictures do, so the most promising ones
+    are drawn, and the pictures decide.
+
+    Args:
+        generator: The generator.
+        rules: The rules that the problem's goal was built from, in its order.
+        problem: The problem, whose hard negatives should hold its quiet places already.
+    """
+    unit, folds = energy_unit(problem), folds_of(problem)
+    found = {
+        weights: weighed(problem.settings, weights, unit)
+        for weights in (Weights(drift, others) for others in OTHERS for drift in DRIFTS)
+    }
     if len(folds) < LEAST_IMAGES:
-        return Choice(found[CAREFUL], CAREFUL, {})
+        return Choice(weighed(problem.settings, Weights(CAREFUL), unit), Weights(CAREFUL))
     tried = dict(zip(found, left_out(problem, list(found.values()), folds), strict=True))
-    best = max(tried, key=lambda drift: tried[drift].worth)
-    return Choice(found[best], best, tried)
+    promising = [weights for others in OTHERS for weights in _promising(tried, others)]
+    try:
+        seen = draw_left_out(generator, rules, problem, [found[weights] for weights in promising], folds)
+    except NotImplementedError:
+        best = best_of(tried)
+        return Choice(found[best], best, tried)
+    drawn = dict(zip(promising, seen, strict=True))
+    best = best_of(drawn)
+    return Choice(found[best], best, tried, drawn)
+
+
+def best_of(found: Mapping[Weights, LeftOut] | Mapping[Weights, Drawn]) -> Weights:
+    """The weights that are worth most, with a margin for the heavier of the hard negatives."""
+    return max(found, key=lambda weights: found[weights].worth * (MARGIN if weights.others == OTHERS[0] else 1.0))
+
+
+def _promising(tried: Mapping[Weights, LeftOut], others: float) -> list[Weights]:
+    """The candidates of one weight of hard negatives that are worth most at the layer."""
+    here = [weights for weights in tried if weights.others == others]
+    return sorted(here, key=lambda weights: -tried[weights].worth)[:MOST_DRAWN]

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from rewrite.generators.contract import Generator, hash_of
 from rewrite.goals.cache import Goals
+from rewrite.goals.goal import Goal
 from rewrite.goals.joint import checked_strengths, join, joint_settings, weaken
 from rewrite.goals.quiet import with_quiet
 from rewrite.memory import Memory
@@ -77,25 +78,34 @@ def solve(
         raise ValueError(
             f"this rule is solved over {settings.key_space} keys, this memory is of {memory.key_space} keys"
         )
-    goals = goals or Goals()
-    wanted = join([weaken(goals.of(generator, rules[i]), strengths[i]) for i in order])
-    layer = generator.layer(layers[0])
-    problem, choice = Problem.of(generator, memory, wanted, settings), None
+    goals, rules = goals or Goals(), [rules[i] for i in order]
+    strengths = [strengths[i] for i in order]
+    layer, choice = generator.layer(layers[0]), None
+    problem = Problem.of(generator, memory, _joint_goal(generator, rules, strengths, goals), settings)
     if settings.weights == "marks":
-        choice = choose(_quieted(generator, replace(problem, settings=prior(problem))))
-        problem = replace(problem, settings=choice.settings)
-    solution = ClosedForm(_quieted(generator, problem)).solve()
+        first = quieted(generator, replace(problem, settings=prior(problem)))
+        choice = choose(generator, rules, first)
+        rules = [settled(each, choice) for each in rules]
+        goal = _joint_goal(generator, rules, strengths, goals)
+        problem = replace(problem, goal=goal, settings=choice.settings)
+    solution = ClosedForm(quieted(generator, problem)).solve()
     return Patch.from_change(
         layer,
         solution.change,
         base=hash_of({"weight": generator.weight(layer.name)}),
         model=generator.fingerprint,
-        rules=tuple(settled(rules[i], choice).to_json() for i in order),
+        rules=tuple(each.to_json() for each in rules),
         forecast={**solution.forecast(), **({} if choice is None else choice.forecast())},
     )
 
 
-def _quieted(generator: Generator, problem: Problem) -> Problem:
+def _joint_goal(generator: Generator, rules: Sequence[Rule], strengths: Sequence[float], goals: Goals) -> Goal:
+    """What some rules want together, each at its strength."""
+    wanted = zip((goals.of(generator, rule) for rule in rules), strengths, strict=True)
+    return join([weaken(goal, strength) for goal, strength in wanted])
+
+
+def quieted(generator: Generator, problem: Problem) -> Problem:
     """The problem with the quiet places of ordinary images among its hard negatives, if its settings weigh them."""
     if problem.settings.quiet == 0:
         return problem

@@ -5,7 +5,7 @@ sums without theirs, Δ = (G - Gᵢ)(H - Hᵢ)⁻¹ with H = M + K A Kᵀ and G 
 all settings.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +16,9 @@ from rewrite.goals.keys import Keys
 from rewrite.rules.rule import Settings
 from rewrite.solvers.problem import Problem
 
-MOST_FOLDS = 6
+MOST_FOLDS = 4
+# Changes that are smaller than this share do not count: a layer with few cells may have no place to change beside.
+LEAST_BESIDE = 0.01
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,13 @@ class LeftOut:
 
     @property
     def worth(self) -> float:
-        """What arrives, squared, for what changes beside it; free of units, so that networks can be compared."""
-        return max(0.0, self.arrives) ** 2 / max(self.beside, 1e-12)
+        """What arrives for what changes beside it."""
+        return worth_of(self.arrives, self.beside)
+
+
+def worth_of(arrives: float, beside: float) -> float:
+    """What arrives, squared, for what changes beside it: a tenth less may arrive where a fifth less changes."""
+    return max(0.0, arrives) ** 2 / max(beside, LEAST_BESIDE)
 
 
 def folds_of(problem: Problem, most: int = MOST_FOLDS) -> list[tuple[int, ...]]:
@@ -50,21 +57,30 @@ def left_out(problem: Problem, candidates: Sequence[Settings], folds: Sequence[S
 
     Args:
         problem: The problem with all its marked images.
-        candidates: The settings; their damage, drift, others and protect count, with all hard negatives of a weight.
+        candidates: The settings; their damage, drift and others count, and quiet in proportion to others.
         folds: The images that are left out together.
 
     Raises:
         ValueError: The second moment is singular.
     """
-    blocks = problem.layer.blocks()
-    wholes = [_Sums.of(problem, rows, columns, None) for rows, columns in blocks]
     found: list[list[_Judged]] = [[] for _ in candidates]
+    for fold, number, change in refits(problem, candidates, folds):
+        found[number].append(_judged(problem, change, fold))
+    return [_together(judged) for judged in found]
+
+
+def refits(
+    problem: Problem, candidates: Sequence[Settings], folds: Sequence[Sequence[int]]
+) -> Iterator[tuple[Sequence[int], int, Float[Tensor, "outputs group_width"]]]:
+    """The solutions without each part of the images: the part, the number of the candidate, and the change."""
+    blocks, kept = problem.layer.blocks(), list(problem.goal.kept_units)
+    wholes = [_Sums.of(problem, rows, columns, None) for rows, columns in blocks]
     for fold in folds:
         parts = [_Sums.of(problem, rows, columns, fold) for rows, columns in blocks]
-        for settings, judged in zip(candidates, found, strict=True):
+        for number, settings in enumerate(candidates):
             change = torch.cat([whole.without(part, settings) for whole, part in zip(wholes, parts, strict=True)])
-            judged.append(_judged(problem, change, fold))
-    return [_together(judged) for judged in found]
+            change[kept] = 0
+            yield fold, number, change
 
 
 @dataclass(frozen=True)
@@ -101,7 +117,8 @@ class _Sums:
         """The solution from these sums less those of a part of them."""
         problem, columns = self.problem, self.columns
         matrix = settings.damage * problem.moment[columns, columns] + (self.wanted - part.wanted)
-        matrix += (self.others - part.others) + problem.protect * (self.protected - part.protected)
+        others = settings.others / problem.settings.others if problem.settings.others else 1.0
+        matrix += others * (self.others - part.others) + problem.protect * (self.protected - part.protected)
         matrix.diagonal().add_(settings.drift * problem.style_row[columns])
         factor, trouble = torch.linalg.cholesky_ex(matrix)
         if trouble.item():
@@ -124,6 +141,8 @@ def _judged(problem: Problem, change: Tensor, fold: Sequence[int]) -> _Judged:
     trial, goal = problem.tried(change), problem.goal
     here, away = _within(goal.wanted, fold), _within(goal.others, fold)
     weights, wanted = goal.wanted.weights[here], (goal.targets - goal.wanted.values)[here]
+    # What protected units were wanted to write cannot arrive, whatever the settings.
+    wanted[:, list(goal.kept_units)] = 0
     moved, stray = (trial.wanted - goal.wanted.values)[here], (trial.others - goal.others.values)[away]
     return _Judged(
         along=float((weights @ (moved * wanted)).sum()),
