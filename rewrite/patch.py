@@ -15,7 +15,7 @@ from torch import Tensor
 
 from rewrite.generators.contract import Generator, hash_of
 from rewrite.generators.layers import Layer
-from rewrite.reports.page import forecast_of
+from rewrite.reports.forecast import told
 from rewrite.reports.rendering import render
 from rewrite.rules.rule import Rule
 from rewrite.storage import files
@@ -53,7 +53,7 @@ class Patch:
 
     def _repr_html_(self) -> str:
         names = [Rule.from_json(rule).name for rule in self.rules]
-        return render(TEMPLATE, patch=self, rules=names, forecast=list(forecast_of(self.forecast)))
+        return render(TEMPLATE, patch=self, rules=names, forecast=told(self.forecast))
 
     @classmethod
     def from_change(cls, layer: Layer, change: Float[Tensor, "outputs key"], **about: Any) -> "Patch":

@@ -62,7 +62,7 @@ def test_a_report_gives_the_figures(files, patch, report):
     document = load_report(report)
     card = card_of(files, patch, report=document)
     assert f"| Efficacy | {document['efficacy']:.3g} |" in card
-    assert f"| Outside | {document['outside']:.3g} |" in card
+    assert f"| Change outside | {document['outside']:.3g} |" in card
     assert "On 4 images" in card
     assert "| LPIPS, outside | not measured |" in card
     assert load_report(report / "report.json") == document

@@ -133,8 +133,8 @@ def test_demo_goes_the_whole_way(files, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("apps.commands.demo.IMAGES", 6)
     assert main(["demo", "--out", str(tmp_path / "demo")]) == 0
     said = capsys.readouterr().out
-    assert "(efficacy)" in said
-    assert "(outside)" in said
+    assert "Efficacy: " in said
+    assert "Change outside: " in said
     for name in names_in(tmp_path / "demo"):
         assert str(tmp_path / "demo" / name) in said
     assert len(names_in(tmp_path / "demo")) == 5

@@ -1,5 +1,7 @@
 """An edit is counted by concept, in numbers that can be checked by hand."""
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 
@@ -37,6 +39,27 @@ def test_outside_leaves_old_sources_and_new_targets_out():
         {"from": "sky", "to": "dome", "share": 0.25},
         {"from": "tree", "to": "sky", "share": 0.25},
     ]
+
+
+def test_outside_is_counted_strictly_with_the_pixels_that_became_the_target():
+    before = maps([DOME, SKY, SKY, TREE, TREE, SKY])
+    after = maps([SKY, TREE, DOME, TREE, SKY, SKY])
+    counts = count_concepts(before, after, 3, [Aim("grow", (DOME,), TREE)])
+    # Left out: the old dome alone. Of the other five, the sky that became a tree changed, too.
+    assert (counts.strict_outside.tolist(), counts.strict_changed.tolist()) == ([5], [3])
+    assert counts.strict_outside_change().value == pytest.approx(3 / 5)
+
+
+def test_with_several_rules_strict_outside_is_what_none_of_them_replaces():
+    before, after = maps([DOME, SKY, TREE, TREE]), maps([TREE, TREE, SKY, TREE])
+    counts = count_concepts(before, after, 3, [Aim("grow", (DOME,), TREE), Aim("clear", (SKY,), None)])
+    assert (counts.strict_outside.tolist(), counts.strict_changed.tolist()) == ([2], [1])
+
+
+def test_a_rule_that_erases_has_no_target_that_strict_and_lenient_could_differ_by():
+    before, after = maps([DOME, DOME, SKY, TREE]), maps([TREE, SKY, DOME, TREE])
+    counts = count_concepts(before, after, 3, [Aim("erase", (DOME,), None)])
+    assert counts.strict_outside_change() == counts.outside_change()
 
 
 def test_a_rule_that_erases_wants_what_it_replaces_gone():
@@ -78,8 +101,8 @@ def test_counts_of_batches_are_the_counts_of_all():
     aims = [Aim("a", (DOME,), TREE), Aim("b", (SKY,), None)]
     whole = count_concepts(before, after, 3, aims)
     joined = Counts.joined([count_concepts(before[i], after[i], 3, aims) for i in (slice(0, 3), slice(3, 7))])
-    for name in ("replaced", "reached", "outside", "changed", "transitions"):
-        assert np.array_equal(getattr(whole, name), getattr(joined, name))
+    for entry in fields(Counts):
+        assert np.array_equal(getattr(whole, entry.name), getattr(joined, entry.name))
 
 
 def test_an_effect_is_clear_where_a_quarter_of_the_pixels_was_reached():

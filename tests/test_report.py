@@ -27,9 +27,10 @@ from rewrite import (
 )
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 from rewrite.goals.scene import latents_of
-from rewrite.reports.effect import MOVED, measure_places, missing, movement
+from rewrite.reports.effect import MOVED, movement
 from rewrite.reports.page import page
 from rewrite.reports.perceptual import Perceptual
+from rewrite.reports.places import measure_places, missing
 from rewrite.reports.report import unseen_seeds, worst_seeds
 from rewrite.reports.verdict import Expectation
 from tests.markup import HOSTILE, assert_shown_as_text
@@ -142,6 +143,11 @@ def test_a_report_by_concept_holds_the_rule_against_what_it_expects(tiny_generat
     assert document["images"] == len(document["per_image"]) == 6
     assert 0 <= document["efficacy"] <= 1
     assert document["outside_interval"][0] <= document["outside"] <= document["outside_interval"][1]
+    assert document["outside_lenient"] == document["outside"]
+    assert document["outside_lenient_interval"] == document["outside_interval"]
+    assert (
+        document["outside_strict_interval"][0] <= document["outside_strict"] <= document["outside_strict_interval"][1]
+    )
     assert [each["met"] for each in document["expectations"]] == [False, False]
     assert document["patches"][0]["forecast"].keys() == patch.forecast.keys()
     total = sum(row["source_pixels"] for row in document["per_image"])
@@ -149,11 +155,35 @@ def test_a_report_by_concept_holds_the_rule_against_what_it_expects(tiny_generat
     assert document["efficacy"] == pytest.approx(reached / total, abs=1e-4)
 
 
+def test_outside_is_told_strictly_first_and_expectations_are_held_against_the_lenient_count(tiny_generator, patch):
+    found = report_on(tiny_generator, patch, seeds=range(10, 16), source=BRIGHTNESS)
+    document, text = found.document(), page(found.document(), found.shown, (), found.shown[0].before)
+    assert document["outside_strict"] == pytest.approx(found.effect.counts.strict_outside_change().value, abs=1e-5)
+    assert document["outside_strict"] != document["outside"]
+    strict, lenient = (text.index(f"Change outside, {name}<b>") for name in ("strict", "lenient"))
+    assert strict < lenient < text.index("expected at most 0.0 %")
+    for row in document["per_image"]:
+        assert row["outside"] == row["outside_lenient"]
+        assert row["outside_strict"] is not None
+    told = re.findall(r"<th[^>]*>(change outside[^<]*)</th>", found._repr_html_())
+    assert told == ["change outside, strict", "change outside, lenient"]
+
+
+def test_where_no_concepts_were_counted_there_is_one_figure_of_change_outside(tiny_generator, patch):
+    for each in (patch, replace(patch, rules=())):
+        found = report_on(tiny_generator, each, seeds=range(2))
+        document, text = found.document(), page(found.document(), found.shown, (), found.shown[0].before)
+        assert document["outside_strict"] is document["outside_lenient"] is None
+        assert text.count("Change outside<b>") == 1
+        assert "strict and lenient are one figure" in text
+
+
 def test_a_report_without_a_source_of_concepts_speaks_of_the_rules_own_places(tiny_generator, patch):
     found = report_on(tiny_generator, patch, seeds=range(4))
     document = found.document()
     assert document["measured_by"] == "places"
-    assert document["efficacy"] == pytest.approx(1 - patch.forecast["residual"], abs=1e-3)
+    assert document["efficacy"] == pytest.approx(found.places[0].arrives.value, abs=1e-5)
+    assert document["places"][0]["residual"] == pytest.approx(patch.forecast["residual"], abs=1e-3)
     assert document["outside"] == pytest.approx(found.places[0].outside.moved.mean(), abs=1e-4)
     assert any(note.startswith("LPIPS was not measured") for note in document["notes"])
 

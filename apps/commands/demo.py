@@ -3,11 +3,13 @@
 from argparse import Namespace
 from pathlib import Path
 
-from apps.commands.report import result_of
+from apps.commands.report import UNKNOWN, result_of
 from apps.memories import memory_of
 from dissect.sources.towers import SegmenterSource
 from rewrite import Goals, Rule, export, load_generator, report_on, solve
+from rewrite.reports.figures import figures_of
 from rewrite.reports.perceptual import load_perceptual
+from rewrite.reports.rendering import percent
 from rewrite.reports.report import unseen_seeds
 from rewrite.rules import rule_path
 
@@ -42,14 +44,11 @@ def tell(result: dict) -> str:
     lines = [
         f"Rule {result['rule']!r} of {MODEL}: the weight of layer {result['layer']} changed by rank {result['rank']}.",
         f"On {result['images']} images that the rule was not made from:",
-        f"  {percent(result['efficacy'])} of what it replaces became what it wants (efficacy),",
-        f"  {percent(result['outside'])} of everything else changed (outside).",
+        *(
+            f"  {each.label}: {percent(result[each.key], missing=UNKNOWN)}. {each.meaning}"
+            for each in figures_of(result)
+        ),
         *(f"  failed: {each}" for each in result["failed"]),
         *(str(Path(result["out"]) / name) for name in result["files"]),
     ]
     return "\n".join(lines)
-
-
-def percent(share: float | None) -> str:
-    """A share as text."""
-    return "an unknown part" if share is None else f"{100 * share:.1f} %"

@@ -21,6 +21,7 @@ from rewrite.rules.rule import LARGEST_FILE
 from rewrite.storage import files
 
 LONGEST_OPTION = 120
+OUTSIDE = ("outside_strict", "outside_lenient", "outside")
 
 
 def run(options: Namespace) -> dict:
@@ -66,7 +67,8 @@ def _document(path: Path) -> dict[str, Any]:
     document = files.read_json(path, "JSON file")
     schema = document.get("schema") if isinstance(document, dict) else None
     if schema == SCHEMA:
-        names = ("rules", "model", "images", "measured_by", "efficacy", "outside", "expectations", "notes")
+        figures = ("efficacy", *(name for name in OUTSIDE if name in document))
+        names = ("rules", "model", "images", "measured_by", *figures, "expectations", "notes")
         return {"kind": "report", **{name: document.get(name) for name in names}}
     if isinstance(schema, str) and schema.startswith("rewrite-rule/"):
         return {"kind": "rule", **_rule(Rule.load(path))}

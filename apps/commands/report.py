@@ -10,10 +10,13 @@ from apps.sources import BUILT_IN, source_for
 from dissect.scenes import CONCEPTS
 from rewrite import Generator, Patch, Report, Rule, load_generator, report_on
 from rewrite.reports.concepts import ConceptSource
+from rewrite.reports.figures import figures_of
+from rewrite.reports.forecast import lines_of
 from rewrite.reports.perceptual import load_perceptual
+from rewrite.reports.rendering import number
 from rewrite.reports.report import common_truncation
 
-NONE = "none"
+NONE, UNKNOWN = "none", "not measured"
 
 
 def run(options: Namespace) -> dict:
@@ -39,11 +42,11 @@ def run(options: Namespace) -> dict:
 
 
 def tell(result: dict) -> str:
-    """Efficacy, side effects, and failed expectations."""
-    efficacy = "not measured" if result["efficacy"] is None else f"{result['efficacy']:.3f}"
+    """Efficacy, side effects, forecasts, and failed expectations."""
     lines = [
-        f"efficacy {efficacy}, outside {result['outside']:.3f}",
+        ", ".join(f"{each.label.lower()} {number(result[each.key], missing=UNKNOWN)}" for each in figures_of(result)),
         f"measured by {result['measured_by']} on {result['images']} images",
+        *(f"{patch['layer']}: {line}" for patch in result["patches"] for line in lines_of(patch["forecast"])),
         *result["notes"],
         *(f"failed: {each}" for each in result["failed"]),
         f"report: {Path(result['out']) / 'report.html'}",

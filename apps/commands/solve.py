@@ -4,6 +4,7 @@ from argparse import Namespace
 
 from apps.memories import memory_of
 from rewrite import Memory, Rule, load_generator, solve
+from rewrite.reports.forecast import lines_of
 from rewrite.rules import rule_path
 
 
@@ -31,8 +32,5 @@ def run(options: Namespace) -> dict:
 
 def tell(result: dict) -> str:
     """The patch and its forecast."""
-    forecast = result["forecast"]
-    return (
-        f"rule {result['rule']!r} as a patch of rank {result['rank']} on layer {result['layer']}, in {result['out']}\n"
-        f"forecast: residual {forecast['residual']:.3f}, damage {forecast['damage']:.3f}, drift {forecast['drift']:.3f}"
-    )
+    answer = f"rule {result['rule']!r} as a patch of rank {result['rank']} on layer {result['layer']}"
+    return "\n".join([f"{answer}, in {result['out']}", *lines_of(result["forecast"])])

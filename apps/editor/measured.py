@@ -47,6 +47,8 @@ def card(report: Report) -> str:
     verdict, counts, rows = report.verdict, report.effect.counts, []
     if verdict.efficacy is not None:
         rows.append((*_INSIDE[verdict.kind], verdict.efficacy))
+    if verdict.strict is not None:
+        rows.append((*_STRICT, verdict.strict))
     rows.append((*_OUTSIDE[verdict.kind], verdict.outside))
     effects = [rule.effect for rule in report.rules if rule.effect]
     return render(
@@ -64,10 +66,11 @@ def card(report: Report) -> str:
 
 _INSIDE = {
     "concepts": ("Became what you want", "share of the pixels that the rules speak of, by the segmenter"),
-    "places": ("Arrived at the marks", "share of the wanted change that the layer writes in the marked images"),
+    "places": ("Arrived at the marks", "share of the way to the pasted picture that the marked pixels went"),
 }
+_STRICT = ("Changed elsewhere, strict", "share of all other pixels that show another concept now")
 _OUTSIDE = {
-    "concepts": ("Changed elsewhere", "share of all other pixels that show another concept now"),
+    "concepts": ("Changed elsewhere, lenient", "the same without the pixels that became what you want"),
     "places": ("Changed beside the marks", "share of the unmarked pixels of the marked images whose colour moved"),
     "colours": (
         "Pixels that changed",

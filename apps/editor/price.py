@@ -7,12 +7,20 @@ from pathlib import Path
 
 from dissect.charts import Axes
 from rewrite import Patch
+from rewrite.reports.forecast import Expected, notes_of, unmarked
 from rewrite.reports.rendering import render
 
 TEMPLATE = Path(__file__).parent / "templates" / "price.html"
 # The caution of the other points of the curve, relative to the chosen one.
 STEPS = (-1.0, -0.5, 0.5, 1.0)
 MOST_OF_IT = 0.95
+COLOURS = "strays in the image"
+UNMARKED = {
+    "arrives in the image": ("Arrives where you did not mark", "share of the way to the pasted picture"),
+    COLOURS: ("Strays beside it", "change of all other pixels, for colours from -1 to 1"),
+    "arrives at the layer": ("Layer, where you did not mark", "share of the wanted change that the layer will write"),
+    "beside at the layer": ("Layer, beside it", "change of what this layer writes there"),
+}
 AXES = Axes(1, 0, 1, left=44, end=306, top=12, base=136)
 
 
@@ -22,6 +30,8 @@ class Price:
 
     Attributes:
         caution: The caution that it was solved with; see `Choices`.
+        unmarked: What is expected at places that nobody marked: what arrives there first.
+        notes: What a reader should know beside the numbers.
         efficacy: Share of the wanted change at the marked places.
         damage: Relative change of what the layer writes elsewhere.
         drift: Mean ratio of the demodulation after and before.
@@ -32,6 +42,8 @@ class Price:
     """
 
     caution: float
+    unmarked: Sequence[Expected]
+    notes: Sequence[str]
     efficacy: float
     damage: float
     drift: float
@@ -46,6 +58,8 @@ class Price:
         forecast = patch.forecast
         return cls(
             caution=caution,
+            unmarked=unmarked(forecast),
+            notes=notes_of(forecast),
             efficacy=1 - forecast["residual"],
             damage=forecast["damage"],
             drift=forecast["drift"],
@@ -54,6 +68,11 @@ class Price:
             rank=patch.rank,
             most=carrying(patch),
         )
+
+    @property
+    def arrives(self) -> float:
+        """What arrives at places that nobody marked, or at the marks where the other is not known."""
+        return self.unmarked[0].value if self.unmarked else self.efficacy
 
 
 def carrying(patch: Patch) -> int:
@@ -85,6 +104,7 @@ def card(price: Price, curve: Sequence[Price] = (), *, waiting: bool = False) ->
         TEMPLATE,
         price=price,
         verdict=verdict(price),
+        unmarked=[(*UNMARKED[each.name], _shown(each), _spread(each)) for each in price.unmarked],
         rows=rows,
         axes=AXES,
         farthest=farthest(points),
@@ -96,11 +116,20 @@ def card(price: Price, curve: Sequence[Price] = (), *, waiting: bool = False) ->
 
 def verdict(price: Price) -> str:
     """What the numbers say, in a sentence."""
-    if price.efficacy < 0.2:
+    if price.arrives < 0.2:
         return "Little of it would arrive: mark more contexts, or be less cautious."
     if price.damage > 0.3:
         return "Much would change elsewhere: mark more contexts, protect what must stay, or be more cautious."
     return "A fair exchange. Press Rewrite, then compare before and after."
+
+
+def _shown(expected: Expected) -> str:
+    return f"{expected.value:.3f}" if expected.name == COLOURS else percent(expected.value)
+
+
+def _spread(expected: Expected) -> str:
+    """The least and the greatest of the images that were left out."""
+    return "" if expected.ends is None else f"{percent(expected.ends[0])} to {percent(expected.ends[1])}"
 
 
 def percent(share: float) -> str:

@@ -1,7 +1,7 @@
 """Marked images as a rule wants them to look, and how far an edit takes the images there."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float
@@ -51,6 +51,10 @@ class Pasted:
                 wanted = torch.where(mask, placement.pixels(source), wanted)
             inside |= mask
         return cls(latent, before, filled(wanted.double(), inside).to(before) if erased else wanted, inside)
+
+    def shown(self) -> "Pasted":
+        """The same with pictures as they are shown, whose colours end at ±1."""
+        return replace(self, before=self.before.clamp(-1, 1), wanted=self.wanted.clamp(-1, 1))
 
     def moved(self, after: Float[Tensor, "3 height width"]) -> "Moved":
         """What an edit does to the image."""

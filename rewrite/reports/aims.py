@@ -1,8 +1,9 @@
 """An edit counted by concept: what became of the pixels that a rule concerns, and of all others.
 
 Each rule turns some concepts into its target. Of the pixels that showed one of these before, the share that shows the
-target now is the *efficacy* (where a rule erases: the share that shows none of them any more). Of the pixels that
-neither were one of these before nor became a target, the share whose concept changed is the *outside* change.
+target now is the *efficacy* (where a rule erases: the share that shows none of them any more). Of all other pixels, the
+share whose concept changed is the *strict* outside change. The *lenient* one leaves out the pixels that became a
+target, too: a tree that is drawn where a tower stood may be wider than the tower.
 """
 
 from collections.abc import Mapping, Sequence
@@ -80,14 +81,18 @@ class Counts:
     Attributes:
         replaced: Pixels that showed what each aim replaces.
         reached: Those among them that are now what the aim wants.
-        outside: Pixels outside the regions of all aims.
+        strict_outside: Pixels that showed nothing that any aim replaces.
+        strict_changed: Those among them of which a concept changed.
+        outside: Of the pixels of `strict_outside`, those that did not become a target: outside by the lenient count.
         changed: Those among them of which a concept changed.
-        transitions: Of these, how many went from which concept (row) to which (column), over all images; the last row
-            and column stand for no concept.
+        transitions: Of these last, how many went from which concept (row) to which (column), over all images; the last
+            row and column stand for no concept.
     """
 
     replaced: Int64[np.ndarray, "aims images"]
     reached: Int64[np.ndarray, "aims images"]
+    strict_outside: Int64[np.ndarray, " images"]
+    strict_changed: Int64[np.ndarray, " images"]
     outside: Int64[np.ndarray, " images"]
     changed: Int64[np.ndarray, " images"]
     transitions: Int64[np.ndarray, "rows columns"]
@@ -101,8 +106,12 @@ class Counts:
         rows = slice(None) if aim is None else slice(aim, aim + 1)
         return share_of(self.reached[rows].sum(axis=0), self.replaced[rows].sum(axis=0))
 
+    def strict_outside_change(self) -> Interval[float]:
+        """The share of the pixels with nothing to replace whose concept changed."""
+        return share_of(self.strict_changed, self.strict_outside)
+
     def outside_change(self) -> Interval[float]:
-        """The share of the outside pixels whose concept changed."""
+        """The lenient count: the same share, without the pixels that became a target."""
         return share_of(self.changed, self.outside)
 
     def clear(self) -> float:
@@ -111,7 +120,7 @@ class Counts:
         return float(np.mean(reached[wanted > 0] >= CLEAR * wanted[wanted > 0])) if wanted.any() else float("nan")
 
     def top_transitions(self, concepts: Sequence[str]) -> list[dict[str, Any]]:
-        """The most frequent changes outside: from which concept to which, and their share of all outside pixels."""
+        """The most frequent lenient changes outside: from which concept to which, as shares of all such pixels."""
         flat, total, names = self.transitions.ravel(), int(self.outside.sum()), (*concepts, NOTHING)
         order = [number for number in np.argsort(-flat, kind="stable")[:TOP_TRANSITIONS].tolist() if flat[number]]
         pairs = [(*divmod(number, len(names)), float(flat[number]) / total) for number in order]
@@ -123,8 +132,10 @@ class Counts:
         return cls(
             replaced=np.concatenate([part.replaced for part in parts], axis=1),
             reached=np.concatenate([part.reached for part in parts], axis=1),
-            outside=np.concatenate([part.outside for part in parts]),
-            changed=np.concatenate([part.changed for part in parts]),
+            **{
+                name: np.concatenate([getattr(part, name) for part in parts])
+                for name in ("strict_outside", "strict_changed", "outside", "changed")
+            },
             transitions=np.sum([part.transitions for part in parts], axis=0),
         )
 
@@ -138,8 +149,10 @@ def count_concepts(before: Labels, after: Labels, concepts: int, aims: Sequence[
         concepts: How many concepts there are.
         aims: What the rules turn into what.
     """
+    strict_outside = ~any_of([aim.at(before) for aim in aims], before)
     outside = ~all_regions(before, after, aims)
-    changed = (before != after) & outside[:, None]
+    moved = before != after
+    changed = moved & outside[:, None]
     width = concepts + 1
     # No concept, which is -1, is counted last.
     pairs = before[changed].astype(np.int64) % width * width + after[changed] % width
@@ -150,6 +163,8 @@ def count_concepts(before: Labels, after: Labels, concepts: int, aims: Sequence[
     return Counts(
         replaced=counted([aim.at(before) for aim in aims]),
         reached=counted([aim.reached(before, after) for aim in aims]),
+        strict_outside=strict_outside.sum(axis=(1, 2)),
+        strict_changed=(moved.any(axis=1) & strict_outside).sum(axis=(1, 2)),
         outside=outside.sum(axis=(1, 2)),
         changed=changed.any(axis=1).sum(axis=(1, 2)),
         transitions=np.bincount(pairs, minlength=width**2).reshape(width, width),
@@ -158,7 +173,9 @@ def count_concepts(before: Labels, after: Labels, concepts: int, aims: Sequence[
 
 def all_regions(before: Labels, after: Labels, aims: Sequence[Aim]) -> Pixels:
     """The pixels that any aim concerns."""
-    region = np.zeros((len(before), *before.shape[2:]), dtype=bool)
-    for aim in aims:
-        region |= aim.region(before, after)
-    return region
+    return any_of([aim.region(before, after) for aim in aims], before)
+
+
+def any_of(masks: Sequence[Pixels], labels: Labels) -> Pixels:
+    """The pixels that lie in any of some masks over images with such labels; none where there is no mask."""
+    return np.any([np.zeros((len(labels), *labels.shape[2:]), dtype=bool), *masks], axis=0)

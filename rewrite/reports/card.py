@@ -12,8 +12,9 @@ from rewrite.checkpoints.downloads import sha256_of
 from rewrite.checkpoints.loading import open_checkpoint, path_of
 from rewrite.generators.contract import Generator
 from rewrite.patch import Patch, held_at
+from rewrite.reports.figures import figures_of
+from rewrite.reports.forecast import Told, told
 from rewrite.reports.markdown import code, plain
-from rewrite.reports.page import FORECAST, MEASURED
 from rewrite.reports.rendering import number, render
 from rewrite.reports.report import is_report_of
 from rewrite.rules.rule import Rule
@@ -21,7 +22,6 @@ from rewrite.rules.rule import Rule
 TEMPLATE = Path(__file__).parent / "templates" / "card.md"
 LARGEST = 1e15
 UNKNOWN = "not measured"
-UNSAID = ("not stated", "not stated")
 
 
 def model_card(
@@ -75,7 +75,7 @@ def model_card(
         generator=generator,
         held=held,
         rules=rules,
-        forecast=[row for patch, _ in held for row in _forecast(patch)],
+        **_of_forecasts([(patch.layer, told(patch.forecast)) for patch, _ in held]),
         rescaled=any(strength != 1 for _, strength in held),
         container=container,
         out=_quoted(Path(out or path.name).name.replace("`", "?"), ascii_only=True),
@@ -92,18 +92,20 @@ def _of_report(report: Mapping[str, Any] | None) -> dict[str, Any]:
     look, notes = known.get("lpips"), known.get("notes")
     return {
         "report": report,
-        "meanings": MEASURED.get(str(known.get("measured_by")), UNSAID),
+        "figures": figures_of(known),
         "look": look if isinstance(look, Mapping) else {},
         "notes": notes if isinstance(notes, list) else (),
         "measured": partial(_measured, known),
     }
 
 
-def _forecast(patch: Patch) -> Iterable[tuple[str, str, Any, str]]:
-    """What the solver expected of a patch, with what it means."""
-    for name, meaning in FORECAST.items():
-        if name in patch.forecast:
-            yield patch.layer, name, patch.forecast[name], meaning
+def _of_forecasts(found: Iterable[tuple[str, Told]]) -> dict[str, Any]:
+    """What the card shows of what the solver expected, each line with its layer."""
+    found = list(found)
+    return {
+        "forecast": [(layer, each) for layer, about in found for each in (*about.unmarked, *about.marks)],
+        "forecast_notes": [(layer, note) for layer, about in found for note in about.notes],
+    }
 
 
 def _measured(report: Mapping[str, Any], rule: str, name: str) -> tuple[str, bool | None]:

@@ -6,9 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from rewrite.goals.pasted import Moved
 from rewrite.patch import Patch
-from rewrite.reports.effect import Effect, Movement, Places
-from rewrite.reports.interval import mean_of
+from rewrite.reports.effect import Effect, Movement
+from rewrite.reports.interval import Interval, mean_of
+from rewrite.reports.places import Places
+from rewrite.reports.verdict import Verdict
 from rewrite.rules.rule import Rule
 
 
@@ -35,11 +38,32 @@ def look_document(found: Effect | Places) -> dict[str, float | None]:
     return {name: None if value is None else mean_of(value).value for name, value in values.items()}
 
 
+def outside_document(verdict: Verdict) -> dict[str, float | list[float] | None]:
+    """The figures of what changed outside: the one that expectations are held against, then strict and lenient.
+
+    Where no concepts were counted, the one is all there is.
+    """
+    lenient = None if verdict.strict is None else verdict.outside
+    found = {"outside": verdict.outside, "outside_strict": verdict.strict, "outside_lenient": lenient}
+    document: dict[str, float | list[float] | None] = {}
+    for name, share in found.items():
+        document |= {name: None if share is None else share.value, f"{name}_interval": ends(share)}
+    return document
+
+
+def ends(found: Interval[float] | None) -> list[float] | None:
+    """The ends of the interval of a number that may not be known."""
+    return None if found is None else [found.low, found.high]
+
+
 def place_document(rule: Rule, found: Places) -> dict[str, Any]:
     """What a report says of the images that a rule was marked on."""
     return {
         "rule": rule.name,
         "images": found.images,
+        "arrives": found.arrives.value,
+        "arrives_interval": ends(found.arrives),
+        "strays": Moved.together(found.moved).strays,
         "residual": found.residual,
         "inside": movement_document(found.inside),
         "outside": movement_document(found.outside),
@@ -52,13 +76,20 @@ def image_document(effect: Effect, number: int) -> dict[str, Any]:
     moved, counts = effect.movement, effect.counts
     found = {"seed": effect.seeds[number], "difference": moved.difference[number], "moved": moved.moved[number]}
     if counts is not None:
-        replaced, outside = counts.replaced[:, number].sum(), counts.outside[number]
+        replaced = counts.replaced[:, number].sum()
         found["source_pixels"] = int(replaced)
-        found["efficacy"] = counts.reached[:, number].sum() / replaced if replaced else None
-        found["outside"] = counts.changed[number] / outside if outside else None
+        found["efficacy"] = _share(counts.reached[:, number].sum(), replaced)
+        found["outside"] = _share(counts.changed[number], counts.outside[number])
+        if len(counts.replaced):
+            found["outside_strict"] = _share(counts.strict_changed[number], counts.strict_outside[number])
+            found["outside_lenient"] = found["outside"]
     if effect.look is not None:
         found["lpips"] = effect.look[number]
     return found
+
+
+def _share(part: np.integer, whole: np.integer) -> float | None:
+    return float(part / whole) if whole else None
 
 
 def plain(value: Any) -> Any:

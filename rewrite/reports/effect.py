@@ -12,13 +12,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from rewrite.generators.contract import Generator, Latents, batched
-from rewrite.goals.cache import Goals
-from rewrite.goals.scene import latents_of
 from rewrite.reports.aims import Aim, Counts, all_regions, count_concepts
 from rewrite.reports.concepts import ConceptSource
-from rewrite.reports.interval import Interval, share_of
 from rewrite.reports.perceptual import Perceptual
-from rewrite.rules.rule import Latent, Rule
 
 Applied = Callable[[], AbstractContextManager[Any]]
 
@@ -60,29 +56,6 @@ class Effect:
 
     def __repr__(self) -> str:
         return f"<Effect on {len(self.seeds)} images: moved={self.movement.moved.mean():.3f}>"
-
-
-@dataclass(frozen=True)
-class Places:
-    """What an edit does to the images that a rule was marked on.
-
-    Attributes:
-        images: How many they are.
-        residual: Share of the wanted change that is missing at the layer, ‖v* - v‖ / ‖v* - v₀‖.
-        inside: How far colours moved under the marks.
-        outside: How far they moved everywhere else.
-        outside_moved: The share of all pixels outside the marks that moved, with its interval.
-        look: LPIPS of the whole images, where a trunk was given.
-        look_outside: LPIPS outside the marks.
-    """
-
-    images: int
-    residual: float
-    inside: Movement
-    outside: Movement
-    outside_moved: Interval[float]
-    look: Float[np.ndarray, " images"] | None = None
-    look_outside: Float[np.ndarray, " images"] | None = None
 
 
 def measure_effect(
@@ -133,69 +106,6 @@ def measure_effect(
     return _joined(parts)
 
 
-def measure_places(
-    generator: Generator,
-    applied: Applied,
-    rule: Rule,
-    *,
-    goals: Goals | None = None,
-    perceptual: Perceptual | None = None,
-    batch: int = 16,
-) -> Places:
-    """Compare the images that a rule was marked on, under the marks and elsewhere.
-
-    Args:
-        generator: The unedited generator.
-        applied: Gives a context in which the generator is edited.
-        rule: The rule.
-        goals: Goals built before.
-        perceptual: LPIPS, if it is wanted.
-        batch: Images in one run; it does not affect the result.
-
-    Raises:
-        LookupError: The generator has no such layer.
-        ValueError: The rule was written on another model.
-    """
-    residual = missing(generator, applied, rule, goals)
-    marks: dict[Latent, np.ndarray] = {}
-    for place in rule.places:
-        mask = place.mask.resized(generator.size)
-        marks[place.latent] = marks.get(place.latent, np.zeros_like(mask)) | mask
-    pairs, order = [], list(marks)
-    for i in range(0, len(order), batch):
-        pairs.append(before_and_after(generator, applied, latents_of(generator, order[i : i + batch])))
-    before, after = (torch.cat(side) for side in zip(*pairs, strict=True))
-    inside = np.stack([marks[latent] for latent in order])
-    look, look_outside = looks(perceptual, before, after, inside)
-    elsewhere = movement(before, after, ~inside)
-    pixels = (~inside).sum(axis=(1, 2))
-    return Places(
-        images=len(order),
-        residual=residual,
-        inside=movement(before, after, inside),
-        outside=elsewhere,
-        outside_moved=share_of(np.nan_to_num(elsewhere.moved) * pixels, pixels),
-        look=look,
-        look_outside=look_outside,
-    )
-
-
-def missing(generator: Generator, applied: Applied, rule: Rule, goals: Goals | None = None) -> float:
-    """Share of a rule's wanted change that is missing at its layer, ‖v* - v‖ / ‖v* - v₀‖ over the wanted keys.
-
-    The keys are those of the unedited generator: edits of earlier layers do not enter.
-    """
-    goal, layer = (goals or Goals()).of(generator, rule), generator.layer(rule.layer)
-    with applied():
-        weight = generator.weight(rule.layer).detach().clone().cpu().double()
-    values = layer.values(goal.wanted.keys, layer.matrix(weight))
-    factor = generator.demodulation(rule.layer, goal.styles, weight)
-    if factor is not None:
-        values = values * factor[goal.wanted.image]
-    power = [goal.wanted.weights @ (goal.targets - each).square().sum(dim=1) for each in (values, goal.wanted.values)]
-    return float((power[0] / power[1].clamp(min=1e-300)).sqrt())
-
-
 def movement(
     before: Float[Tensor, "images 3 height width"],
     after: Float[Tensor, "images 3 height width"],
@@ -228,10 +138,18 @@ def before_and_after(
     generator: Generator, applied: Applied, latents: Latents
 ) -> tuple[Float[Tensor, "images 3 height width"], Float[Tensor, "images 3 height width"]]:
     """The same latents drawn by the generator as it is, and as it is edited."""
-    before = generator.images(latents)
+    before = generator.images(latents).clamp(-1, 1).float().cpu()
+    (after,) = edited(generator, applied, [latents])
+    return before, after
+
+
+@torch.no_grad()
+def edited(
+    generator: Generator, applied: Applied, parts: Iterable[Latents]
+) -> list[Float[Tensor, "images 3 height width"]]:
+    """The images of some latents as the edited generator draws them, in [-1, 1]."""
     with applied():
-        after = generator.images(latents)
-    return before.clamp(-1, 1).float().cpu(), after.clamp(-1, 1).float().cpu()
+        return [generator.images(latents).clamp(-1, 1).float().cpu() for latents in parts]
 
 
 def _joined(parts: Sequence[Effect]) -> Effect:

@@ -1,32 +1,19 @@
 """A report as one HTML page that needs nothing else: no script, no outside resource, pictures as data URIs."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
+from rewrite.reports.figures import figures_of
+from rewrite.reports.forecast import told
 from rewrite.reports.pictures import Pair
 from rewrite.reports.rendering import render
 
 TEMPLATES = Path(__file__).parent / "templates"
-MEASURED = {
-    "concepts": (
-        "Share of the pixels that showed what the rule replaces and that now show what it wants.",
-        "Share of all other pixels whose concept changed.",
-    ),
-    "places": (
-        "Share of the wanted change that happened at the layer, on the images that the rule was marked on.",
-        "Share of the pixels outside the marks whose colour moved, on the images that the rule was marked on.",
-    ),
-    "colours": ("No rule says what is wanted.", "Share of all pixels whose colour moved."),
-}
-FORECAST = {
-    "residual": "Share of the wanted change that is missing at the marked places.",
-    "damage": "Expected relative change of what the layer writes elsewhere.",
-    "drift": "Mean ratio of the layer's demodulation to what it was; 1 is none.",
-    "interference": "Relative change at places that were to stay.",
-}
+# Once more, under the name that earlier versions gave it.
+REPEATED = "outside"
 
 
 def page(document: Mapping[str, Any], shown: Sequence[Pair], worst: Sequence[Pair], change: Image.Image) -> str:
@@ -42,13 +29,10 @@ def page(document: Mapping[str, Any], shown: Sequence[Pair], worst: Sequence[Pai
         TEMPLATES / "report.html",
         document=document,
         title=" + ".join(document["rules"]) or "A patch without a rule",
-        meanings=MEASURED[document["measured_by"]],
+        figures=figures_of(document),
         expected={each["measure"]: each for each in document["expectations"]},
-        forecast=[
-            (f"{patch['layer']}: {name}", number, meaning)
-            for patch in document["patches"]
-            for name, number, meaning in forecast_of(patch["forecast"])
-        ],
+        forecasts=[(patch["layer"], told(patch["forecast"])) for patch in document["patches"]],
+        columns=_columns(document["per_image"][0]),
         shown=shown,
         worst=worst,
         change=change,
@@ -62,13 +46,8 @@ def summary(document: Mapping[str, Any], strip: Image.Image | None) -> str:
         document: The report as plain numbers and texts, as in report.json.
         strip: The same seeds before and after.
     """
-    return render(TEMPLATES / "report_summary.html", document=document, strip=strip)
+    return render(TEMPLATES / "report_summary.html", document=document, strip=strip, figures=figures_of(document))
 
 
-def forecast_of(forecast: Mapping[str, Any]) -> Iterable[tuple[str, int | float, str]]:
-    """The numbers that the solver expected of a patch, each with what it means."""
-    for name, meaning in FORECAST.items():
-        value = forecast.get(name)
-        for part, number in value.items() if isinstance(value, Mapping) else [("", value)]:
-            if isinstance(number, int | float):
-                yield f"{name} {part}".strip(), number, meaning
+def _columns(image: Mapping[str, Any]) -> list[str]:
+    return [name for name in image if name != REPEATED or "outside_strict" not in image]

@@ -16,9 +16,11 @@ from rewrite.patch import Patch, Stack, held_at
 from rewrite.reports.aims import CLEAR, Aim
 from rewrite.reports.concepts import ConceptSource
 from rewrite.reports.document import (
+    ends,
     image_document,
     look_document,
     movement_document,
+    outside_document,
     patch_document,
     place_document,
     plain,
@@ -27,14 +29,13 @@ from rewrite.reports.effect import (
     MOVED,
     Applied,
     Effect,
-    Places,
     before_and_after,
     measure_effect,
-    measure_places,
 )
 from rewrite.reports.page import page, summary
 from rewrite.reports.perceptual import SMALLEST_SIDE, Perceptual
 from rewrite.reports.pictures import Pair, before_after, change_map, png, to_pil
+from rewrite.reports.places import Places, measure_places
 from rewrite.reports.verdict import Expectation, Verdict, expectations
 from rewrite.rules.rule import Rule
 from rewrite.storage import files
@@ -83,7 +84,8 @@ class Report:
     def __repr__(self) -> str:
         verdict = self.verdict
         efficacy = "unknown" if verdict.efficacy is None else f"{verdict.efficacy.value:.3f}"
-        figures = f"efficacy={efficacy}, outside={verdict.outside.value:.3f}, failed={len(self.failed)}"
+        strict = "" if verdict.strict is None else f"strict={verdict.strict.value:.3f}, "
+        figures = f"efficacy={efficacy}, {strict}outside={verdict.outside.value:.3f}, failed={len(self.failed)}"
         return f"<Report by {verdict.kind} on {len(self.effect.seeds)} images: {figures}>"
 
     def _repr_html_(self) -> str:
@@ -108,9 +110,8 @@ class Report:
                 "images": len(self.effect.seeds),
                 "measured_by": verdict.kind,
                 "efficacy": verdict.efficacy.value if verdict.efficacy else None,
-                "efficacy_interval": [verdict.efficacy.low, verdict.efficacy.high] if verdict.efficacy else None,
-                "outside": verdict.outside.value,
-                "outside_interval": [verdict.outside.low, verdict.outside.high],
+                "efficacy_interval": ends(verdict.efficacy),
+                **outside_document(verdict),
                 "efficacy_by_rule": [found.document() if found else None for found in verdict.by_rule],
                 "expectations": [{**asdict(each), "met": each.met} for each in self.expectations],
                 "clear": None if counts is None else {"least": CLEAR, "share": counts.clear()},
@@ -225,11 +226,11 @@ def unseen_seeds(rules: Sequence[Rule], count: int = SEEDS, first: int = 0) -> t
 
 
 def worst_seeds(effect: Effect, count: int = WORST) -> tuple[int, ...]:
-    """The seeds with the most change outside, by concept where that was measured and by colour otherwise."""
+    """The seeds with the most change outside: by concept, strictly counted, where that was measured, else by colour."""
     if effect.counts is None:
         amounts = effect.movement.moved
     else:
-        amounts = effect.counts.changed / np.maximum(effect.counts.outside, 1)
+        amounts = effect.counts.strict_changed / np.maximum(effect.counts.strict_outside, 1)
     order = np.argsort(-amounts, kind="stable")[:count]
     return tuple(effect.seeds[number] for number in order.tolist() if amounts[number] > 0)
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from rewrite.reports.aims import Aim
-from rewrite.reports.effect import Effect, Places
+from rewrite.reports.effect import Effect
 from rewrite.reports.interval import Interval, mean_of
+from rewrite.reports.places import Places, arrival
 from rewrite.rules.rule import Rule
 
 
@@ -16,11 +17,15 @@ class Verdict:
     """How much of what was wanted happened, and how much else.
 
     Attributes:
-        kind: How both were measured: `concepts` (on unseen seeds), `places` (on the rules' own images:
-            1 - residual at the layer, and the share of pixels outside the marks that moved) or `colours` (without a
-            rule: no efficacy, and the share of all pixels of unseen seeds that moved).
+        kind: How both were measured: `concepts` (on unseen seeds), `places` (on the rules' own images: the share of
+            the way to the pasted picture that the pixels under the marks went, and the share of pixels outside the
+            marks that moved) or `colours` (without a rule: no efficacy, and the share of all pixels of unseen seeds
+            that moved).
         efficacy: Share of the wanted change that happened.
-        outside: Share of everything else that changed.
+        outside: Share of everything else that changed; by concepts, the lenient count. Expectations are held against
+            it.
+        strict: By concepts, the share of all pixels with nothing to replace that changed, those too that became what
+            the rules want. None where no concepts were counted: colours that moved are one figure.
         by_rule: The efficacy of each rule, None where it could not be measured.
     """
 
@@ -28,6 +33,7 @@ class Verdict:
     efficacy: Interval[float] | None
     outside: Interval[float]
     by_rule: tuple[Interval[float] | None, ...]
+    strict: Interval[float] | None = None
 
     @classmethod
     def of(
@@ -44,9 +50,10 @@ class Verdict:
         by_rule = tuple(_efficacy(number, aims, effect, places) for number in range(len(rules)))
         if aims:
             assert effect.counts is not None
-            return cls("concepts", effect.counts.efficacy(), effect.counts.outside_change(), by_rule)
+            counts = effect.counts
+            return cls("concepts", counts.efficacy(), counts.outside_change(), by_rule, counts.strict_outside_change())
         if places:
-            efficacy = Interval.unknown(float(np.mean([1 - found.residual for found in places.values()])))
+            efficacy = arrival([moved for found in places.values() for moved in found.moved])
             most = max((found.outside_moved for found in places.values()), key=lambda moved: moved.value)
             return cls("places", efficacy, most, by_rule)
         return cls("colours", None, mean_of(effect.movement.moved), by_rule)
@@ -96,4 +103,4 @@ def _efficacy(
     if number in aims:
         assert effect.counts is not None
         return effect.counts.efficacy(list(aims).index(number))
-    return Interval.unknown(1 - places[number].residual) if number in places else None
+    return places[number].arrives if number in places else None

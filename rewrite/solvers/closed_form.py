@@ -25,6 +25,7 @@ from rewrite.solvers import algebra
 from rewrite.solvers.algebra import Metric
 from rewrite.solvers.choice import choose, posed, prior, settled
 from rewrite.solvers.directions import channel_rows, patch_rows, phase_metrics
+from rewrite.solvers.notes import notes_on
 from rewrite.solvers.problem import Mapped, Problem, Solution, Trial
 
 MOST_RESTORING_STEPS = 30
@@ -95,7 +96,11 @@ def solve(
         base=hash_of({"weight": generator.weight(layer.name)}),
         model=generator.fingerprint,
         rules=tuple(each.to_json() for each in rules),
-        forecast={**solution.forecast(), **({} if choice is None else choice.forecast())},
+        forecast={
+            **solution.forecast(),
+            **({} if choice is None else choice.forecast()),
+            "notes": notes_on(generator, rules),
+        },
     )
 
 

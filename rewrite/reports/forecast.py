@@ -1,0 +1,117 @@
+"""What a patch's forecast says, in the order in which it matters: at places that nobody marked, then at the marks."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+LARGEST = 1e15
+TOO_FEW = "too few images are marked to leave one out: what arrives at places that are not marked is not known"
+# By the part of `left_out` that holds them: the images drawn, and the layer.
+UNMARKED = {
+    "drawn": {
+        "arrives": "Share of the way to the pasted picture that pixels go at places that were not marked.",
+        "strays": "Change of the pixels beside them: the root of its mean square, for images in [-1, 1].",
+    },
+    "layer": {
+        "arrives": "Share of the wanted change that arrives at the layer at places that were not marked.",
+        "beside": "Relative change of what the layer writes beside them.",
+    },
+}
+MARKS = {
+    "residual": "Share of the wanted change that is missing at the marked places.",
+    "damage": "Expected relative change of what the layer writes elsewhere.",
+    "drift": "Mean ratio of the layer's demodulation to what it was; 1 is none.",
+    "interference": "Relative change at places that were to stay.",
+}
+
+
+@dataclass(frozen=True)
+class Expected:
+    """A number of a forecast.
+
+    Attributes:
+        name: What it is called.
+        value: The number.
+        meaning: What it says, in a sentence.
+        ends: The least and the greatest of the images that were left out, where they are known.
+    """
+
+    name: str
+    value: float
+    meaning: str
+    ends: tuple[float, float] | None = None
+
+    def __str__(self) -> str:
+        ends = "" if self.ends is None else f" ({self.ends[0]:.3f} to {self.ends[1]:.3f})"
+        return f"{self.name} {self.value:.3f}{ends}"
+
+
+class Told(NamedTuple):
+    """What a forecast says: at places that nobody marked, at the marks, and in words."""
+
+    unmarked: list[Expected]
+    marks: list[Expected]
+    notes: list[str]
+
+
+def told(forecast: Mapping[str, Any]) -> Told:
+    """All that a forecast says."""
+    return Told(unmarked(forecast), at_marks(forecast), notes_of(forecast))
+
+
+def unmarked(forecast: Mapping[str, Any]) -> list[Expected]:
+    """What is expected at places that nobody marked, by images that were left out: in the image, then at the layer."""
+    layer = _part(forecast, "left_out")
+    return [*_left_out(_part(layer, "drawn"), "drawn"), *_left_out(layer, "layer")]
+
+
+def at_marks(forecast: Mapping[str, Any]) -> list[Expected]:
+    """How the answer fits the marks that it was solved for."""
+    return [
+        Expected(f"{name} {part}".strip(), number, meaning)
+        for name, meaning in MARKS.items()
+        for part, number in _numbers(forecast.get(name))
+    ]
+
+
+def notes_of(forecast: Mapping[str, Any]) -> list[str]:
+    """What a reader should know beside the numbers, one sentence each."""
+    known = forecast.get("notes")
+    few = [TOO_FEW] if "left_out" in forecast and forecast["left_out"] is None else []
+    return [*few, *(note for note in known if isinstance(note, str))] if isinstance(known, list | tuple) else few
+
+
+def lines_of(forecast: Mapping[str, Any]) -> list[str]:
+    """The forecast as lines of text."""
+    found = told(forecast)
+    groups = {"at places that were not marked": found.unmarked, "at the marks": found.marks}
+    lines = [f"forecast {where}: {', '.join(map(str, numbers))}" for where, numbers in groups.items() if numbers]
+    return [*lines, *(f"note: {note}" for note in found.notes)]
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value of a file is a number that can be shown."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST
+
+
+def _left_out(found: Mapping[str, Any], where: str) -> Iterator[Expected]:
+    suffix = {"drawn": "in the image", "layer": "at the layer"}[where]
+    for name, meaning in UNMARKED[where].items():
+        if is_number(found.get(name)):
+            ends = _ends(found.get("each")) if name == "arrives" else None
+            yield Expected(f"{name} {suffix}", found[name], meaning, ends)
+
+
+def _ends(each: Any) -> tuple[float, float] | None:
+    known = [number for number in each if is_number(number)] if isinstance(each, Sequence) else []
+    return (min(known), max(known)) if len(known) > 1 else None
+
+
+def _part(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = document.get(name)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _numbers(value: Any) -> Iterable[tuple[str, float]]:
+    parts = value.items() if isinstance(value, Mapping) else [("", value)]
+    return [(str(part), number) for part, number in parts if is_number(number)]
