@@ -68,6 +68,37 @@ def test_a_report_gives_the_figures(files, patch, report):
     assert load_report(report / "report.json") == document
 
 
+def test_outside_is_told_strictly_first_where_concepts_were_counted(files, patch, report):
+    counted = {"measured_by": "concepts", "outside": 0.02, "outside_strict": 0.04, "outside_lenient": 0.02}
+    told = [
+        line for line in card_of(files, patch, report=load_report(report) | counted).splitlines() if "outside" in line
+    ]
+    assert told[0].startswith("| Change outside, strict | 0.04 |")
+    assert told[1].startswith("| Change outside, lenient | 0.02 |")
+
+
+def test_a_report_of_an_earlier_version_is_told_as_it_was_measured(files, patch, report):
+    document = load_report(report)
+    new = {name for name in document if name.startswith(("outside_strict", "outside_lenient"))}
+    old = {name: value for name, value in document.items() if name not in new}
+    old["places"] = [{"rule": "r", "images": 2, "residual": 0.1}]
+    (report / "report.json").write_text(json.dumps(old))
+    card = card_of(files, patch, report=load_report(report))
+    assert "Share of the wanted change that happened at the layer" in card
+    assert f"| Change outside | {document['outside']:.3g} |" in card
+    assert "strict |" not in card_of(files, patch, report=old | {"measured_by": "concepts"})
+    assert "happened at the layer" not in card_of(files, patch, report=document)
+
+
+def test_the_forecast_is_told_at_places_that_were_not_marked_first(files, patch, report):
+    left_out = {"arrives": 0.3, "beside": 0.1, "each": [0.2, 0.4]}
+    changed = replace(patch, forecast={**patch.forecast, "left_out": left_out, "notes": ["a [note](http://b.c)"]})
+    card = card_of(files, changed)
+    assert card.index("| Arrives at the layer | 0.3 (0.2 to 0.4) |") < card.index("| Residual |")
+    assert "a \\[note\\]" in card
+    assert "too few images are marked" in card_of(files, replace(patch, forecast={"left_out": None}))
+
+
 def test_expectations_are_held_against_the_report(files, patch, tmp_path):
     rule = marked_rule(
         files["model"], expect={"efficacy": 2.0, "outside": 1.0}, effect={"from": ["dome"], "to": "tree"}

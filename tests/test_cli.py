@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,11 @@ from conftest import marked_rule
 from PIL import Image
 
 from apps.cli import COMMANDS, main
+from apps.commands.solve import tell
 from apps.memories import cached_path, memory_of
-from rewrite import Memory, Patch, load_generator, measure
+from rewrite import Memory, Patch, Settings, load_generator, measure
 from rewrite.checkpoints import loading
+from rewrite.reports.forecast import TOO_FEW
 
 LAYER = "b16.conv1"
 ROOT = Path(__file__).parents[1]
@@ -92,6 +95,41 @@ def test_a_cache_that_cannot_be_written_does_not_stop_the_work(files, capsys, tm
     monkeypatch.setenv("REWRITE_CACHE", str(tmp_path / "file" / "cache"))
     memory_of(load_generator(files["model"]), LAYER, 5)
     assert "the memory is not kept" in capsys.readouterr().err
+
+
+LEFT_OUT = {"arrives": 0.3, "beside": 0.1, "each": [0.2, 0.4]}
+
+
+@pytest.mark.parametrize(
+    ("left_out", "first"),
+    [
+        (LEFT_OUT, "forecast at places that were not marked: arrives at the layer 0.300 (0.200 to 0.400), beside"),
+        (
+            {**LEFT_OUT, "drawn": {"arrives": 0.25, "strays": 0.05, "each": [0.1, 0.5]}},
+            "forecast at places that were not marked: arrives in the image 0.250 (0.100 to 0.500), strays in the image "
+            "0.050, arrives at the layer 0.300 (0.200 to 0.400), beside",
+        ),
+    ],
+)
+def test_forecasts_are_told_at_places_that_were_not_marked_first(files, tmp_path, capsys, left_out, first):
+    patch = Patch.load(files["patch"])
+    patch = replace(patch, forecast={**patch.forecast, "left_out": left_out, "notes": ["mind this"]})
+    said = tell({"rule": "r", "rank": 3, "layer": LAYER, "out": "p", "forecast": patch.forecast}).splitlines()
+    assert said[1].startswith(first)
+    assert said[2].startswith("forecast by what was solved for: residual")
+    assert said[3] == "note: mind this"
+    patch.save(tmp_path / "patch.safetensors")
+    report = ["report", str(tmp_path / "patch.safetensors"), "--model", str(files["model"]), "--seeds", "5-6"]
+    assert main([*report, "--out", str(tmp_path / "report")]) == 0
+    out = capsys.readouterr().out
+    assert all(f"{LAYER}: {line}\n" in out for line in said[1:])
+
+
+def test_with_two_marked_images_solve_says_that_none_was_left_out(files, tmp_path, capsys):
+    marked_rule(files["model"], settings=Settings.from_marks()).save(tmp_path / "rule.json")
+    given = ["--model", str(files["model"]), "--memory", str(files["memory"])]
+    assert main(["solve", str(tmp_path / "rule.json"), *given, "--out", str(tmp_path / "patch.safetensors")]) == 0
+    assert f"note: {TOO_FEW}" in capsys.readouterr().out
 
 
 def test_report_writes_three_files_and_says_the_numbers(files, tmp_path, answer):

@@ -24,6 +24,8 @@ from apps.editor.measured import COUNT, card, measured
 from apps.editor.model_tab import described
 from apps.editor.models import Models
 from apps.editor.options import Options
+from apps.editor.price import Price
+from apps.editor.price import card as price_card
 from apps.editor.pricing import Pricing
 from apps.editor.rewrite_tab import RewriteTab
 from apps.editor.rule_list import read_rule_requests
@@ -527,6 +529,32 @@ def test_a_rule_says_by_concept_what_it_does_where_the_source_can_tell(session):
     entry = rewrite(session)
     assert entry.rule.effect == {"from": ["dome"], "to": "tree"}
     assert Rule.from_json(entry.patch.rules[0]) == entry.rule
+    told = card(measure_rules(session, [entry]))
+    assert 0 < told.index("Changed elsewhere, strict") < told.index("Changed elsewhere, lenient")
+
+
+def test_the_price_is_told_where_nobody_marked_first_and_what_a_reader_should_know(session):
+    session.set_marks(WHOLE)
+    patch = session.begin().solve(session.draft.rule())
+    left_out = {
+        "arrives": 0.3,
+        "beside": 0.1,
+        "each": [0.2, 0.4],
+        "drawn": {"arrives": 0.12, "strays": 0.05, "each": []},
+    }
+    price = Price.of(replace(patch, forecast={**patch.forecast, "left_out": left_out, "notes": ["mind this"]}), 0.0)
+    shown = price_card(price)
+    names = ("Arrives where you did not mark", "Layer, where you did not mark", "Arrives at the marks")
+    places = [shown.index(name) for name in names]
+    assert places == sorted(places)
+    assert "12 %" in shown
+    assert "20 % to 40 %" in shown
+    assert "Mind this." in shown
+    # What arrives at the marks, which may be much, does not make it a good one.
+    assert "Little of it would arrive" in shown
+    unknown = price_card(Price.of(replace(patch, forecast={**patch.forecast, "left_out": None}), 0.0))
+    assert "Too few images are marked" in unknown
+    assert names[0] not in unknown
 
 
 def test_rules_are_measured_on_images_that_none_of_them_uses(session):
@@ -537,6 +565,7 @@ def test_rules_are_measured_on_images_that_none_of_them_uses(session):
     assert len(report.effect.seeds) == COUNT
     assert not used & set(report.effect.seeds)
     assert "Arrived at the marks" in card(report)
+    assert "strict" not in card(report)
     session.model.source = CallableSource(halves, Concepts.of(("right", "dark", "light")))
     named = measure_rules(session, session.rules.entries)
     assert named.concepts == ("right", "dark", "light")

@@ -8,6 +8,7 @@ import sys
 import textwrap
 import tomllib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -167,6 +168,7 @@ def test_a_notebook_shows_what_a_reader_asks_for(values):
     assert generator.fingerprint in shown["generator"]
     assert "&lt;b&gt;rule&lt;/b&gt;" in shown["patch"]
     assert f"{values['patch'].forecast['residual']:.3f}" in shown["patch"]
+    assert "too few images are marked" in replace(values["patch"], forecast={"left_out": None})._repr_html_()
     assert "&lt;b&gt;rule&lt;/b&gt;" in shown["report"]
     assert f"{100 * report.verdict.outside.value:.1f} %" in shown["report"]
     assert shown["report"].count("<img") == 1

@@ -41,13 +41,11 @@ def run(options: Namespace) -> dict:
 
 def tell(result: dict) -> str:
     """The rule, its efficacy and side effects, and the files."""
+    figures = figures_of(result)
     lines = [
         f"Rule {result['rule']!r} of {MODEL}: the weight of layer {result['layer']} changed by rank {result['rank']}.",
         f"On {result['images']} images that the rule was not made from:",
-        *(
-            f"  {each.label}: {percent(result[each.key], missing=UNKNOWN)}. {each.meaning}"
-            for each in figures_of(result)
-        ),
+        *(f"  {each.label}: {percent(result[each.key], missing=UNKNOWN)}. {each.meaning}" for each in figures),
         *(f"  failed: {each}" for each in result["failed"]),
         *(str(Path(result["out"]) / name) for name in result["files"]),
     ]

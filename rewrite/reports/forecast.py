@@ -84,7 +84,7 @@ def notes_of(forecast: Mapping[str, Any]) -> list[str]:
 def lines_of(forecast: Mapping[str, Any]) -> list[str]:
     """The forecast as lines of text."""
     found = told(forecast)
-    groups = {"at places that were not marked": found.unmarked, "at the marks": found.marks}
+    groups = {"at places that were not marked": found.unmarked, "by what was solved for": found.marks}
     lines = [f"forecast {where}: {', '.join(map(str, numbers))}" for where, numbers in groups.items() if numbers]
     return [*lines, *(f"note: {note}" for note in found.notes)]
 
@@ -99,11 +99,11 @@ def _left_out(found: Mapping[str, Any], where: str) -> Iterator[Expected]:
     for name, meaning in UNMARKED[where].items():
         if is_number(found.get(name)):
             ends = _ends(found.get("each")) if name == "arrives" else None
-            yield Expected(f"{name} {suffix}", found[name], meaning, ends)
+            yield Expected(f"{name} {suffix}", float(found[name]), meaning, ends)
 
 
 def _ends(each: Any) -> tuple[float, float] | None:
-    known = [number for number in each if is_number(number)] if isinstance(each, Sequence) else []
+    known = [float(number) for number in each if is_number(number)] if isinstance(each, Sequence) else []
     return (min(known), max(known)) if len(known) > 1 else None
 
 
@@ -114,4 +114,4 @@ def _part(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 def _numbers(value: Any) -> Iterable[tuple[str, float]]:
     parts = value.items() if isinstance(value, Mapping) else [("", value)]
-    return [(str(part), number) for part, number in parts if is_number(number)]
+    return [(str(part), float(number)) for part, number in parts if is_number(number)]
