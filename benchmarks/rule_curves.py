@@ -2,8 +2,9 @@
 
     python -m benchmarks.rule_curves rewrite/rules/tree-on-towers.json --seeds 2000 --out curve.json
 
-Efficacy is the share of the pixels that showed what the rule replaces which show the target now, outside the share of
-all other pixels whose concept changed, both by the segmenter of the towers world on seeds that the rule does not use.
+Efficacy is the share of the pixels that showed what the rule replaces which show the target now, strict outside the share
+of all other pixels whose concept changed, lenient outside the same without those that became the target, all by the
+segmenter of the towers world on seeds that the rule does not use.
 """
 
 import argparse
@@ -74,7 +75,7 @@ def main() -> None:
     rows = []
     print(
         f"{'layer':10} {'keys':7} {'damage':>6} {'drift':>6} {'others':>6} {'margin':>6} {'rank':>5} {'str':>4} | "
-        "efficacy outside clear | residual damage drift seconds"
+        "efficacy  strict lenient clear | residual damage drift seconds"
     )
     grid = itertools.product(
         options.layers or [rule.layer],
@@ -104,10 +105,11 @@ def main() -> None:
         for strength in options.strength:
             with patch.applied(generator, strength):
                 counts = unseen.counts(aim)
-            efficacy, outside, told = counts.efficacy(), counts.outside_change(), patch.forecast
+            strict, lenient = counts.strict_outside_change(), counts.outside_change()
+            efficacy, told = counts.efficacy(), patch.forecast
             print(
                 f"{layer:10} {key_space:7} {damage:6} {drift:6} {others:6} {margin:6} {patch.rank:5} {strength:4} | "
-                f"{efficacy.value:8.3f} {outside.value:7.3f} {counts.clear():5.2f} | "
+                f"{efficacy.value:8.3f} {strict.value:7.3f} {lenient.value:7.3f} {counts.clear():5.2f} | "
                 f"{told['residual']:8.3f} {told['damage']:6.3f} {told['drift']:5.2f} {seconds:7.2f}",
                 flush=True,
             )
@@ -118,7 +120,8 @@ def main() -> None:
                     **asdict(tried.settings),
                     "strength": strength,
                     "efficacy": asdict(efficacy),
-                    "outside": asdict(outside),
+                    "outside_strict": asdict(strict),
+                    "outside": asdict(lenient),
                     "clear": counts.clear(),
                     "forecast": dict(told),
                     "seconds": seconds,

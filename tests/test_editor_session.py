@@ -549,11 +549,11 @@ def test_the_price_is_told_where_nobody_marked_first_and_what_a_reader_should_kn
     assert places == sorted(places)
     assert "12 %" in shown
     assert "20 % to 40 %" in shown
-    assert "Mind this." in shown
+    assert "</strong> mind this." in shown
     # What arrives at the marks, which may be much, does not make it a good one.
     assert "Little of it would arrive" in shown
     unknown = price_card(Price.of(replace(patch, forecast={**patch.forecast, "left_out": None}), 0.0))
-    assert "Too few images are marked" in unknown
+    assert "too few images are marked" in unknown
     assert names[0] not in unknown
 
 

@@ -136,7 +136,7 @@ class Rule:
         protect: Regions whose values must stay.
         protect_units: Units of the layer whose values must stay everywhere: numbers of its output channels.
         effect: Concepts that the rule turns into another, for reports with a segmenter: `from` a list, `to` a name.
-        expect: Least `efficacy` and greatest `outside` change that a report is held against.
+        expect: Least `efficacy` and greatest `outside` change (the lenient count) that a report is held against.
 
     Raises:
         ValueError: A number or word is out of range, or the rule has no copy or no place.
