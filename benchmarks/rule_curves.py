@@ -2,9 +2,9 @@
 
     python -m benchmarks.rule_curves rewrite/rules/tree-on-towers.json --seeds 2000 --out curve.json
 
-Efficacy is the share of the pixels that showed what the rule replaces which show the target now, strict outside the share
-of all other pixels whose concept changed, lenient outside the same without those that became the target, all by the
-segmenter of the towers world on seeds that the rule does not use.
+Efficacy is the share of the pixels that showed what the rule replaces which show the target now, strict outside the
+share of all other pixels whose concept changed, lenient outside the same without those that became the target, all by
+the segmenter of the towers world on seeds that the rule does not use.
 """
 
 import argparse
