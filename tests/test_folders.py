@@ -193,7 +193,7 @@ def test_names_come_from_ade20ks_table_or_a_list(tmp_path):
         ("Idx,Name\n1,a\n1,b\n", "different numbers from 0 to 65535, .* gives 'b' '1'"),
         ("Idx,Name\n-1,a\n", "gives 'a' '-1'"),
         ("Idx,Name\n99999,a\n", "gives 'a' '99999'"),
-        ("Idx,Name\n1\n", "row 1 of .* has not as many cells as its header"),
+        ("Idx,Name\n1\n", "row 1 of .* needs 2 cells, as many as its header has"),
     ],
 )
 def test_names_that_cannot_be_told_are_refused(text, said, annotated):
@@ -249,8 +249,8 @@ def test_a_file_that_broden_lacks_is_named_at_once(name, broden):
     [
         ("picture,object\n", "a/0.png,3", "index.csv needs a column image, it has picture, object"),
         ("image,split,ih,iw,sh,sw\n", "a/0.png,train,4,8,4,8", "needs a column for each category of labels"),
-        ("image,object\n", "a/0.png", "row 1 of .* has not as many cells as its header, which has 2"),
-        ("image,object\n", "a/0.png,3,4", "row 1 of .* has not as many cells as its header, which has 2"),
+        ("image,object\n", "a/0.png", "row 1 of .* needs 2 cells, as many as its header has"),
+        ("image,object\n", "a/0.png,3,4", "row 1 of .* needs 2 cells, as many as its header has"),
         ("image,object\n", "a/0.png,", "holds no picture with labels"),
         ("image,object\n", "a/0.png,0;0", "holds no picture with labels"),
         ("image,object\n", "a/0.png,5", r"0\.png has the label 5, which has no name"),
@@ -268,7 +268,7 @@ def test_an_index_that_cannot_be_used_is_refused(header, row, said, broden):
 
 def test_a_binary_index_is_refused(broden):
     (broden / "index.csv").write_bytes(b"\xff\xfe\0\1")
-    with pytest.raises(ValueError, match=r"index\.csv is no text in UTF-8"):
+    with pytest.raises(ValueError, match=r"index\.csv is not a text in UTF-8"):
         Broden(broden)
 
 
@@ -357,7 +357,7 @@ def test_what_is_no_picture_is_refused(annotated):
         Annotations(annotated).images([0])
     for content in (b"", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", b"GIF89a" + bytes(30)):
         path.write_bytes(content)
-        with pytest.raises(ValueError, match=r"a picture is a JPEG or PNG file, .*a\.jpg is none"):
+        with pytest.raises(ValueError, match=r"a picture is a JPEG or PNG file, .*a\.jpg is neither"):
             Annotations(annotated).images([0])
 
 

@@ -247,7 +247,7 @@ def test_a_hostile_document_is_refused_in_a_sentence(tmp_path, changes):
 
 @pytest.mark.parametrize("text", ["", "null", "[" * 100_000, "7", "{", '{"seed": NaN}'])
 def test_a_text_that_is_no_document_is_refused(text):
-    with pytest.raises(ValueError, match="this is no painting"):
+    with pytest.raises(ValueError, match="this is not a painting"):
         Painting.from_json(text)
 
 

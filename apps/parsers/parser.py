@@ -41,7 +41,7 @@ def new_folder(text: str) -> Path:
 def _placed(path: Path, folder: Path) -> Path:
     there = next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())
     if not there.is_dir():
-        raise ArgumentTypeError(f"cannot write {path}: {there} is no folder")
+        raise ArgumentTypeError(f"cannot write {path}: {there} is not a folder")
     if not os.access(there, os.W_OK | os.X_OK):
         raise ArgumentTypeError(f"cannot write {path}: nothing may be written into {there}")
     return path

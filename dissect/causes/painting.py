@@ -131,7 +131,7 @@ class Painting:
         try:
             document = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise ValueError(f"this is no painting: {error}") from None
+            raise ValueError(f"this is not a painting: {error}") from None
         return _painting_of(document)
 
     def save(self, path: str | Path) -> None:
@@ -147,11 +147,11 @@ class Painting:
 
         Raises:
             FileNotFoundError: There is no such file.
-            ValueError: It is no painting, or a damaged one.
+            ValueError: It is not a painting, or a damaged one.
         """
         path = files.existing(path, "painting")
         if path.stat().st_size > LARGEST_FILE:
-            raise ValueError(f"{path} has more than {LARGEST_FILE} bytes, which no painting has")
+            raise ValueError(f"{path} has more than {LARGEST_FILE} bytes, more than any painting has")
         try:
             return _painting_of(files.read_json(path, "painting"))
         except ValueError as error:
@@ -208,7 +208,7 @@ def painted(
 
 def _painting_of(document: Any) -> Painting:
     if not isinstance(document, dict) or document.get("schema") != SCHEMA:
-        raise ValueError(f'this is no painting: it must say "schema": "{SCHEMA}"')
+        raise ValueError(f'this is not a painting: it must say "schema": "{SCHEMA}"')
     entries.only(document, {"schema", "model", "layer", "seed", "truncation", "strokes"}, "a painting")
     strokes = document.get("strokes", [])
     require(isinstance(strokes, list), "strokes are a list", type(strokes).__name__)

@@ -161,7 +161,7 @@ def _model(folder: Path) -> Any:
         )
     if about["missing_keys"]:
         raise ValueError(
-            f"{folder} is no {type(model).__name__} that was trained: {len(about['missing_keys'])} of its weights are "
+            f"{folder} is not a trained {type(model).__name__}: {len(about['missing_keys'])} of its weights are "
             f"missing, first {min(about['missing_keys'])}"
         )
     return model

@@ -30,7 +30,7 @@ def read_names(path: Path) -> dict[int, str]:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is no text, names nothing, or a number is none or stands twice.
+        ValueError: It is not a text, names nothing, or a number is none or stands twice.
     """
     lines = read_text(path).splitlines()
     separator = "\t" if lines and "\t" in lines[0] else ","

@@ -20,7 +20,7 @@ def read_colours(path: Path) -> Image.Image:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is no picture of eight bits a channel, is cut short or damaged, or is too large.
+        ValueError: It is not a picture of eight bits a channel, is cut short or damaged, or is too large.
     """
     picture = _read(path, "picture")
     if picture.mode not in COLOURED:
@@ -34,7 +34,7 @@ def read_numbers(path: Path) -> Int32[np.ndarray, "height width"]:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is no picture of one channel, is cut short or damaged, or is too large.
+        ValueError: It is not a picture of one channel, is cut short or damaged, or is too large.
     """
     picture = _read(path, "label map")
     if picture.mode not in NUMBERED:
@@ -47,7 +47,7 @@ def read_red_green(path: Path) -> Int32[np.ndarray, "height width"]:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is no picture of red, green and blue, is cut short or damaged, or is too large.
+        ValueError: It is not a picture of red, green and blue, is cut short or damaged, or is too large.
     """
     picture = _read(path, "label map")
     if picture.mode not in ("RGB", "RGBA"):
@@ -63,7 +63,7 @@ def shape_of(path: Path) -> tuple[int, int]:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is no picture, or is too large.
+        ValueError: It is not a picture, or is too large.
     """
     picture = _read(path, "picture", pixels=False)
     return picture.height, picture.width
@@ -84,6 +84,6 @@ def _read(path: Path, kind: str, *, pixels: bool = True) -> Image.Image:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise ValueError(f"a {kind} has at most {MOST_PIXELS} pixels, {path} has more") from None
     except UnidentifiedImageError:
-        raise ValueError(f"a {kind} is a JPEG or PNG file, {path} is none") from None
+        raise ValueError(f"a {kind} is a JPEG or PNG file, {path} is neither") from None
     except (OSError, SyntaxError, ValueError, EOFError, StructError, OverflowError) as error:
         raise ValueError(f"{path} is damaged: {error}") from None

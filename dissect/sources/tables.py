@@ -23,7 +23,7 @@ def read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except ValueError as error:
-        raise ValueError(f"{path} is no text in UTF-8: {error}") from None
+        raise ValueError(f"{path} is not a text in UTF-8: {error}") from None
 
 
 def read_rows(path: Path, needed: Iterable[str], separator: str = ",") -> list[Mapping[str, str]]:
@@ -31,20 +31,20 @@ def read_rows(path: Path, needed: Iterable[str], separator: str = ",") -> list[M
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is no such table, has no row, or a needed column or a cell is missing.
+        ValueError: It is not such a table, has no row, or a needed column or a cell is missing.
     """
     try:
         reader = csv.DictReader(StringIO(read_text(path), newline=""), delimiter=separator)
         rows: list[Any] = list(reader)
         columns = reader.fieldnames or ()
     except csv.Error as error:
-        raise ValueError(f"{path} is no table: {error}") from None
+        raise ValueError(f"{path} is not a table: {error}") from None
     missing = [name for name in needed if name not in columns]
     if missing:
         raise ValueError(f"{path} needs a column {missing[0]}, it has {', '.join(columns) or 'none'}")
     for number, row in enumerate(rows, 1):
         if None in row.values() or any(row.get(None, ())):
-            raise ValueError(f"row {number} of {path} has not as many cells as its header, which has {len(columns)}")
+            raise ValueError(f"row {number} of {path} needs {len(columns)} cells, as many as its header has")
     if not rows:
         raise ValueError(f"{path} has a header and no row")
     return rows

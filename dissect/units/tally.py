@@ -78,7 +78,7 @@ class Tally:
         """The inverse of `tensors`.
 
         Raises:
-            ValueError: A count is missing, is no whole number, or is negative.
+            ValueError: A count is missing, is not a whole number, or is negative.
         """
         names = {entry.name for entry in fields(cls)}
         if set(tensors) != names or any(tensor.dtype != torch.int64 for tensor in tensors.values()):
