@@ -1,14 +1,13 @@
 """The tab "Export": the edited model, its patches, rules and report as files."""
 
 from collections.abc import Iterator
-from html import escape
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from apps.editor.exports import KINDS, Export
-from apps.editor.frame import Page, Updates
+from apps.editor.frame import Page, Updates, hint, message
 from apps.editor.session import Session
 from rewrite.reports.rendering import render
 
@@ -39,14 +38,13 @@ class ExportTab:
         with gr.Row(elem_classes="line"):
             self.go = gr.Button("Export", variant="primary", elem_id="export", scale=2)
             self.stop = gr.Button("Stop", scale=1, min_width=80)
-        out = escape(str(self.page.models.options.out.resolve()))
-        gr.HTML(f'<p class="soft">Files go to {out}, and are offered here.</p>')
+        gr.HTML(hint(f"Files go to {self.page.models.options.out.resolve()}, and are offered here."))
 
     def on_export(self, session: Session, name: Any, kinds: Any) -> Iterator[Updates]:
         """Write the files, one after the other."""
         made = Export.of(session, self.page.models.options.out, self.page.private, name, kinds)
         for step in made.steps():
-            yield {self.result: f'<p role="status">{escape(step)} …</p>'}
+            yield {self.result: message(f"{step} …")}
         yield {
             self.result: render(WRITTEN, folder=made.folder, paths=made.written),
             self.files: gr.update(value=[str(path) for path in made.offered], visible=True),

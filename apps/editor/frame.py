@@ -33,6 +33,7 @@ from rewrite.reports.rendering import render
 Updates = dict[Block, Any]
 Handler = Callable[..., Updates | Iterator[Updates]]
 
+LINE = Path(__file__).parent / "templates" / "line.html"
 PROGRESS = Path(__file__).parent / "templates" / "progress.html"
 REFUSED = (ValueError, LookupError, OSError, MemoryError)
 STOPPED = "Stopped; nothing was kept."
@@ -144,6 +145,16 @@ def _errors_shown() -> Iterator[None]:
         raise gr.Error(STOPPED, print_exception=False) from None
     except REFUSED as error:
         raise gr.Error(escape(sentence(error)), print_exception=False) from None
+
+
+def message(text: str, *, soft: bool = False) -> str:
+    """A line of text as HTML, which screen readers read out when it changes; a soft one is of less weight."""
+    return render(LINE, text=text, soft=soft, role="status")
+
+
+def hint(text: str) -> str:
+    """A line of text as HTML that does not change, and is of less weight."""
+    return render(LINE, text=text, soft=True, role=None)
 
 
 def progress(done: float, text: str) -> str:

@@ -1,13 +1,12 @@
 """The tab "Model": open another model, see its layers, measure them."""
 
 from collections.abc import Iterator
-from html import escape
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from apps.editor.frame import AT_ONCE, STOPPED, Page, Updates, progress
+from apps.editor.frame import AT_ONCE, STOPPED, Page, Updates, hint, message, progress
 from apps.editor.session import Session
 from rewrite.reports.rendering import render
 
@@ -44,7 +43,7 @@ class ModelTab:
         with gr.Row(elem_classes="line"):
             self.open = gr.Button("Open", variant="primary", elem_id="open", scale=2)
             self.look = gr.Button("Look again", scale=1, min_width=110)
-        gr.HTML(f'<p class="soft">{_folders(self.page)}</p>')
+        gr.HTML(hint(_folders(self.page)))
         self.status = gr.HTML(elem_id="opened")
 
     def _add_layers(self, new: Session) -> None:
@@ -67,11 +66,10 @@ class ModelTab:
             raise ValueError("choose a model first")
         session.open(name)
         layers = list(session.model.generator.layers)
-        text = f"{escape(name)} is open. Its wall is in the first tab; it begins without marks and rules."
         return {
             self.page.opened: session.opened,
             self.about: described(session),
-            self.status: f'<p role="status">{text}</p>',
+            self.status: message(f"{name} is open. Its wall is in the first tab; it begins without marks and rules."),
             self.layer: gr.update(choices=layers, value=session.model.layer),
         }
 
@@ -110,5 +108,5 @@ def described(session: Session) -> str:
 def _folders(page: Page) -> str:
     folders = ", ".join(str(folder) for folder in page.models.options.folders)
     if folders:
-        return f"Folders: {escape(folders)}."
+        return f"Folders: {folders}."
     return "This server was given no folder; start it with --models DIR to open files of your own."

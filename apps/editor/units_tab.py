@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 from torch import Tensor
 
-from apps.editor.frame import AT_ONCE, EFFECTS, Page, Updates, progress
+from apps.editor.frame import AT_ONCE, EFFECTS, Page, Updates, message, progress
 from apps.editor.model import Model
 from apps.editor.removals import Removals
 from apps.editor.session import Session
@@ -203,7 +203,7 @@ def explanation(session: Session, state: UnitsState, before: str = "") -> str:
     if removals is None:
         return ""
     text = removals.explanation or "Measure effects to see what goes from the images without each unit."
-    return f'<p class="soft" role="status">{before}{text}</p>'
+    return message(f"{before} {text}".strip(), soft=True)
 
 
 def layer_of(session: Session, state: UnitsState) -> dict[str, Any]:
