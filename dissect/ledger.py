@@ -191,6 +191,15 @@ def images_in(path: Path, stage: str) -> int:
     return sum(stop - start for start, stop in done)
 
 
+def describe(path: str | Path, kind: str) -> dict[str, Any]:
+    """What `rewrite inspect` says of a file of a run: how far each stage came, and of what."""
+    stages, about = read(path, kind)
+    return {
+        "stages": {name: _told(stage.images) for name, stage in stages.items()},
+        **{name: value for name, value in about["identity"].items() if isinstance(value, str | int | float)},
+    }
+
+
 def shards(numbers: Sequence[int]) -> Iterator[tuple[int, ...]]:
     """The numbers in groups that do not depend on where a run begins or ends."""
     for _, group in groupby(numbers, key=lambda number: number // SHARD):
@@ -211,6 +220,11 @@ def meeting(ranges: Sequence[tuple[int, int]]) -> Ranges:
         else:
             found.append((start, stop))
     return tuple(found)
+
+
+def _told(images: Ranges | int) -> str:
+    count = images if isinstance(images, int) else sum(stop - start for start, stop in images)
+    return f"{count} images" if count else "done"
 
 
 def _images(done: Any) -> Ranges | int:

@@ -53,6 +53,16 @@ def test_sums_of_the_first_version_are_gone_on_with(tmp_path):
     assert images_in(path, "sets") == 8
 
 
+def test_inspect_tells_what_run_a_file_is_of_and_how_far_it_came(tmp_path, answer):
+    run = Ledger(tmp_path / "effects.safetensors", {"model": "m1", "layer": "b8.conv1", "plan": {"n": 3}}, "effects")
+    run.once("levels", lambda: {"level": torch.tensor(3.5)})
+    run.over("removals", (*range(8), *range(20, 24)), sums, batch=4)
+    said = answer("inspect", run.path)
+    assert said["kind"] == "effects of a run, which can go on from it"
+    assert said["stages"] == {"levels": "done", "removals": "12 images"}
+    assert (said["model"], said["layer"]) == ("m1", "b8.conv1")
+
+
 def test_files_of_other_runs_and_versions_and_damaged_ones_are_refused(tmp_path):
     path = tmp_path / "state.safetensors"
     Ledger(path, {"run": 1}).over("some", range(4), sums)

@@ -152,11 +152,13 @@ def test_undo_and_redo_walk_through_every_change(tiny):
     assert now.undo().add(one).redo().strokes == (two, one)
 
 
-def test_a_document_comes_back_as_it_was(tiny, tmp_path):
+def test_a_document_comes_back_as_it_was(tiny, tmp_path, answer):
     generator, painting = tiny
     painting = replace(painting, truncation=0.7).add(Stroke(disc(4, 4, 2, 16), "tree", strength=0.3, count=4))
     painting = painting.add(Stroke(disc(9, 9, 2, 16), units=(4, 2), action="remove"))
     painting.save(tmp_path / "strokes.json")
+    said = answer("inspect", tmp_path / "strokes.json")
+    assert (said["kind"], said["layer"], said["strokes"]) == ("painting", painting.layer, 2)
     loaded = Painting.load(tmp_path / "strokes.json")
     assert loaded == replace(painting, past=())
     assert loaded.to_json() == painting.to_json() == Painting.from_json(painting.to_json()).to_json()

@@ -23,7 +23,7 @@ from dissect.ledger import images_in
 from dissect.sources.towers import SegmenterSource
 from dissect.units import counting
 from dissect.units.counting import dissect
-from dissect.units.dissection import load_dissections
+from dissect.units.dissection import BUILT_IN, load_dissections
 from dissect.units.probe import GeneratorProbe
 from rewrite import Rule, load_generator
 from tests.markup import HOSTILE, assert_shown_as_text, renamed
@@ -181,6 +181,15 @@ def test_parts_of_several_machines_are_joined(written, tmp_path, answer):
 
 def test_a_finished_run_is_not_counted_again(written, monkeypatch):
     monkeypatch.setattr(counting, "_counted", lambda *arguments: pytest.fail("counted again"))
+def test_inspect_tells_what_a_dissection_is_of_and_what_it_found(written, answer):
+    said, document = answer("inspect", written / "units.safetensors"), json.loads((written / "units.json").read_text())
+    assert (said["kind"], said["images"], said["model"]) == ("dissection", 70, load_generator("towers").fingerprint)
+    assert said["concepts"] == [each["name"] for each in document["concepts"]]
+    assert said["layers"] == {LAYER: f"64 units, {document['layers'][0]['detectors']} detect a concept"}
+    # The one that comes with the library was written by version 0.1.
+    assert answer("inspect", BUILT_IN["towers"])["images"] == 400
+
+
     assert main([*UNITS, "--informative", "--out", str(written)]) == 0
 
 

@@ -7,7 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from apps.commands.models import describe
+from dissect import ledger
+from dissect.causes.painting import SCHEMA as PAINTING
+from dissect.causes.painting import Painting
 from dissect.segmenter import load_segmenter
+from dissect.units import dissection
 from rewrite import Rule, memory, patch
 from rewrite.checkpoints import containers, discriminators, hub, registry
 from rewrite.checkpoints.archives import Archive
@@ -15,7 +19,7 @@ from rewrite.checkpoints.loading import BUILT_IN as GENERATORS
 from rewrite.checkpoints.loading import open_checkpoint
 from rewrite.checkpoints.native import NativeFile
 from rewrite.generators.contract import Generator
-from rewrite.reports.report import SCHEMA
+from rewrite.reports.report import SCHEMA as REPORT
 from rewrite.rules import BUILT_IN as RULES
 from rewrite.rules.rule import LARGEST_FILE
 from rewrite.storage import files
@@ -61,17 +65,25 @@ def _check(path: Path) -> None:
 
 
 def _document(path: Path) -> dict[str, Any]:
-    """A JSON file: a rule, a report, or something else."""
+    """A JSON file: a rule, a report, a painting, or something else."""
     if path.stat().st_size > LARGEST_FILE:
         raise ValueError(f"{path} is a JSON file of more than {LARGEST_FILE} bytes, which none of ours is")
     document = files.read_json(path, "JSON file")
     schema = document.get("schema") if isinstance(document, dict) else None
-    if schema == SCHEMA:
+    if schema == REPORT:
         figures = ("efficacy", *(name for name in OUTSIDE if name in document))
         names = ("rules", "model", "images", "measured_by", *figures, "expectations", "notes")
         return {"kind": "report", **{name: document.get(name) for name in names}}
     if isinstance(schema, str) and schema.startswith("rewrite-rule/"):
         return {"kind": "rule", **_rule(Rule.load(path))}
+    if schema == PAINTING:
+        painting = Painting.load(path)
+        names = ("model", "layer", "seed", "truncation")
+        return {
+            "kind": "painting",
+            **{name: getattr(painting, name) for name in names},
+            "strokes": len(painting.strokes),
+        }
     return {"kind": "JSON file of another tool"}
 
 
@@ -96,15 +108,17 @@ def _binary(path: Path) -> dict[str, Any]:
     except ValueError:
         return _foreign(path)
     known = {
-        "generator": _generator,
-        "memory": memory.describe,
-        "patch": patch.describe,
-        "segmenter": _segmenter,
+        "generator": lambda: _generator(path, about),
+        "memory": lambda: memory.describe(path),
+        "patch": lambda: patch.describe(path),
+        "segmenter": lambda: _segmenter(path, about),
+        "dissection": lambda: dissection.describe(path),
     }
-    if kind not in known:
-        raise ValueError(f"{path} is a file of this library, but holds a {kind!r}, which this version does not know")
-    details = known[kind](path) if kind in ("memory", "patch") else known[kind](path, about)
-    return {"kind": kind, **details}
+    if kind in known:
+        return {"kind": kind, **known[kind]()}
+    if "done" in about:
+        return {"kind": f"{kind} of a run, which can go on from it", **ledger.describe(path, kind)}
+    raise ValueError(f"{path} is a file of this library, but holds a {kind!r}, which this version does not know")
 
 
 def _foreign(path: Path) -> dict[str, Any]:

@@ -154,6 +154,21 @@ def load_dissections(path: str | Path) -> dict[str, Dissection]:
         raise ValueError(f"{path} is a damaged dissection: {error}") from None
 
 
+def describe(path: str | Path) -> dict[str, Any]:
+    """What `rewrite inspect` says of a file of dissections."""
+    run = load_dissections(path)
+    first = next(iter(run.values()))
+    return {
+        "images": int(first.tally.images),
+        **{name: first.identity.get(name) for name in ("model", "source", "truncation")},
+        "concepts": list(first.concepts.names),
+        "layers": {
+            view: f"{len(one.levels)} units, {int(one.scores.detects().sum())} detect a concept"
+            for view, one in run.items()
+        },
+    }
+
+
 def is_of_first_version(path: str | Path) -> bool:
     """Whether a dissection was written by version 0.1, which knew no stages."""
     kind, about = files.read_header(path)
