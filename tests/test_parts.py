@@ -3,9 +3,9 @@
 import pytest
 
 from dissect import ledger
-from dissect.units.counting import dissect
+from dissect.units.counting import begin, dissect
 from dissect.units.dissection import load_dissections
-from dissect.units.parts import Part, dissect_part, join_parts
+from dissect.units.parts import Part, dissect_part, join_parts, uncounted_parts
 from tests.planted import PlantedProbe
 from tests.test_dissection import StoppedError, StoppingProbe
 
@@ -41,6 +41,23 @@ def test_what_a_single_run_has_counted_is_not_counted_again(whole, tmp_path):
     join_parts(state, 2)
     assert sum(counts) == SAMPLES - 128
     assert state.read_bytes() == whole
+
+
+def test_parts_that_are_counted_are_not_given_out_again(tmp_path):
+    state = tmp_path / "units.safetensors"
+    run, numbers = begin(PlantedProbe(), SAMPLES, state=state, **HOW)
+
+    def left() -> list[int]:
+        return [part.number for part in uncounted_parts(PlantedProbe(), run, numbers, 9, state)]
+
+    # Of nine parts of seven shards the first has nothing to count, and needs a file before they are joined.
+    assert left() == [1, 2, 3, 4, 5, 6, 7, 8, 9]
+    for number in (1, 3):
+        dissect_part(PlantedProbe(), SAMPLES, Part(number, 9), state=state, **HOW)
+    with pytest.raises(StoppedError):
+        dissect_part(StoppingProbe(10), SAMPLES, Part(9, 9), state=state, **HOW)
+    assert Part(9, 9).path(state).exists()
+    assert left() == [2, 4, 5, 6, 7, 8, 9]
 
 
 def test_a_part_that_was_ended_goes_on(whole, tmp_path, monkeypatch):

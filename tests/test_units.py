@@ -16,6 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
+from apps import workers
 from apps.cli import main
 from apps.commands import rotation
 from dissect.concept_rule import units_of
@@ -169,18 +170,17 @@ def test_workers_write_what_one_writes_also_after_ctrl_c(written, tmp_path):
         assert (tmp_path / path.name).read_bytes() == path.read_bytes(), path.name
 
 
-def test_parts_of_several_machines_are_joined(written, tmp_path, answer):
+def test_parts_of_several_machines_are_joined_without_another_process(written, tmp_path, answer, monkeypatch):
     for part in ("2/2", "1/2"):
         result = answer(*UNITS, "--informative", "--part", part, "--out", tmp_path)
         assert result["images"] == {"1/2": 64, "2/2": 6}[part]
         assert not (tmp_path / "units.html").exists()
+    monkeypatch.setattr(workers, "_Worker", lambda *given: pytest.fail("a process was started"))
     answer(*UNITS, "--informative", "--workers", "2", "--out", tmp_path)
     for path in written.iterdir():
         assert (tmp_path / path.name).read_bytes() == path.read_bytes(), path.name
 
 
-def test_a_finished_run_is_not_counted_again(written, monkeypatch):
-    monkeypatch.setattr(counting, "_counted", lambda *arguments: pytest.fail("counted again"))
 def test_inspect_tells_what_a_dissection_is_of_and_what_it_found(written, answer):
     said, document = answer("inspect", written / "units.safetensors"), json.loads((written / "units.json").read_text())
     assert (said["kind"], said["images"], said["model"]) == ("dissection", 70, load_generator("towers").fingerprint)
@@ -190,6 +190,8 @@ def test_inspect_tells_what_a_dissection_is_of_and_what_it_found(written, answer
     assert answer("inspect", BUILT_IN["towers"])["images"] == 400
 
 
+def test_a_finished_run_is_not_counted_again(written, monkeypatch):
+    monkeypatch.setattr(counting, "_counted", lambda *arguments: pytest.fail("counted again"))
     assert main([*UNITS, "--informative", "--out", str(written)]) == 0
 
 

@@ -12,7 +12,7 @@ from apps.workers import in_workers
 from dissect.ledger import images_in
 from dissect.units.counting import begin, dissect
 from dissect.units.dissection import UNITS
-from dissect.units.parts import Part, dissect_part, join_parts
+from dissect.units.parts import Part, dissect_part, join_parts, uncounted_parts
 from dissect.units.probe import GeneratorProbe
 from dissect.units.unit_report import write_units
 from rewrite import Generator, load_generator
@@ -62,7 +62,7 @@ def count_part(options: Namespace, part: Part, probe: GeneratorProbe | None = No
 
 
 def count_in_workers(options: Namespace, probe: GeneratorProbe) -> None:
-    """Count all parts in worker processes, and join them."""
+    """Count the parts that are not counted yet in worker processes, and join them."""
     state, parts = options.out / STATE, [Part(number + 1, options.workers) for number in range(options.workers)]
     whole, numbers = begin(probe, options.samples, state=state, progress=True, **levels_of(options))
     done = len(numbers) - len(whole.left(UNITS, numbers))
@@ -74,7 +74,8 @@ def count_in_workers(options: Namespace, probe: GeneratorProbe) -> None:
             if more := done + sum(images_in(part.path(state), UNITS) for part in parts) - bar.n:
                 bar.update(more)
 
-        in_workers(count_part, [(options, part, None, False) for part in parts], look)
+        rest = uncounted_parts(probe, whole, numbers, options.workers, state)
+        in_workers(count_part, [(options, part, None, False) for part in rest], look)
     join_parts(state, options.workers)
 
 

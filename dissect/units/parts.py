@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from dissect.ledger import shards
+from dissect.ledger import Ledger, shards
 from dissect.units.counting import begin, count, ledger_of, start
 from dissect.units.dissection import UNITS, Dissection, dissections_of, load_dissections, save_dissections
 from dissect.units.probe import Probe
@@ -68,6 +68,28 @@ def dissect_part(
         known = dissections_of(whole.stages[UNITS], whole.about)
         start(mine, {view: one.emptied() for view, one in known.items()})
     return count(mine, probe, part.numbers(whole.left(UNITS, numbers)))
+
+
+def uncounted_parts(probe: Probe, whole: Ledger, numbers: Sequence[int], parts: int, state: Path) -> list[Part]:
+    """The parts that are not counted to their end.
+
+    Args:
+        probe: What is looked at.
+        whole: What `begin` gives of the file of the whole.
+        numbers: And the images that are to be counted.
+        parts: How many parts there are.
+        state: The file of the whole.
+
+    Raises:
+        ValueError: The file of a part is of another run, or holds other images.
+    """
+    rest = whole.left(UNITS, numbers)
+
+    def counted(part: Part) -> bool:
+        mine = ledger_of(probe, part.path(state), whole.identity, progress=False)
+        return UNITS in mine.stages and not mine.left(UNITS, part.numbers(rest))
+
+    return [part for part in (Part(number + 1, parts) for number in range(parts)) if not counted(part)]
 
 
 def join_parts(state: Path, parts: int) -> dict[str, Dissection]:
