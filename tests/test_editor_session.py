@@ -415,14 +415,12 @@ def test_a_stopped_export_writes_nothing(session, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("name", ["../up", "/etc/passwd", "a/b", "", ".hidden", "x" * 61, "name\n", None, 3, ["a"]])
-def test_an_export_takes_names_and_never_paths(session, tmp_path, name):
+def test_an_export_takes_names_and_never_paths(session, tmp_path):
     session.set_marks(WHOLE)
     rewrite(session)
-    if name == "name\n":
-        name = "na\nme"
-    with pytest.raises(ValueError, match="a name has letters"):
-        Export.of(session, tmp_path, tmp_path, name, ["rule"])
+    for name in ("../up", "/etc/passwd", "a/b", "", ".hidden", "x" * 61, "na\nme", None, 3, ["a"]):
+        with pytest.raises(ValueError, match="a name has letters"):
+            Export.of(session, tmp_path, tmp_path, name, ["rule"])
 
 
 @pytest.mark.parametrize("name", ["../model.safetensors", "/etc/passwd", "missing.pt", "..", "", "rule.json"])

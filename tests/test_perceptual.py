@@ -24,9 +24,15 @@ TAPS = {"squeeze": (1, 4, 7, 9, 10, 11, 12), "alex": (1, 4, 7, 9, 11), "vgg": (3
 
 @functools.cache
 def random_trunk(name: str) -> nn.Sequential:
+    # The classifiers above the trunks hold most of the weights, and are not used.
+    with torch.device("meta"):
+        network = getattr(torchvision.models, FEATURES[name])(weights=None)
+    trunk = network.features.to_empty(device="cpu")
     torch.manual_seed(0)
-    network = getattr(torchvision.models, FEATURES[name])(weights=None)
-    return network.features.eval().requires_grad_(False)
+    for module in trunk.modules():
+        if isinstance(module, nn.Conv2d):
+            module.reset_parameters()
+    return trunk.eval().requires_grad_(False)
 
 
 def random_state(name: str) -> dict[str, torch.Tensor]:
