@@ -13,15 +13,19 @@ from rewrite.goals.quiet import IMAGES, with_quiet
 from rewrite.solvers.choice import CAREFUL, DRIFTS, MARGIN, MOST_DRAWN, OTHERS, choose, energy_unit, posed, weighed
 from rewrite.solvers.closed_form import ClosedForm
 from rewrite.solvers.drawn import draw_left_out
-from rewrite.solvers.leave_out import folds_of, left_out
+from rewrite.solvers.leave_out import LEAST_BESIDE, LeftOut, folds_of, left_out
 from rewrite.solvers.problem import Problem
-from tests.test_solvers import rule_on
+from tests.test_solvers import region, rule_on
 
 SETTINGS = Settings(damage=0.02, drift=0.05, others=1.0)
 
 
+def protecting(generator, layer: str) -> Rule:
+    return replace(rule_on(generator, layer), protect=(region(generator, 1, 0, 0, 3, 3),))
+
+
 def problem_of(generator, layer: str, settings: Settings = SETTINGS, rule: Rule | None = None) -> Problem:
-    rule = replace(rule or rule_on(generator, layer), settings=settings)
+    rule = replace(rule or protecting(generator, layer), settings=settings)
     return Problem.of(generator, measure(generator, layer, 64), build_goal(generator, rule), settings)
 
 
@@ -31,7 +35,7 @@ def without(keys: Keys, image: int) -> Keys:
 
 
 def refitted(problem: Problem, image: int) -> torch.Tensor:
-    """The solution of the problem whose goal never held an image."""
+    """The first step of the problem whose goal never held an image: the demodulation is that of no change."""
     goal = problem.goal
     here = goal.wanted.image != image
     less = replace(
@@ -41,26 +45,45 @@ def refitted(problem: Problem, image: int) -> torch.Tensor:
         others=without(goal.others, image),
         protected=without(goal.protected, image),
     )
-    return ClosedForm(replace(problem, goal=less)).solve().change
+    reduced = replace(problem, goal=less)
+    nothing = reduced.tried(torch.zeros_like(problem.matrix))
+    return torch.cat([block.step(nothing) for block in ClosedForm(reduced).blocks])
 
 
-@pytest.mark.parametrize("layer", ["conv", "grouped", "up"])
-def test_leaving_an_image_out_is_solving_without_it(plain_generator, layer):
-    problem = problem_of(plain_generator, layer)
+def written(problem: Problem, keys: Keys, change: torch.Tensor) -> torch.Tensor:
+    """What a change adds for some keys, with the demodulation that follows it."""
+    edited = problem.layer.values(keys.keys, problem.matrix + change)
+    return edited * problem.demodulation(change)[keys.image] - keys.values
+
+
+@pytest.mark.parametrize(
+    ("which", "layer"),
+    [("plain_generator", name) for name in ("conv", "grouped", "up")] + [("tiny_generator", "b16.conv1")],
+)
+def test_leaving_an_image_out_is_solving_without_it(request, which, layer):
+    problem = problem_of(request.getfixturevalue(which), layer, replace(SETTINGS, protect=5.0))
     goal, folds = problem.goal, folds_of(problem)
-    (found,) = left_out(problem, [SETTINGS], folds)
+    (found,) = left_out(problem, [problem.settings], folds)
     along = wanted = stray = usual = 0.0
     for (image,), arrives in zip(folds, found.each, strict=True):
         change, here, away = refitted(problem, image), goal.wanted.image == image, goal.others.image == image
-        moved = problem.layer.values(goal.wanted.keys[here], change)
+        moved = written(problem, goal.wanted, change)[here]
         want, weights = (goal.targets - goal.wanted.values)[here], goal.wanted.weights[here]
         along += (own := float((weights @ (moved * want)).sum()))
         wanted += (power := float((weights @ want.square()).sum()))
-        stray += float(problem.layer.values(goal.others.keys[away], change).square().sum())
+        stray += float(written(problem, goal.others, change)[away].square().sum())
         usual += float(goal.others.values[away].square().sum())
         assert arrives == pytest.approx(own / power, rel=1e-8)
     assert found.arrives == pytest.approx(along / wanted, rel=1e-8)
     assert found.beside == pytest.approx((stray / usual) ** 0.5, rel=1e-8)
+
+
+def test_worth_is_what_arrives_squared_for_what_changes_beside_it_and_harm_is_worth_nothing():
+    assert LeftOut(0.8, 0.5, ()).worth == pytest.approx(1.28)
+    assert LeftOut(0.4, 0.5, ()).worth == pytest.approx(0.32)
+    assert LeftOut(-0.5, 0.5, ()).worth == 0
+    # No change at all beside, as where a layer has no cell beside the marks, is not worth everything.
+    assert LeftOut(0.5, 0.0, ()).worth == LeftOut(0.5, LEAST_BESIDE, ()).worth
 
 
 def test_many_images_are_left_out_in_parts_that_hold_each_once(plain_generator):
@@ -93,8 +116,7 @@ def test_of_the_promising_settings_those_are_chosen_that_do_most_for_the_picture
 
 @pytest.mark.parametrize("layer", ["conv", "grouped", "up"])
 def test_left_out_images_are_drawn_as_a_rule_without_their_marks_draws_them(plain_generator, layer):
-    rule = rule_on(plain_generator, layer)
-    problem = problem_of(plain_generator, layer)
+    rule, problem = protecting(plain_generator, layer), problem_of(plain_generator, layer)
     (found,) = draw_left_out(plain_generator, [rule], problem, [SETTINGS], folds_of(problem))
     parts = []
     for pasted in pasted_images(plain_generator, rule):
