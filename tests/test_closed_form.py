@@ -129,7 +129,15 @@ def by_rank(problem: Problem, change: Tensor, rank: int) -> Tensor:
     return torch.from_numpy(nearest)
 
 
-PLAIN = [{}, {"protect": 10.0}, {"others": 0.0, "damage": 1.0}, {"drift": 0.0}, {"groups": 2, "outputs": 4}]
+NOTHING_KEPT = {"negatives": 0, "protected": 0}
+PLAIN = [
+    {},
+    NOTHING_KEPT,
+    {"protect": 10.0},
+    {"others": 0.0, "damage": 1.0},
+    {"drift": 0.0},
+    {"groups": 2, "outputs": 4},
+]
 MODULATED = [{"modulated": True}, {"modulated": True, "protect": 10.0}, {"modulated": True, "others": 10.0}]
 
 
@@ -139,6 +147,28 @@ def test_the_objective_is_the_sum_that_its_docstring_says(parts):
     for size in (0.0, 0.1, 1.0):
         change = size * torch.randn(problem.matrix.shape, generator=torch.Generator().manual_seed(1)).double()
         assert problem.objective(change) == pytest.approx(float(objective(problem, change)), rel=1e-12)
+
+
+def test_what_is_said_of_a_change_does_not_depend_on_the_size_of_what_the_layer_writes():
+    problem = random_problem(10, protect=3.0)
+    change = 0.1 * problem.matrix + 0.1
+    said = problem.describe(change)
+    for size in (1e-6, 1e6):
+        goal = problem.goal
+        parts = {name: getattr(goal, name) for name in ("wanted", "others", "protected")}
+        scaled = {name: replace(keys, values=size * keys.values) for name, keys in parts.items()}
+        goal = replace(goal, targets=size * goal.targets, **scaled)
+        other = replace(problem, matrix=size * problem.matrix, goal=goal).describe(size * change)
+        assert (other.residual, other.damage, other.drift) == pytest.approx((said.residual, said.damage, said.drift))
+        assert other.interference == pytest.approx(said.interference)
+
+
+def test_of_a_layer_that_writes_nothing_and_is_to_write_nothing_there_is_nothing_to_say():
+    problem = random_problem(negatives=0, protected=0)
+    goal, nothing = problem.goal, torch.zeros_like(problem.matrix)
+    silent = replace(goal, targets=0 * goal.targets, wanted=replace(goal.wanted, values=0 * goal.wanted.values))
+    said = replace(problem, matrix=nothing, goal=silent).describe(nothing)
+    assert (said.residual, said.damage, said.drift, said.interference) == (0.0, 0.0, 1.0, {})
 
 
 @pytest.mark.parametrize("parts", PLAIN, ids=str)
