@@ -10,7 +10,7 @@ from dissect.units.scores import Scores, false_discovery_rates
 from dissect.units.tally import tally_of
 from dissect.units.upsampling import Lit
 from rewrite.reports.concepts import Concepts
-from tests.test_tally import CONCEPTS, UNITS, brute, example, lists_of
+from tests.test_tally import CONCEPTS, SIDE, UNITS, brute, example, lists_of
 
 
 def test_iou_is_what_is_shared_over_what_either_has():
@@ -180,6 +180,27 @@ def test_detectors_follow_the_papers_rule(least):
             wanted[name] = wanted.get(name, 0) + 1
     assert scores.detectors(least) == wanted
     assert sum(each["units"] for each in scores.by_category(least).values()) == sum(wanted.values())
+
+
+def test_concepts_come_by_their_number_of_units_and_units_by_their_agreement():
+    """Units 0 and 3 draw b, 3 but a part of it; unit 1 draws x, and 2 a."""
+    lit, labels = example()
+    lit[:, 0], lit[:, 1], lit[:, 2] = labels[:, 0] == 1, labels[:, 1] == 3, labels[:, 0] == 0
+    lit[:, 3] = (labels[:, 0] == 1) & (torch.arange(SIDE) < SIDE // 2)
+    scores = Scores(tally_of(lists_of(lit), labels, UNITS, CONCEPTS), CONCEPTS)
+    assert list(scores.detectors().items()) == [("b", 2), ("a", 1), ("x", 1)]
+    assert scores.units_of() == {"b": [(0, 1.0), (3, scores.iou[3, 1])], "a": [(2, 1.0)], "x": [(1, 1.0)]}
+    assert scores.by_category() == {"object": {"units": 3, "concepts": 2}, "colour": {"units": 1, "concepts": 1}}
+    assert scores.units_of(0.9)["b"] == [(0, 1.0)]
+
+
+def test_images_that_all_say_the_same_leave_no_doubt():
+    """Two are enough for an interval: three of four pixels are shared in each."""
+    labels = torch.full((2, 1, 2, 2), 0, dtype=torch.int16)
+    lit = torch.tensor([True, True, True, False]).reshape(1, 1, 2, 2).expand(2, -1, -1, -1)
+    interval = Scores(tally_of(lists_of(lit), labels, 1, Concepts.of("a")), Concepts.of("a")).interval
+    assert interval.value[0, 0] == 0.75
+    assert (interval.low[0, 0], interval.high[0, 0]) == pytest.approx((0.75, 0.75), abs=1e-6)
 
 
 def test_no_images_give_no_agreement():

@@ -47,6 +47,8 @@ def brute(lit: torch.Tensor, labels: torch.Tensor, shift: int = 0) -> dict[str, 
 
 def test_counts_are_those_of_plain_loops():
     lit, labels = example()
+    labels[3, 0][labels[3, 0] == 2] = -1
+    labels[3, 0, 0, 0] = 2  # one pixel is enough to show a concept
     tally, wanted = tally_of(lists_of(lit), labels, UNITS, CONCEPTS), brute(lit, labels)
     kinds = list(CONCEPTS.kind_numbers)
     assert tally.images == IMAGES
@@ -54,6 +56,7 @@ def test_counts_are_those_of_plain_loops():
     assert tally.active[:, kinds].tolist() == wanted["active"].sum(axis=0).tolist()
     assert tally.labelled.tolist() == wanted["labelled"].sum(axis=0)[0].tolist()
     assert tally.present.tolist() == [IMAGES, IMAGES - 1]
+    assert tally.showing.tolist() == (wanted["labelled"][:, 0] > 0).sum(axis=0).tolist()
 
 
 def test_products_are_those_of_plain_loops():
@@ -75,6 +78,13 @@ def test_the_null_holds_each_image_against_the_labels_of_another():
         wanted = brute(lit, labels, draw + 1)
         assert tally.null_both[draw].tolist() == wanted["both"].sum(axis=0).tolist()
         assert tally.null_active[draw][:, list(CONCEPTS.kind_numbers)].tolist() == wanted["active"].sum(axis=0).tolist()
+
+
+def test_of_two_images_each_is_held_against_the_labels_of_the_other():
+    lit, labels = example(images=2)
+    tally, wanted = tally_of(lists_of(lit), labels, UNITS, CONCEPTS, draws=1), brute(lit, labels, 1)
+    assert tally.null_both[0].tolist() == wanted["both"].sum(axis=0).tolist()
+    assert tally.null_both.sum() > 0
 
 
 def test_more_draws_than_other_images_use_these_again_and_never_the_own():
@@ -125,6 +135,16 @@ def test_counting_lit_pixels_of_an_upsampling_equals_the_dense_count():
 def test_tallies_of_other_sizes_are_not_added():
     with pytest.raises(ValueError, match="cannot be added"):
         Tally.empty(3, CONCEPTS) + Tally.empty(4, CONCEPTS)
+    with pytest.raises(ValueError, match="cannot be added"):
+        Tally.empty(3, CONCEPTS, draws=1) + Tally.empty(3, CONCEPTS)
+
+
+def test_counts_come_back_from_their_tensors():
+    for images in (1, IMAGES):
+        lit, labels = example(images=images)
+        tally = tally_of(lists_of(lit), labels, UNITS, CONCEPTS)
+        again = Tally.from_tensors(tally.tensors())
+        assert all(torch.equal(each, again.tensors()[name]) for name, each in tally.tensors().items())
 
 
 def test_damaged_counts_are_refused():
