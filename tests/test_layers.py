@@ -111,6 +111,41 @@ def test_what_a_cell_writes_is_centred_where_the_overhang_says(tiny_generator, n
         assert centre == pytest.approx(expected, abs=1e-2)
 
 
+@settings(deadline=None, max_examples=15)
+@given(PAIR.map(lambda pair: (2 * pair[0], 2 * pair[1])), PAIR)
+def test_an_even_kernel_that_keeps_the_size_reads_more_below_and_on_the_right(kernel, dilation):
+    reach = [d * (k - 1) for d, k in zip(dilation, kernel)]
+    padding, extra = (reach[0] // 2, reach[1] // 2), (reach[0] % 2, reach[1] % 2)
+    layer = Layer(
+        name="layer",
+        weight="weight",
+        kind="convolution",
+        inputs=2,
+        outputs=3,
+        grid=(9, 7),
+        kernel=kernel,
+        dilation=dilation,
+        padding=padding,
+        extra_padding=extra,
+    )
+    features, weight = torch.randn(2, 2, 9, 7).double(), torch.randn(3, 2, *kernel).double()
+    around = (padding[1], padding[1] + extra[1], padding[0], padding[0] + extra[0])
+    expected = nn.functional.conv2d(nn.functional.pad(features, around), weight, dilation=dilation)
+    keys = layer.keys(features)
+    assert layer.output_grid == tuple(expected.shape[2:]) == (9, 7)
+    torch.testing.assert_close(layer.apply(features, weight), expected)
+    torch.testing.assert_close((keys @ layer.matrix(weight).T).transpose(1, 2).unflatten(2, (9, 7)), expected)
+    assert torch.equal(layer.keys(features, torch.arange(63).expand(2, -1)), keys)
+
+
+@pytest.mark.parametrize("kind", ["linear", "convolution", "transposed"])
+def test_the_stored_weight_of_a_scaled_layer_comes_back_from_its_matrix(kind):
+    side = 1 if kind == "linear" else 3
+    layer = Layer("layer", "weight", kind, inputs=4, outputs=6, grid=(5, 5), kernel=(side, side), gain=0.25)
+    weight = torch.randn((6, 4) if kind == "linear" else (6, 4, 3, 3))
+    torch.testing.assert_close(layer.weight_from(layer.matrix(weight)), weight, rtol=0, atol=0)
+
+
 def test_a_linear_layer_is_the_case_of_one_position():
     module = nn.Linear(5, 4, bias=False)
     layer = Layer("fc", "weight", "linear", inputs=5, outputs=4, grid=(1, 1), gain=0.5)

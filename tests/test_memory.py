@@ -102,6 +102,19 @@ def test_two_halves_added_are_the_whole(plain_generator, monkeypatch):
         assert joined.seeds == ((100, 106), (106, 112))
 
 
+def test_the_style_power_of_two_halves_added_is_that_of_the_whole(tiny_generator):
+    first, second = (measure(tiny_generator, "b8.conv1", 1, first_seed=seed) for seed in (100, 101))
+    styles = tiny_generator.cut("b8.conv1", tiny_generator.latents([100, 101])).style.double()
+    torch.testing.assert_close(first.mean_style_power, styles[0].square(), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close((first + second).mean_style_power, styles.square().mean(dim=0), rtol=1e-5, atol=1e-6)
+
+
+def test_progress_is_the_number_of_images_read(plain_generator):
+    read: list[int] = []
+    measure(plain_generator, "conv", 10, first_seed=50, batch=4, on_progress=read.append)
+    assert read == [4, 8, 10]
+
+
 def test_sampled_positions_give_an_unbiased_second_moment(plain_generator, monkeypatch):
     """The mean error over many small memories lies within five of its standard errors, in every entry."""
     monkeypatch.setattr(memory_module, "positions_per_image", lambda layer, samples: 5)
@@ -137,6 +150,8 @@ def test_the_sum_is_that_of_the_keys_of_any_layer(module):
 def test_many_samples_are_read_at_few_positions_each(plain_generator):
     layer = plain_generator.layer("conv")
     assert positions_per_image(layer, 100) == 6
+    # Twenty keys for each of 27 numbers.
+    assert positions_per_image(layer, 27) == 20
     assert positions_per_image(layer, 10**6) == 4
     assert measure(plain_generator, "conv", 100).count == 100 * 6
 
@@ -252,6 +267,25 @@ def test_numbers_that_no_second_moment_has_are_refused(tmp_path, name, value):
     del (tensors if name in tensors else about)[name]
     memory_module.files.save_tensors(path, tensors, "memory", json.loads(json.dumps(about)))
     refused(path)
+
+
+def test_a_memory_of_one_key_that_uses_few_channels_is_read(tmp_path):
+    total, power = torch.diag(torch.tensor([0.25, 0.0])).double(), torch.tensor([0.5, 0.0]).double()
+    memory = Memory(total, 1, power, 1, "l", "patch", "m", 1.0, ((3, 4),))
+    memory.save(tmp_path / "memory.safetensors")
+    loaded = Memory.load(tmp_path / "memory.safetensors")
+    assert torch.equal(loaded.second_moment, total)
+    assert torch.equal(loaded.mean_style_power, power)
+
+
+def test_a_description_says_how_unequal_the_directions_of_a_layer_are(tmp_path):
+    path = tmp_path / "memory.safetensors"
+    for energy, condition in (((8.0, 2.0, 4.0), 4.0), ((2.0, 0.0, 2.0), 1e300)):
+        total = torch.diag(torch.tensor(energy)).double()
+        Memory(total, 2, torch.zeros(0).double(), 1, "l", "patch", "m", 1.0, ((3, 4),)).save(path)
+        said = describe(path)
+        assert said["condition"] == pytest.approx(condition)
+        assert (said["dimensions"], said["keys"], said["images"]) == (3, 2, 1)
 
 
 def refused(path) -> str:

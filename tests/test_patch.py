@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from rewrite.generators.contract import Generator, hash_of
-from rewrite.patch import Patch, Stack, describe
+from rewrite.patch import Patch, Stack, describe, held_at
 from rewrite.storage import files
 
 TINY = ["b4.torgb", "b8.conv0", "b8.conv1", "b16.conv0", "b16.torgb"]
@@ -281,6 +281,23 @@ def test_a_cut_or_foreign_file_is_no_patch(tiny_generator, tmp_path):
     files.save_tensors(path, {"total": torch.zeros(1)}, "memory", {})
     with pytest.raises(ValueError, match="holds a memory, not a patch"):
         Patch.load(path)
+
+
+def test_a_description_says_what_a_patch_changes(tiny_generator, tmp_path):
+    patch = replace(patch_of(tiny_generator, "b8.conv1"), bias=torch.ones(5))
+    patch.save(tmp_path / "patch.safetensors")
+    said = describe(tmp_path / "patch.safetensors")
+    assert (said["layer"], said["rank"], said["rules"], said["bias"]) == ("b8.conv1", 2, [], "changed")
+    assert said["forecast"] == {"residual": 0.25}
+
+
+def test_patches_without_strengths_are_held_as_they_are(tiny_generator):
+    first, second = (patch_of(tiny_generator, "b8.conv1", seed) for seed in (0, 1))
+    assert held_at(first) == ((first, 1.0),)
+    assert held_at([first, second]) == ((first, 1.0), (second, 1.0))
+    assert held_at([first, second], [0.5, 2.0]) == ((first, 0.5), (second, 2.0))
+    with pytest.raises(ValueError, match="got 2 patches and 1 strengths"):
+        held_at([first, second], [0.5])
 
 
 @pytest.mark.parametrize("rule", ["[" * 100_000, "[]", "{}", "null", "7", json.dumps({"schema": "rewrite-rule/9"})])
