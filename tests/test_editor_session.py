@@ -16,7 +16,7 @@ from apps.editor.cache import Cache
 from apps.editor.choices import Choices, careful
 from apps.editor.contexts import find_regions
 from apps.editor.exports import Export
-from apps.editor.frame import progress
+from apps.editor.frame import hint, message, progress
 from apps.editor.guide import status
 from apps.editor.heat import ORDINARY, Heat
 from apps.editor.marks import documents, marks_of, mask_side, read_marks
@@ -413,6 +413,11 @@ def test_a_stopped_export_writes_nothing(session, tmp_path):
     with pytest.raises(Stopped):
         list(steps)
     assert not (tmp_path / "out").exists()
+
+
+def test_lines_on_a_page_show_names_as_text():
+    assert message("<b>.pt is open") == '<p role="status">&lt;b&gt;.pt is open</p>\n'
+    assert hint("Folders: <b>") == '<p class="soft">Folders: &lt;b&gt;</p>\n'
 
 
 def test_an_export_takes_names_and_never_paths(session, tmp_path):
