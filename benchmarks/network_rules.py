@@ -1,21 +1,16 @@
-"""Trained networks of other people, and rules that a person would brush on them by eye.
+"""Rules that a person would brush by eye on trained networks of other people.
 
-The networks stand in a folder of their own (`networks.py`, `files/`). Nothing here was tuned: marks are ellipses and
-boxes at places read off the pictures, or found in them by a plain rule of colour, as each rule says.
+Nothing here was tuned: marks are ellipses and boxes at places read off the pictures, or found in them by a plain rule
+of colour, as each rule says.
 """
 
-import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
-from rewrite import Generator, Mask, wrap
+from rewrite import Generator, Mask
 from rewrite.generators.contract import Latents
 from rewrite.goals.pasted import Pasted, pasted_images
 from rewrite.rules.rule import Latent, Region, Rule
@@ -27,7 +22,6 @@ BLONDE, BLACK, BLUE = 0, 2, 3
 BLUE_EYES, RED_EYES = 0, 1
 # An oracle's picture differs from the image here; elsewhere it is the same to the eye.
 CHANGED = 0.25
-SCENE_SCALES, SCENE_MARGIN = 6, 1
 
 # Centre and radii of an ellipse, and the ellipses of each image.
 Spot = tuple[tuple[float, float], tuple[float, float]]
@@ -64,56 +58,6 @@ class Task:
     samples: int
     rule: Callable[[Generator, str], Rule]
     unseen: Callable[[Generator, Rule, int], Unseen]
-
-
-# Networks
-
-
-def load_network(folder: Path, name: str) -> Generator:
-    """One of the networks as a generator; a scene of one photograph by its coarsest scales, all fed with noise."""
-    networks = networks_of(folder)
-    network = networks.NETWORKS[name]().requires_grad_(False)
-    if name == "anime_faces128":
-        return wrap(network, lambda seeds: torch.cat([network.sample_latents(1, seed) for seed in seeds]))
-    if name == "faces32":
-        return wrap(network, lambda seeds: torch.stack([_uniform(seed) for seed in seeds]))
-    if name == "house_numbers32":
-        return wrap(network, 100)
-    scene = CoarseScene(network, SCENE_SCALES)
-    inner = [f"scene.scales.{scale}.body.block3.conv" for scale in range(SCENE_SCALES)]
-    return wrap(scene, scene.latents, margins=dict.fromkeys(inner, SCENE_MARGIN))
-
-
-@cache
-def networks_of(folder: Path) -> ModuleType:
-    """The file that builds the networks."""
-    spec = importlib.util.spec_from_file_location("networks", folder / "networks.py")
-    assert spec is not None
-    assert spec.loader is not None
-    networks = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(networks)
-    return networks
-
-
-def _uniform(seed: int) -> Tensor:
-    return torch.from_numpy(np.random.RandomState(seed).uniform(-1, 1, 100)).float()
-
-
-class CoarseScene(nn.Module):
-    """The coarsest scales of a scene, which reads the noise of all of them in one row."""
-
-    def __init__(self, scene: nn.Module, scales: int):
-        super().__init__()
-        scene.sizes, scene.amp, scene.scales = scene.sizes[:scales], scene.amp[:scales], scene.scales[:scales]
-        self.scene, self.shapes = scene, [noise.shape[1:] for noise in scene.sample_latents()]
-
-    def forward(self, rows: Tensor) -> Tensor:
-        parts = rows.split([shape.numel() for shape in self.shapes], dim=1)
-        return self.scene([part.reshape(len(rows), *shape) for part, shape in zip(parts, self.shapes, strict=True)])
-
-    def latents(self, seeds: Sequence[int]) -> Tensor:
-        drawn = [self.scene.sample_latents(seed, start=0) for seed in seeds]
-        return torch.stack([torch.cat([noise.flatten() for noise in each]) for each in drawn])
 
 
 # Marks
@@ -179,8 +123,13 @@ def hair(crown: tuple[float, float], *strands: tuple[float, float]) -> list[Spot
 
 # Unseen images
 
+EVERYWHERE = box((128, 128), 0, 0, 128, 128)
+AROUND_EYES, AROUND_MOUTHS = box((128, 128), 44, 26, 34, 76), box((128, 128), 68, 46, 26, 36)
 
-def with_labels(first: int, kinds: int, was: int, becomes: int) -> Callable[[Generator, Rule, int], Unseen]:
+
+def with_labels(
+    first: int, kinds: int, was: int, becomes: int, within: Mask = EVERYWHERE
+) -> Callable[[Generator, Rule, int], Unseen]:
     """Drawn faces that have one label of a kind; those that have the other instead are the wanted pictures."""
 
     def unseen(generator: Generator, rule: Rule, count: int) -> Unseen:
@@ -188,7 +137,7 @@ def with_labels(first: int, kinds: int, was: int, becomes: int) -> Callable[[Gen
         own = generator.latents(seeds).z[:, FIRST_LABEL + first : FIRST_LABEL + first + kinds].argmax(dim=1).tolist()
         chosen = [seed for seed, label in zip(seeds, own, strict=True) if label == was][:count]
         others = [seed for seed, label in zip(seeds, own, strict=True) if label not in (was, becomes)][: count // 2]
-        return Unseen(relabelled(generator, chosen, {first + was: -1, first + becomes: 1}), others)
+        return Unseen(relabelled(generator, chosen, {first + was: -1, first + becomes: 1}, within), others)
 
     return unseen
 
@@ -199,18 +148,18 @@ def with_mouth_open(generator: Generator, rule: Rule, count: int) -> Unseen:
     is_open = (generator.latents(seeds).z[:, FIRST_LABEL + MOUTH_OPEN] > 0).tolist()
     closed = [seed for seed, each in zip(seeds, is_open, strict=True) if not each][:count]
     opened = [seed for seed, each in zip(seeds, is_open, strict=True) if each][: count // 2]
-    return Unseen(relabelled(generator, closed, {MOUTH_OPEN: 1}), opened)
+    return Unseen(relabelled(generator, closed, {MOUTH_OPEN: 1}, AROUND_MOUTHS), opened)
 
 
 @torch.no_grad()
-def relabelled(generator: Generator, seeds: Sequence[int], labels: dict[int, int]) -> list[Pasted]:
-    """Images, and what the network itself draws of the same latents with other labels."""
+def relabelled(generator: Generator, seeds: Sequence[int], labels: dict[int, int], within: Mask) -> list[Pasted]:
+    """Images, and what the network draws of the same latents with other labels; a label moves more than it names."""
     own = generator.latents(seeds)
     z = own.z.clone()
     for label, value in labels.items():
         z[:, FIRST_LABEL + label] = value
     before, wanted = generator.images(own), generator.images(Latents(z, own.seeds))
-    inside = (wanted - before).abs().mean(dim=1) > CHANGED
+    inside = ((wanted - before).abs().mean(dim=1) > CHANGED) & torch.from_numpy(within.array())
     return [Pasted(Latent(s), b, w, i) for s, b, w, i in zip(seeds, before, wanted, inside, strict=True) if i.any()]
 
 
@@ -325,7 +274,7 @@ TASKS = {
         DRAWN,
         300,
         at_spots("red eyes", copy={36: spots_of((9, 8.5), (57, 47), (56, 79))}, places=EYES),
-        with_labels(FIRST_EYES, EYE_COLOURS, BLUE_EYES, RED_EYES),
+        with_labels(FIRST_EYES, EYE_COLOURS, BLUE_EYES, RED_EYES, AROUND_EYES),
     ),
     "glasses": Task(
         "faces32",

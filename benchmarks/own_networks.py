@@ -20,8 +20,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from benchmarks.network_rules import TASKS, Task, load_network
+from benchmarks.network_rules import TASKS, Task
 from benchmarks.network_rules import Unseen as Images
+from benchmarks.trained_networks import load_network
 from rewrite import Generator, Memory, Patch, Rule, measure, solve
 from rewrite.generators.contract import batched
 from rewrite.goals.cache import Goals
