@@ -79,7 +79,9 @@ def box(size: tuple[int, int], top: int, left: int, height: int, width: int) -> 
 def boxes(where: np.ndarray, height: int, width: int) -> list[Mask]:
     """The boxes of a grid that lie in a part of an image."""
     rows, columns = where.shape
-    corners = [(top, left) for top in range(0, rows - height + 1, height) for left in range(0, columns - width, width)]
+    corners = [
+        (top, left) for top in range(0, rows - height + 1, height) for left in range(0, columns - width + 1, width)
+    ]
     inside = [(top, left) for top, left in corners if where[top : top + height, left : left + width].mean() > 0.9]
     return [box((rows, columns), top, left, height, width) for top, left in inside]
 
