@@ -43,6 +43,10 @@ BEFORE = {
 DRIFTS = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 STRENGTHS = (0.5, 1.0, 1.5)
 SHOWN, BATCH = 12, 20
+HEADER = (
+    "| rule, layer | setting | way | nearer | beside | others | way²/beside | s | beside of the defaults at equal way |"
+)
+SWEEP_HEADER = "| drift | left out: arrives | beside | arrives²/beside | way | beside | way²/beside |"
 
 
 @dataclass(frozen=True)
@@ -201,6 +205,7 @@ def compared(now: Solved, before: Solved) -> str:
 def run(folder: Path, task: Task, layers: Sequence[str], count: int, out: Path | None, sweep: bool) -> None:
     """Report a task at its layers."""
     generator, tried = load_network(folder, task.network), {}
+    print(SWEEP_HEADER if sweep else HEADER)
     for layer in layers:
         rule = task.rule(generator, layer)
         judge = Judge(generator, task.unseen(generator, rule, count))
