@@ -27,12 +27,11 @@ from rewrite import Generator, Memory, Patch, Rule, measure, solve
 from rewrite.generators.contract import batched
 from rewrite.goals.cache import Goals
 from rewrite.goals.pasted import Moved
-from rewrite.goals.quiet import with_quiet
 from rewrite.goals.scene import latents_of
 from rewrite.reports.pictures import before_after, save_picture, to_pil
 from rewrite.rules.rule import Settings
-from rewrite.solvers.choice import energy_unit, posed, prior, with_drift
-from rewrite.solvers.closed_form import ClosedForm
+from rewrite.solvers.choice import Weights, energy_unit, posed, prior, weighed
+from rewrite.solvers.closed_form import quieted
 from rewrite.solvers.leave_out import LeftOut, folds_of, left_out
 from rewrite.solvers.problem import Problem
 
@@ -143,11 +142,9 @@ def swept(judge: Judge, memory: Memory, rule: Rule, goals: Goals) -> list[Swept]
     """Every drift with the other weights of a choice: what left-out images predict of it, and what it does."""
     generator = judge.generator
     problem = Problem.of(generator, memory, goals.of(generator, posed(rule)), posed(rule).settings)
-    unit, first = energy_unit(problem), replace(problem, settings=prior(problem))
-    change = ClosedForm(first).solve().change
-    quieted = replace(first, goal=with_quiet(generator, first.layer, first.goal, change, first.settings.quiet))
-    candidates = [with_drift(problem.settings, drift, unit) for drift in DRIFTS]
-    predicted = left_out(quieted, candidates, folds_of(quieted))
+    unit, first = energy_unit(problem), quieted(generator, replace(problem, settings=prior(problem)))
+    candidates = [weighed(problem.settings, Weights(drift), unit) for drift in DRIFTS]
+    predicted = left_out(first, candidates, folds_of(first))
     patches = (solve(generator, memory, replace(rule, settings=each), goals=goals) for each in candidates)
     figures = [judge.figures(patch) for patch in patches]
     return [Swept(*row) for row in zip(DRIFTS, predicted, figures, strict=True)]
