@@ -22,6 +22,7 @@ def joint_settings(settings: Sequence[Settings], rank: int | None) -> Settings:
         "protect",
         "constraint",
         "steps",
+        "finish",
         "key_space",
         *(["rank"] if rank is None else []),
     ):

@@ -78,6 +78,12 @@ class Settings:
             copied values as they are (the 2020 paper).
         key_space: Over which keys the memory is taken: `patch` for whole receptive fields, `channel` for single
             positions, as in the 2020 paper.
+        quiet: Weight of quiet places of ordinary images (hard negatives that nobody marked), together.
+        weights: `given`, or `marks`: damage, drift, others and quiet are chosen by what would arrive in marked images
+            that had not been marked.
+        finish: Number of steps by which the weight is adjusted afterwards until the marked images themselves look like
+            their pasted pictures; none where a rank or an exact protection confines the change. A step runs the network
+            behind the layer forth and back for up to eight images.
 
     Raises:
         ValueError: A number or word is out of range.
@@ -95,6 +101,7 @@ class Settings:
     refine: int = 0
     quiet: float = 0.0
     weights: str = "given"
+    finish: int = 0
 
     def __post_init__(self) -> None:
         for name in ("damage", "drift", "others", "quiet"):
@@ -108,6 +115,7 @@ class Settings:
         require(self.weights in WEIGHTS, f"weights is one of {', '.join(WEIGHTS)}", self.weights)
         require(self.key_space in KEY_SPACES, f"key_space is one of {', '.join(KEY_SPACES)}", self.key_space)
         require(0 <= self.refine <= 1000, "refine lies between 0 and 1000 steps", self.refine)
+        require(0 <= self.finish <= 1000, "finish lies between 0 and 1000 steps", self.finish)
         require(1 <= self.steps <= 1000, "steps lie between 1 and 1000", self.steps)
 
     @classmethod
@@ -277,7 +285,7 @@ def _settings(document: dict) -> Settings:
     for name, value in document.items():
         if name in ("constraint", "key_space", "weights"):
             values[name] = typed(value, str, name)
-        elif name in ("margin", "steps", "refine") or (name == "rank" and value is not None):
+        elif name in ("margin", "steps", "refine", "finish") or (name == "rank" and value is not None):
             values[name] = typed(value, int, name)
         elif name == "protect" and value == EXACT:
             values[name] = math.inf

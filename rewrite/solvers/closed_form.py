@@ -25,6 +25,7 @@ from rewrite.solvers import algebra
 from rewrite.solvers.algebra import Metric
 from rewrite.solvers.choice import choose, posed, prior, settled
 from rewrite.solvers.directions import channel_rows, patch_rows, phase_metrics
+from rewrite.solvers.finish import finish
 from rewrite.solvers.notes import notes_on
 from rewrite.solvers.problem import Mapped, Problem, Solution, Trial
 
@@ -89,7 +90,12 @@ def solve(
         rules = [settled(each, choice) for each in rules]
         goal = _joint_goal(generator, rules, strengths, goals)
         problem = replace(problem, goal=goal, settings=choice.settings)
-    solution = ClosedForm(quieted(generator, problem)).solve()
+    problem = quieted(generator, problem)
+    solution, told = ClosedForm(problem).solve(), {} if choice is None else choice.forecast()
+    if problem.settings.finish and problem.settings.rank is None and not problem.exact:
+        finished = finish(generator, layer, rules, solution.change, problem.settings.finish, strengths)
+        solution = problem.tried(finished.change).solution(solution.objective)
+        told["finish"] = {"missed": list(finished.missed)}
     return Patch.from_change(
         layer,
         solution.change,
@@ -98,7 +104,7 @@ def solve(
         rules=tuple(each.to_json() for each in rules),
         forecast={
             **solution.forecast(),
-            **({} if choice is None else choice.forecast()),
+            **told,
             "notes": notes_on(generator, rules),
         },
     )

@@ -1,0 +1,132 @@
+"""The last steps of a solution, taken in the image: the weight is adjusted until the marked images look as wanted.
+
+The closed form counts squared errors of what the layer writes; people see what the image shows. From a closed form that
+is nearly right, few steps of gradient descent through the rest of the network are enough.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from rewrite.generators.contract import Cut, Generator
+from rewrite.generators.layers import Layer
+from rewrite.goals.pasted import Pasted, pasted_images
+from rewrite.goals.scene import latents_of
+from rewrite.rules.rule import Rule
+
+# Of the root mean square of the weight, the most that an entry moves in a step (Adam).
+RATE = 0.01
+FIRST, SECOND, EPSILON = 0.9, 0.999, 1e-8
+EMPHASIS = 4.0
+BATCH = 8
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A change that was adjusted in the image.
+
+    Attributes:
+        change: Δ, one row for each output.
+        missed: What was missing in the marked images before and afterwards: mean absolute difference from the pasted
+            pictures, with pasted pixels counted five times.
+    """
+
+    change: Float[Tensor, "outputs key"]
+    missed: tuple[float, float]
+
+
+def finish(
+    generator: Generator,
+    layer: Layer,
+    rules: Sequence[Rule],
+    change: Float[Tensor, "outputs key"],
+    steps: int,
+    strengths: Sequence[float] | None = None,
+) -> Finished:
+    """Adjust a change by Adam, with a rate that falls to zero.
+
+    Args:
+        generator: The unedited generator.
+        layer: The layer that the change is of.
+        rules: What is wanted; their protected units do not move.
+        change: The closed-form solution.
+        steps: Number of steps, of up to eight images each.
+        strengths: How much of each rule is wanted; 1 if left out.
+
+    Raises:
+        NotImplementedError: The layer cannot be resumed.
+    """
+    first = generator.weight(layer.name).detach()
+    free = torch.ones(len(change), 1, dtype=change.dtype)
+    free[sorted({unit for rule in rules for unit in rule.protect_units})] = 0
+    mask = layer.weight_from(free.expand_as(change)).to(first) != 0
+    parts = _parts(generator, layer, _aims(generator, rules, strengths or [1.0] * len(rules)))
+    moved = layer.weight_from(change).to(first)
+    rate = RATE * float(first.square().mean().sqrt())
+    mean, power = torch.zeros_like(moved), torch.zeros_like(moved)
+    before = _missed(generator, layer, parts, first + moved)
+    with torch.enable_grad():
+        for step in range(steps):
+            weight = (first + moved).requires_grad_()
+            part = parts[step % len(parts)]
+            (slope,) = torch.autograd.grad(part.missed(generator, layer, weight), weight)
+            # Adam, written out: torch.optim imports torch's compiler, which takes longer than all of the steps.
+            with torch.no_grad():
+                mean.lerp_(slope, 1 - FIRST)
+                power.lerp_(slope.square(), 1 - SECOND)
+                size = (power / (1 - SECOND ** (step + 1))).sqrt() + EPSILON
+                moved = moved - rate * (1 - step / steps) * mask * mean / (1 - FIRST ** (step + 1)) / size
+    after = _missed(generator, layer, parts, first + moved)
+    return Finished(layer.matrix(moved).cpu().double(), (before, after))
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Some of the marked images, run up to the layer."""
+
+    cut: Cut
+    wanted: Float[Tensor, "images 3 height width"]
+    weights: Float[Tensor, "images 1 height width"]
+
+    def missed(self, generator: Generator, layer: Layer, weight: Tensor) -> Tensor:
+        """Mean absolute difference from what is wanted, with the layer's weight."""
+        factor = generator.demodulation(layer.name, self.cut.style, weight)
+        written = layer.apply(self.cut.features, weight)
+        images = generator.resume(layer.name, self.cut, written, factor)
+        return ((images - self.wanted).abs() * self.weights).mean()
+
+
+@torch.no_grad()
+def _missed(generator: Generator, layer: Layer, parts: Sequence[_Part], weight: Tensor) -> float:
+    found = [float(part.missed(generator, layer, weight)) * len(part.wanted) for part in parts]
+    return sum(found) / sum(len(part.wanted) for part in parts)
+
+
+@torch.no_grad()
+def _parts(generator: Generator, layer: Layer, aims: Sequence[Pasted]) -> list[_Part]:
+    """The images in parts of about one size; a part's run up to the layer is kept, and is the same in all its steps."""
+    count, parts = -(-len(aims) // BATCH), []
+    for start in range(count):
+        some = aims[start::count]
+        cut = generator.cut(layer.name, latents_of(generator, [aim.latent for aim in some]))
+        wanted = torch.stack([aim.wanted for aim in some]).to(cut.features)
+        weights = 1 + EMPHASIS * torch.stack([aim.inside for aim in some])[:, None].to(wanted)
+        parts.append(_Part(cut, wanted, weights))
+    return parts
+
+
+def _aims(generator: Generator, rules: Sequence[Rule], strengths: Sequence[float]) -> list[Pasted]:
+    """What the marked images are to look like; those that only hold protected places stay as they are."""
+    found = []
+    for rule, strength in zip(rules, strengths, strict=True):
+        pasted = pasted_images(generator, rule)
+        found += [replace(each, wanted=torch.lerp(each.before, each.wanted, strength)) for each in pasted]
+        for latent in dict.fromkeys(region.latent for region in rule.protect):
+            if all(each.latent != latent for each in pasted):
+                with torch.no_grad():
+                    before = generator.images(latents_of(generator, [latent]))[0].float().cpu()
+                found.append(Pasted.of(latent, before, []))
+    return found
