@@ -37,7 +37,7 @@ class Descent:
 
 
 def paper_descent(
-    problem: Problem,
+    outputs: int,
     loss: Callable[[Tensor], Tensor],
     rows: Float[Tensor, "rank key"],
     *,
@@ -48,15 +48,15 @@ def paper_descent(
     """Adam on the whole weight, projected onto changes of the form Λ D every few steps and at the end.
 
     Args:
-        problem: The problem; a layer without groups.
+        outputs: How many outputs the layer has; one without groups.
         loss: From a change of the matrix, float32, to a scalar.
         rows: D, orthonormal rows. Channel directions come spread over the taps.
         steps: Steps of Adam.
         rate: Its learning rate.
         every: Steps between projections.
     """
-    projector = (rows.T @ rows).float()
-    change = torch.zeros_like(problem.matrix, dtype=torch.float32).requires_grad_()
+    rows = rows.float()
+    change = torch.zeros(outputs, rows.shape[1]).requires_grad_()
     optimiser = torch.optim.Adam([change], rate)
     start, reported = float(loss(change.detach())), 0.0
     for step in range(steps):
@@ -67,7 +67,7 @@ def paper_descent(
         reported = float(value.detach())
         if step % every == 0 or step == steps - 1:
             with torch.no_grad():
-                change.copy_(change @ projector)
+                change.copy_(change @ rows.T @ rows)
     delivered = change.detach()
     return Descent(delivered.double(), float(loss(delivered)), start, reported)
 

@@ -15,12 +15,13 @@ BAR, GAP, HEIGHT, TOP, LEFT = 16, 4, 120, 38, 8
 
 
 class Point(NamedTuple):
-    """One point of a curve, with the ends of its interval where there is one."""
+    """One point of a curve, with the ends of its interval where there is one, and what is written beside it."""
 
     x: int | float
     y: int | float
     low: int | float | None = None
     high: int | float | None = None
+    label: str = ""
 
 
 class Axes(NamedTuple):

@@ -60,7 +60,7 @@ def test_the_loss_is_that_of_the_edited_layers_own_output(tiny_generator, square
 
 def test_the_delivered_change_lies_in_the_rows_and_has_the_loss_that_is_told(problem):
     loss, rows = activation_loss(problem), ClosedForm(problem).rows
-    result = paper_descent(problem, loss, rows, steps=31)
+    result = paper_descent(len(problem.matrix), loss, rows, steps=31)
     torch.testing.assert_close(result.change @ rows.T @ rows, result.change, rtol=1e-4, atol=1e-5)
     assert result.loss == pytest.approx(float(loss(result.change)), rel=1e-4)
 
@@ -89,7 +89,7 @@ def test_polishing_stops_at_the_damage_that_is_allowed(problem, squared):
 @pytest.mark.parametrize("squared", [False, True])
 def test_the_polish_has_no_higher_loss_than_the_descent_at_no_more_damage(problem, squared):
     loss, solver = activation_loss(problem, squared=squared), ClosedForm(problem)
-    descent = paper_descent(problem, loss, solver.rows, steps=401)
+    descent = paper_descent(len(problem.matrix), loss, solver.rows, steps=401)
     most = problem.describe(descent.change).damage
     polished = polish(problem, solver.solve().change, squared=squared, most_damage=most)
     assert float(loss(polished)) <= descent.loss

@@ -1,0 +1,249 @@
+"""Efficacy against what changes outside, at what cost: the closed form beside fine-tuning and the 2020 paper's method.
+
+    python -m benchmarks.frontier --out frontier [--tasks tree-on-towers "3 contexts"] [--methods "layer at 0.01"]
+
+Tasks are the built-in rules, and rules that a person marks, of 3 and 8 contexts (tree for tops, means of several
+draws). Each method has several settings, and each of these is one point: efficacy and strict outside by the segmenter
+on seeds that no rule uses, and seconds of CPU on one thread, without those of the memory, which a layer needs once.
+Points are kept in `points.jsonl`, and a run goes on where the last one ended; each task gets a chart.
+
+With `--tuning`, rules are marked on other images and held against other seeds than are reported on: on these the
+learning rates and steps of the references were chosen.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from apps.towers.write_rules import RECIPES
+from benchmarks.fine_tuning import Tuning, tuned_layer, tuned_network
+from benchmarks.marks import TASKS, Marks
+from benchmarks.released import released_patch
+from benchmarks.unseen import Unseen
+from dissect.charts import Point, curves
+from dissect.concept_rule import Bounds, concept_rule
+from dissect.sources.towers import SegmenterSource
+from rewrite import Generator, Memory, Patch, Rule, Settings, load_generator, measure, solve
+from rewrite.reports.aims import Aim
+from rewrite.rules.built_in import BUILT_IN
+from rewrite.storage import files
+
+FIRST_UNSEEN, FIRST_DRAW = 400_000, 200
+TUNED_ON, FIRST_TUNED_DRAW, TUNING_MARKS = 300_000, 0, range(12_000, 12_480)
+OWN = {"3 contexts": 3, "8 contexts": 8}
+STRENGTHS = (0.5, 0.7, 0.85, 1.0, 1.15, 1.3)
+# Damage, drift and others.
+WEIGHTS = ((3e-4, 1e-3, 30), (3e-4, 3e-3, 30), (3e-4, 0.01, 30), (3e-4, 0.03, 30), (3e-4, 0.01, 100), (3e-4, 0.1, 30))
+LAYER_STEPS, NETWORK_STEPS, RELEASED_STEPS = (20, 40, 80, 150, 300), (20, 40, 80, 150), (31, 101, 301, 2001)
+
+Edit = AbstractContextManager[Generator]
+
+
+class Answer(NamedTuple):
+    """What a method makes of a rule at one of its settings, and the seconds of CPU that it took."""
+
+    setting: Any
+    edit: Edit
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A generator, and the memories of its layers."""
+
+    generator: Generator
+    memories: dict[tuple[str, str], Memory]
+
+    def memory(self, layer: str, samples: int, key_space: str = "patch") -> Memory:
+        """The memory of a layer, measured once."""
+        if (layer, key_space) not in self.memories:
+            self.memories[layer, key_space] = measure(self.generator, layer, samples, key_space=key_space)
+        return self.memories[layer, key_space]
+
+    def solved(self, rule: Rule) -> tuple[Patch, float]:
+        """The closed form's answer and its seconds of CPU."""
+        memory, began = self.memory(rule.layer, 2000), time.process_time()
+        patch = solve(self.generator, memory, rule)
+        return patch, time.process_time() - began
+
+
+def at_strengths(bench: Bench, rule: Rule, strengths: Sequence[float]) -> Iterator[Answer]:
+    """The closed form with the rule's settings, at several strengths."""
+    patch, seconds = bench.solved(rule)
+    for strength in strengths:
+        yield Answer(strength, patch.applied(bench.generator, strength), seconds)
+
+
+def by_default(bench: Bench, rule: Rule, strengths: Sequence[float]) -> Iterator[Answer]:
+    """The closed form with settings from the marks, at several strengths."""
+    return at_strengths(bench, replace(rule, settings=Settings.from_marks()), strengths)
+
+
+def with_weights(bench: Bench, rule: Rule, weights: Sequence[Sequence[float]]) -> Iterator[Answer]:
+    """The closed form with given weights."""
+    for damage, drift, others in weights:
+        given = replace(Settings.from_marks(), damage=damage, drift=drift, others=others, weights="given")
+        patch, seconds = bench.solved(replace(rule, settings=given))
+        yield Answer((damage, drift, others), patch.applied(bench.generator), seconds)
+
+
+def tuned(method: Callable, rate: float, bench: Bench, rule: Rule, stops: Sequence[int]) -> Iterator[Answer]:
+    """Fine-tuning, looked at after several numbers of steps of one run."""
+    found, seconds = method(bench.generator, rule, Tuning(rate, stops)), 0.0
+    for stop in stops:
+        began = time.process_time()
+        edit = next(found)
+        seconds += time.process_time() - began
+        yield Answer(stop, edit.applied(bench.generator), seconds)
+
+
+def released(bench: Bench, rule: Rule, counts: Sequence[int]) -> Iterator[Answer]:
+    """The 2020 paper's method, with several numbers of steps."""
+    memory = bench.memory(rule.layer, 1000, "channel")
+    for steps in counts:
+        began = time.process_time()
+        patch = released_patch(bench.generator, memory, rule, steps=steps)
+        yield Answer(steps, patch.applied(bench.generator), time.process_time() - began)
+
+
+# Of each method its settings, in the order of its curve.
+METHODS: dict[str, tuple[Callable, Sequence]] = {
+    "closed form by strength": (by_default, STRENGTHS),
+    "closed form by weights": (with_weights, WEIGHTS),
+    "the rule's own settings": (at_strengths, STRENGTHS),
+    "layer at 0.003": (partial(tuned, tuned_layer, 0.003), LAYER_STEPS),
+    "layer at 0.01": (partial(tuned, tuned_layer, 0.01), LAYER_STEPS),
+    "layer at 0.03": (partial(tuned, tuned_layer, 0.03), LAYER_STEPS),
+    "network at 0.0005": (partial(tuned, tuned_network, 0.0005), NETWORK_STEPS),
+    "network at 0.002": (partial(tuned, tuned_network, 0.002), NETWORK_STEPS),
+    "2020": (released, RELEASED_STEPS),
+}
+
+
+class Tasks:
+    """The rules of each task, by the number of the draw."""
+
+    def __init__(self, generator: Generator, draws: int, *, tuning: bool):
+        self.generator, self.draws, self.tuning = generator, draws, tuning
+
+    def rules(self, task: str) -> dict[int, Rule]:
+        """The rules of a task."""
+        if task in OWN:
+            first = FIRST_TUNED_DRAW if self.tuning else FIRST_DRAW
+            return {draw: self._marks.rule(OWN[task], draw) for draw in range(first, first + self.draws)}
+        if not self.tuning:
+            return {0: Rule.load(BUILT_IN[task])}
+        words, pixels = RECIPES[task]
+        bounds = Bounds(copy_pixels=pixels)
+        return {0: concept_rule(self.generator, SegmenterSource(), replace(words, name=task), TUNING_MARKS, bounds)}
+
+    @cached_property
+    def _marks(self) -> Marks:
+        return Marks(self.generator, TASKS["tree for tops"])
+
+
+class Points:
+    """The points that were measured, one JSON object a line."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def add(self, **row: Any) -> None:
+        """Keep a point."""
+        self.rows.append(row)
+        with self.path.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def missing(self, settings: Sequence, **where: Any) -> list:
+        """The settings without a point."""
+        known = [row["setting"] for row in self.rows if where.items() <= row.items()]
+        return [setting for setting in settings if _plain(setting) not in known]
+
+    def means(self, task: str) -> dict[str, list[dict[str, Any]]]:
+        """Of each method its points of a task, in the order of its settings, each the mean of its draws."""
+        lines = {}
+        for method, (_, settings) in METHODS.items():
+            found = [(setting, self._of(task, method, setting)) for setting in settings]
+            lines[method] = [{"setting": setting, **_mean(rows)} for setting, rows in found if rows]
+        return {method: line for method, line in lines.items() if line}
+
+    def _of(self, task: str, method: str, setting: Any) -> list[dict[str, Any]]:
+        key = (task, method, _plain(setting))
+        return [row for row in self.rows if (row["task"], row["method"], row["setting"]) == key]
+
+
+def _plain(setting: Any) -> Any:
+    """A setting as JSON gives it back."""
+    return list(setting) if isinstance(setting, tuple) else setting
+
+
+def _mean(rows: list[dict[str, Any]]) -> dict[str, float]:
+    names = ("efficacy", "strict", "lenient", "seconds")
+    return {name: sum(row[name] for row in rows) / len(rows) for name in names} | {"draws": len(rows)}
+
+
+def chart(task: str, lines: dict[str, list[dict[str, Any]]]) -> str:
+    """Efficacy over strict outside, a curve for each method, its points labelled with their seconds of CPU."""
+    drawn = {
+        method: [Point(p["strict"], p["efficacy"], label=f"{p['seconds']:.3g} s") for p in line]
+        for method, line in lines.items()
+    }
+    return curves(drawn, task, "strict outside, %", "efficacy, %")
+
+
+def measure_points(bench: Bench, unseen: Unseen, points: Points, tasks: Tasks, task: str, methods: list[str]) -> None:
+    """Measure the points of a task that are not known yet."""
+    for draw, rule in tasks.rules(task).items():
+        aim = Aim.of(rule.name, rule.effect, unseen.source.concepts)
+        for method in methods:
+            answers, settings = METHODS[method]
+            where = {"task": task, "draw": draw, "method": method}
+            missing = points.missing(settings, **where)
+            for answer in answers(bench, rule, missing) if missing else ():
+                with answer.edit:
+                    figures = unseen.figures(aim)
+                points.add(**where, setting=answer.setting, **figures._asdict(), seconds=answer.seconds)
+
+
+def main() -> None:
+    """Run the program."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    names = [*BUILT_IN, *OWN]
+    parser.add_argument("--tasks", nargs="*", choices=names, default=names)
+    parser.add_argument("--methods", nargs="*", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--draws", type=int, default=6, help="of the rules that a person marks")
+    parser.add_argument("--seeds", type=int, default=200)
+    parser.add_argument("--tuning", action="store_true", help="on the marks and seeds that are not reported on")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the points and charts")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.optim.Adam([torch.zeros(1, requires_grad=True)])  # the first one imports much, which is no method's cost
+    options.out.mkdir(parents=True, exist_ok=True)
+    generator, points = load_generator("towers"), Points(options.out / "points.jsonl")
+    bench, tasks = Bench(generator, {}), Tasks(generator, options.draws, tuning=options.tuning)
+    unseen = Unseen(generator, options.seeds, TUNED_ON if options.tuning else FIRST_UNSEEN)
+    print(f"{'task':15} {'method':24} {'setting':20} | efficacy strict lenient | seconds of CPU, draws")
+    for task in options.tasks:
+        measure_points(bench, unseen, points, tasks, task, options.methods)
+        lines = points.means(task)
+        files.write_text(options.out / f"{task}.svg", chart(task, lines))
+        for method, line in lines.items():
+            for p in line:
+                print(
+                    f"{task:15} {method:24} {p['setting']!s:20} | {p['efficacy']:8.1f} {p['strict']:6.2f} "
+                    f"{p['lenient']:7.2f} | {p['seconds']:6.1f} {p['draws']}",
+                    flush=True,
+                )
+
+
+if __name__ == "__main__":
+    main()
