@@ -1,12 +1,14 @@
-"""The closed form beside the 2020 paper's descent: same layer, rule, rank and seeds, in one process.
+"""The closed form beside the 2020 paper's descent: same layer, goal, rank and seeds, in one process.
 
     python -m benchmarks.against_descent [--rule rewrite/rules/tree-on-towers.json] [--rank 1] [--steps 2001]
 
-Prints, for the descent (2,001 steps of Adam, projected every ten), the loss that it reports, the loss of the weights
-that it delivers, and their damage; for the closed form along its λ, and for the polished closed form, delivered loss
-and damage; and the seconds of each. The loss is the descent's own: mean |difference| after bias, noise and activation
-(and the squared one). All run on one thread; seconds are those of the processor, so that other work on the machine
-counts for little.
+Both get what the released code takes: one copy and one place of the rule, its other places only direct. Prints, for the
+descent (2,001 steps of Adam, projected every ten), the loss that it reports, the loss of the weights that it delivers,
+and their damage; for the closed form along its λ, and for the polished closed form, delivered loss and damage; and the
+seconds of each. The loss is the descent's own: mean |difference| after bias, noise and activation (and the squared
+one). The released loop itself, which runs the layer on a crop, is timed too (its loss is another: the crop's border
+reads zeros). All run on one thread; seconds are those of the processor, so that other work on the machine counts for
+little.
 """
 
 import argparse
@@ -19,6 +21,7 @@ import torch
 
 from benchmarks.descent import activation_loss, paper_descent
 from benchmarks.polish import polish
+from benchmarks.released import released_patch
 from rewrite import Rule, load_generator, measure
 from rewrite.goals.goal import build_goal
 from rewrite.solvers.closed_form import ClosedForm
@@ -35,6 +38,18 @@ def timed(act: Callable) -> tuple:
     return act(), time.process_time() - began
 
 
+def as_released(rule: Rule, rank: int, layer: str | None) -> Rule:
+    """What the released code takes of a rule."""
+    return replace(
+        rule.with_settings(rank=rank, constraint="fires", others=0.0, key_space="channel"),
+        layer=layer or rule.layer,
+        copy=rule.copy[:1],
+        paste=rule.places[0],
+        context=rule.places[1:],
+        context_use="direction",
+    )
+
+
 def main() -> None:
     """Run the program."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -49,20 +64,19 @@ def main() -> None:
     options = parser.parse_args()
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    generator, rule = load_generator(options.generator), Rule.load(options.rule)
-    rule = replace(
-        rule.with_settings(rank=options.rank, constraint="fires", others=0.0, key_space="channel"),
-        layer=options.layer or rule.layer,
-    )
+    generator = load_generator(options.generator)
+    rule = as_released(Rule.load(options.rule), options.rank, options.layer)
     memory = measure(generator, rule.layer, options.samples, key_space="channel")
     goal = build_goal(generator, rule)
     print(f"{len(goal.wanted)} wanted keys of {goal.wanted.keys.shape[1]} numbers", flush=True)
     problem = Problem.of(generator, memory, goal, rule.settings)
     rows = ClosedForm(problem).rows
+    _, seconds = timed(lambda: released_patch(generator, memory, rule, rank=options.rank, steps=options.steps))
+    print(f"the released loop, on its crop: {seconds:.2f} s", flush=True)
 
     for name in options.losses:
         loss = activation_loss(problem, squared=name == "squared")
-        descent, seconds = timed(lambda loss=loss: paper_descent(problem, loss, rows, steps=options.steps))
+        descent, seconds = timed(lambda loss=loss: paper_descent(len(problem.matrix), loss, rows, steps=options.steps))
         told = problem.describe(descent.change)
         print(
             f"{name}: start {descent.start:.5f}; descent reports {descent.reported:.5f}, delivers {descent.loss:.5f}, "
