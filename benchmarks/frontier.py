@@ -16,7 +16,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,7 +28,7 @@ from benchmarks.fine_tuning import Tuning, tuned_layer, tuned_network
 from benchmarks.marks import TASKS, Marks
 from benchmarks.released import released_patch
 from benchmarks.unseen import Unseen
-from dissect.charts import Point, curves
+from dissect.charts import Axes, Point, curves
 from dissect.concept_rule import Bounds, concept_rule
 from dissect.sources.towers import SegmenterSource
 from rewrite import Generator, Memory, Patch, Rule, Settings, load_generator, measure, solve
@@ -43,6 +43,8 @@ STRENGTHS = (0.5, 0.7, 0.85, 1.0, 1.15, 1.3)
 # Damage, drift and others.
 WEIGHTS = ((3e-4, 1e-3, 30), (3e-4, 3e-3, 30), (3e-4, 0.01, 30), (3e-4, 0.03, 30), (3e-4, 0.01, 100), (3e-4, 0.1, 30))
 LAYER_STEPS, NETWORK_STEPS, RELEASED_STEPS = (20, 40, 80, 150, 300), (20, 40, 80, 150), (31, 101, 301, 2001)
+# Of a chart, in pixels.
+SIZE = {"end": 964, "base": 620}
 
 Edit = AbstractContextManager[Generator]
 
@@ -55,12 +57,12 @@ class Answer(NamedTuple):
     seconds: float
 
 
-@dataclass(frozen=True)
 class Bench:
     """A generator, and the memories of its layers."""
 
-    generator: Generator
-    memories: dict[tuple[str, str], Memory]
+    def __init__(self, generator: Generator):
+        self.generator = generator
+        self.memories: dict[tuple[str, str], Memory] = {}
 
     def memory(self, layer: str, samples: int, key_space: str = "patch") -> Memory:
         """The memory of a layer, measured once."""
@@ -197,7 +199,8 @@ def chart(task: str, lines: dict[str, list[dict[str, Any]]]) -> str:
         method: [Point(p["strict"], p["efficacy"], label=f"{p['seconds']:.3g} s") for p in line]
         for method, line in lines.items()
     }
-    return curves(drawn, task, "strict outside, %", "efficacy, %")
+    axes = Axes.around([point for line in drawn.values() for point in line])._replace(**SIZE)
+    return curves(drawn, task, "strict outside, %", "efficacy, %", axes)
 
 
 def measure_points(bench: Bench, unseen: Unseen, points: Points, tasks: Tasks, task: str, methods: list[str]) -> None:
@@ -229,7 +232,7 @@ def main() -> None:
     torch.optim.Adam([torch.zeros(1, requires_grad=True)])  # the first one imports much, which is no method's cost
     options.out.mkdir(parents=True, exist_ok=True)
     generator, points = load_generator("towers"), Points(options.out / "points.jsonl")
-    bench, tasks = Bench(generator, {}), Tasks(generator, options.draws, tuning=options.tuning)
+    bench, tasks = Bench(generator), Tasks(generator, options.draws, tuning=options.tuning)
     unseen = Unseen(generator, options.seeds, TUNED_ON if options.tuning else FIRST_UNSEEN)
     print(f"{'task':15} {'method':24} {'setting':20} | efficacy strict lenient | seconds of CPU, draws")
     for task in options.tasks:

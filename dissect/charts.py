@@ -85,7 +85,9 @@ def bars(counts: Mapping[str, int], categories: Mapping[str, str], title: str) -
     return _drawn("bars.svg", size, title, **shown)
 
 
-def curves(lines: Mapping[str, Sequence[Point]], title: str, across: str, upwards: str) -> Markup:
+def curves(
+    lines: Mapping[str, Sequence[Point]], title: str, across: str, upwards: str, axes: Axes | None = None
+) -> Markup:
     """Lines over one pair of axes that begin at zero, or below it where a line or an interval does.
 
     Args:
@@ -93,8 +95,9 @@ def curves(lines: Mapping[str, Sequence[Point]], title: str, across: str, upward
         title: What the chart shows.
         across: What the horizontal axis measures.
         upwards: What the vertical axis measures.
+        axes: Where points stand; around all of them if left out.
     """
-    axes = Axes.around([point for line in lines.values() for point in line])
+    axes = axes or Axes.around([point for line in lines.values() for point in line])
     longest = max((len(name) for name in lines), default=0)
     size = (axes.end + 20 + 8 * longest, axes.base + 44)
     shown = {"lines": lines, "axes": axes, "across": across, "upwards": upwards, "colour_of": colour_of}

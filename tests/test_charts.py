@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from dissect.charts import Point, bars, curves
+from dissect.charts import Axes, Point, bars, curves
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -61,3 +61,12 @@ def test_a_curve_below_zero_stays_inside_the_picture():
     highs = [place[1] for place in places]
     assert max(highs) == 240
     assert min(highs) == 20
+
+
+def test_what_is_written_beside_a_point_is_text_and_axes_may_be_given():
+    line = [Point(1, 2, label="3 s & <more>"), Point(2, 4)]
+    axes = Axes(right=4, least=0, most=8)
+    root = ElementTree.fromstring(curves({"tuned": line}, "units", "share", "effect", axes))
+    assert [text.text for text in root.iter(f"{SVG}text") if text.get("class") == "s"] == ["3 s & <more>"]
+    dots = [(float(dot.get("cx")), float(dot.get("cy"))) for dot in root.iter(f"{SVG}circle")]
+    assert dots == [(axes.x(1), axes.y(2)), (axes.x(2), axes.y(4))]
