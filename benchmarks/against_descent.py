@@ -6,7 +6,7 @@ Both get what the released code takes: one copy and one place of the rule, its o
 descent (2,001 steps of Adam, projected every ten), the loss that it reports, the loss of the weights that it delivers,
 and their damage; for the closed form along its λ, and for the polished closed form, delivered loss and damage; and the
 seconds of each. The loss is the descent's own: mean |difference| after bias, noise and activation (and the squared
-one). The released loop itself, which runs the layer on a crop, is timed too (its loss is another: the crop's border
+one). The released method itself, which runs the layer on a crop, is timed too (its loss is another: the crop's border
 reads zeros). All run on one thread; seconds are those of the processor, so that other work on the machine counts for
 little.
 """
@@ -72,7 +72,7 @@ def main() -> None:
     problem = Problem.of(generator, memory, goal, rule.settings)
     rows = ClosedForm(problem).rows
     _, seconds = timed(lambda: released_patch(generator, memory, rule, rank=options.rank, steps=options.steps))
-    print(f"the released loop, on its crop: {seconds:.2f} s", flush=True)
+    print(f"the released method, on its crop, with its directions: {seconds:.2f} s", flush=True)
 
     for name in options.losses:
         loss = activation_loss(problem, squared=name == "squared")

@@ -59,7 +59,8 @@ def _chart(found: Mapping[str, Any], kind: str) -> str:
 
 
 def _point(size: int, found: Mapping[str, int | float | None]) -> Point:
-    return Point(size, *(found[end] or 0 for end in ("value", "low", "high")))
+    value, low, high = (found[end] or 0 for end in ("value", "low", "high"))
+    return Point(size, value, low, high)
 
 
 def _most(found: Iterable[Mapping[str, int | float | None]]) -> int | float:
