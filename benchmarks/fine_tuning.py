@@ -39,6 +39,7 @@ class Tuning:
 # at 0.0005 and 0.002), for the greatest efficacy less ten times strict outside: on tree-on-towers marked on the images
 # 12,000 to 12,479 (the layer of few marks: on draw 0 of 3 contexts), seen by the seeds 300,000 to 300,099. None is
 # reported on. The network's choice lies at an edge of what was tried: more steps at a lower rate may do better.
+# Draws take their marks from the same 300 images, so that draw 0 may share some with the draws that are reported on.
 LAYER, LAYER_OF_FEW_MARKS, NETWORK = Tuning(0.01, (150,)), Tuning(0.01, (40,)), Tuning(0.0005, (150,))
 
 
