@@ -20,6 +20,8 @@ DRIFTS = (0.1, 0.3, 1.0, 3.0)
 # resembles them, and a heavy weight forbids the edit itself. The light one must be worth more by some margin: what it
 # changes in images that nobody marked is not seen in those that are.
 OTHERS, QUIET_PER_OTHERS, MARGIN = (10.0, 1.0), 3.0, 1.1
+# Whether a finish helps shows after few steps; on larger images it takes longer than all else together.
+TRIED_STEPS, LARGEST_TRIED = 10, 64 * 64
 # With fewer images than this none can be left out, and careful weights are taken.
 LEAST_IMAGES, CAREFUL = 3, 3.0
 # So many candidates of each weight of hard negatives are drawn; all are judged at the layer.
@@ -84,12 +86,13 @@ def settled(rule: Rule, choice: "Choice | None") -> Rule:
     """The rule with the weights that were chosen, so that it replays."""
     if choice is None:
         return rule
-    return rule.with_settings(**{name: getattr(choice.settings, name) for name in CHOSEN})
+    return rule.with_settings(**{name: getattr(choice.settings, name) for name in (*CHOSEN, "finish")})
 
 
 def prior(problem: Problem) -> Settings:
-    """The weights that the candidates are judged from."""
-    return weighed(problem.settings, Weights(1.0), energy_unit(problem))
+    """The weights that the candidates are judged from, with the finish that is asked for."""
+    first = weighed(problem.settings, Weights(1.0), energy_unit(problem))
+    return replace(first, finish=problem.settings.finish)
 
 
 def energy_unit(problem: Problem) -> float:
@@ -98,18 +101,17 @@ def energy_unit(problem: Problem) -> float:
 
 
 def weighed(settings: Settings, weights: Weights, unit: float) -> Settings:
-    """The same settings with weights that are given."""
+    """The same settings with weights that are given, and without a finish."""
     quiet = QUIET_PER_OTHERS * weights.others
-    return replace(
-        settings, weights="given", damage=DAMAGE, drift=weights.drift * unit, others=weights.others, quiet=quiet
-    )
+    drift, others = weights.drift * unit, weights.others
+    return replace(settings, weights="given", damage=DAMAGE, drift=drift, others=others, quiet=quiet, finish=0)
 
 
 def choose(generator: Generator, rules: Sequence[Rule], problem: Problem) -> Choice:
     """Choose the weights of a problem.
 
     Every candidate is judged at the layer. Values there may hardly differ where pictures do, so the most promising ones
-    are drawn, and the pictures decide.
+    are drawn, and the pictures decide. Whether a finish helps is tried in the same way.
 
     Args:
         generator: The generator.
@@ -132,6 +134,11 @@ def choose(generator: Generator, rules: Sequence[Rule], problem: Problem) -> Cho
         return Choice(found[best], best, tried)
     drawn = dict(zip(promising, seen, strict=True))
     best = best_of(drawn)
+    if problem.finishes and generator.size[0] * generator.size[1] <= LARGEST_TRIED:
+        (finished,) = draw_left_out(generator, rules, problem, [found[best]], folds, steps=TRIED_STEPS)
+        if finished.worth > drawn[best].worth:
+            settings = replace(found[best], finish=problem.settings.finish)
+            return Choice(settings, best, tried, {**drawn, best: finished})
     return Choice(found[best], best, tried, drawn)
 
 

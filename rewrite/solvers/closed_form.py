@@ -25,7 +25,7 @@ from rewrite.solvers import algebra
 from rewrite.solvers.algebra import Metric
 from rewrite.solvers.choice import choose, posed, prior, settled
 from rewrite.solvers.directions import channel_rows, patch_rows, phase_metrics
-from rewrite.solvers.finish import finish
+from rewrite.solvers.finish import aims_of, finish
 from rewrite.solvers.notes import notes_on
 from rewrite.solvers.problem import Mapped, Problem, Solution, Trial
 
@@ -92,8 +92,9 @@ def solve(
         problem = replace(problem, goal=goal, settings=choice.settings)
     problem = quieted(generator, problem)
     solution, told = ClosedForm(problem).solve(), {} if choice is None else choice.forecast()
-    if problem.settings.finish and problem.settings.rank is None and not problem.exact:
-        finished = finish(generator, layer, rules, solution.change, problem.settings.finish, strengths)
+    if problem.finishes:
+        aims = aims_of(generator, rules, strengths)
+        finished = finish(generator, layer, aims, solution.change, problem.settings.finish, problem.goal.kept_units)
         solution = problem.tried(finished.change).solution(solution.objective)
         told["finish"] = {"missed": list(finished.missed)}
     return Patch.from_change(

@@ -10,6 +10,7 @@ from rewrite.generators.contract import Generator
 from rewrite.goals.pasted import Moved, Pasted, pasted_images
 from rewrite.goals.scene import latents_of
 from rewrite.rules.rule import Rule, Settings
+from rewrite.solvers.finish import finish
 from rewrite.solvers.leave_out import refits, worth_of
 from rewrite.solvers.problem import Problem
 
@@ -54,6 +55,8 @@ def draw_left_out(
     problem: Problem,
     candidates: Sequence[Settings],
     folds: Sequence[Sequence[int]],
+    *,
+    steps: int = 0,
 ) -> list[Drawn]:
     """Draw images that are left out with each of several settings.
 
@@ -65,6 +68,7 @@ def draw_left_out(
         problem: The problem with all its marked images.
         candidates: The settings, as `left_out` takes them.
         folds: The images that are left out together.
+        steps: Steps of the finish that each solution gets on the images that it knows.
 
     Raises:
         NotImplementedError: The layer cannot be resumed.
@@ -79,6 +83,9 @@ def draw_left_out(
         if fold is not shown:
             shown, cut = fold, generator.cut(layer.name, latents_of(generator, [aim.latent for aim in aims]))
         assert cut is not None
+        if steps:
+            known = [aim for image, aim in wanted.items() if image not in fold]
+            change = finish(generator, layer, known, change, steps, problem.goal.kept_units).change
         edited = weight + layer.weight_from(change).to(weight)
         factor = generator.demodulation(layer.name, cut.style, edited)
         images = generator.resume(layer.name, cut, layer.apply(cut.features, edited), factor).float().cpu()

@@ -41,29 +41,29 @@ class Finished:
 def finish(
     generator: Generator,
     layer: Layer,
-    rules: Sequence[Rule],
+    aims: Sequence[Pasted],
     change: Float[Tensor, "outputs key"],
     steps: int,
-    strengths: Sequence[float] | None = None,
+    kept_units: Sequence[int] = (),
 ) -> Finished:
     """Adjust a change by Adam, with a rate that falls to zero.
 
     Args:
         generator: The unedited generator.
         layer: The layer that the change is of.
-        rules: What is wanted; their protected units do not move.
+        aims: What images are to look like; see `aims_of`.
         change: The closed-form solution.
         steps: Number of steps, of up to eight images each.
-        strengths: How much of each rule is wanted; 1 if left out.
+        kept_units: Units of the layer that do not move.
 
     Raises:
         NotImplementedError: The layer cannot be resumed.
     """
     first = generator.weight(layer.name).detach()
     free = torch.ones(len(change), 1, dtype=change.dtype)
-    free[sorted({unit for rule in rules for unit in rule.protect_units})] = 0
+    free[list(kept_units)] = 0
     mask = layer.weight_from(free.expand_as(change)).to(first) != 0
-    parts = _parts(generator, layer, _aims(generator, rules, strengths or [1.0] * len(rules)))
+    parts = _parts(generator, layer, aims)
     moved = layer.weight_from(change).to(first)
     rate = RATE * float(first.square().mean().sqrt())
     mean, power = torch.zeros_like(moved), torch.zeros_like(moved)
@@ -81,6 +81,26 @@ def finish(
                 moved = moved - rate * (1 - step / steps) * mask * mean / (1 - FIRST ** (step + 1)) / size
     after = _missed(generator, layer, parts, first + moved)
     return Finished(layer.matrix(moved).cpu().double(), (before, after))
+
+
+def aims_of(generator: Generator, rules: Sequence[Rule], strengths: Sequence[float]) -> list[Pasted]:
+    """What the marked images are to look like; those that only hold protected places stay as they are.
+
+    Args:
+        generator: The generator that the rules were written on.
+        rules: The rules.
+        strengths: How much of each is wanted.
+    """
+    found = []
+    for rule, strength in zip(rules, strengths, strict=True):
+        pasted = pasted_images(generator, rule)
+        found += [replace(each, wanted=torch.lerp(each.before, each.wanted, strength)) for each in pasted]
+        for latent in dict.fromkeys(region.latent for region in rule.protect):
+            if all(each.latent != latent for each in pasted):
+                with torch.no_grad():
+                    before = generator.images(latents_of(generator, [latent]))[0].float().cpu()
+                found.append(Pasted.of(latent, before, []))
+    return found
 
 
 @dataclass(frozen=True)
@@ -116,17 +136,3 @@ def _parts(generator: Generator, layer: Layer, aims: Sequence[Pasted]) -> list[_
         weights = 1 + EMPHASIS * torch.stack([aim.inside for aim in some])[:, None].to(wanted)
         parts.append(_Part(cut, wanted, weights))
     return parts
-
-
-def _aims(generator: Generator, rules: Sequence[Rule], strengths: Sequence[float]) -> list[Pasted]:
-    """What the marked images are to look like; those that only hold protected places stay as they are."""
-    found = []
-    for rule, strength in zip(rules, strengths, strict=True):
-        pasted = pasted_images(generator, rule)
-        found += [replace(each, wanted=torch.lerp(each.before, each.wanted, strength)) for each in pasted]
-        for latent in dict.fromkeys(region.latent for region in rule.protect):
-            if all(each.latent != latent for each in pasted):
-                with torch.no_grad():
-                    before = generator.images(latents_of(generator, [latent]))[0].float().cpu()
-                found.append(Pasted.of(latent, before, []))
-    return found

@@ -105,6 +105,11 @@ class Problem:
         return self.settings.protect == math.inf and len(self.goal.protected) > 0
 
     @property
+    def finishes(self) -> bool:
+        """Whether the change is adjusted in the image afterwards: only where nothing confines it."""
+        return self.settings.finish > 0 and self.settings.rank is None and not self.exact
+
+    @property
     def protect(self) -> float:
         """Weight of the protected places; a heavy one on the way to keeping them exactly."""
         return HEAVY if self.settings.protect == math.inf else self.settings.protect

@@ -1,0 +1,116 @@
+"""The last steps of a solution, taken in the image."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from rewrite import Rule, Settings, measure, solve
+from rewrite.goals.goal import build_goal
+from rewrite.goals.pasted import pasted_images
+from rewrite.solvers import choice
+from rewrite.solvers.choice import TRIED_STEPS, posed, prior
+from rewrite.solvers.closed_form import quieted
+from rewrite.solvers.drawn import draw_left_out
+from rewrite.solvers.finish import EMPHASIS, aims_of, finish
+from rewrite.solvers.leave_out import folds_of
+from rewrite.solvers.problem import Problem
+from tests.test_solvers import region, rule_on
+
+SETTINGS = Settings(damage=0.02, drift=0.05, others=1.0)
+
+
+def missed(generator, rule, patch) -> float:
+    """Mean absolute difference from the pasted pictures, pasted pixels counted five times, by whole runs."""
+    parts = []
+    for pasted in pasted_images(generator, rule):
+        with patch.applied(generator):
+            after = generator.images(generator.latents([pasted.latent.seed]))[0]
+        parts.append(((after - pasted.wanted).abs() * (1 + EMPHASIS * pasted.inside)).mean())
+    return float(torch.stack(parts).mean())
+
+
+@pytest.mark.parametrize("steps", [1, 20])
+def test_a_finish_takes_the_marked_images_nearer_to_what_is_wanted_and_says_how_near(tiny_generator, steps):
+    rule = replace(rule_on(tiny_generator, "b16.conv1"), settings=SETTINGS)
+    memory = measure(tiny_generator, "b16.conv1", 64)
+    closed = solve(tiny_generator, memory, rule)
+    finished = solve(tiny_generator, memory, rule.with_settings(finish=steps))
+    before, after = missed(tiny_generator, rule, closed), missed(tiny_generator, rule, finished)
+    assert after < before
+    assert finished.forecast["finish"]["missed"] == pytest.approx([before, after], rel=1e-3)
+    assert "finish" not in closed.forecast
+
+
+def test_protected_units_do_not_move_and_protected_images_are_among_those_that_are_held(tiny_generator):
+    rule = replace(
+        rule_on(tiny_generator, "b16.conv1"),
+        settings=replace(SETTINGS, finish=5),
+        protect_units=(1,),
+        protect=(region(tiny_generator, 77, 0, 0, 3, 3),),
+    )
+    patch = solve(tiny_generator, measure(tiny_generator, "b16.conv1", 64), rule)
+    before = tiny_generator.weight("b16.conv1").detach().clone()
+    with patch.applied(tiny_generator):
+        moved = (tiny_generator.weight("b16.conv1") - before).abs().flatten(1).amax(dim=1)
+    assert moved[1] == 0
+    assert (moved > 0).sum() == len(moved) - 1
+    held = [aim for aim in aims_of(tiny_generator, [rule], [1.0]) if aim.latent.seed == 77]
+    assert [bool(aim.inside.any()) for aim in held] == [False]
+    torch.testing.assert_close(held[0].wanted, held[0].before)
+
+
+def test_a_rank_confines_a_change_and_leaves_no_finish(tiny_generator):
+    rule = replace(rule_on(tiny_generator, "b16.conv1"), settings=replace(SETTINGS, finish=5))
+    patch = solve(tiny_generator, measure(tiny_generator, "b16.conv1", 64), rule, rank=1)
+    assert patch.rank == 1
+    assert "finish" not in patch.forecast
+
+
+def test_weak_rules_are_finished_at_their_strength(tiny_generator):
+    rule = replace(rule_on(tiny_generator, "b16.conv1"), settings=SETTINGS)
+    whole, half = (aims_of(tiny_generator, [rule], [strength]) for strength in (1.0, 0.5))
+    for one, other in zip(whole, half, strict=True):
+        torch.testing.assert_close(other.wanted, (one.before + one.wanted) / 2)
+
+
+def test_the_finish_is_gradient_descent_on_what_is_missed(tiny_generator):
+    """One step is Adam's first: against the sign of the gradient of an independent loss, by the rate."""
+    rule = replace(rule_on(tiny_generator, "b16.conv1"), settings=SETTINGS)
+    layer, aims = tiny_generator.layer("b16.conv1"), aims_of(tiny_generator, [rule], [1.0])
+    weight = tiny_generator.weight("b16.conv1")
+    change = torch.zeros_like(layer.matrix(weight)).double()
+    moved = layer.weight_from(finish(tiny_generator, layer, aims, change, 1).change)
+    latents = tiny_generator.latents([aim.latent.seed for aim in aims])
+    with torch.enable_grad():
+        asked = weight.detach().clone().requires_grad_()
+        cut = tiny_generator.cut("b16.conv1", latents)
+        factor = tiny_generator.demodulation("b16.conv1", cut.style, asked)
+        images = tiny_generator.resume("b16.conv1", cut, layer.apply(cut.features, asked), factor)
+        weighed = torch.stack([1 + EMPHASIS * aim.inside for aim in aims])[:, None]
+        loss = ((images - torch.stack([aim.wanted for aim in aims])).abs() * weighed).mean()
+    (slope,) = torch.autograd.grad(loss, asked)
+    rate = 0.01 * float(weight.detach().square().mean().sqrt())
+    clear = slope.abs() > 1e-5
+    torch.testing.assert_close(moved[clear].float(), -rate * slope.sign()[clear], rtol=1e-2, atol=0)
+
+
+def test_the_marks_take_a_finish_only_where_left_out_images_gain_by_it(tiny_generator, monkeypatch):
+    rule = replace(rule_on(tiny_generator, "b16.conv1"), settings=replace(Settings.from_marks(), refine=1))
+    memory = measure(tiny_generator, "b16.conv1", 64)
+    patch = solve(tiny_generator, memory, rule)
+    goal = build_goal(tiny_generator, posed(rule))
+    problem = Problem.of(tiny_generator, memory, goal, posed(rule).settings)
+    problem = quieted(tiny_generator, replace(problem, settings=prior(problem)))
+    (chosen,) = [Rule.from_json(text).settings for text in patch.rules]
+    left = (tiny_generator, [rule], problem, [chosen], folds_of(problem))
+    (plain,), (finished,) = draw_left_out(*left), draw_left_out(*left, steps=TRIED_STEPS)
+    assert chosen.finish == (20 if finished.worth > plain.worth else 0)
+    assert ("finish" in patch.forecast) == (chosen.finish > 0)
+    assert patch.forecast["left_out"]["drawn"]["arrives"] == pytest.approx(max(plain, finished, key=worth).arrives)
+    monkeypatch.setattr(choice, "LARGEST_TRIED", 0)
+    assert "finish" not in solve(tiny_generator, memory, rule).forecast
+
+
+def worth(drawn) -> float:
+    return drawn.worth
