@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import UInt8
 from scipy import ndimage
 
-from dissect.regions import labelled_regions
 from dissect.scenes import CONCEPTS, TOPS, TOWER_COUNTS, TREE_COUNTS
+from rewrite.rules.masks import labelled_regions
 
 # The smallest crown and the smallest top of the world cover more than twice this share of the image.
 LEAST_SHARE = 20 / 64**2

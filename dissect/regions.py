@@ -2,16 +2,13 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
-from jaxtyping import Bool, Int
-from scipy import ndimage
 from tqdm import tqdm
 
 from rewrite.generators.contract import Generator, batched
 from rewrite.reports.concepts import ConceptSource
-from rewrite.rules.masks import Mask
+from rewrite.rules.masks import Mask, regions_of
 from rewrite.rules.rule import Latent, Region
 
 BATCH = 32
@@ -66,16 +63,3 @@ def things(
                         found.append(Thing(Region(Latent(seed), Mask.from_array(mask)), int(mask.sum())))
             bar.update(len(part))
     return found
-
-
-def labelled_regions(mask: Bool[np.ndarray, "height width"]) -> tuple[Int[np.ndarray, "height width"], int]:
-    """The connected parts of a mask, numbered from 1 on, and how many there are."""
-    regions = np.empty(mask.shape, dtype=np.int32)
-    # With a place to write to, scipy gives the number alone.
-    return regions, int(cast(int, ndimage.label(mask, output=regions)))
-
-
-def regions_of(mask: Bool[np.ndarray, "height width"]) -> list[Bool[np.ndarray, "height width"]]:
-    """The connected parts of a mask, each as a mask of the same size."""
-    regions, count = labelled_regions(mask)
-    return [regions == number for number in range(1, count + 1)]

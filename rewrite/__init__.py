@@ -20,6 +20,7 @@ from rewrite.reports.firing import Search, firing, strongest
 from rewrite.reports.interval import Interval
 from rewrite.reports.perceptual import load_perceptual
 from rewrite.reports.pictures import show, to_pil
+from rewrite.reports.proposals import Proposal, propose_contexts
 from rewrite.reports.report import Report, load_report, report_on
 from rewrite.rules.masks import Mask
 from rewrite.rules.rule import Latent, Region, Rule, Settings
@@ -40,6 +41,7 @@ __all__ = [
     "Mask",
     "Memory",
     "Patch",
+    "Proposal",
     "Region",
     "Report",
     "Rule",
@@ -58,6 +60,7 @@ __all__ = [
     "measure",
     "measure_effect",
     "model_card",
+    "propose_contexts",
     "report_on",
     "show",
     "solve",

@@ -16,7 +16,7 @@ from PIL import Image
 from apps.cli import COMMANDS, main
 from apps.commands.solve import tell
 from apps.memories import cached_path, memory_of
-from rewrite import Memory, Patch, Settings, load_generator, measure
+from rewrite import Memory, Patch, Rule, Settings, load_generator, measure
 from rewrite.checkpoints import loading
 from rewrite.reports.forecast import TOO_FEW
 
@@ -130,6 +130,39 @@ def test_with_two_marked_images_solve_says_that_none_was_left_out(files, tmp_pat
     given = ["--model", str(files["model"]), "--memory", str(files["memory"])]
     assert main(["solve", str(tmp_path / "rule.json"), *given, "--out", str(tmp_path / "patch.safetensors")]) == 0
     assert f"note: {TOO_FEW}" in capsys.readouterr().out
+
+
+def test_propose_shows_further_contexts_and_writes_the_rule_with_those_accepted(files, tmp_path, answer):
+    proposing = ["propose", files["rule"], "--model", files["model"], "--seeds", "5-40"]
+    found = answer(*proposing, "--contexts", "5", "--out", tmp_path / "seen")
+    assert names_in(tmp_path / "seen") == ["proposals.png"]
+    assert len(found["contexts"]) == 5
+    assert found["accepted"] == []
+    taken = answer(*proposing, "--contexts", "5", "--accept", "2,4-5", "--out", tmp_path / "taken")
+    assert taken["contexts"] == found["contexts"]
+    assert taken["accepted"] == [2, 4, 5]
+    before, after = Rule.load(files["rule"]), Rule.load(tmp_path / "taken" / "rule.json")
+    assert after.with_contexts(before.context) == after
+    seeds = {place.latent.seed for place in after.context[len(before.context) :]}
+    assert seeds == {found["contexts"][number - 1]["seed"] for number in (2, 4, 5)}
+    everything = answer(*proposing, "--accept", "all", "--out", tmp_path / "all")
+    assert everything["accepted"] == list(range(1, len(everything["contexts"]) + 1))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--accept", "some"], "--accept takes all, or numbers such as 1,3 or 1-5, got 'some'"),
+        (["--accept", "0-3"], "proposals count from 1"),
+        (["--accept", "7", "--contexts", "3"], "--accept names proposal 7, but there are 3"),
+        (["--contexts", "0"], "at least 1, got 0"),
+        (["--layer", "b9"], "no layer 'b9'"),
+    ],
+)
+def test_propose_refuses_what_it_cannot_do_and_writes_nothing(files, tmp_path, refusal, arguments, said):
+    proposing = ["propose", files["rule"], "--model", files["model"], "--seeds", "5-40", "--out", tmp_path / "out"]
+    assert said in refusal(*proposing, *arguments)
+    assert not (tmp_path / "out").exists()
 
 
 def test_report_writes_three_files_and_says_the_numbers(files, tmp_path, answer):

@@ -228,6 +228,7 @@ TINY = {
     "sample": "MODEL --seeds 0-2 --patch PATCH --compare --heat RULE --samples 8 --out OUT.png",
     "measure": "MODEL --layer b8.conv1 --samples 8 --out OUT.safetensors",
     "solve": "RULE --model MODEL --samples 8 --out OUT.safetensors",
+    "propose": "RULE --model MODEL --seeds 5-24 --accept all --out OUT",
     "report": "PATCH --model MODEL --seeds 5-8 --out OUT",
     "units": "MODEL --layer b8.conv1 --samples 8 --level-samples 4 --out OUT",
     "rotation": "MODEL --layer b8.conv1 --samples 8 --level-samples 4 --out OUT",

@@ -15,6 +15,7 @@ from rewrite.reports.pictures import (
     change_map,
     grid,
     heat_colours,
+    outlined,
     overlay,
     pixels,
     png,
@@ -51,6 +52,18 @@ def test_heat_colours_are_ordered_by_lightness():
 
 def test_heat_outside_its_range_takes_the_colour_of_the_end():
     assert np.array_equal(heat_colours(np.array([-1.0, 2.0])), heat_colours(np.array([0.0, 1.0])))
+
+
+def test_an_outline_goes_around_a_region_and_leaves_its_inside_as_it_was():
+    mask = np.zeros((16, 16), dtype=bool)
+    mask[4:12, 4:12] = True
+    drawn = np.asarray(outlined(torch.zeros(3, 16, 16), [mask], tile=64)).astype(int)
+    assert drawn.shape == (64, 64, 3)
+    coloured = np.ptp(drawn, axis=-1) > 0
+    assert not coloured[20:44, 20:44].any()
+    assert not coloured[:12].any()
+    assert coloured[16:18, 16:48].all()
+    assert coloured[14:16, 16:48].all()
 
 
 def test_an_overlay_colours_only_where_the_rule_would_fire():

@@ -20,7 +20,7 @@ import rewrite
 import rewrite.rules
 from apps.cli import main
 from dissect import Brush, CallableSource, Concepts, GeneratorProbe, Intervention, Painting, Prefix, Stroke
-from rewrite import Goals, Latent, Mask, Region, Rule, Search, Stack, measure, report_on, solve
+from rewrite import Goals, Latent, Mask, Region, Rule, Search, Stack, measure, propose_contexts, report_on, solve
 from rewrite import __main__ as program
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 from tests.conftest import random_stylegan2
@@ -31,9 +31,9 @@ VERSION = SETTINGS["project"]["version"]
 PROMISED = {
     "rewrite": """
         Aim ConceptSource Concepts Counts Effect Generator Goals Interval Latent Latents Mask Memory Patch
-        Region Report Rule Search Settings Stack WrappedGenerator __version__ export firing from_peft
+        Proposal Region Report Rule Search Settings Stack WrappedGenerator __version__ export firing from_peft
         load_discriminator load_generator load_perceptual load_report measure measure_effect model_card
-        report_on show solve strongest to_peft to_pil wrap
+        propose_contexts report_on show solve strongest to_peft to_pil wrap
     """,
     "dissect": """
         Annotations Broden Brush CallableSource ConceptSource Concepts Dissection GeneratorProbe
@@ -133,6 +133,7 @@ def values() -> dict[str, object]:
         "effect": report.effect,
         "counts": report.effect.counts,
         "search": Search.of(generator, memory, rule, samples=8),
+        "proposal": propose_contexts(generator, rule, seeds=range(10, 40), most=1)[0],
         "probe": probe,
         "concepts": source.concepts,
         "dissection": found,

@@ -8,8 +8,8 @@ from apps.editor.choices import Choices
 from apps.editor.marks import Mark, mask_side
 from apps.editor.model import Model
 from dissect.marked_concepts import marked_concepts
-from dissect.regions import regions_of
 from rewrite import Latent, Mask, Region, Rule
+from rewrite.rules.masks import regions_of
 
 ENOUGH_CONTEXTS = 3
 

@@ -90,6 +90,26 @@ def _solve(commands) -> None:
     )
 
 
+def _propose(commands) -> None:
+    parser = add_command(
+        commands,
+        "propose",
+        "propose further contexts for a rule: places of other images that look like the marked ones",
+        "Writes proposals.png, a numbered picture; with --accept, also rule.json, the rule with the accepted ones.",
+    )
+    parser.add_argument("rule", metavar="RULE", help="a rule file, or the name of a built-in rule")
+    add_model(parser, option=True)
+    parser.add_argument(
+        "--contexts", type=int, metavar="N", default=24, help="the most images to propose contexts in (default: 24)"
+    )
+    parser.add_argument(
+        "--accept", metavar="WHICH", help="all, or numbers such as 1,3 or 1-5: the same search gives the same numbers"
+    )
+    parser.add_argument("--seeds", help="the images to look at, such as 0-199 (default: 200 from 10000 on)")
+    parser.add_argument("--layer", help="the layer whose units say what looks alike (default: that of the rule)")
+    parser.add_argument("--out", type=new_folder, default="proposals", help="folder to write into (default: proposals)")
+
+
 def _report(commands) -> None:
     parser = add_command(
         commands,
@@ -143,6 +163,7 @@ COMMANDS = {
     "models": _models,
     "measure": _measure,
     "solve": _solve,
+    "propose": _propose,
     "report": _report,
     "export": _export,
 }

@@ -47,10 +47,7 @@ def build_goal(generator: Generator, rule: Rule) -> Goal:
         ValueError: The rule was written on another model, or a mask does not fit.
     """
     layer = generator.layer(rule.layer)
-    if rule.model != generator.fingerprint:
-        raise ValueError(f"this rule was written on model {rule.model}, not on model {generator.fingerprint}")
-    if rule.truncation != generator.truncation:
-        raise ValueError(f"this rule was written at truncation {rule.truncation}, not {generator.truncation}")
+    check_origin(generator, rule)
     beyond = [unit for unit in rule.protect_units if unit >= layer.outputs]
     if beyond:
         raise ValueError(f"layer {layer.name} has units 0 to {layer.outputs - 1}, unit {beyond[0]} is to be protected")
@@ -76,6 +73,18 @@ def build_goal(generator: Generator, rule: Rule) -> Goal:
         styles=scene.styles,
         kept_units=rule.protect_units,
     )
+
+
+def check_origin(generator: Generator, rule: Rule) -> None:
+    """Refuse a rule that was not written on this generator, as it is.
+
+    Raises:
+        ValueError: It was written on another model, or at another truncation.
+    """
+    if rule.model != generator.fingerprint:
+        raise ValueError(f"this rule was written on model {rule.model}, not on model {generator.fingerprint}")
+    if rule.truncation != generator.truncation:
+        raise ValueError(f"this rule was written at truncation {rule.truncation}, not {generator.truncation}")
 
 
 def _refined_where_possible(generator: Generator, scene: Scene, rule: Rule, wanted: list[Wanted]) -> list[Wanted]:

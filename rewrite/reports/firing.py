@@ -235,15 +235,23 @@ def response(
 def upsampled(
     maps: Float[Tensor, "images rows columns"], layer: Layer, size: tuple[int, int]
 ) -> Float[Tensor, "images height width"]:
-    """Maps over the layer's written grid, read at the middle of every pixel of the image (bilinear).
+    """Maps over the layer's written grid, read at the middle of every pixel of the image (bilinear)."""
+    return at_pixels(maps, layer.overhang, size)
 
-    A grid that extends beyond the image on each side is cropped to it, so that a cell lies where it acts.
+
+def at_pixels(
+    maps: Float[Tensor, "images rows columns"], overhang: float, size: tuple[int, int]
+) -> Float[Tensor, "images height width"]:
+    """Maps read at the middle of every pixel of the image (bilinear).
+
+    A grid that extends beyond the image by `overhang` cells on each side is cropped to it, so that a cell lies where it
+    acts.
     """
     axes = []
     for axis in (0, 1):
-        cells = layer.output_grid[axis]
+        cells = maps.shape[1 + axis]
         shares = (torch.arange(size[axis], dtype=torch.float64) + 0.5) / size[axis]
-        axes.append(2 * (shares * (cells - 2 * layer.overhang) + layer.overhang) / cells - 1)
+        axes.append(2 * (shares * (cells - 2 * overhang) + overhang) / cells - 1)
     rows, columns = torch.meshgrid(*axes, indexing="ij")
     places = torch.stack([columns, rows], dim=-1).to(maps).expand(len(maps), *size, 2)
     return F.grid_sample(maps[:, None], places, mode="bilinear", padding_mode="border", align_corners=False)[:, 0]

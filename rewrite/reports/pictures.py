@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
+from scipy.ndimage import binary_dilation, binary_erosion
 from torch import Tensor
 
 from rewrite.storage import files
@@ -17,6 +18,7 @@ from rewrite.storage import files
 TILE = 128
 COLUMNS = 8
 BACKGROUND, INK = (255, 255, 255), (70, 70, 70)
+BRIGHT, DARK = (255, 222, 0), (40, 0, 60)
 LINE, SPACE, CAPTION, MARGIN = 2, 10, 15, 18
 FONT_SIZE = 11
 FAINT = 0.95
@@ -122,6 +124,20 @@ def overlay(
     share = np.clip((heat.detach().cpu().double().numpy() - faint) / (1 - faint), 0, 1)
     opacity = 0.9 * np.sqrt(share)[..., None]
     return Image.fromarray(np.round(grey * (1 - opacity) + heat_colours(share) * opacity).astype(np.uint8))
+
+
+def outlined(
+    image: Float[Tensor, "3 height width"], masks: Sequence[Bool[np.ndarray, "rows columns"]], *, tile: int = TILE
+) -> Image.Image:
+    """An image with the outlines of some regions, enlarged by a whole number to at least a width in pixels."""
+    picture = _fitted(to_pil(image[None])[0], tile)
+    drawn = np.array(picture)
+    for mask in masks:
+        scaled = np.array(Image.fromarray(mask).resize(picture.size, Image.Resampling.NEAREST))
+        # Dark around bright: one of the two is seen on any background.
+        drawn[binary_dilation(scaled, iterations=2) & ~scaled] = DARK
+        drawn[scaled & ~binary_erosion(scaled, iterations=2, border_value=True)] = BRIGHT
+    return Image.fromarray(drawn)
 
 
 def change_map(change: Float[np.ndarray, "height width"]) -> Image.Image:

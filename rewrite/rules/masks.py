@@ -1,12 +1,14 @@
-"""Regions of an image: masks as run-lengths, and what share of each cell of a layer's grid they cover."""
+"""Regions of an image: masks as run-lengths, their connected parts, and their share of each cell of a layer's grid."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import cast
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
+from scipy import ndimage
 from torch import Tensor
 
 from rewrite.generators.layers import Layer
@@ -90,6 +92,19 @@ class Mask:
         ratio = max(size[0] / height, height / size[0])
         if size[0] * width != size[1] * height or ratio != round(ratio):
             raise ValueError(f"the image is {size[0]} x {size[1]} pixels, but a mask of {height} x {width} was given")
+
+
+def labelled_regions(mask: Bool[np.ndarray, "height width"]) -> tuple[Int[np.ndarray, "height width"], int]:
+    """The connected parts of a mask, numbered from 1 on, and how many there are."""
+    regions = np.empty(mask.shape, dtype=np.int32)
+    # With a place to write to, scipy gives the number alone.
+    return regions, int(cast(int, ndimage.label(mask, output=regions)))
+
+
+def regions_of(mask: Bool[np.ndarray, "height width"]) -> list[Bool[np.ndarray, "height width"]]:
+    """The connected parts of a mask, each as a mask of the same size."""
+    regions, count = labelled_regions(mask)
+    return [regions == number for number in range(1, count + 1)]
 
 
 def cover(mask: np.ndarray, layer: Layer) -> Float[Tensor, "height width"]:

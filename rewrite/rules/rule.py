@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -196,6 +196,10 @@ class Rule:
         """The same rule with other solver settings; a weight that is given is not chosen by the marks any more."""
         given = {} if changes.keys().isdisjoint(CHOSEN) else {"weights": "given"}
         return replace(self, settings=replace(self.settings, **given | changes))
+
+    def with_contexts(self, further: Iterable[Region]) -> "Rule":
+        """The same rule with further contexts, such as the regions of proposals that were accepted."""
+        return replace(self, context=tuple(dict.fromkeys((*self.context, *further))))
 
     def to_json(self) -> str:
         """The rule as a JSON document; equal rules give equal text."""

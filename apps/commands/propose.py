@@ -1,0 +1,95 @@
+"""`rewrite propose`: what would make a rule better."""
+
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from apps.seeds import parse_seeds
+from rewrite import Generator, Proposal, Rule, load_generator, propose_contexts
+from rewrite.goals.scene import latents_of
+from rewrite.reports.pictures import grid, outlined, save_picture
+from rewrite.reports.proposals import SEEDS
+from rewrite.rules import rule_path
+
+PICTURE, RULE, ALL = "proposals.png", "rule.json", "all"
+
+
+def run(options: Namespace) -> dict:
+    """Search, draw what was found, and write the rule with what is accepted."""
+    rule = Rule.load(rule_path(options.rule))
+    generator = load_generator(options.model, truncation=rule.truncation, device=options.device)
+    return {"rule": rule.name, "out": str(options.out), **further_contexts(generator, rule, options)}
+
+
+def further_contexts(generator: Generator, rule: Rule, options: Namespace) -> dict:
+    """Propose contexts, and accept those that are named."""
+    named = numbers_of(options.accept)
+    seeds = parse_seeds(options.seeds) if options.seeds else SEEDS
+    proposals = propose_contexts(
+        generator, rule, seeds=seeds, most=options.contexts, layer=options.layer, progress=True
+    )
+    if named and named[-1] > len(proposals):
+        raise ValueError(f"--accept names proposal {named[-1]}, but there are {len(proposals)}")
+    accepted = range(1, len(proposals) + 1) if options.accept == ALL else named
+    if proposals:
+        save_picture(options.out / PICTURE, sheet(generator, proposals))
+    if accepted:
+        regions = [region for number in accepted for region in proposals[number - 1].regions]
+        rule.with_contexts(regions).save(options.out / RULE)
+    return {"contexts": [_document(each) for each in proposals], "accepted": list(accepted)}
+
+
+def tell(result: dict) -> str:
+    """A table of the proposals."""
+    found, out = result["contexts"], Path(result["out"])
+    if not found:
+        return f"no place of the searched images looks like the contexts of rule {result['rule']!r}"
+    lines = ["  no.        seed  places  likeness  margin"]
+    for number, each in enumerate(found, start=1):
+        note = "  marked image" if each["marked"] else ""
+        lines.append(
+            f"{number:5} {each['seed']:11} {each['places']:7} {each['likeness']:9.2f} {each['margin']:7.2f}{note}"
+        )
+    lines.append(f"pictures in {out / PICTURE}")
+    if result["accepted"]:
+        places = sum(found[number - 1]["places"] for number in result["accepted"])
+        lines.append(f"rule {result['rule']!r} with {places} more contexts in {out / RULE}")
+    return "\n".join(lines)
+
+
+def numbers_of(accept: str | None) -> list[int]:
+    """The numbers that `--accept` names, in order; none if it names all."""
+    if accept in (None, ALL):
+        return []
+    try:
+        numbers = sorted(set(parse_seeds(accept)))
+    except ValueError:
+        raise ValueError(f"--accept takes {ALL}, or numbers such as 1,3 or 1-5, got {accept!r}") from None
+    if numbers[0] < 1:
+        raise ValueError(f"proposals count from 1, got --accept {accept}")
+    return numbers
+
+
+def sheet(generator: Generator, proposals: Sequence[Proposal]) -> Image.Image:
+    """The proposed images with their regions outlined, numbered."""
+    with torch.no_grad():
+        images = [generator.images(latents_of(generator, [each.latent]))[0].cpu() for each in proposals]
+    tiles = [
+        outlined(image, [region.mask.array() for region in each.regions])
+        for image, each in zip(images, proposals, strict=True)
+    ]
+    captions = [f"{number}: seed {each.latent.seed}" for number, each in enumerate(proposals, start=1)]
+    return grid(tiles, captions)
+
+
+def _document(proposal: Proposal) -> dict:
+    return {
+        "seed": proposal.latent.seed,
+        "places": len(proposal.regions),
+        "likeness": proposal.likeness,
+        "margin": proposal.margin,
+        "marked": proposal.marked,
+    }
