@@ -175,6 +175,38 @@ def test_the_rules_are_measured_on_new_images_and_a_rank_is_proposed(open_page):
     page.wait_for_selector("#report .measured", state="detached")
 
 
+def test_more_places_are_proposed_and_accepted_or_refused(open_page):
+    page = open_page()
+    page.click("#more-places")
+    assert refusal_on(page).startswith("Brush the place that is meant")
+    page.keyboard.press("3")
+    for context in CONTEXTS:
+        brush(page, *context)
+    page.wait_for_selector("#status >> text=Contexts 3")
+    page.click("#more-places")
+    page.wait_for_selector("#status >> text=accept or refuse them")
+    cards = page.locator("#proposals li")
+    page.wait_for_selector("#proposals li")
+    seeds = [cards.nth(index).get_attribute("data-seed") for index in range(cards.count())]
+    assert len(set(seeds)) == len(seeds) > 4
+
+    cards.first.locator("text=Accept").click()
+    page.wait_for_selector("#status >> text=context now")
+    assert "Context" in marks(page, seeds[0])
+    cards.first.locator("text=Refuse").click()
+    page.wait_for_selector(f"#proposals .proposals[data-proposals='{len(seeds) - 2}']")
+    page.click("#proposals >> text=Accept all")
+    page.wait_for_function("document.querySelectorAll('#wall .tile').length === 24")
+    assert page.is_hidden("#proposals li")
+    assert page.locator(f"#wall .tile[data-seed='{seeds[1]}']").count() == 0
+    assert "Context" in marks(page, seeds[2])
+
+    # What was refused is not offered again.
+    page.click("#more-places")
+    page.wait_for_selector("#proposals li")
+    assert page.locator(f"#proposals li[data-seed='{seeds[1]}']").count() == 0
+
+
 def test_marks_are_undone_redone_erased_and_cleared(open_page):
     page = open_page()
     brush(page, *DOME)

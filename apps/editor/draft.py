@@ -96,6 +96,26 @@ class Draft:
             settings=self.choices.settings,
         )
 
+    def places_alone(self) -> Rule:
+        """The marked places as a rule that can be searched with, whether or not there is a copy.
+
+        Raises:
+            ValueError: No place is marked.
+        """
+        places = (*self.regions("paste", "context"), *self.further)
+        if not places:
+            raise ValueError("Brush the place that is meant in an image or more first: choose Paste or Context.")
+        return Rule(
+            name="",
+            model=self.model.fingerprint,
+            layer=self.layer,
+            copy=self.regions("copy"),
+            context=places,
+            action="erase",
+            protect=self.regions("protect"),
+            truncation=self.model.generator.truncation,
+        )
+
     def rule_with_effect(self, name: str) -> Rule:
         """The rule, with its effect stated by concept where the model's source can tell.
 

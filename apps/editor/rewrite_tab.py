@@ -7,6 +7,7 @@ import gradio as gr
 from apps.editor.frame import AT_ONCE, CURVE, Page, Updates
 from apps.editor.marking import Marking
 from apps.editor.pricing import Pricing
+from apps.editor.proposing import Proposing
 from apps.editor.rewrite_view import RewriteView
 from apps.editor.rule_panel import RulePanel
 from apps.editor.session import Session
@@ -24,7 +25,7 @@ class RewriteTab:
     def _connect_price(self) -> None:
         """Changes of marks and choices are followed by the price, and that by the curve."""
         view, connect, stopped = self.view, self.page.connect, self.view.show_stopped
-        marking, pricing = Marking(view), Pricing(view)
+        marking, pricing, proposing = Marking(view), Pricing(view), Proposing(view)
         choices = [view.action, view.layer, view.caution, view.rank, view.refine]
         chosen, guide = partial(gr.on, [choice.input for choice in choices]), [view.status, view.rewrite]
         changed = (
@@ -36,6 +37,12 @@ class RewriteTab:
                 [view.wall, view.concept, view.further],
                 [*guide, view.wall],
                 when_stopped=stopped,
+            ),
+            connect(
+                view.proposals.input,
+                proposing.on_answers,
+                [view.proposals],
+                [*guide, view.wall, view.seeds, view.proposals],
             ),
             connect(
                 view.propose.click,
@@ -54,10 +61,12 @@ class RewriteTab:
     def _connect_wall(self) -> None:
         view, connect, marking = self.view, self.page.connect, Marking(self.view)
         connect(view.preview.click, marking.on_preview, [view.wall], [view.wall, view.status])
+        searched, offered = Proposing(view).on_propose_contexts, [view.status, view.proposals]
+        connect(view.more.click, searched, [view.wall], offered, when_stopped=view.show_stopped)
         connect(view.seeds.submit, marking.on_seeds, [view.wall, view.seeds], [view.wall, view.seeds])
         connect(view.next_seeds.click, marking.on_next_seeds, [view.wall], [view.wall, view.seeds])
         shown = [view.wall, view.rules, view.status, view.rewrite, view.price, view.seeds, view.layer, view.why]
-        connect(self.page.opened.change, self.on_model, [], [*shown, view.concept, view.concepts])
+        connect(self.page.opened.change, self.on_model, [], [*shown, view.concept, view.concepts, view.proposals])
         self.page.connect_stop(view.stop, view.show_stopped, view.status)
 
     def _connect_rules(self) -> None:

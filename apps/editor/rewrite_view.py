@@ -9,6 +9,7 @@ from apps.editor.draft import Draft
 from apps.editor.frame import STOPPED, Updates
 from apps.editor.guide import reasons, status
 from apps.editor.model import Model
+from apps.editor.proposal_list import ProposalList
 from apps.editor.rule_list import RuleList, rows
 from apps.editor.session import Session
 from apps.editor.wall import Role, Wall, given, tiles, urls
@@ -45,6 +46,8 @@ class RewriteView:
             )
             self.next_seeds = gr.Button("New seeds", scale=1, min_width=120, size="md", elem_id="new-seeds")
             self.preview = gr.Button("Show the paste", scale=1, min_width=150, size="md", elem_id="show-paste")
+            self.more = gr.Button("Propose more places", scale=2, min_width=190, size="md", elem_id="more-places")
+        self.proposals = ProposalList(elem_id="proposals")
 
     def _add_rules(self) -> None:
         self.action = gr.Radio(
@@ -135,6 +138,7 @@ class RewriteView:
             **self.show_reasons(session),
             self.wall: gr.update(**wall_of(session), **given(session.draft), after=[], heat=[]),
             self.seeds: seeds_text(session.draft),
+            self.proposals: gr.update(proposals=[]),
             self.price: "",
             self.layer: gr.update(choices=layers_of(model), value=""),
             self.concept: gr.update(choices=concepts_of(model), value=None),

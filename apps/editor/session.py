@@ -17,6 +17,7 @@ from apps.editor.draft import Draft
 from apps.editor.marks import Mark, marks_of, merged, read_marks
 from apps.editor.model import Model
 from apps.editor.models import Models
+from apps.editor.offers import Offers
 from apps.editor.options import MOST_TILES
 from apps.editor.stack import Rules
 from apps.editor.work import Work, patch_key
@@ -36,11 +37,12 @@ class Session:
         work: The latest work.
         opened: Number of models that were opened.
         turn: The last request of the list of rules that was carried out.
+        offers: The proposed contexts that wait for an answer.
     """
 
     def __init__(self, models: Models):
         self.models, self.lock = models, threading.RLock()
-        self.opened, self.turn = 0, 0
+        self.opened, self.turn, self.offers = 0, 0, Offers()
         self._works: WeakSet[Work] = WeakSet()
         self._start(Draft(models.first, tuple(range(models.options.tiles))))
 
@@ -50,6 +52,7 @@ class Session:
 
     def _start(self, draft: Draft) -> None:
         self.draft, self.rules, self._patches = draft, Rules(self.lock), Cache[Patch](MOST_PATCHES)
+        self.offers = Offers(self.offers.turn)
         self.begin()
 
     @property
@@ -131,6 +134,13 @@ class Session:
             found = [Mark("context", Region(latent, Mask.from_array(mask))) for latent, mask in masks if mask.any()]
             together = tuple(dict.fromkeys((*draft.further, *further)))
             self._change(marks=merged([*draft.marks, *found]), further=together)
+
+    def add_images_with_contexts(self, found: Sequence[Region]) -> None:
+        """Add contexts to the present marks, and their images to the wall as far as there is room."""
+        with self.lock:
+            self.add_contexts(found, ())
+            seeds = (*self.draft.seeds, *(region.latent.seed for region in found))
+            self.show_seeds(tuple(dict.fromkeys(seeds))[:MOST_TILES])
 
     def show_rule(self, index: int) -> bool:
         """Show a rule: its marks and their images. False if the wall cannot show them."""

@@ -60,7 +60,7 @@ class Examples:
         for latent, mask in marks.items():
             units = units_of(generator, layer, latents_of(generator, [latent]))
             shares = cover_of(mask, (units.shape[2], units.shape[3]), generator.layer(layer).margin).numpy()
-            away = ~binary_dilation(shares > 0, np.ones((3, 3)))
+            away = np.logical_not(binary_dilation(shares > 0, np.ones((3, 3))))
             marked.append(_products(units, shares >= LEAST_COVER * shares.max()))
             beside.append(_products(units, away))
         usual = [

@@ -136,7 +136,7 @@ def outlined(
         scaled = np.array(Image.fromarray(mask).resize(picture.size, Image.Resampling.NEAREST))
         # Dark around bright: one of the two is seen on any background.
         drawn[binary_dilation(scaled, iterations=2) & ~scaled] = DARK
-        drawn[scaled & ~binary_erosion(scaled, iterations=2, border_value=True)] = BRIGHT
+        drawn[scaled & np.logical_not(binary_erosion(scaled, iterations=2, border_value=True))] = BRIGHT
     return Image.fromarray(drawn)
 
 

@@ -1,0 +1,45 @@
+const root = element.querySelector(".proposals");
+// Gradio makes an event of every name that is quoted here, and sends what is watched twice where that is an event too.
+const named = (what) => Object.keys(what)[0];
+const MOST = 20;
+let turn = 0, requests = [];
+const make = (kind, name, text) => {
+  const made = document.createElement(kind);
+  if (name) made.className = name;
+  if (text) made.textContent = text;
+  return made;
+};
+// While the server works, only the last event waits: it carries the requests before it too, and the server knows which it did.
+const ask = (what) => {
+  requests = [...requests, { ...what, turn: ++turn }].slice(-MOST);
+  props.value = { requests };
+  trigger("input");
+};
+const button = (text, help, act) => {
+  const made = make("button", "", text);
+  made.type = "button"; made.title = help; made.setAttribute("aria-label", help);
+  made.addEventListener("click", act);
+  return made;
+};
+const head = make("div", "head"), list = make("ul");
+head.append(button("✓ Accept all", "Accept all proposals", () => ask({ do: "accept_all" })),
+            button("✗ Refuse all", "Refuse all proposals", () => ask({ do: "refuse_all" })));
+root.replaceChildren(head, list);
+
+const card = (found) => {
+  const item = make("li"), image = make("img"), text = make("span"), tools = make("div", "tools");
+  const places = found.places === 1 ? "1 place" : `${found.places} places`;
+  image.src = found.image; image.draggable = false; image.alt = `Seed ${found.seed}, ${places} outlined`;
+  text.textContent = `seed ${found.seed}: ${places}${found.marked ? ", beside your marks" : ""}`;
+  // An answered card goes at once; the server follows.
+  const answer = (act) => () => { item.remove(); count(); ask({ do: act, index: found.seed }); };
+  tools.append(button("✓ Accept", `Accept seed ${found.seed}`, answer("accept")),
+               button("✗ Refuse", `Refuse seed ${found.seed}`, answer("refuse")));
+  item.dataset.seed = found.seed;
+  item.append(image, text, tools);
+  return item;
+};
+const count = () => { root.hidden = !list.children.length; root.dataset.proposals = list.children.length; };
+const show = () => { list.replaceChildren(...props.proposals.map(card)); count(); root.dataset.ready = "1"; };
+watch(named({ proposals: 0 }), show);
+show();
