@@ -34,7 +34,7 @@ class Proposing:
         with session.lock:
             session.offers.offer(proposals(draft.model, rule))
             count = len(session.offers.waiting)
-        text = f"{count} images have such places, the clearest first: accept or refuse them."
+        text = f"{count} images have such places, clear ones first: accept or refuse them."
         yield view.show_status(session, text if count else "No other image has a place like the marked ones.") | {
             view.proposals: gr.update(proposals=cards(draft.model, session.offers.waiting))
         }

@@ -29,6 +29,9 @@ ORDINARY = 64
 SMALLER, LARGER = 4, 3
 # What is nearer to a region than this share of the image's side belongs to it, when the rest is looked at.
 NEAR = 1 / 20
+# From this margin on an image is clear. The very clearest are so much like the marked ones that a rule learns little
+# from them: for trees on tops, eight of them took efficacy from 77 to 68 %, eight drawn from all over 0.3 to 86 %.
+CLEAR = 0.5
 
 Marked = Bool[np.ndarray, "height width"]
 
@@ -86,8 +89,8 @@ def propose_contexts(
         on_progress: Called with the number of images that were looked at; what it raises ends the search.
 
     Returns:
-        The images that the rule marks already and that have more such places, then others; those with the greatest
-        margin first.
+        The images that the rule marks already and that have more such places, then others, the clear ones first and
+        among them in the order of their seeds.
 
     Raises:
         LookupError: The generator has no such layer.
@@ -106,7 +109,7 @@ def propose_contexts(
             bar.update(len(part))
             if on_progress is not None:
                 on_progress(done)
-    return sorted(found, key=lambda proposal: (not proposal.marked, -proposal.margin))[:most]
+    return sorted(found, key=_rank)[:most]
 
 
 @dataclass(frozen=True)
@@ -196,6 +199,10 @@ class LikePlaces:
         """The smallest and the largest number of pixels of a region."""
         marked = [region.sum() for mask in self.marks.values() for region in regions_of(mask)]
         return float(np.median(marked)) / SMALLER, float(max(marked)) * LARGER
+
+
+def _rank(proposal: Proposal) -> tuple[bool, float, int]:
+    return not proposal.marked, -min(proposal.margin, CLEAR), proposal.latent.seed
 
 
 def _grown(mask: Marked) -> Marked:
