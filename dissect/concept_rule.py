@@ -1,7 +1,7 @@
 """A whole rule from the names of concepts: what to copy, where it is wanted, what must stay."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -12,8 +12,6 @@ from rewrite.generators.contract import Generator
 from rewrite.reports.concepts import ConceptSource
 from rewrite.rules.rule import Rule, Settings
 
-# What the curves of benchmarks/rule_curves.py chose: many hard negatives, and values that the image itself confirms.
-SETTINGS = Settings(damage=0.01, drift=0.005, others=10.0, refine=10)
 PROTECTED = 80
 # How many times larger or smaller than the typical place a copy may be.
 MOST_TIMES = 1.5
@@ -41,7 +39,7 @@ class RuleInWords:
     protect_units: Sequence[int] = ()
     layer: str | None = None
     name: str = ""
-    settings: Settings = SETTINGS
+    settings: Settings = field(default_factory=Settings.from_marks)
 
 
 @dataclass(frozen=True)
@@ -111,7 +109,7 @@ def concept_rule(
         protect_units=tuple(sorted(set(words.protect_units))),
         action="paste" if copy else "erase",
         anchor="bottom",
-        fit="none",
+        fit="box",
         truncation=generator.truncation,
         settings=words.settings,
         effect={"from": list(context), "to": copy[0] if copy else None},

@@ -9,21 +9,38 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from dissect.concept_rule import SETTINGS, Bounds, RuleInWords, concept_rule
+from dissect.concept_rule import Bounds, RuleInWords, concept_rule
 from dissect.scenes import TOPS
 from dissect.sources.towers import SegmenterSource
-from rewrite import load_generator
+from rewrite import Settings, load_generator
 
 RULES = Path(__file__).parents[2] / "rewrite" / "rules"
 SEEDS = range(10_000, 10_480)
 
 
+# With marks in eighty images the image says most: a closed form of little change is the start, and the finish the rest.
+# Chosen on other seeds than those that are reported. The drift is ten to a hundred times the energy of ordinary keys, see
+# rewrite/solvers/choice.py.
+START = Settings(damage=3e-4, drift=2.9, others=10.0, finish=100)
+
 # What each rule shall do, and the least and the greatest size of what it copies.
 RECIPES = {
-    "tree-on-towers": (RuleInWords(TOPS, ("tree",), layer="b32.conv0"), (70, 130)),
-    "dome-for-spire": (RuleInWords(("spire",), ("dome",), layer="b32.conv1"), (50, 64**2)),
-    "no-trees": (RuleInWords(("tree", "trunk"), layer="b16.conv1"), None),
-    "no-windows": (RuleInWords(("window",), layer="b32.conv0", settings=replace(SETTINGS, others=2.0)), None),
+    "tree-on-towers": (
+        RuleInWords(TOPS, ("tree",), layer="b32.conv1", settings=START),
+        (70, 130),
+    ),
+    "dome-for-spire": (
+        RuleInWords(("spire",), ("dome",), layer="b32.conv1", settings=START),
+        (50, 64**2),
+    ),
+    "no-trees": (
+        RuleInWords(("tree", "trunk"), layer="b32.conv0", settings=replace(START, drift=0.046, finish=20)),
+        None,
+    ),
+    "no-windows": (
+        RuleInWords(("window",), layer="b32.conv1", settings=replace(START, drift=0.29, finish=40)),
+        None,
+    ),
 }
 
 

@@ -46,7 +46,7 @@ def finish(
     steps: int,
     kept_units: Sequence[int] = (),
 ) -> Finished:
-    """Adjust a change by Adam, with a rate that falls to zero.
+    """Adjust a change by Adam, with a rate that falls to zero over the last quarter of the steps.
 
     Args:
         generator: The unedited generator.
@@ -78,7 +78,7 @@ def finish(
                 mean.lerp_(slope, 1 - FIRST)
                 power.lerp_(slope.square(), 1 - SECOND)
                 size = (power / (1 - SECOND ** (step + 1))).sqrt() + EPSILON
-                moved = moved - rate * (1 - step / steps) * mask * mean / (1 - FIRST ** (step + 1)) / size
+                moved = moved - rate * min(1.0, 4 * (1 - step / steps)) * mask * mean / (1 - FIRST ** (step + 1)) / size
     after = _missed(generator, layer, parts, first + moved)
     return Finished(layer.matrix(moved).cpu().double(), (before, after))
 
