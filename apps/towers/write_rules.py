@@ -19,7 +19,7 @@ SEEDS = range(10_000, 10_480)
 
 
 # With marks in eighty images the image says most: a closed form of little change is the start, and the finish the rest.
-# Chosen on other seeds than those that are reported. The drift is ten to a hundred times the energy of ordinary keys, see
+# Chosen on other seeds than those that are reported. The drift is ten to a hundred times what ordinary keys charge, see
 # rewrite/solvers/choice.py.
 START = Settings(damage=3e-4, drift=2.9, others=10.0, finish=100)
 
