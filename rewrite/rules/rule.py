@@ -193,8 +193,13 @@ class Rule:
         return (() if self.paste is None else (self.paste,)) + self.context
 
     def with_settings(self, **changes: Any) -> "Rule":
-        """The same rule with other solver settings; a weight that is given is not chosen by the marks any more."""
-        given = {} if changes.keys().isdisjoint(CHOSEN) else {"weights": "given"}
+        """The same rule with other solver settings.
+
+        A weight that is given is not chosen by the marks any more, and the finish that they would have judged is left
+        out, unless it is given too.
+        """
+        chosen = self.settings.weights == "marks" and not changes.keys().isdisjoint(CHOSEN)
+        given = {"weights": "given", "finish": 0} if chosen else {}
         return replace(self, settings=replace(self.settings, **given | changes))
 
     def with_contexts(self, further: Iterable[Region]) -> "Rule":
