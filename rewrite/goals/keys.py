@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
@@ -33,6 +33,10 @@ class Keys:
     def joined(cls, parts: Sequence["Keys"]) -> "Keys":
         """The keys of several sets, whose images are numbered together."""
         return cls(**{entry.name: torch.cat([getattr(part, entry.name) for part in parts]) for entry in fields(cls)})
+
+    def where(self, chosen: Bool[Tensor, " n"]) -> "Keys":
+        """Some of the keys."""
+        return Keys(**{entry.name: getattr(self, entry.name)[chosen] for entry in fields(self)})
 
     def __len__(self) -> int:
         return len(self.keys)

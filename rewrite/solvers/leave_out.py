@@ -139,16 +139,16 @@ class _Judged:
 def _judged(problem: Problem, change: Tensor, fold: Sequence[int]) -> _Judged:
     """What a change does in some images, with the demodulation that follows it."""
     trial, goal = problem.tried(change), problem.goal
-    here, away = _within(goal.wanted, fold), _within(goal.others, fold)
+    here, away = _within(goal.wanted, fold), problem.others.where(_within(goal.others, fold))
     weights, wanted = goal.wanted.weights[here], (goal.targets - goal.wanted.values)[here]
     # What protected units were wanted to write cannot arrive, whatever the settings.
     wanted[:, list(goal.kept_units)] = 0
-    moved, stray = (trial.wanted - goal.wanted.values)[here], (trial.others - goal.others.values)[away]
+    moved, stray = (trial.wanted - goal.wanted.values)[here], trial.values(away) - away.keys.values
     return _Judged(
         along=float((weights @ (moved * wanted)).sum()),
         wanted=float((weights @ wanted.square()).sum()),
         stray=float(stray.square().sum()),
-        usual=float(goal.others.values[away].square().sum()),
+        usual=float(away.keys.values.square().sum()),
     )
 
 

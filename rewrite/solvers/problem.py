@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from rewrite.generators.contract import Generator
@@ -64,6 +64,10 @@ class Mapped:
 
     keys: Keys
     written: Float[Tensor, "n outputs"]
+
+    def where(self, chosen: Bool[Tensor, " n"]) -> "Mapped":
+        """Some of the keys."""
+        return Mapped(self.keys.where(chosen), self.written[chosen])
 
 
 @dataclass(frozen=True)
@@ -200,17 +204,17 @@ class Trial:
     @cached_property
     def wanted(self) -> Float[Tensor, "n outputs"]:
         """What is written at the wanted keys, after demodulation."""
-        return self._values(self.problem.wanted)
+        return self.values(self.problem.wanted)
 
     @cached_property
     def others(self) -> Float[Tensor, "n outputs"]:
         """What is written at the hard negatives, after demodulation."""
-        return self._values(self.problem.others)
+        return self.values(self.problem.others)
 
     @cached_property
     def protected(self) -> Float[Tensor, "n outputs"]:
         """What is written at the protected keys, after demodulation."""
-        return self._values(self.problem.protected)
+        return self.values(self.problem.protected)
 
     @cached_property
     def objective(self) -> float:
@@ -259,7 +263,8 @@ class Trial:
         moved = (problem.first.mean(dim=0)[:, None] * self.change).square()
         return sum(float((moved[rows] * problem.style_row[columns]).sum()) for rows, columns in problem.layer.blocks())
 
-    def _values(self, at: Mapped) -> Tensor:
+    def values(self, at: Mapped) -> Float[Tensor, "n outputs"]:
+        """What is written at some keys, after demodulation."""
         added = self.problem.layer.values(at.keys.keys, self.change) if self.change.any() else 0.0
         return (at.written + added) * self.factor[at.keys.image]
 
