@@ -170,3 +170,34 @@ def test_quiet_places_are_ordinary_ones_where_a_change_writes_little(tiny_genera
     written = quieter.others.written * quieter.first[goal.others.image]
     torch.testing.assert_close(written[added], goal.others.values[added], rtol=1e-4, atol=1e-5)
     assert trial.others.shape == goal.others.values.shape
+
+
+def test_given_weights_are_judged_by_images_left_out_as_chosen_ones_are_and_give_the_same_patch(tiny_generator):
+    rule, memory = rule_on(tiny_generator, "b16.conv1"), measure(tiny_generator, "b16.conv1", 64)
+    chosen = solve(tiny_generator, memory, replace(rule, settings=replace(Settings.from_marks(), refine=1)))
+    given = Rule.from_json(chosen.rules[0])
+    judged, plain = solve(tiny_generator, memory, given, judged=True), solve(tiny_generator, memory, given)
+    assert torch.equal(judged.left, plain.left)
+    assert "left_out" not in plain.forecast
+    found, expected = judged.forecast["left_out"], chosen.forecast["left_out"]
+    # The quiet places of the two are those of different first solutions.
+    assert found["arrives"] == pytest.approx(expected["arrives"], abs=0.1)
+    assert found["drawn"]["strays"] == pytest.approx(expected["drawn"]["strays"], rel=0.3)
+    few = replace(given, context=given.context[:1])
+    assert solve(tiny_generator, memory, few, judged=True).forecast["left_out"] is None
+
+
+def test_the_choice_tells_its_progress_and_ends_when_asked_to(tiny_generator):
+    rule, memory = rule_on(tiny_generator, "b16.conv1"), measure(tiny_generator, "b16.conv1", 64)
+    rule, told = replace(rule, settings=replace(Settings.from_marks(), refine=1)), []
+
+    def end(done: float) -> None:
+        told.append(done)
+        if done > 0.5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        solve(tiny_generator, memory, rule, on_progress=end)
+    assert told == sorted(told)
+    assert told[0] == 0
+    assert told[-1] < 0.6

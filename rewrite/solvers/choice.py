@@ -4,8 +4,9 @@ Weights are relative to the layer's own energy, so that one value means the same
 a change in every direction what ordinary keys charge for it in theirs, on average.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import count
 from typing import Any
 
 from rewrite.generators.contract import Generator
@@ -107,7 +108,12 @@ def weighed(settings: Settings, weights: Weights, unit: float) -> Settings:
     return replace(settings, weights="given", damage=DAMAGE, drift=drift, others=others, quiet=quiet, finish=0)
 
 
-def choose(generator: Generator, rules: Sequence[Rule], problem: Problem) -> Choice:
+def choose(
+    generator: Generator,
+    rules: Sequence[Rule],
+    problem: Problem,
+    on_progress: Callable[[float], object] | None = None,
+) -> Choice:
     """Choose the weights of a problem.
 
     Every candidate is judged at the layer. Values there may hardly differ where pictures do, so the most promising ones
@@ -117,6 +123,7 @@ def choose(generator: Generator, rules: Sequence[Rule], problem: Problem) -> Cho
         generator: The generator.
         rules: The rules that the problem's goal was built from, in its order.
         problem: The problem, whose hard negatives should hold its quiet places already.
+        on_progress: Called with the share that is done, 0 to 1; may raise to end the choice.
     """
     unit, folds = energy_unit(problem), folds_of(problem)
     found = {
@@ -125,21 +132,38 @@ def choose(generator: Generator, rules: Sequence[Rule], problem: Problem) -> Cho
     }
     if len(folds) < LEAST_IMAGES:
         return Choice(weighed(problem.settings, Weights(CAREFUL), unit), Weights(CAREFUL))
-    tried = dict(zip(found, left_out(problem, list(found.values()), folds), strict=True))
+    trying = _tried_steps(generator, problem)
+    step = _counted(on_progress, len(folds) * (len(found) + len(OTHERS) * MOST_DRAWN + bool(trying)))
+    tried = dict(zip(found, left_out(problem, list(found.values()), folds, step), strict=True))
     promising = [weights for others in OTHERS for weights in _promising(tried, others)]
     try:
-        seen = draw_left_out(generator, rules, problem, [found[weights] for weights in promising], folds)
+        seen = draw_left_out(generator, rules, problem, [found[weights] for weights in promising], folds, on_refit=step)
     except NotImplementedError:
         best = best_of(tried)
         return Choice(found[best], best, tried)
     drawn = dict(zip(promising, seen, strict=True))
     best = best_of(drawn)
-    if problem.finishes and generator.size[0] * generator.size[1] <= LARGEST_TRIED:
-        (finished,) = draw_left_out(generator, rules, problem, [found[best]], folds, steps=TRIED_STEPS)
+    if trying:
+        (finished,) = draw_left_out(generator, rules, problem, [found[best]], folds, steps=trying, on_refit=step)
         if finished.worth > drawn[best].worth:
             settings = replace(found[best], finish=problem.settings.finish)
             return Choice(settings, best, tried, {**drawn, best: finished})
     return Choice(found[best], best, tried, drawn)
+
+
+def judge(generator: Generator, rules: Sequence[Rule], problem: Problem) -> Choice:
+    """The settings of a problem as they are, with what they do in images that are left out; see `choose`."""
+    settings, folds = problem.settings, folds_of(problem)
+    weights = Weights(settings.drift / energy_unit(problem), settings.others)
+    if len(folds) < LEAST_IMAGES:
+        return Choice(settings, weights)
+    tried = {weights: left_out(problem, [settings], folds)[0]}
+    try:
+        steps = _tried_steps(generator, problem)
+        drawn = {weights: draw_left_out(generator, rules, problem, [settings], folds, steps=steps)[0]}
+    except NotImplementedError:
+        drawn = {}
+    return Choice(settings, weights, tried, drawn)
 
 
 def best_of(found: Mapping[Weights, LeftOut] | Mapping[Weights, Drawn]) -> Weights:
@@ -151,3 +175,17 @@ def _promising(tried: Mapping[Weights, LeftOut], others: float) -> list[Weights]
     """The candidates of one weight of hard negatives that are worth most at the layer."""
     here = [weights for weights in tried if weights.others == others]
     return sorted(here, key=lambda weights: -tried[weights].worth)[:MOST_DRAWN]
+
+
+def _tried_steps(generator: Generator, problem: Problem) -> int:
+    """How many steps of a finish are tried on images that are left out; none where there is no finish to try."""
+    small = generator.size[0] * generator.size[1] <= LARGEST_TRIED
+    return TRIED_STEPS if problem.finishes and small else 0
+
+
+def _counted(on_progress: Callable[[float], object] | None, steps: int) -> Callable[[], object] | None:
+    """A function that tells the share that is done each time it is called."""
+    if on_progress is None:
+        return None
+    done = count()
+    return lambda: on_progress(next(done) / steps)

@@ -5,15 +5,17 @@ edited also sits inside the factor. Each step solves the linear problem with the
 the solution, and is taken only as far as it lowers the true objective, in which the factor follows the weight.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from rewrite.generators.contract import Generator, hash_of
+from rewrite.generators.layers import Layer
 from rewrite.goals.cache import Goals
 from rewrite.goals.goal import Goal
 from rewrite.goals.joint import checked_strengths, join, joint_settings, weaken
@@ -23,7 +25,7 @@ from rewrite.patch import Patch
 from rewrite.rules.rule import Rule
 from rewrite.solvers import algebra
 from rewrite.solvers.algebra import Metric
-from rewrite.solvers.choice import choose, posed, prior, settled
+from rewrite.solvers.choice import choose, judge, posed, prior, settled
 from rewrite.solvers.directions import channel_rows, patch_rows, phase_metrics
 from rewrite.solvers.finish import aims_of, finish
 from rewrite.solvers.notes import notes_on
@@ -44,6 +46,8 @@ def solve(
     rank: int | None = None,
     strengths: Sequence[float] | None = None,
     goals: Goals | None = None,
+    judged: bool = False,
+    on_progress: Callable[[float], object] | None = None,
 ) -> Patch:
     """Solve a rule, or several rules of one layer together.
 
@@ -56,6 +60,8 @@ def solve(
         rank: Number of directions; what the rules' settings say if left out.
         strengths: How much of each rule is wanted, 1 if left out.
         goals: Goals built before; one that is passed to `report_on` as well lets a rule be refined once for both.
+        judged: Whether the forecast says what arrives in images that are left out also where the weights are given.
+        on_progress: Called with the share of the choice of the weights that is done, 0 to 1; may raise to end it.
 
     Returns:
         The patch, which says in its forecast what to expect of it.
@@ -65,49 +71,57 @@ def solve(
         ValueError: Rule, memory and generator do not belong together, the rules' settings differ where they act on the
             whole layer, or the rank is out of range.
     """
-    rules = [rule] if isinstance(rule, Rule) else list(rule)
-    if not rules:
-        raise ValueError("solve needs at least one rule, got none")
-    layers = sorted({each.layer for each in rules})
-    if len(layers) > 1:
-        raise ValueError(f"rules solved together must be of one layer, got {' and '.join(layers)}")
-    memory.check(generator, layers[0])
+    rules = _of_one_layer([rule] if isinstance(rule, Rule) else list(rule))
+    layer = generator.layer(rules[0].layer)
+    memory.check(generator, layer.name)
     order = sorted(range(len(rules)), key=lambda i: rules[i].to_json())
     strengths = checked_strengths(strengths, len(rules))
-    rules = [posed(each) for each in rules]
-    settings = joint_settings([rules[i].settings for i in order], rank)
+    rules, strengths = [posed(rules[i]) for i in order], [strengths[i] for i in order]
+    settings, choice = joint_settings([each.settings for each in rules], rank), None
     if memory.key_space != settings.key_space:
         raise ValueError(
             f"this rule is solved over {settings.key_space} keys, this memory is of {memory.key_space} keys"
         )
-    goals, rules = goals or Goals(), [rules[i] for i in order]
-    strengths = [strengths[i] for i in order]
-    layer, choice = generator.layer(layers[0]), None
-    problem = Problem.of(generator, memory, _joint_goal(generator, rules, strengths, goals), settings)
+    goal_of = partial(_joint_goal, generator, strengths=strengths, goals=goals or Goals())
+    problem = Problem.of(generator, memory, goal_of(rules), settings)
     if settings.weights == "marks":
         first = quieted(generator, replace(problem, settings=prior(problem)))
-        choice = choose(generator, rules, first)
+        choice = choose(generator, rules, first, on_progress)
         rules = [settled(each, choice) for each in rules]
-        goal = _joint_goal(generator, rules, strengths, goals)
-        problem = replace(problem, goal=goal, settings=choice.settings)
+        problem = replace(problem, goal=goal_of(rules), settings=choice.settings)
     problem = quieted(generator, problem)
+    if judged and choice is None:
+        choice = judge(generator, rules, problem)
     solution, told = ClosedForm(problem).solve(), {} if choice is None else choice.forecast()
     if problem.finishes:
         aims = aims_of(generator, rules, strengths)
         finished = finish(generator, layer, aims, solution.change, problem.settings.finish, problem.goal.kept_units)
         solution = problem.tried(finished.change).solution(solution.objective)
         told["finish"] = {"missed": list(finished.missed)}
+    return _patch(generator, rules, layer, solution, told)
+
+
+def _of_one_layer(rules: Sequence[Rule]) -> Sequence[Rule]:
+    """The rules, if they can be solved together."""
+    if not rules:
+        raise ValueError("solve needs at least one rule, got none")
+    layers = sorted({each.layer for each in rules})
+    if len(layers) > 1:
+        raise ValueError(f"rules solved together must be of one layer, got {' and '.join(layers)}")
+    return rules
+
+
+def _patch(
+    generator: Generator, rules: Sequence[Rule], layer: Layer, solution: Solution, told: Mapping[str, Any]
+) -> Patch:
+    """The patch of a solution, with what to expect of it beside the solution's own numbers."""
     return Patch.from_change(
         layer,
         solution.change,
         base=hash_of({"weight": generator.weight(layer.name)}),
         model=generator.fingerprint,
         rules=tuple(each.to_json() for each in rules),
-        forecast={
-            **solution.forecast(),
-            **told,
-            "notes": notes_on(generator, rules),
-        },
+        forecast={**solution.forecast(), **told, "notes": notes_on(generator, rules)},
     )
 
 

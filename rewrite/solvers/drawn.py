@@ -1,6 +1,6 @@
 """Left-out images, drawn: what would be seen in marked images that a solution does not know."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -57,6 +57,7 @@ def draw_left_out(
     folds: Sequence[Sequence[int]],
     *,
     steps: int = 0,
+    on_refit: Callable[[], object] | None = None,
 ) -> list[Drawn]:
     """Draw images that are left out with each of several settings.
 
@@ -69,6 +70,7 @@ def draw_left_out(
         candidates: The settings, as `left_out` takes them.
         folds: The images that are left out together.
         steps: Steps of the finish that each solution gets on the images that it knows.
+        on_refit: As `left_out` takes it.
 
     Raises:
         NotImplementedError: The layer cannot be resumed.
@@ -76,7 +78,7 @@ def draw_left_out(
     wanted, layer, weight = _by_number(generator, rules), problem.layer, generator.weight(problem.layer.name)
     found: list[list[Moved]] = [[] for _ in candidates]
     shown, cut = None, None
-    for fold, number, change in refits(problem, candidates, folds):
+    for fold, number, change in refits(problem, candidates, folds, on_refit):
         aims = [wanted[image] for image in fold if image in wanted][:MOST_OF_A_FOLD]
         if not aims:
             continue

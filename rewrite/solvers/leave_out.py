@@ -5,7 +5,7 @@ sums without theirs, Δ = (G - Gᵢ)(H - Hᵢ)⁻¹ with H = M + K A Kᵀ and G 
 all settings.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -52,25 +52,34 @@ def folds_of(problem: Problem, most: int = MOST_FOLDS) -> list[tuple[int, ...]]:
     return [tuple(images[start::most]) for start in range(min(most, len(images)))]
 
 
-def left_out(problem: Problem, candidates: Sequence[Settings], folds: Sequence[Sequence[int]]) -> list[LeftOut]:
+def left_out(
+    problem: Problem,
+    candidates: Sequence[Settings],
+    folds: Sequence[Sequence[int]],
+    on_refit: Callable[[], object] | None = None,
+) -> list[LeftOut]:
     """Judge settings by images that are left out.
 
     Args:
         problem: The problem with all its marked images.
         candidates: The settings; their damage, drift and others count, and quiet in proportion to others.
         folds: The images that are left out together.
+        on_refit: Called before each solution without a part of the images; may raise to end.
 
     Raises:
         ValueError: The second moment is singular.
     """
     found: list[list[_Judged]] = [[] for _ in candidates]
-    for fold, number, change in refits(problem, candidates, folds):
+    for fold, number, change in refits(problem, candidates, folds, on_refit):
         found[number].append(_judged(problem, change, fold))
     return [_together(judged) for judged in found]
 
 
 def refits(
-    problem: Problem, candidates: Sequence[Settings], folds: Sequence[Sequence[int]]
+    problem: Problem,
+    candidates: Sequence[Settings],
+    folds: Sequence[Sequence[int]],
+    on_refit: Callable[[], object] | None = None,
 ) -> Iterator[tuple[Sequence[int], int, Float[Tensor, "outputs group_width"]]]:
     """The solutions without each part of the images: the part, the number of the candidate, and the change."""
     blocks, kept = problem.layer.blocks(), list(problem.goal.kept_units)
@@ -78,6 +87,8 @@ def refits(
     for fold in folds:
         parts = [_Sums.of(problem, rows, columns, fold) for rows, columns in blocks]
         for number, settings in enumerate(candidates):
+            if on_refit is not None:
+                on_refit()
             change = torch.cat([whole.without(part, settings) for whole, part in zip(wholes, parts, strict=True)])
             change[kept] = 0
             yield fold, number, change
