@@ -59,7 +59,7 @@ def session(models) -> Session:
 
 def rewrite(session: Session) -> Entry:
     """Solve the rule of the marks, and put it on the stack."""
-    return session.begin().rewrite(session.draft.rule_with_effect("rule"))
+    return session.begin().rewrite(session.draft.rule_with_effect("rule"), session.draft.choices.caution)
 
 
 def find(session: Session, concept: str, further: int = 0) -> int:
@@ -131,7 +131,7 @@ def test_what_a_session_lets_go_of_is_made_again_and_its_rules_stay(session):
     session.set_marks(WHOLE)
     entry, shown = rewrite(session), session.after()
     session.release()
-    assert session.solved(session.draft.rule()) is None
+    assert session.solved(session.draft) is None
     assert torch.equal(session.after(), shown)
     assert torch.equal(rewrite(session).patch.left, entry.patch.left)
 
@@ -328,10 +328,10 @@ def test_the_paste_is_shown_on_the_marked_images_before_anything_is_solved(sessi
 
 
 def test_caution_weighs_everything_that_speaks_against_a_change():
-    bold, usual = careful(Settings(), -1), Settings()
-    assert math.isclose(bold.damage, usual.damage / 10)
-    assert math.isclose(bold.drift, usual.drift / 10)
-    assert math.isclose(bold.others, usual.others / 10)
+    usual = Settings(quiet=3.0)
+    bold = careful(usual, -1)
+    for name in ("damage", "drift", "others", "quiet"):
+        assert math.isclose(getattr(bold, name), getattr(usual, name) / 10)
 
 
 def test_more_caution_costs_less_elsewhere(session):
@@ -339,7 +339,7 @@ def test_more_caution_costs_less_elsewhere(session):
     damages = []
     for caution in (-1.0, 0.0, 1.0):
         session.choose(caution=caution)
-        damages.append(session.begin().solve(session.draft.rule()).forecast["damage"])
+        damages.append(session.begin().solve(session.draft.rule(), caution).forecast["damage"])
     assert damages == sorted(damages, reverse=True)
 
 
@@ -673,7 +673,7 @@ def test_the_proposed_rank_keeps_nearly_all_of_the_change(session):
     session.set_marks(WHOLE)
     tab = built(RewriteTab, session.models)
     *_, shown = Pricing(tab.view).on_propose_rank(session)
-    rank, full = shown[tab.view.rank], session.begin().solve(replace(session.draft.rule(), settings=Choices().settings))
+    rank, full = shown[tab.view.rank], session.begin().solve(session.draft.rule().with_settings(rank=None))
     assert session.draft.choices.rank == rank < full.rank
     kept = session.begin().solve(session.draft.rule())
     layer = session.model.generator.layer(session.draft.layer)

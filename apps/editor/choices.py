@@ -3,10 +3,8 @@
 from dataclasses import dataclass, replace
 
 from rewrite import Settings
+from rewrite.rules.rule import CHOSEN
 
-# Of the settings tried on four and on nine marked images, these drew the copy most often for the least change
-# elsewhere. Rules brushed by hand have fewer marks than rules from concepts, so each mark weighs more.
-SETTINGS = Settings(damage=0.003, drift=0.003, others=3.0, refine=10)
 ACTIONS = ("paste", "erase")
 MOST_RANK = 512
 MOST_CAUTION = 1.5
@@ -20,7 +18,7 @@ class Choices:
         action: `paste`, or `erase`: what surrounds the marks goes in their place.
         layer: Where the rule is solved, or None for the usual layer.
         rank: Number of directions, or None for no limit.
-        caution: Power of ten by which the weights against changes elsewhere are raised.
+        caution: Power of ten by which the weights against changes elsewhere that the marks chose are raised.
         refine: Whether copied values are adjusted until the image itself shows the copy.
     """
 
@@ -40,12 +38,12 @@ class Choices:
 
     @property
     def settings(self) -> Settings:
-        """The solver's settings."""
-        refine = SETTINGS.refine if self.refine else 0
-        return careful(replace(SETTINGS, rank=self.rank, refine=refine), self.caution)
+        """The solver's settings: the marks choose its weights. Caution is left to those who solve; see `Work.solve`."""
+        usual = Settings.from_marks()
+        return replace(usual, rank=self.rank, refine=usual.refine if self.refine else 0)
 
 
 def careful(settings: Settings, caution: float) -> Settings:
     """Settings whose weights against changes elsewhere are multiplied by 10 to the power of `caution`."""
     more = 10.0**caution
-    return replace(settings, damage=settings.damage * more, drift=settings.drift * more, others=settings.others * more)
+    return replace(settings, **{name: getattr(settings, name) * more for name in CHOSEN})

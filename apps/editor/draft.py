@@ -54,6 +54,11 @@ class Draft:
             for part in regions_of(mark.region.mask.array())
         )
 
+    def weighed_as(self, other: "Draft") -> bool:
+        """Whether the same weights would be chosen for another draft: marks choose them, rank and caution do not."""
+        same = replace(other.choices, rank=self.choices.rank, caution=self.choices.caution)
+        return replace(other, choices=same, seeds=self.seeds, version=self.version) == self
+
     @property
     def missing(self) -> str:
         """What must still be marked before there is a rule; empty if it is complete."""

@@ -9,6 +9,7 @@ Each handler runs in one of these queues:
     IN_TURN  one at a time for the whole server: handlers that run the generator, or change the rules or the model.
     AT_ONCE  four at a time, also while other handlers run: they read or change the draft, or stop work, and never wait
              for the generator. (Only a heat-map may, for images that were not run before.)
+    PRICE  one at a time, beside the others: what is reckoned ahead, so that nobody's Rewrite waits behind all of it.
     CURVE, EFFECTS  one at a time, beside the others: long work that releases the generator after every step.
 """
 
@@ -48,7 +49,7 @@ class Queue(NamedTuple):
 
 
 IN_TURN, AT_ONCE = Queue("model"), Queue("marks", 4)
-CURVE, EFFECTS = Queue("curve"), Queue("effects", trigger="once")
+PRICE, CURVE, EFFECTS = Queue("price"), Queue("curve"), Queue("effects", trigger="once")
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,12 @@
 """Guidance for the user: which step comes next, and the reasons for layer, rank and strength."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from apps.editor.draft import ENOUGH_CONTEXTS, Draft
 from apps.editor.price import carrying
-from rewrite import Patch
+from apps.editor.work import Work
+from rewrite import Patch, Rule
 from rewrite.reports.rendering import render
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -47,3 +49,15 @@ def _rank(draft: Draft, patch: Patch | None) -> str:
 def measuring(layer: str, done: float) -> str:
     """The progress of measuring a layer's memory; `done` is 0 to 1."""
     return f"Measuring what layer {layer} usually reads, once: {100 * done:.0f} %"
+
+
+def solving(work: Work, rule: Rule, caution: float = 0.0) -> Iterator[str]:
+    """Solve a rule unless it is known, and say what is done meanwhile.
+
+    Raises:
+        LookupError, Stopped, ValueError: See `Work.solve`.
+    """
+    for done in work.measuring(rule.layer):
+        yield measuring(rule.layer, done)
+    for done in work.solving(rule, caution):
+        yield f"Choosing how much may change elsewhere, by marked images that are left out: {100 * done:.0f} %"

@@ -4,7 +4,7 @@ from functools import partial
 
 import gradio as gr
 
-from apps.editor.frame import AT_ONCE, CURVE, Page, Updates
+from apps.editor.frame import AT_ONCE, CURVE, PRICE, Page, Updates
 from apps.editor.marking import Marking
 from apps.editor.pricing import Pricing
 from apps.editor.proposing import Proposing
@@ -53,9 +53,7 @@ class RewriteTab:
             ),
         )
         for event in changed:
-            priced = connect(
-                event.then, pricing.on_price, [], [view.price, view.status, view.why], when_stopped=stopped
-            )
+            priced = connect(event.then, pricing.on_price, [], [view.price, view.status, view.why], PRICE, stopped)
             connect(priced.then, pricing.on_curve, [], [view.price], CURVE)
 
     def _connect_wall(self) -> None:
@@ -77,7 +75,8 @@ class RewriteTab:
         connect(view.measure.click, panel.on_measure, [], [view.report, view.status], when_stopped=stopped)
         connect(view.load.upload, panel.on_load, [view.load], [*stack, view.seeds], when_stopped=stopped)
         connect(view.take.click, panel.on_load_built_in, [view.ready], [*stack, view.seeds], when_stopped=stopped)
-        connect(view.save.click, panel.on_save_marks, [view.wall], [view.rules])
+        saved = [view.rules, view.status]
+        connect(view.save.click, panel.on_save_marks, [view.wall], saved, when_stopped=stopped)
         connect(self.page.stacked.change, self.on_stack, [], [view.wall, view.rules])
         # A report is of the rules as they were when it was measured.
         changes = [view.rewrite.click, view.rules.input, view.load.upload, view.take.click]

@@ -111,7 +111,7 @@ class RewriteView:
     def show_reasons(self, session: Session) -> Updates:
         """The reasons for layer, rank and strength."""
         draft = session.draft
-        return {self.why: reasons(draft, None if draft.missing else session.solved(draft.rule()))}
+        return {self.why: reasons(draft, session.solved(draft))}
 
     def show_rules(self, session: Session, **more: Any) -> Updates:
         """The list of rules."""

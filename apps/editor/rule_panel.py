@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from apps.editor.frame import Updates
-from apps.editor.guide import measuring
+from apps.editor.guide import solving
 from apps.editor.measured import COUNT, card, measured
 from apps.editor.requests import Request
 from apps.editor.rewrite_view import RewriteView, seeds_text
@@ -30,10 +30,12 @@ class RulePanel:
 
     def on_rewrite(self, session: Session, document: Any) -> Iterator[Updates]:
         """Solve the rule of the marks and put it on the stack; the first tiles are shown before the rest."""
-        view, layer, work = self.view, session.set_marks(document).layer, session.begin()
-        for done in work.measuring(layer):
-            yield view.show_status(session, measuring(layer, done))
-        work.rewrite(session.draft.rule_with_effect(rule_name(session)))
+        with session.lock:
+            view, draft, work = self.view, session.set_marks(document), session.begin()
+        rule, caution = draft.rule(rule_name(session)), draft.choices.caution
+        for text in solving(work, rule, caution):
+            yield view.show_status(session, text)
+        work.rewrite(draft.rule_with_effect(rule.name), caution)
         yield {view.wall: gr.update(after=urls(session.after(FIRST_TILES)))}
         text = "Done. Wipe between before and after, or change the strength."
         yield view.show_edited(session) | view.show_rules(session) | view.show_status(session, text)
@@ -84,16 +86,21 @@ class RulePanel:
             raise ValueError("choose one of the rules in the list")
         yield from self._load(session, Rule.load(BUILT_IN[name]))
 
-    def on_save_marks(self, session: Session, document: Any) -> Updates:
-        """Save the rule of the marks as a file."""
-        rule = session.set_marks(document).rule_with_effect(rule_name(session))
-        return {self.view.rules: gr.update(file=rule_file(rule))}
+    def on_save_marks(self, session: Session, document: Any) -> Iterator[Updates]:
+        """Save the rule of the marks as a file, with the weights that they choose."""
+        with session.lock:
+            draft, work = session.set_marks(document), session.begin()
+        rule, caution = draft.rule(rule_name(session)), draft.choices.caution
+        for text in solving(work, rule, caution):
+            yield self.view.show_status(session, text)
+        saved = work.settled(draft.rule_with_effect(rule.name), caution)
+        yield self.view.show_status(session) | {self.view.rules: gr.update(file=rule_file(saved))}
 
     def _load(self, session: Session, rule: Rule) -> Iterator[Updates]:
         view, work, name = self.view, session.begin(), f"“{rule.name[:60]}”"
-        for done in work.measuring(rule.layer):
-            yield view.show_status(session, measuring(rule.layer, done))
         yield view.show_status(session, f"Solving {name} …")
+        for text in solving(work, rule):
+            yield view.show_status(session, text)
         work.rewrite(rule)
         shown = session.show_rule(len(session.rules) - 1)
         wall = view.show_seeds(session, **(given(session.draft) if shown else {}))

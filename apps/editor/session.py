@@ -21,7 +21,7 @@ from apps.editor.offers import Offers
 from apps.editor.options import MOST_TILES
 from apps.editor.stack import Rules
 from apps.editor.work import Work, patch_key
-from rewrite import Mask, Patch, Region, Rule
+from rewrite import Mask, Patch, Region
 
 MOST_PATCHES = 24
 
@@ -179,9 +179,9 @@ class Session:
             for work in self._works:
                 work.stop()
 
-    def solved(self, rule: Rule) -> Patch | None:
-        """The patch of a rule, if it was solved before."""
-        return self._patches.find(patch_key(rule))
+    def solved(self, draft: Draft) -> Patch | None:
+        """The patch of a draft, if it is complete and was solved before."""
+        return None if draft.missing else self._patches.find(patch_key(draft.rule(), draft.choices.caution))
 
     def release(self) -> None:
         """Free what can be computed again: the page is closed or idle."""

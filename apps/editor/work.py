@@ -6,13 +6,15 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from torch import Tensor
 
 from apps.editor.cache import Cache
+from apps.editor.choices import careful
 from apps.editor.model import Model
 from apps.editor.stack import LONGEST_NAME, Entry, Rules
-from rewrite import Patch, Rule, solve
+from rewrite import Patch, Rule, Settings, solve
 from rewrite.goals.preview import preview
 
 BETWEEN_REPORTS = 0.25
@@ -53,15 +55,15 @@ class Work:
         return self.model.checking(self.check)
 
     def following(self, run: Callable[[Callable[[float], None]], object]) -> Iterator[float]:
-        """Run a function that reports its progress, and yield the last report every quarter of a second.
+        """Run a function that reports its progress, and yield the last report, if any, every quarter of a second.
 
         Raises:
             Stopped: The user pressed Stop.
         """
-        latest = [0.0]
+        latest: list[float] = []
 
         def on_progress(amount: float) -> None:
-            latest[0] = amount
+            latest[:] = [amount]
             self.check()
 
         with ThreadPoolExecutor(1) as pool:
@@ -69,7 +71,7 @@ class Work:
             while not wait([running], timeout=BETWEEN_REPORTS).done:
                 # After Stop there is nothing to report: the function ends at its next check.
                 if not self._stopped.is_set():
-                    yield latest[0]
+                    yield from latest
             running.result()
 
     def measuring(self, layer: str) -> Iterator[float]:
@@ -83,30 +85,61 @@ class Work:
             for images in self.following(partial(self.model.memory, layer)):
                 yield images / self.model.samples
 
-    def solve(self, rule: Rule) -> Patch:
+    def solving(self, rule: Rule, caution: float = 0.0) -> Iterator[float]:
+        """Solve a rule unless its patch is known; yields the progress of the choice of its weights, 0 to 1.
+
+        Raises:
+            LookupError, Stopped, ValueError: See `solve`.
+        """
+        if patch_key(rule, caution) not in self.patches:
+            yield from self.following(lambda on_progress: self.solve(rule, caution, on_progress))
+
+    def solve(self, rule: Rule, caution: float = 0.0, on_progress: Callable[[float], object] | None = None) -> Patch:
         """The patch of a rule, solved now unless it is known.
+
+        Where its marks choose the weights, they are chosen once, whatever the caution and the rank.
+
+        Args:
+            rule: The rule.
+            caution: Power of ten by which weights against changes elsewhere are raised if the marks chose them.
+            on_progress: Called with the progress of that choice, 0 to 1; may raise to end it.
 
         Raises:
             LookupError: The generator has no such layer.
             Stopped: The user pressed Stop.
             ValueError: The rule was written on another model, or cannot be solved.
         """
-        return self.patches.get(patch_key(rule), lambda: self._solve(rule), self.model.lock)
+        key = patch_key(rule, caution)
+        return self.patches.get(key, lambda: self._solve(rule, caution, on_progress), self.model.lock)
 
-    def _solve(self, rule: Rule) -> Patch:
+    def _solve(self, rule: Rule, caution: float, on_progress: Callable[[float], object] | None) -> Patch:
+        self.check()
+        settings = rule.settings
+        if settings.weights == "given" or (settings.rank is None and caution == 0):
+            return self._solved(rule, on_progress=on_progress)
+        chosen = self.solve(rule.with_settings(rank=None), on_progress=on_progress)
+        given = replace(careful(settings_of(chosen), caution), rank=settings.rank)
+        patch = self._solved(replace(rule, settings=given), judged=caution != 0)
+        return replace(patch, forecast={"left_out": chosen.forecast["left_out"], **patch.forecast})
+
+    def _solved(self, rule: Rule, **how: Any) -> Patch:
         memory = self.model.memory(rule.layer)
         with self.running():
-            return solve(self.model.generator, memory, rule, goals=self.model.goals)
+            return solve(self.model.generator, memory, rule, goals=self.model.goals, **how)
 
-    def rewrite(self, rule: Rule) -> Entry:
+    def settled(self, rule: Rule, caution: float = 0.0) -> Rule:
+        """The rule with the weights that its patch was solved with, so that it replays; see `solve`."""
+        return replace(rule, settings=settings_of(self.solve(rule, caution)))
+
+    def rewrite(self, rule: Rule, caution: float = 0.0) -> Entry:
         """Solve a rule, and put it on the stack.
 
         Raises:
             LookupError, Stopped: See `solve`.
             ValueError: See there; or the stack is full.
         """
-        patch = replace(self.solve(rule), rules=(rule.to_json(),))
-        return self.rules.add(Entry(rule.name[:LONGEST_NAME], patch, rule=rule))
+        patch, rule = self.solve(rule, caution), self.settled(rule, caution)
+        return self.rules.add(Entry(rule.name[:LONGEST_NAME], replace(patch, rules=(rule.to_json(),)), rule=rule))
 
     def preview(self, rule: Rule) -> dict[int, Tensor]:
         """The marked images by seed with the wanted values in their features: a preview of the paste.
@@ -119,6 +152,11 @@ class Work:
         return {latent.seed: image for latent, image in found.items()}
 
 
-def patch_key(rule: Rule) -> str:
-    """All of a rule that its patch depends on."""
-    return replace(rule, name="", effect={}).to_json()
+def settings_of(patch: Patch) -> Settings:
+    """The settings that the rule of a patch was solved with."""
+    return Rule.from_json(patch.rules[0]).settings
+
+
+def patch_key(rule: Rule, caution: float = 0.0) -> str:
+    """All that the patch of a rule depends on; see `Work.solve`."""
+    return f"{float(caution)} {replace(rule, name='', effect={}).to_json()}"
