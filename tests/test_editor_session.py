@@ -16,7 +16,7 @@ from apps.editor.cache import Cache
 from apps.editor.choices import Choices, careful
 from apps.editor.contexts import find_regions
 from apps.editor.exports import Export
-from apps.editor.frame import hint, message, progress
+from apps.editor.frame import STOPPED, hint, message, progress, reporting
 from apps.editor.guide import status
 from apps.editor.heat import ORDINARY, Heat
 from apps.editor.marks import documents, marks_of, mask_side, read_marks
@@ -39,6 +39,7 @@ from dissect.sources.contract import CallableSource
 from rewrite import Mask, Rule, Search, Settings, load_generator, measure, solve
 from rewrite.memory import Memory
 from rewrite.reports.concepts import Concepts
+from rewrite.solvers import closed_form
 from tests.conftest import marked_rule
 from tests.editors import built
 from tests.markup import HOSTILE, assert_shown_as_text
@@ -341,6 +342,110 @@ def test_more_caution_costs_less_elsewhere(session):
         session.choose(caution=caution)
         damages.append(session.begin().solve(session.draft.rule(), caution).forecast["damage"])
     assert damages == sorted(damages, reverse=True)
+
+
+@pytest.fixture
+def choices(monkeypatch) -> list:
+    """The choices of weights that were made meanwhile."""
+    made, choose = [], closed_form.choose
+
+    def kept(*given):
+        made.append(choose(*given))
+        return made[-1]
+
+    monkeypatch.setattr(closed_form, "choose", kept)
+    return made
+
+
+def test_caution_and_rank_leave_the_weights_that_the_marks_chose_as_they_are_or_multiply_them(session, choices):
+    session.set_marks(WHOLE)
+    for caution, rank in ((0.0, None), (1.0, None), (-0.5, None), (0.0, 3), (1.0, 3)):
+        session.choose(caution=caution, rank=rank)
+        entry = rewrite(session)
+        (choice,) = choices
+        for name in ("damage", "drift", "others", "quiet"):
+            assert math.isclose(getattr(entry.rule.settings, name), getattr(choice.settings, name) * 10**caution)
+        assert entry.rule.settings.rank == rank
+        assert entry.patch.rank <= (rank or entry.patch.rank)
+    session.set_marks(brushed(*[(mark["seed"] + 1, mark["role"], mark["runs"]) for mark in WHOLE["marks"]]))
+    rewrite(session)
+    assert len(choices) == 2
+
+
+def test_what_is_expected_where_nobody_marked_is_told_at_every_caution_and_rank(session):
+    session.set_marks(WHOLE)
+    told = {}
+    for caution, rank in ((0.0, None), (1.5, None), (0.0, 2)):
+        session.choose(caution=caution, rank=rank)
+        patch = session.begin().solve(session.draft.rule(), caution)
+        told[caution, rank] = patch.forecast["left_out"]
+    assert told[0.0, 2] == told[0.0, None]
+    assert told[1.5, None]["beside"] < told[0.0, None]["beside"]
+    view = built(RewriteTab, session.models).view
+    *_, shown = Pricing(view).on_price(session)
+    assert "would arrive where you did not mark" in shown[view.status]
+    assert "Arrives where you did not mark" in shown[view.price]
+    session.set_marks(brushed((1, "copy", box(2, 2)), (2, "paste", box(8, 8)), (3, "context", box(8, 4))))
+    *_, shown = Pricing(view).on_price(session)
+    assert "not known yet: mark three images or more. Better with" in shown[view.status]
+    assert "too few images are marked" in shown[view.price]
+
+
+@pytest.mark.parametrize(
+    "choice", [{}, {"caution": 0.7}, {"rank": 2, "refine": False}, {"caution": -1, "rank": 3}], ids=str
+)
+def test_a_rule_of_the_editor_replays_bit_for_bit_from_its_file_whatever_was_chosen(session, tmp_path, choice):
+    session.set_marks(WHOLE)
+    session.choose(**choice)
+    entry = rewrite(session)
+    view = built(RewriteTab, session.models).view
+    *_, shown = RulePanel(view).on_save_marks(session, WHOLE)
+    generator = load_generator(session.model.name)
+    for text in (entry.saved().to_json(), shown[view.rules]["file"]["text"]):
+        rule = Rule.from_json(text)
+        assert rule.settings.weights == "given"
+        patch = solve(generator, measure(generator, rule.layer, 30), rule)
+        assert torch.equal(patch.left, entry.patch.left)
+        assert torch.equal(patch.right, entry.patch.right)
+
+
+def test_a_loaded_rule_with_weights_of_its_own_stands_beside_one_whose_marks_chose_them(session, files):
+    given = marked_rule(files["model"], settings=Settings(damage=0.5, rank=2))
+    session.set_marks(WHOLE)
+    session.choose(layer=given.layer)
+    chosen = rewrite(session)
+    view = built(RewriteTab, session.models).view
+    *_, shown = RulePanel(view).on_load(session, given.to_json().encode())
+    assert "is on the stack" in shown[view.status]
+    loaded = session.rules.entry(1)
+    assert loaded.rule == given
+    assert loaded.patch.layer == chosen.patch.layer
+    both = session.after()
+    # The marks of the loaded rule are on the wall now: rewritten, they choose weights as any marks do.
+    assert rewrite(session).rule.settings.drift != given.settings.drift
+    for _ in range(3):
+        session.rules.undo()
+    assert torch.equal(session.after(), session.before())
+    for _ in range(2):
+        session.rules.redo()
+    assert torch.equal(session.after(), both)
+
+
+def test_a_choice_that_is_stopped_leaves_nothing_and_rewrite_makes_it_later(session, monkeypatch):
+    session.set_marks(WHOLE)
+    session.model.memory(session.draft.layer)
+    panel, told = RulePanel(built(RewriteTab, session.models).view), []
+    with monkeypatch.context() as patched:
+        patched.setattr("apps.editor.work.BETWEEN_REPORTS", 0.001)
+        for shown in reporting(panel.on_rewrite, panel.view.show_stopped)(session, WHOLE):
+            told.append(shown[panel.view.status])
+            session.stop()
+    assert "by marked images that are left out" in told[0]
+    assert STOPPED in told[-1]
+    assert len(session.rules) == 0
+    assert session.solved(session.draft) is None
+    list(panel.on_rewrite(session, WHOLE))
+    assert len(session.rules) == 1
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from apps.editor.frame import AT_ONCE
 from apps.editor.marking import Marking
 from apps.editor.models import Models
 from apps.editor.options import Options
+from apps.editor.pricing import Pricing
 from apps.editor.rewrite_tab import RewriteTab
 from apps.editor.rule_panel import RulePanel
 from apps.editor.session import Session
@@ -24,6 +25,7 @@ from apps.editor.units_tab import UnitsState, UnitsTab
 from apps.editor.work import Stopped
 from dissect.sources.contract import CallableSource
 from rewrite.reports.concepts import Concepts
+from rewrite.solvers import closed_form
 from tests.editors import built, made
 from tests.test_editor_session import WHOLE, box, brushed, find, rewrite
 
@@ -206,6 +208,74 @@ def test_the_same_rule_is_solved_once_for_two_that_ask_at_once(session, monkeypa
     one, other = at_once(*[lambda: session.begin().solve(rule)] * 2)
     assert one is other
     assert len(solutions) == 1
+
+
+def test_a_press_of_rewrite_uses_the_weights_that_are_being_chosen_for_the_price(session, monkeypatch):
+    choosing, go_on, choices, choose = threading.Event(), threading.Event(), [], closed_form.choose
+
+    def slowly(*given: Any) -> Any:
+        choosing.set()
+        assert go_on.wait(PATIENCE)
+        choices.append(choose(*given))
+        return choices[-1]
+
+    monkeypatch.setattr(closed_form, "choose", slowly)
+    session.set_marks(WHOLE)
+    view = built(RewriteTab, session.models).view
+
+    def press() -> None:
+        assert choosing.wait(PATIENCE)
+        threading.Timer(0.2, go_on.set).start()
+        list(RulePanel(view).on_rewrite(session, WHOLE))
+
+    prices, _ = at_once(lambda: list(Pricing(view).on_price(session)), press)
+    assert "Arrives where you did not mark" in prices[-1][view.price]
+    assert len(choices) == len(session.rules) == 1
+
+
+def test_marks_that_change_end_the_price_of_those_before_and_a_slider_does_not(session, monkeypatch):
+    session.set_marks(WHOLE)
+    session.model.memory(session.draft.layer)
+    view = built(RewriteTab, session.models).view
+    monkeypatch.setattr("apps.editor.work.BETWEEN_REPORTS", 0.001)
+
+    def priced(change: Callable[[], Any]) -> list[Any]:
+        shown, steps = [], Pricing(view).on_price(session)
+        for step in steps:
+            if not shown:
+                change()
+            shown.append(step)
+        return shown
+
+    before = session.draft
+    moved = [(mark["seed"] + 1, mark["role"], mark["runs"]) for mark in WHOLE["marks"]]
+    assert all(view.price not in shown for shown in priced(lambda: session.set_marks(brushed(*moved))))
+    assert session.solved(before) is session.solved(session.draft) is None
+    priced(lambda: session.choose(caution=0.5, rank=2))
+    session.choose(caution=0.0, rank=None)
+    assert session.solved(session.draft) is not None
+
+
+def test_ten_sessions_at_once_get_the_rules_of_their_own_marks(session):
+    sessions = [session, *(Session(session.models) for _ in range(9))]
+    view = built(RewriteTab, session.models).view
+    documents = [
+        brushed(*[(mark["seed"] + number % 3, mark["role"], mark["runs"]) for mark in WHOLE["marks"]])
+        for number in range(10)
+    ]
+
+    def use(one: Session, document: dict) -> Any:
+        one.set_marks(document)
+        list(Pricing(view).on_price(one))
+        list(RulePanel(view).on_rewrite(one, document))
+        list(Pricing(view).on_curve(one))
+        return one.rules.entry(0)
+
+    entries = at_once(*(partial(use, *pair) for pair in zip(sessions, documents, strict=True)))
+    for number, entry in enumerate(entries):
+        assert entry.rule.paste.latent.seed == 2 + number % 3
+        assert torch.equal(entry.patch.left, entries[number % 3].patch.left)
+    assert len({entry.rule.to_json() for entry in entries}) == 3
 
 
 def test_handlers_that_answer_at_once_do_so_while_another_session_works(cache):

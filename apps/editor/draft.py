@@ -75,7 +75,10 @@ class Draft:
     def advice(self) -> str:
         """What would make a complete rule better; empty if there is nothing to advise."""
         if len(self.regions("paste", "context")) <= ENOUGH_CONTEXTS:
-            return f"Better with {ENOUGH_CONTEXTS} or more contexts: brush the same kind of place in other images."
+            beside = "" if self.choices.action == "erase" else " beside the paste"
+            return (
+                f"Better with {ENOUGH_CONTEXTS} or more contexts{beside}: brush the same kind of place in other images."
+            )
         return ""
 
     def rule(self, name: str = "") -> Rule:

@@ -21,7 +21,7 @@ UNMARKED = {
     "arrives at the layer": ("Layer, where you did not mark", "share of the wanted change that the layer will write"),
     "beside at the layer": ("Layer, beside it", "change of what this layer writes there"),
 }
-AXES = Axes(1, 0, 1, left=44, end=306, top=12, base=136)
+AXES = Axes(1, 0, 1, left=58, end=306, top=12, base=136)
 
 
 @dataclass(frozen=True)
@@ -112,6 +112,13 @@ def card(price: Price, curve: Sequence[Price] = (), *, waiting: bool = False) ->
         waiting=waiting,
         percent=percent,
     )
+
+
+def summary(price: Price) -> str:
+    """What is expected at places that nobody marked, in a sentence."""
+    if not price.unmarked:
+        return "What would arrive where you did not mark is not known yet: mark three images or more."
+    return f"About {percent(price.arrives)} would arrive where you did not mark."
 
 
 def verdict(price: Price) -> str:

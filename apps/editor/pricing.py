@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from apps.editor.choices import careful
 from apps.editor.frame import Updates
 from apps.editor.guide import solving
-from apps.editor.price import STEPS, Price, card, carrying
+from apps.editor.price import STEPS, Price, card, carrying, summary
 from apps.editor.rewrite_view import RewriteView
 from apps.editor.session import Session
 from apps.editor.work import settings_of
@@ -33,10 +33,11 @@ class Pricing:
                 return
             yield view.show_status(session, text)
         with session.lock:
-            known, caution = session.solved(session.draft), session.draft.choices.caution
+            draft, known = session.draft, session.solved(session.draft)
         if known is not None:
-            price = Price.of(known, caution)
-            yield view.show_status(session) | view.show_reasons(session) | {view.price: card(price, waiting=True)}
+            price = Price.of(known, draft.choices.caution)
+            text = f"{summary(price)} {draft.advice or 'Press Rewrite.'}"
+            yield view.show_status(session, text) | view.show_reasons(session) | {view.price: card(price, waiting=True)}
 
     def on_curve(self, session: Session) -> Iterator[Updates]:
         """Solve bolder and more cautious variants, one after the other, until the draft changes."""
