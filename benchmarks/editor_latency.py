@@ -16,8 +16,8 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.editors import running
-from tests.test_editor_browser import FLAGS, brush, brush_all
+from tests.editors import FLAGS, running
+from tests.test_editor_browser import brush, brush_all
 
 TILES = 16
 FIGURES = ("opening", "rewrite", "strength", "heat")

@@ -119,8 +119,7 @@ class Work:
             return self._solved(rule, on_progress=on_progress)
         chosen = self.solve(rule.with_settings(rank=None), on_progress=on_progress)
         given = replace(careful(settings_of(chosen), caution), rank=settings.rank)
-        patch = self._solved(replace(rule, settings=given), judged=caution != 0)
-        return replace(patch, forecast={"left_out": chosen.forecast["left_out"], **patch.forecast})
+        return self._solved(replace(rule, settings=given), judged=True)
 
     def _solved(self, rule: Rule, **how: Any) -> Patch:
         memory = self.model.memory(rule.layer)
