@@ -21,6 +21,7 @@ from apps.editor.rewrite_tab import RewriteTab
 from apps.editor.rule_panel import RulePanel
 from apps.editor.session import Session
 from apps.editor.stack import MOST_HISTORY, MOST_RULES, Entry, Rules
+from apps.editor.turns import Turns
 from apps.editor.units_tab import UnitsState, UnitsTab
 from apps.editor.work import Stopped
 from dissect.sources.contract import CallableSource
@@ -231,6 +232,54 @@ def test_a_press_of_rewrite_uses_the_weights_that_are_being_chosen_for_the_price
     prices, _ = at_once(lambda: list(Pricing(view).on_price(session)), press)
     assert "Arrives where you did not mark" in prices[-1][view.price]
     assert len(choices) == len(session.rules) == 1
+
+
+def test_a_choice_lends_the_generator_to_those_who_wait_and_comes_to_the_same_answer(session, monkeypatch):
+    session.set_marks(WHOLE)
+    expected = rewrite(session)
+    other, begun, choose = Session(session.models), threading.Event(), closed_form.choose
+    other.set_marks(WHOLE)
+    drawn, ended = [], []
+
+    def eagerly(*given: Any) -> Any:
+        begun.set()
+        # Until the thread that draws waits for its turn.
+        while not session.model.lock.waiting:
+            pass
+        return choose(*given)
+
+    monkeypatch.setattr(closed_form, "choose", eagerly)
+
+    def draw() -> None:
+        assert begun.wait(PATIENCE)
+        drawn.append(session.after())
+        ended.append(other.solved(other.draft))
+
+    entry, _ = at_once(lambda: rewrite(other), draw)
+    assert ended == [None]
+    assert torch.equal(drawn[0], session.after())
+    assert torch.equal(entry.patch.left, expected.patch.left)
+    assert session.model.generator.fingerprint == session.model.fingerprint
+
+
+def test_a_lock_is_lent_to_one_after_the_other_and_given_back_as_often_as_it_was_taken(impatient):
+    lock, held, lent = Turns(), [], []
+
+    def work(number: int) -> None:
+        for _ in range(200):
+            with lock, lock:
+                held.append(number)
+                assert len(held) == 1
+                held.remove(number)
+                lock.lend()
+                held.append(number)
+                assert len(held) == 1
+                held.remove(number)
+                lent.append(number)
+
+    at_once(*(partial(work, number) for number in range(THREADS)))
+    assert len(lent) == 200 * THREADS
+    in_time(lambda: lock.__enter__().__exit__())
 
 
 def test_marks_that_change_end_the_price_of_those_before_and_a_slider_does_not(session, monkeypatch):

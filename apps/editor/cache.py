@@ -11,10 +11,16 @@ MOST = 12
 
 
 class Cache(Generic[T]):
-    """The most recently used items. One that is there is returned at once, even while another is being made."""
+    """The most recently used items. One that is there is returned at once, even while another is being made.
+
+    Attributes:
+        most: How many are kept.
+        making: A lock to hold while an item is made in steps between which the lock of its model is lent to others.
+    """
 
     def __init__(self, most: int = MOST):
         self.most, self._kept, self._lock = most, OrderedDict[Hashable, T](), threading.Lock()
+        self.making = threading.RLock()
 
     def __contains__(self, key: Hashable) -> bool:
         return key in self._kept

@@ -1,7 +1,8 @@
 """One generator, and everything that is slow to compute and shared by all sessions.
 
 A session runs the generator only under `Model.lock`, and patches are applied only inside `Model.holding(…)`, so that no
-session sees the rules of another. A thread that holds a session's lock must not wait for this one.
+session sees the rules of another. A thread that holds a session's lock must not wait for this one. The choice of the
+weights of a rule lends the lock between its steps, when no run has begun and no patch is applied.
 """
 
 import threading
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from apps.editor.cache import Cache
+from apps.editor.turns import Turns
 from apps.memories import cached_path, memory_of
 from dissect.concept_rule import usual_layer
 from rewrite import Generator, Goals, Memory, Patch, Stack
@@ -54,7 +56,7 @@ class Model:
     ):
         self.name, self.generator, self.source, self.samples, self.folders = name, generator, source, samples, folders
         self.fingerprint = generator.fingerprint
-        self.lock, self._making = threading.RLock(), threading.RLock()
+        self.lock, self._making = Turns(), threading.RLock()
         self.goals = Goals(MOST_GOALS)
         self._stack = Stack(generator)
         self._images, self._cuts = Cache[Tensor](), Cache[Cut]()
@@ -144,10 +146,15 @@ class Model:
 
     @contextmanager
     def checking(self, check: Callable[[], None]) -> Iterator[None]:
-        """Call `check` before every module that runs inside a `with` block; it may raise to end the run."""
+        """Call `check` before every module that runs inside a `with` block; it may raise to end the run.
+
+        Threads that the lock is lent to meanwhile are not checked.
+        """
+        thread = threading.get_ident()
 
         def hook(*_: Any) -> None:
-            check()
+            if threading.get_ident() == thread:
+                check()
 
         with self.lock:
             hooks = [part.register_forward_pre_hook(hook) for part in self.generator.module.modules()]

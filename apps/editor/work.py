@@ -3,10 +3,9 @@
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from torch import Tensor
 
@@ -110,7 +109,13 @@ class Work:
             ValueError: The rule was written on another model, or cannot be solved.
         """
         key = patch_key(rule, caution)
-        return self.patches.get(key, lambda: self._solve(rule, caution, on_progress), self.model.lock)
+        return self.patches.get(key, lambda: self._solve(rule, caution, on_progress), self._alone())
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """No other work of the session solves inside a `with` block, even while the lock of the model is lent."""
+        with self.patches.making, self.model.lock:
+            yield
 
     def _solve(self, rule: Rule, caution: float, on_progress: Callable[[float], object] | None) -> Patch:
         self.check()
@@ -121,10 +126,20 @@ class Work:
         given = replace(careful(settings_of(chosen), caution), rank=settings.rank)
         return self._solved(replace(rule, settings=given), judged=True)
 
-    def _solved(self, rule: Rule, **how: Any) -> Patch:
-        memory = self.model.memory(rule.layer)
+    def _solved(
+        self, rule: Rule, *, judged: bool = False, on_progress: Callable[[float], object] | None = None
+    ) -> Patch:
+        model = self.model
+
+        def step(done: float) -> None:
+            model.lock.lend()
+            self.check()
+            if on_progress is not None:
+                on_progress(done)
+
+        memory = model.memory(rule.layer)
         with self.running():
-            return solve(self.model.generator, memory, rule, goals=self.model.goals, **how)
+            return solve(model.generator, memory, rule, goals=model.goals, judged=judged, on_progress=step)
 
     def settled(self, rule: Rule, caution: float = 0.0) -> Rule:
         """The rule with the weights that its patch was solved with, so that it replays; see `solve`."""
