@@ -152,7 +152,8 @@ def test_a_weight_that_is_given_is_not_chosen_by_the_marks_any_more():
     rule = Rule("n", "m", "l", paste=place, copy=(place,))
     assert rule.settings.weights == "marks"
     assert rule.with_settings(rank=3).settings.weights == "marks"
-    assert rule.with_settings(drift=0.1).settings == replace(rule.settings, drift=0.1, weights="given")
+    assert rule.with_settings(drift=0.1).settings == replace(rule.settings, drift=0.1, weights="given", finish=0)
+    assert rule.with_settings(drift=0.1, finish=5).settings.finish == 5
 
 
 def test_places_are_the_paste_and_then_the_contexts():

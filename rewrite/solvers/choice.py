@@ -80,7 +80,9 @@ class Choice:
 
 def posed(rule: Rule) -> Rule:
     """A rule whose hard negatives weigh what they do in the first choice, where its marks are to choose the weights."""
-    return rule.with_settings(others=OTHERS[0], weights="marks") if rule.settings.weights == "marks" else rule
+    if rule.settings.weights != "marks":
+        return rule
+    return replace(rule, settings=replace(rule.settings, others=OTHERS[0]))
 
 
 def settled(rule: Rule, choice: "Choice | None") -> Rule:
