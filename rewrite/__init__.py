@@ -18,6 +18,7 @@ from rewrite.reports.concepts import Concepts, ConceptSource
 from rewrite.reports.effect import Effect, measure_effect
 from rewrite.reports.firing import Search, firing, strongest
 from rewrite.reports.interval import Interval
+from rewrite.reports.layers import ProposedLayer, propose_layers
 from rewrite.reports.perceptual import load_perceptual
 from rewrite.reports.pictures import show, to_pil
 from rewrite.reports.proposals import Proposal, propose_contexts
@@ -42,6 +43,7 @@ __all__ = [
     "Memory",
     "Patch",
     "Proposal",
+    "ProposedLayer",
     "Region",
     "Report",
     "Rule",
@@ -61,6 +63,7 @@ __all__ = [
     "measure_effect",
     "model_card",
     "propose_contexts",
+    "propose_layers",
     "report_on",
     "show",
     "solve",

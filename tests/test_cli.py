@@ -157,6 +157,8 @@ def test_propose_shows_further_contexts_and_writes_the_rule_with_those_accepted(
         (["--accept", "7", "--contexts", "3"], "--accept names proposal 7, but there are 3"),
         (["--contexts", "0"], "at least 1, got 0"),
         (["--layer", "b9"], "no layer 'b9'"),
+        (["--layers", "b9"], "no layer 'b9'"),
+        (["--layers", "all", "--accept", "all"], "--accept takes proposed contexts"),
     ],
 )
 def test_propose_refuses_what_it_cannot_do_and_writes_nothing(files, tmp_path, refusal, arguments, said):

@@ -20,7 +20,20 @@ import rewrite
 import rewrite.rules
 from apps.cli import main
 from dissect import Brush, CallableSource, Concepts, GeneratorProbe, Intervention, Painting, Prefix, Stroke
-from rewrite import Goals, Latent, Mask, Region, Rule, Search, Stack, measure, propose_contexts, report_on, solve
+from rewrite import (
+    Goals,
+    Latent,
+    Mask,
+    ProposedLayer,
+    Region,
+    Rule,
+    Search,
+    Stack,
+    measure,
+    propose_contexts,
+    report_on,
+    solve,
+)
 from rewrite import __main__ as program
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 from tests.conftest import random_stylegan2
@@ -28,12 +41,13 @@ from tests.conftest import random_stylegan2
 ROOT = Path(rewrite.__file__).parents[1]
 SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 VERSION = SETTINGS["project"]["version"]
+LEFT_OUT = {"arrives": 0.5, "beside": 0.1, "each": [], "drawn": None}
 PROMISED = {
     "rewrite": """
         Aim ConceptSource Concepts Counts Effect Generator Goals Interval Latent Latents Mask Memory Patch
-        Proposal Region Report Rule Search Settings Stack WrappedGenerator __version__ export firing from_peft
-        load_discriminator load_generator load_perceptual load_report measure measure_effect model_card
-        propose_contexts report_on show solve strongest to_peft to_pil wrap
+        Proposal ProposedLayer Region Report Rule Search Settings Stack WrappedGenerator __version__ export
+        firing from_peft load_discriminator load_generator load_perceptual load_report measure measure_effect model_card
+        propose_contexts propose_layers report_on show solve strongest to_peft to_pil wrap
     """,
     "dissect": """
         Annotations Broden Brush CallableSource ConceptSource Concepts Dissection GeneratorProbe
@@ -134,6 +148,7 @@ def values() -> dict[str, object]:
         "counts": report.effect.counts,
         "search": Search.of(generator, memory, rule, samples=8),
         "proposal": propose_contexts(generator, rule, seeds=range(10, 40), most=1)[0],
+        "proposed_layer": ProposedLayer(rule.layer, replace(patch, forecast={"left_out": LEFT_OUT}), scarce=False),
         "probe": probe,
         "concepts": source.concepts,
         "dissection": found,

@@ -8,20 +8,45 @@ import torch
 from PIL import Image
 
 from apps.seeds import parse_seeds
-from rewrite import Generator, Proposal, Rule, load_generator, propose_contexts
+from rewrite import Generator, Proposal, ProposedLayer, Rule, load_generator, propose_contexts, propose_layers, to_pil
 from rewrite.goals.scene import latents_of
-from rewrite.reports.pictures import grid, outlined, save_picture
+from rewrite.reports.pictures import grid, outlined, save_picture, strips
 from rewrite.reports.proposals import SEEDS
+from rewrite.reports.report import unseen_seeds
 from rewrite.rules import rule_path
 
-PICTURE, RULE, ALL = "proposals.png", "rule.json", "all"
+PICTURE, LAYERS, RULE, ALL = "proposals.png", "layers.png", "rule.json", "all"
+SHOWN, SHOWN_LAYERS = 6, 5
 
 
 def run(options: Namespace) -> dict:
     """Search, draw what was found, and write the rule with what is accepted."""
     rule = Rule.load(rule_path(options.rule))
     generator = load_generator(options.model, truncation=rule.truncation, device=options.device)
-    return {"rule": rule.name, "out": str(options.out), **further_contexts(generator, rule, options)}
+    found = compared_layers if options.layers else further_contexts
+    return {"rule": rule.name, "out": str(options.out), **found(generator, rule, options)}
+
+
+def compared_layers(generator: Generator, rule: Rule, options: Namespace) -> dict:
+    """Compare layers, and draw what the best of them do to images that nobody marked."""
+    if options.accept:
+        raise ValueError("--accept takes proposed contexts: leave out --layers, or set the layer in the rule's file")
+    named = None if options.layers == ALL else [name.strip() for name in options.layers.split(",")]
+    found = propose_layers(generator, rule, named, progress=True)
+    if found:
+        save_picture(options.out / LAYERS, layer_sheet(generator, rule, found[:SHOWN_LAYERS]))
+    names = ("layer", "arrives", "beside", "drawn", "scarce")
+    return {"layers": [{name: getattr(each, name) for name in names} for each in found], "now": rule.layer}
+
+
+def layer_sheet(generator: Generator, rule: Rule, found: Sequence[ProposedLayer]) -> Image.Image:
+    """Images that nobody marked: as they are, and below as the rule at each layer draws them."""
+    seeds = unseen_seeds([rule], SHOWN)
+    rows = {"before": to_pil(generator.sample(seeds))}
+    for each in found:
+        with each.patch.applied(generator):
+            rows[each.layer] = to_pil(generator.sample(seeds))
+    return strips(rows, [f"seed {seed}" for seed in seeds], columns=SHOWN)
 
 
 def further_contexts(generator: Generator, rule: Rule, options: Namespace) -> dict:
@@ -44,6 +69,27 @@ def further_contexts(generator: Generator, rule: Rule, options: Namespace) -> di
 
 def tell(result: dict) -> str:
     """A table of the proposals."""
+    return tell_layers(result) if "layers" in result else tell_contexts(result)
+
+
+def tell_layers(result: dict) -> str:
+    """A table of the layers, the best first."""
+    if not result["layers"]:
+        return f"the marks of rule {result['rule']!r} are too small for every layer that was tried"
+    lines = ["what arrives, and changes beside it, in marked images that are left out:"]
+    width = max(len(each["layer"]) for each in result["layers"])
+    for each in result["layers"]:
+        notes = ["the rule's layer"] if each["layer"] == result["now"] else []
+        notes += [] if each["drawn"] else ["judged at the layer, not by pictures"]
+        notes += ["rough: few samples for so long a key"] if each["scarce"] else []
+        shares = f"{each['arrives']:8.1%} {each['beside']:8.3f}"
+        lines.append(f"  {each['layer']:{width}} {shares}" + (f"  ({'; '.join(notes)})" if notes else ""))
+    lines.append(f"pictures of images that nobody marked in {Path(result['out']) / LAYERS}")
+    return "\n".join(lines)
+
+
+def tell_contexts(result: dict) -> str:
+    """A table of the proposed contexts."""
     found, out = result["contexts"], Path(result["out"])
     if not found:
         return f"no place of the searched images looks like the contexts of rule {result['rule']!r}"

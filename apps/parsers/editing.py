@@ -94,8 +94,9 @@ def _propose(commands) -> None:
     parser = add_command(
         commands,
         "propose",
-        "propose further contexts for a rule: places of other images that look like the marked ones",
-        "Writes proposals.png, a numbered picture; with --accept, also rule.json, the rule with the accepted ones.",
+        "propose further contexts for a rule, or the layer to solve it at",
+        "Writes proposals.png, a numbered picture of places that look like the marked ones; with --accept, also "
+        "rule.json, the rule with the accepted ones. With --layers, writes layers.png instead.",
     )
     parser.add_argument("rule", metavar="RULE", help="a rule file, or the name of a built-in rule")
     add_model(parser, option=True)
@@ -106,6 +107,9 @@ def _propose(commands) -> None:
         "--accept", metavar="WHICH", help="all, or numbers such as 1,3 or 1-5: the same search gives the same numbers"
     )
     parser.add_argument("--seeds", help="the images to look at, such as 0-199 (default: 200 from 10000 on)")
+    parser.add_argument(
+        "--layers", metavar="WHICH", help="compare layers instead: all, or names such as b16.conv1,b32.conv1"
+    )
     parser.add_argument("--layer", help="the layer whose units say what looks alike (default: that of the rule)")
     parser.add_argument("--out", type=new_folder, default="proposals", help="folder to write into (default: proposals)")
 
