@@ -212,12 +212,12 @@ client = Client(url, verbose=False, ssl_verify=False)
 client.predict(WHOLE, api_name="/rule_rewrite")
 (held,) = page.state_holder.session_data.values()
 (session,) = (each for each in held.state_data.values() if isinstance(each, Session))
-told["solved"] = session.solved(session.draft.rule()) is not None
+told["solved"] = session.solved(session.draft) is not None
 client.close()
 deadline = time.monotonic() + 60
-while session.solved(session.draft.rule()) and time.monotonic() < deadline:
+while session.solved(session.draft) and time.monotonic() < deadline:
     time.sleep(0.1)
-told["kept"] = session.solved(session.draft.rule()) is not None, len(session.rules)
+told["kept"] = session.solved(session.draft) is not None, len(session.rules)
 print(json.dumps(told), flush=True)
 os._exit(0)
 """
