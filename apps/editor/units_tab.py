@@ -25,7 +25,7 @@ HELP = (
     "Tick units that draw artifacts, or anything else: the images show the model without them. Hold one to see before."
 )
 OWN = "own concept"
-STOPPED = "Stopped. "
+STOPPED = "Stopped."
 
 
 @dataclass
