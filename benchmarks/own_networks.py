@@ -32,7 +32,7 @@ from rewrite.reports.pictures import before_after, save_picture, to_pil
 from rewrite.rules.rule import Settings
 from rewrite.solvers.choice import Weights, energy_unit, posed, prior, weighed
 from rewrite.solvers.closed_form import quieted
-from rewrite.solvers.leave_out import LeftOut, folds_of, left_out
+from rewrite.solvers.leave_out import LeftOut, Refits, folds_of, left_out
 from rewrite.solvers.problem import Problem
 
 BEFORE = {
@@ -141,10 +141,12 @@ class Swept:
 def swept(judge: Judge, memory: Memory, rule: Rule, goals: Goals) -> list[Swept]:
     """Every drift with the other weights of a choice: what left-out images predict of it, and what it does."""
     generator = judge.generator
-    problem = Problem.of(generator, memory, goals.of(generator, posed(rule)), posed(rule).settings)
+    problem = Problem.of(
+        generator, memory, goals.of(generator, posed(generator, rule)), posed(generator, rule).settings
+    )
     unit, first = energy_unit(problem), quieted(generator, replace(problem, settings=prior(problem)))
     candidates = [weighed(problem.settings, Weights(drift), unit) for drift in DRIFTS]
-    predicted = left_out(first, candidates, folds_of(first))
+    predicted = left_out(Refits(first, folds_of(first)), candidates)
     patches = (solve(generator, memory, replace(rule, settings=each), goals=goals) for each in candidates)
     figures = [judge.figures(patch) for patch in patches]
     return [Swept(*row) for row in zip(DRIFTS, predicted, figures, strict=True)]

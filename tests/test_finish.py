@@ -7,13 +7,14 @@ import torch
 
 from rewrite import Rule, Settings, measure, solve
 from rewrite.goals.goal import build_goal
-from rewrite.goals.pasted import pasted_images
+from rewrite.goals.pasted import aims_of, pasted_images
+from rewrite.goals.refine import EMPHASIS
 from rewrite.solvers import choice
 from rewrite.solvers.choice import TRIED_STEPS, posed, prior
 from rewrite.solvers.closed_form import quieted
 from rewrite.solvers.drawn import draw_left_out
-from rewrite.solvers.finish import EMPHASIS, aims_of, finish
-from rewrite.solvers.leave_out import folds_of
+from rewrite.solvers.finish import finish
+from rewrite.solvers.leave_out import Refits, folds_of
 from rewrite.solvers.problem import Problem
 from tests.test_solvers import region, rule_on
 
@@ -55,7 +56,7 @@ def test_protected_units_do_not_move_and_protected_images_are_among_those_that_a
         moved = (tiny_generator.weight("b16.conv1") - before).abs().flatten(1).amax(dim=1)
     assert moved[1] == 0
     assert (moved > 0).sum() == len(moved) - 1
-    held = [aim for aim in aims_of(tiny_generator, [rule], [1.0]) if aim.latent.seed == 77]
+    held = [aim for aim in aims_of(tiny_generator, [rule], [1.0]).values() if aim.latent.seed == 77]
     assert [bool(aim.inside.any()) for aim in held] == [False]
     torch.testing.assert_close(held[0].wanted, held[0].before)
 
@@ -69,7 +70,7 @@ def test_a_rank_confines_a_change_and_leaves_no_finish(tiny_generator):
 
 def test_weak_rules_are_finished_at_their_strength(tiny_generator):
     rule = replace(rule_on(tiny_generator, "b16.conv1"), settings=SETTINGS)
-    whole, half = (aims_of(tiny_generator, [rule], [strength]) for strength in (1.0, 0.5))
+    whole, half = (aims_of(tiny_generator, [rule], [strength]).values() for strength in (1.0, 0.5))
     for one, other in zip(whole, half, strict=True):
         torch.testing.assert_close(other.wanted, (one.before + one.wanted) / 2)
 
@@ -77,7 +78,7 @@ def test_weak_rules_are_finished_at_their_strength(tiny_generator):
 def test_the_finish_is_gradient_descent_on_what_is_missed(tiny_generator):
     """One step is Adam's first: against the sign of the gradient of an independent loss, by the rate."""
     rule = replace(rule_on(tiny_generator, "b16.conv1"), settings=SETTINGS)
-    layer, aims = tiny_generator.layer("b16.conv1"), aims_of(tiny_generator, [rule], [1.0])
+    layer, aims = tiny_generator.layer("b16.conv1"), list(aims_of(tiny_generator, [rule], [1.0]).values())
     weight = tiny_generator.weight("b16.conv1")
     change = torch.zeros_like(layer.matrix(weight)).double()
     moved = layer.weight_from(finish(tiny_generator, layer, aims, change, 1).change)
@@ -99,11 +100,12 @@ def test_the_marks_take_a_finish_only_where_left_out_images_gain_by_it(tiny_gene
     rule = replace(rule_on(tiny_generator, "b16.conv1"), settings=replace(Settings.from_marks(), refine=1))
     memory = measure(tiny_generator, "b16.conv1", 64)
     patch = solve(tiny_generator, memory, rule)
-    goal = build_goal(tiny_generator, posed(rule))
-    problem = Problem.of(tiny_generator, memory, goal, posed(rule).settings)
+    goal = build_goal(tiny_generator, posed(tiny_generator, rule))
+    problem = Problem.of(tiny_generator, memory, goal, posed(tiny_generator, rule).settings)
     problem = quieted(tiny_generator, replace(problem, settings=prior(problem)))
     (chosen,) = [Rule.from_json(text).settings for text in patch.rules]
-    left = (tiny_generator, [rule], problem, [chosen], folds_of(problem))
+    aims = aims_of(tiny_generator, [rule], [1.0])
+    left = (tiny_generator, aims, Refits(problem, folds_of(problem)), [chosen])
     (plain,), (finished,) = draw_left_out(*left), draw_left_out(*left, steps=TRIED_STEPS)
     assert chosen.finish == (20 if finished.worth > plain.worth else 0)
     assert ("finish" in patch.forecast) == (chosen.finish > 0)

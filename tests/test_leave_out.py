@@ -8,14 +8,15 @@ import torch
 from rewrite import Rule, Settings, measure, solve
 from rewrite.goals.goal import Goal, build_goal
 from rewrite.goals.keys import Keys
-from rewrite.goals.pasted import Moved, pasted_images
+from rewrite.goals.pasted import Moved, aims_of, pasted_images
 from rewrite.goals.quiet import IMAGES, with_quiet
 from rewrite.solvers.choice import CAREFUL, DRIFTS, MARGIN, MOST_DRAWN, OTHERS, choose, energy_unit, posed, weighed
 from rewrite.solvers.closed_form import ClosedForm
 from rewrite.solvers.drawn import draw_left_out
-from rewrite.solvers.leave_out import LEAST_BESIDE, LeftOut, folds_of, left_out
+from rewrite.solvers.leave_out import LEAST_BESIDE, LeftOut, Refits, folds_of, left_out
 from rewrite.solvers.problem import Problem
 from tests.test_solvers import region, rule_on
+from tests.test_wrapped import GENERATORS
 
 SETTINGS = Settings(damage=0.02, drift=0.05, others=1.0)
 
@@ -63,7 +64,7 @@ def written(problem: Problem, keys: Keys, change: torch.Tensor) -> torch.Tensor:
 def test_leaving_an_image_out_is_solving_without_it(request, which, layer):
     problem = problem_of(request.getfixturevalue(which), layer, replace(SETTINGS, protect=5.0))
     goal, folds = problem.goal, folds_of(problem)
-    (found,) = left_out(problem, [problem.settings], folds)
+    (found,) = left_out(Refits(problem, folds), [problem.settings])
     along = wanted = stray = usual = 0.0
     for (image,), arrives in zip(folds, found.each, strict=True):
         change, here, away = refitted(problem, image), goal.wanted.image == image, goal.others.image == image
@@ -101,8 +102,8 @@ def test_a_drift_of_one_charges_as_much_as_ordinary_keys_do_on_average(tiny_gene
 
 def test_of_the_promising_settings_those_are_chosen_that_do_most_for_the_pictures_of_left_out_images(tiny_generator):
     rule = rule_on(tiny_generator, "b16.conv1")
-    problem = problem_of(tiny_generator, "b16.conv1", posed(rule).settings, posed(rule))
-    choice, unit = choose(tiny_generator, [rule], problem), energy_unit(problem)
+    problem = problem_of(tiny_generator, "b16.conv1", posed(tiny_generator, rule).settings, posed(tiny_generator, rule))
+    choice, unit = choose(tiny_generator, aims_of(tiny_generator, [rule], [1.0]), problem), energy_unit(problem)
     assert {each.drift for each in choice.tried} == set(DRIFTS)
     for others in OTHERS:
         here = [each for each in choice.tried if each.others == others]
@@ -117,7 +118,9 @@ def test_of_the_promising_settings_those_are_chosen_that_do_most_for_the_picture
 @pytest.mark.parametrize("layer", ["conv", "grouped", "up"])
 def test_left_out_images_are_drawn_as_a_rule_without_their_marks_draws_them(plain_generator, layer):
     rule, problem = protecting(plain_generator, layer), problem_of(plain_generator, layer)
-    (found,) = draw_left_out(plain_generator, [rule], problem, [SETTINGS], folds_of(problem))
+    (found,) = draw_left_out(
+        plain_generator, aims_of(plain_generator, [rule], [1.0]), Refits(problem, folds_of(problem)), [SETTINGS]
+    )
     parts = []
     for pasted in pasted_images(plain_generator, rule):
         image = list(dict.fromkeys(r.latent for r in (*rule.copy, *rule.places, *rule.protect))).index(pasted.latent)
@@ -136,9 +139,9 @@ def test_left_out_images_are_drawn_as_a_rule_without_their_marks_draws_them(plai
 
 def test_with_two_images_nothing_is_left_out_and_the_answer_is_careful(tiny_generator):
     rule = rule_on(tiny_generator, "b16.conv1")
-    rule = posed(replace(rule, context=rule.context[:1], settings=SETTINGS))
+    rule = replace(rule, context=rule.context[:1], settings=SETTINGS)
     problem = problem_of(tiny_generator, "b16.conv1", rule.settings, rule)
-    choice = choose(tiny_generator, [rule], problem)
+    choice = choose(tiny_generator, aims_of(tiny_generator, [rule], [1.0]), problem)
     assert (choice.weights.drift, choice.left_out, choice.pictures) == (CAREFUL, None, None)
 
 
@@ -152,6 +155,17 @@ def test_a_rule_without_weights_chooses_them_and_its_patch_replays_bit_for_bit(t
     for other in (again, solve(tiny_generator, memory, kept)):
         assert torch.equal(other.left, first.left)
         assert torch.equal(other.right, first.right)
+
+
+def test_a_layer_that_cannot_be_resumed_is_judged_by_itself_and_its_patch_replays():
+    generator = GENERATORS["nvidia"]()
+    rule = replace(rule_on(generator, "second"), settings=Settings.from_marks())
+    memory = measure(generator, "second", 64)
+    first = solve(generator, memory, rule)
+    again = solve(generator, memory, Rule.from_json(first.rules[0]))
+    assert first.forecast["left_out"]["drawn"] is None
+    assert torch.equal(again.left, first.left)
+    assert torch.equal(again.right, first.right)
 
 
 def test_quiet_places_are_ordinary_ones_where_a_change_writes_little(tiny_generator):

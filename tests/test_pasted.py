@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from rewrite.goals.pasted import Moved, pasted_images
+from rewrite.goals.pasted import Moved, aims_of, pasted_images
 from tests.test_solvers import rule_on
 
 
@@ -42,3 +42,12 @@ def test_places_that_are_erased_want_their_surroundings(plain_generator):
     for pasted in pasted_images(plain_generator, rule):
         around = pasted.before[:, ~pasted.inside]
         assert (pasted.wanted[:, pasted.inside].amax(dim=1) <= around.amax(dim=1) + 1e-6).all()
+
+
+def test_contexts_that_only_steer_are_places_of_a_rule_where_nothing_is_asked_for(plain_generator):
+    rule = replace(rule_on(plain_generator, "conv"), context_use="direction")
+    aims = aims_of(plain_generator, [rule], [1.0])
+    assert [aim.latent for aim in aims.values()] == [rule.paste.latent]
+    assert len(pasted_images(plain_generator, rule)) == 3
+    latents = list(dict.fromkeys(region.latent for region in (*rule.copy, *rule.places)))
+    assert [latents[number] for number in aims] == [rule.paste.latent]

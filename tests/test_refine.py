@@ -8,6 +8,7 @@ import torch
 
 from rewrite import Goals, Latent, Mask, Region, Rule, Settings, measure, report_on, solve
 from rewrite.goals import wishes
+from rewrite.goals.adam import Adam
 from rewrite.goals.fill import filled
 from rewrite.goals.goal import Goal, build_goal
 
@@ -167,3 +168,15 @@ def test_only_the_goals_that_were_asked_for_last_are_kept(tiny_generator, refine
     for rule in (rules[0], rules[1], rules[0], rules[2], rules[0], rules[1]):
         goals.of(tiny_generator, rule)
     assert refined == [1, 2, 3, 2]
+
+
+def test_the_steps_are_those_of_adam():
+    torch.manual_seed(0)
+    ours, slopes = torch.randn(5, 3), torch.randn(12, 5, 3)
+    theirs = ours.clone().requires_grad_()
+    adam, reference = Adam(ours), torch.optim.Adam([theirs], lr=0.07)
+    for slope in slopes:
+        ours = ours - adam.step(slope, 0.07)
+        theirs.grad = slope.clone()
+        reference.step()
+    torch.testing.assert_close(ours, theirs.detach())

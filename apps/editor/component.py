@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 
 HERE = Path(__file__).parent
+SHARED = "component.js"
 
 
 class ScriptedComponent(gr.HTML):
@@ -24,7 +25,7 @@ class ScriptedComponent(gr.HTML):
         super().__init__(
             html_template=f'<div class="{element}" data-ready="0"></div>',
             css_template=(HERE / f"{script}.css").read_text(encoding="utf-8"),
-            js_on_load=(HERE / f"{script}.js").read_text(encoding="utf-8"),
+            js_on_load="".join((HERE / name).read_text(encoding="utf-8") for name in (SHARED, f"{script}.js")),
             apply_default_css=False,
             **{"value": None, **defaults, **properties},
         )

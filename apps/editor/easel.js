@@ -1,15 +1,7 @@
 const root = element.querySelector(".easel");
-// Gradio makes an event of every name that is quoted here, and sends what is watched twice where that is an event too.
-const named = (what) => Object.keys(what)[0];
 const PAPER = 512, MOST = 20;
 let SIDE = props.side, turn = 0, requests = [], stroke = null, at = null;
 const brush = { concept: "", action: "add", strength: 1, count: 15, size: 4, alone: true };
-const make = (kind, name, text) => {
-  const made = document.createElement(kind);
-  if (name) made.className = name;
-  if (text) made.textContent = text;
-  return made;
-};
 // While the server works, only the last event waits: it carries the requests before it too, and the server knows which it did.
 const ask = (what) => {
   requests = [...requests, { ...what, turn: ++turn }].slice(-MOST);
@@ -17,12 +9,7 @@ const ask = (what) => {
   props.value = { requests };
   trigger("input");
 };
-const button = (text, help, act, name = "tool") => {
-  const made = make("button", name, text);
-  made.type = "button"; made.title = help; made.setAttribute("aria-label", help);
-  made.addEventListener("click", act);
-  return made;
-};
+const tool = (text, help, act, name = "tool") => button(text, help, act, name);
 const slider = (text, help, least, most, step, name, shown = (value) => value) => {
   const label = make("label", "slide", text), input = make("input"), out = make("output", "", shown(brush[name]));
   input.type = "range"; input.min = least; input.max = most; input.step = step; input.value = brush[name];
@@ -39,7 +26,7 @@ const choose = (concept) => {
   brush.concept = concept;
   for (const made of concepts.children) made.setAttribute("aria-pressed", String(made.textContent === concept));
 };
-const acts = { add: button("Add", "Paint it (key A)", () => act("add")), remove: button("Remove", "Take it away (key R)", () => act("remove")) };
+const acts = { add: tool("Add", "Paint it (key A)", () => act("add")), remove: tool("Remove", "Take it away (key R)", () => act("remove")) };
 const act = (action) => {
   brush.action = action; root.dataset.action = action;
   for (const [name, made] of Object.entries(acts)) made.setAttribute("aria-pressed", String(name === action));
@@ -47,17 +34,17 @@ const act = (action) => {
 const size = slider("Brush", "Brush size (keys [ and ])", 1, 12, 1, "size");
 const strength = slider("Strength", "How far the units are moved", 0.1, 1, 0.05, "strength", (value) => value.toFixed(2));
 const count = slider("Units", "How many units of the concept", 1, 40, 1, "count");
-const undo = button("↶ Undo", "Undo the last change (Ctrl Z)", () => ask({ do: "undo" }));
-const redo = button("↷ Redo", "Redo the change (Ctrl Y)", () => ask({ do: "redo" }));
-const clear = button("Clear", "Take all strokes away", () => ask({ do: "clear" }));
-const peek = button("Before", "Hold to see the image without strokes (key B)", () => {});
-const download = button("Download", "Save the picture", () => {
+const undo = tool("↶ Undo", "Undo the last change (Ctrl Z)", () => ask({ do: "undo" }));
+const redo = tool("↷ Redo", "Redo the change (Ctrl Y)", () => ask({ do: "redo" }));
+const clear = tool("Clear", "Take all strokes away", () => ask({ do: "clear" }));
+const peek = tool("Before", "Hold to see the image without strokes (key B)", () => {});
+const download = tool("Download", "Save the picture", () => {
   const link = make("a");
   link.href = props.image;
   link.download = `seed-${props.seed}-painted.${props.image.startsWith("data:image/png") ? "png" : "jpg"}`;
   link.click();
 });
-const keep = button("Save strokes", "Save the strokes as a file for rewrite paint", () => ask({ do: "save" }));
+const keep = tool("Save strokes", "Save the strokes as a file for rewrite paint", () => ask({ do: "save" }));
 const alone = make("input"), aloneLabel = make("label", "slide");
 alone.type = "checkbox"; alone.checked = true;
 alone.addEventListener("change", () => { brush.alone = alone.checked; });
@@ -172,7 +159,7 @@ const show = () => {
   frame.setAttribute("aria-label", `Seed ${props.seed}, ${props.history.length} strokes`);
   list.replaceChildren(...props.history.map((text, index) => {
     const item = make("li");
-    item.append(make("span", "", text), button("×", `Remove stroke ${index + 1}: ${text}`, () => ask({ do: "remove", index }), "drop"));
+    item.append(make("span", "", text), tool("×", `Remove stroke ${index + 1}: ${text}`, () => ask({ do: "remove", index }), "drop"));
     return item;
   }));
   undo.disabled = !props.can_undo; redo.disabled = !props.can_redo;
@@ -181,7 +168,7 @@ const show = () => {
 };
 const build = () => {
   SIDE = props.side; root.hidden = !props.concepts.length;
-  concepts.replaceChildren(...props.concepts.map((name) => button(name, `Paint with ${name}`, () => choose(name))));
+  concepts.replaceChildren(...props.concepts.map((name) => tool(name, `Paint with ${name}`, () => choose(name))));
   choose(props.concepts.includes(brush.concept) ? brush.concept : props.concepts[0] ?? "");
   count.input.max = props.most; brush.count = Math.min(brush.count, props.most);
   size.input.max = Math.max(4, Math.round(SIDE / 5));

@@ -1,25 +1,11 @@
 const root = element.querySelector(".proposals");
-// Gradio makes an event of every name that is quoted here, and sends what is watched twice where that is an event too.
-const named = (what) => Object.keys(what)[0];
 const MOST = 20;
 let turn = 0, requests = [];
-const make = (kind, name, text) => {
-  const made = document.createElement(kind);
-  if (name) made.className = name;
-  if (text) made.textContent = text;
-  return made;
-};
 // While the server works, only the last event waits: it carries the requests before it too, and the server knows which it did.
 const ask = (what) => {
   requests = [...requests, { ...what, turn: ++turn }].slice(-MOST);
   props.value = { requests };
   trigger("input");
-};
-const button = (text, help, act) => {
-  const made = make("button", "", text);
-  made.type = "button"; made.title = help; made.setAttribute("aria-label", help);
-  made.addEventListener("click", act);
-  return made;
 };
 const head = make("div", "head"), list = make("ul");
 head.append(button("✓ Accept all", "Accept all proposals", () => ask({ do: "accept_all" })),

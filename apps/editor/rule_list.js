@@ -1,26 +1,12 @@
 const root = element.querySelector(".rules");
-// Gradio makes an event of every name that is quoted here, and sends what is watched twice where that is an event too.
-const named = (what) => Object.keys(what)[0];
 const MOST = 20;
 let turn = 0, rows = [], requests = [];
-const make = (kind, name, text) => {
-  const made = document.createElement(kind);
-  if (name) made.className = name;
-  if (text) made.textContent = text;
-  return made;
-};
 // While the server works, only the last event waits: it carries the requests before it too, and the server knows which it did.
 const ask = (what) => {
   if (requests.at(-1)?.live && requests.at(-1).index === what.index) requests.pop();
   requests = [...requests, { ...what, turn: ++turn }].slice(-MOST);
   props.value = { requests };
   trigger("input");
-};
-const button = (text, help, act) => {
-  const made = make("button", "", text);
-  made.type = "button"; made.title = help; made.setAttribute("aria-label", help);
-  made.addEventListener("click", act);
-  return made;
 };
 const undo = button("↶ Undo", "Undo the last change of the rules", () => ask({ do: "undo" }));
 const redo = button("↷ Redo", "Redo the change of the rules", () => ask({ do: "redo" }));

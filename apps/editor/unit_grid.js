@@ -1,12 +1,4 @@
 const root = element.querySelector(".units");
-// Gradio makes an event of every name that is quoted here, and sends what is watched twice where that is an event too.
-const named = (what) => Object.keys(what)[0];
-const make = (kind, name, text) => {
-  const made = document.createElement(kind);
-  if (name) made.className = name;
-  if (text) made.textContent = text;
-  return made;
-};
 const ticked = new Set();
 let cards = [], turn = 0;
 const bar = make("div", "bar"), find = make("input"), order = make("select"), only = make("input");

@@ -7,18 +7,7 @@ const state = { role: 1, size: 1, maps: new Map(), past: [], next: [], heat: fal
                 tiles: [], stroke: null, version: 0, share: 100 };
 
 // Small things --------------------------------------------------------------------------------------------------------
-const make = (kind, name, text) => {
-  const made = document.createElement(kind);
-  if (name) made.className = name;
-  if (text) made.textContent = text;
-  return made;
-};
-const tool = (text, help, act, name = "tool") => {
-  const made = make("button", name, text);
-  made.type = "button"; made.title = help; made.setAttribute("aria-label", help);
-  made.addEventListener("click", act);
-  return made;
-};
+const tool = (text, help, act, name = "tool") => button(text, help, act, name);
 const sketch = document.createElement("canvas");
 const map = (seed) => {
   if (!state.maps.has(seed)) state.maps.set(seed, new Uint8Array(SIDE * SIDE));
@@ -259,8 +248,6 @@ const build = () => {
   paint();
   root.dataset.ready = "1";
 };
-// Gradio makes an event of every name that is quoted here, and sends what is watched twice where that is an event too.
-const named = (what) => Object.keys(what)[0];
 watch(named({ tiles: 0 }), build);
 watch(named({ after: 0 }), edit);
 watch(named({ heat: 0 }), warm);

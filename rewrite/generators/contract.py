@@ -147,6 +147,10 @@ class Generator(ABC):
         """
         return self.onward(layer, cut, self.finish(layer, cut, written, demodulation))
 
+    def resumable(self, layer: str) -> bool:
+        """Whether `resume` can go on from what a layer's weight wrote."""
+        return True
+
     def outputs(self, layers: Sequence[str], latents: Latents) -> tuple[dict[str, Tensor], Callable[[], Tensor]]:
         """What some layers give after everything that belongs to them, and what goes on from there to the images."""
         *others, last = layers

@@ -32,7 +32,12 @@ class Kind:
     """How one kind of module is read as a layer.
 
     Modules are told by their attributes here, and not by their class: it may be one of a repository of its own.
+
+    Attributes:
+        finishes: Whether what the module does after its weight is known, so that it can be gone on from there.
     """
+
+    finishes = True
 
     @staticmethod
     def describe(name: str, stage: Any, inputs: tuple) -> Layer:
@@ -142,6 +147,8 @@ class Rosinality(Kind):
 
 class Nvidia(Kind):
     """`SynthesisLayer` and `ToRGBLayer` of StyleGAN2-ADA: forward(x, w) gives the output after bias and activation."""
+
+    finishes = False
 
     @staticmethod
     def fits(stage: nn.Module) -> bool:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from rewrite.generators.biases import with_bias
 from rewrite.generators.contract import Cut, Generator, Latents
 from rewrite.generators.layers import Layer, grid_of
-from rewrite.generators.modules import PLAIN, Kind, Nvidia, kind_of
+from rewrite.generators.modules import PLAIN, Kind, kind_of
 from rewrite.generators.outputs import keeping_outputs
 
 TRIAL_SEEDS = (0, 1)
@@ -114,9 +114,12 @@ class WrappedGenerator(Generator):
 
     def output(self, layer: str, cut: Cut) -> Tensor:
         """What the module itself gives: the noise and activation of a foreign layer are its own."""
-        if kind_of(self.module.get_submodule(layer)) is not Nvidia:
+        if self.resumable(layer):
             return super().output(layer, cut)
         return self.outputs([layer], cut.state)[0][layer]
+
+    def resumable(self, layer: str) -> bool:
+        return self._kind(layer).finishes
 
     def finish(self, layer: str, cut: Cut, written: Tensor, demodulation: Tensor | None) -> Tensor:
         return self._kind(layer).finish(self.module.get_submodule(layer), written, demodulation)

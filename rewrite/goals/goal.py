@@ -1,6 +1,5 @@
 """A rule becomes numbers: the keys whose values are to change, their new values, and the keys that must not change."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +12,7 @@ from rewrite.goals.others import others_of
 from rewrite.goals.scene import Scene
 from rewrite.goals.wanted import Wanted
 from rewrite.goals.wishes import refined
-from rewrite.rules.rule import Region, Rule
+from rewrite.rules.rule import Rule
 
 
 @dataclass(frozen=True)
@@ -57,13 +56,13 @@ def build_goal(generator: Generator, rule: Rule) -> Goal:
     scene = Scene.of(generator, layer, [region.latent for region in regions])
     wanted = [
         Wanted.erased(scene, place) if rule.action == "erase" else Wanted.pasted(scene, rule, place)
-        for place in _goal_places(rule)
+        for place in rule.goal_places
     ]
     wanted = [place for place in wanted if place.cells.any()]
     if not wanted:
         raise ValueError("the marked places cover no cell of this layer: mark more, or take a layer of a finer grid")
     if rule.settings.refine:
-        wanted = _refined_where_possible(generator, scene, rule, wanted)
+        wanted = refined(generator, scene, rule, wanted)
     return Goal(
         wanted=scene.collect([(place.image, place.cells) for place in wanted], [place.share for place in wanted], 1.0),
         targets=torch.cat([place.targets for place in wanted]),
@@ -85,20 +84,3 @@ def check_origin(generator: Generator, rule: Rule) -> None:
         raise ValueError(f"this rule was written on model {rule.model}, not on model {generator.fingerprint}")
     if rule.truncation != generator.truncation:
         raise ValueError(f"this rule was written at truncation {rule.truncation}, not {generator.truncation}")
-
-
-def _refined_where_possible(generator: Generator, scene: Scene, rule: Rule, wanted: list[Wanted]) -> list[Wanted]:
-    """The refined places; the places as they are where nobody asked for refining and the layer cannot be resumed."""
-    try:
-        return refined(generator, scene, rule, wanted)
-    except NotImplementedError:
-        if rule.settings.weights == "given":
-            raise
-        return wanted
-
-
-def _goal_places(rule: Rule) -> Sequence[Region]:
-    if rule.context_use == "goal":
-        return rule.places
-    assert rule.paste is not None
-    return (rule.paste,)

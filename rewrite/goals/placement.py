@@ -50,8 +50,6 @@ class Placement:
         found = [cls.between(copy, place, rule.anchor, rule.fit) for copy in rule.copy]
         if rule.fit == "none":
             return min(found, key=lambda each: each._misfit(layer))
-        if len(found) == 1:
-            return found[0]
         return max(found, key=lambda each: (round(each._overlap(place), 2), -each._stretch()))
 
     @classmethod

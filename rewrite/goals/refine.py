@@ -15,9 +15,9 @@ from torch import Tensor
 
 from rewrite.generators.contract import Generator, Latents
 from rewrite.generators.layers import Layer
+from rewrite.goals.adam import Adam
 
 RATE = 0.1
-FIRST, SECOND, EPSILON = 0.9, 0.999, 1e-8
 EMPHASIS = 4.0
 
 
@@ -60,18 +60,14 @@ def refine(
     cells = torch.stack([wish.cells for wish in wishes])[:, None].to(wanted)
     unit = start.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
     moved = torch.zeros_like(start).requires_grad_()
-    mean, power = torch.zeros_like(start), torch.zeros_like(start)
+    adam = Adam(start)
     with torch.enable_grad():
-        for step in range(1, steps + 1):
+        for _ in range(steps):
             images = generator.resume(layer.name, cut, (start + moved * cells * unit) / scale, factor)
             # A sum over images, and a unit for each: the values of one do not depend on the others of its batch.
             missed = ((images - wanted).square() * weight).mean(dim=(1, 2, 3)).sum()
             # Asked for these values alone, so that a module whose weights can learn collects no gradients.
             (slope,) = torch.autograd.grad(missed, moved)
-            # Adam, written out: torch.optim imports torch's compiler, which takes longer than all of the steps.
             with torch.no_grad():
-                mean.lerp_(slope, 1 - FIRST)
-                power.lerp_(slope.square(), 1 - SECOND)
-                size = (power / (1 - SECOND**step)).sqrt() + EPSILON
-                moved -= RATE * mean / (1 - FIRST**step) / size
+                moved -= adam.step(slope, RATE)
     return (start + moved.detach() * cells * unit).cpu().double()

@@ -192,6 +192,11 @@ class Rule:
         """Everywhere the rule is to fire."""
         return (() if self.paste is None else (self.paste,)) + self.context
 
+    @property
+    def goal_places(self) -> tuple[Region, ...]:
+        """Where the copy is wanted by the solver: everywhere, or at the paste alone if contexts only steer."""
+        return self.places if self.context_use == "goal" or self.paste is None else (self.paste,)
+
     def with_settings(self, **changes: Any) -> "Rule":
         """The same rule with other solver settings.
 

@@ -4,15 +4,16 @@ Weights are relative to the layer's own energy, so that one value means the same
 a change in every direction what ordinary keys charge for it in theirs, on average.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from itertools import count
 from typing import Any
 
 from rewrite.generators.contract import Generator
+from rewrite.goals.pasted import Pasted
 from rewrite.rules.rule import CHOSEN, Rule, Settings
 from rewrite.solvers.drawn import Drawn, draw_left_out
-from rewrite.solvers.leave_out import LeftOut, folds_of, left_out
+from rewrite.solvers.leave_out import LeftOut, Refits, folds_of, left_out
 from rewrite.solvers.problem import Problem
 
 DAMAGE = 3e-4
@@ -78,11 +79,16 @@ class Choice:
         return {"left_out": {**asdict(found), "each": list(found.each), "drawn": shown}}
 
 
-def posed(rule: Rule) -> Rule:
-    """A rule whose hard negatives weigh what they do in the first choice, where its marks are to choose the weights."""
+def posed(generator: Generator, rule: Rule) -> Rule:
+    """A rule whose marks are to choose the weights, as it is solved first; any other as it is.
+
+    Its hard negatives weigh what they do in the first choice. Where the layer cannot be resumed, nothing is adjusted in
+    the image.
+    """
     if rule.settings.weights != "marks":
         return rule
-    return replace(rule, settings=replace(rule.settings, others=OTHERS[0]))
+    without = {} if generator.resumable(rule.layer) else {"refine": 0, "finish": 0}
+    return replace(rule, settings=replace(rule.settings, others=OTHERS[0], **without))
 
 
 def settled(rule: Rule, choice: "Choice | None") -> Rule:
@@ -112,7 +118,7 @@ def weighed(settings: Settings, weights: Weights, unit: float) -> Settings:
 
 def choose(
     generator: Generator,
-    rules: Sequence[Rule],
+    aims: Mapping[int, Pasted],
     problem: Problem,
     on_progress: Callable[[float], object] | None = None,
 ) -> Choice:
@@ -123,7 +129,7 @@ def choose(
 
     Args:
         generator: The generator.
-        rules: The rules that the problem's goal was built from, in its order.
+        aims: What the marked images are to look like, by their numbers in the problem's goal.
         problem: The problem, whose hard negatives should hold its quiet places already.
         on_progress: Called with the share that is done, 0 to 1; may raise to end the choice.
     """
@@ -134,38 +140,35 @@ def choose(
     }
     if len(folds) < LEAST_IMAGES:
         return Choice(weighed(problem.settings, Weights(CAREFUL), unit), Weights(CAREFUL))
-    trying = _tried_steps(generator, problem)
+    refits, trying = Refits(problem, folds), _tried_steps(generator, problem)
     step = _counted(on_progress, len(folds) * (len(found) + len(OTHERS) * MOST_DRAWN + bool(trying)))
-    tried = dict(zip(found, left_out(problem, list(found.values()), folds, step), strict=True))
-    promising = [weights for others in OTHERS for weights in _promising(tried, others)]
-    try:
-        seen = draw_left_out(generator, rules, problem, [found[weights] for weights in promising], folds, on_refit=step)
-    except NotImplementedError:
+    tried = dict(zip(found, left_out(refits, list(found.values()), step), strict=True))
+    if not generator.resumable(problem.layer.name):
         best = best_of(tried)
         return Choice(found[best], best, tried)
+    promising = [weights for others in OTHERS for weights in _promising(tried, others)]
+    seen = draw_left_out(generator, aims, refits, [found[weights] for weights in promising], on_refit=step)
     drawn = dict(zip(promising, seen, strict=True))
     best = best_of(drawn)
     if trying:
-        (finished,) = draw_left_out(generator, rules, problem, [found[best]], folds, steps=trying, on_refit=step)
+        (finished,) = draw_left_out(generator, aims, refits, [found[best]], steps=trying, on_refit=step)
         if finished.worth > drawn[best].worth:
             settings = replace(found[best], finish=problem.settings.finish)
             return Choice(settings, best, tried, {**drawn, best: finished})
     return Choice(found[best], best, tried, drawn)
 
 
-def judge(generator: Generator, rules: Sequence[Rule], problem: Problem) -> Choice:
+def judge(generator: Generator, aims: Mapping[int, Pasted], problem: Problem) -> Choice:
     """The settings of a problem as they are, with what they do in images that are left out; see `choose`."""
     settings, folds = problem.settings, folds_of(problem)
     weights = Weights(settings.drift / energy_unit(problem), settings.others)
     if len(folds) < LEAST_IMAGES:
         return Choice(settings, weights)
-    tried = {weights: left_out(problem, [settings], folds)[0]}
-    try:
+    refits, drawn = Refits(problem, folds), {}
+    if generator.resumable(problem.layer.name):
         steps = _tried_steps(generator, problem)
-        drawn = {weights: draw_left_out(generator, rules, problem, [settings], folds, steps=steps)[0]}
-    except NotImplementedError:
-        drawn = {}
-    return Choice(settings, weights, tried, drawn)
+        drawn = {weights: draw_left_out(generator, aims, refits, [settings], steps=steps)[0]}
+    return Choice(settings, weights, {weights: left_out(refits, [settings])[0]}, drawn)
 
 
 def best_of(found: Mapping[Weights, LeftOut] | Mapping[Weights, Drawn]) -> Weights:

@@ -19,6 +19,7 @@ from rewrite.generators.layers import Layer
 from rewrite.goals.cache import Goals
 from rewrite.goals.goal import Goal
 from rewrite.goals.joint import checked_strengths, join, joint_settings, weaken
+from rewrite.goals.pasted import aims_of
 from rewrite.goals.quiet import with_quiet
 from rewrite.memory import Memory
 from rewrite.patch import Patch
@@ -27,7 +28,7 @@ from rewrite.solvers import algebra
 from rewrite.solvers.algebra import Metric
 from rewrite.solvers.choice import choose, judge, posed, prior, settled
 from rewrite.solvers.directions import channel_rows, patch_rows, phase_metrics
-from rewrite.solvers.finish import aims_of, finish
+from rewrite.solvers.finish import finish
 from rewrite.solvers.notes import notes_on
 from rewrite.solvers.problem import Mapped, Problem, Solution, Trial
 
@@ -76,7 +77,7 @@ def solve(
     memory.check(generator, layer.name)
     order = sorted(range(len(rules)), key=lambda i: rules[i].to_json())
     strengths = checked_strengths(strengths, len(rules))
-    rules, strengths = [posed(rules[i]) for i in order], [strengths[i] for i in order]
+    rules, strengths = [posed(generator, rules[i]) for i in order], [strengths[i] for i in order]
     settings, choice = joint_settings([each.settings for each in rules], rank), None
     if memory.key_space != settings.key_space:
         raise ValueError(
@@ -84,18 +85,20 @@ def solve(
         )
     goal_of = partial(_joint_goal, generator, strengths=strengths, goals=goals or Goals())
     problem = Problem.of(generator, memory, goal_of(rules), settings)
+    drawing = settings.weights == "marks" or judged or problem.finishes
+    aims = aims_of(generator, rules, strengths) if drawing else {}
     if settings.weights == "marks":
         first = quieted(generator, replace(problem, settings=prior(problem)))
-        choice = choose(generator, rules, first, on_progress)
+        choice = choose(generator, aims, first, on_progress)
         rules = [settled(each, choice) for each in rules]
         problem = replace(problem, goal=goal_of(rules), settings=choice.settings)
     problem = quieted(generator, problem)
     if judged and choice is None:
-        choice = judge(generator, rules, problem)
+        choice = judge(generator, aims, problem)
     solution, told = ClosedForm(problem).solve(), {} if choice is None else choice.forecast()
     if problem.finishes:
-        aims = aims_of(generator, rules, strengths)
-        finished = finish(generator, layer, aims, solution.change, problem.settings.finish, problem.goal.kept_units)
+        steps, kept = problem.settings.finish, problem.goal.kept_units
+        finished = finish(generator, layer, list(aims.values()), solution.change, steps, kept)
         solution = problem.tried(finished.change).solution(solution.objective)
         told["finish"] = {"missed": list(finished.missed)}
     return _patch(generator, rules, layer, solution, told)

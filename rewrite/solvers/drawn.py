@@ -1,18 +1,17 @@
 """Left-out images, drawn: what would be seen in marked images that a solution does not know."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 
 from rewrite.generators.contract import Generator
-from rewrite.goals.pasted import Moved, Pasted, pasted_images
+from rewrite.goals.pasted import Moved, Pasted
 from rewrite.goals.scene import latents_of
-from rewrite.rules.rule import Rule, Settings
+from rewrite.rules.rule import Settings
 from rewrite.solvers.finish import finish
-from rewrite.solvers.leave_out import refits, worth_of
-from rewrite.solvers.problem import Problem
+from rewrite.solvers.leave_out import Refits, worth_of
 
 # Drawing is what takes time where a network is large: so many images of each part that is left out.
 MOST_OF_A_FOLD = 2
@@ -51,10 +50,9 @@ class Drawn:
 @torch.no_grad()
 def draw_left_out(
     generator: Generator,
-    rules: Sequence[Rule],
-    problem: Problem,
+    aims: Mapping[int, Pasted],
+    refits: Refits,
     candidates: Sequence[Settings],
-    folds: Sequence[Sequence[int]],
     *,
     steps: int = 0,
     on_refit: Callable[[], object] | None = None,
@@ -64,44 +62,28 @@ def draw_left_out(
     Only the part of the network behind the layer is run.
 
     Args:
-        generator: The generator.
-        rules: The rules of the problem's goal, in its order.
-        problem: The problem with all its marked images.
-        candidates: The settings, as `left_out` takes them.
-        folds: The images that are left out together.
+        generator: The generator, whose layer can be resumed.
+        aims: What the images are to look like, by their numbers in the goal.
+        refits: The problem without parts of its images.
+        candidates: The settings, as `Refits.solutions` takes them.
         steps: Steps of the finish that each solution gets on the images that it knows.
-        on_refit: As `left_out` takes it.
-
-    Raises:
-        NotImplementedError: The layer cannot be resumed.
+        on_refit: As `Refits.solutions` takes it.
     """
-    wanted, layer, weight = _by_number(generator, rules), problem.layer, generator.weight(problem.layer.name)
+    problem, layer = refits.problem, refits.problem.layer
+    weight, kept = generator.weight(layer.name), problem.goal.kept_units
+    shown = {fold: [aims[image] for image in fold[:MOST_OF_A_FOLD]] for fold in refits.folds}
+    cuts = {
+        fold: generator.cut(layer.name, latents_of(generator, [aim.latent for aim in here]))
+        for fold, here in shown.items()
+    }
     found: list[list[Moved]] = [[] for _ in candidates]
-    shown, cut = None, None
-    for fold, number, change in refits(problem, candidates, folds, on_refit):
-        aims = [wanted[image] for image in fold if image in wanted][:MOST_OF_A_FOLD]
-        if not aims:
-            continue
-        if fold is not shown:
-            shown, cut = fold, generator.cut(layer.name, latents_of(generator, [aim.latent for aim in aims]))
-        assert cut is not None
+    for fold, number, change in refits.solutions(candidates, on_refit):
         if steps:
-            known = [aim for image, aim in wanted.items() if image not in fold]
-            change = finish(generator, layer, known, change, steps, problem.goal.kept_units).change
+            known = [aim for image, aim in aims.items() if image not in fold]
+            change = finish(generator, layer, known, change, steps, kept).change
+        cut = cuts[fold]
         edited = weight + layer.weight_from(change).to(weight)
         factor = generator.demodulation(layer.name, cut.style, edited)
         images = generator.resume(layer.name, cut, layer.apply(cut.features, edited), factor).float().cpu()
-        found[number] += [aim.moved(image) for aim, image in zip(aims, images, strict=True)]
+        found[number] += [aim.moved(image) for aim, image in zip(shown[fold], images, strict=True)]
     return [Drawn.of(moved) for moved in found]
-
-
-def _by_number(generator: Generator, rules: Sequence[Rule]) -> dict[int, Pasted]:
-    """The pasted images by their numbers in the goal of the rules together."""
-    found: dict[int, Pasted] = {}
-    first = 0
-    for rule in rules:
-        order = dict.fromkeys(region.latent for region in (*rule.copy, *rule.places, *rule.protect))
-        numbers = {latent: first + i for i, latent in enumerate(order)}
-        found |= {numbers[pasted.latent]: pasted for pasted in pasted_images(generator, rule)}
-        first += len(order)
-    return found

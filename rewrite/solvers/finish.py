@@ -5,7 +5,7 @@ is nearly right, few steps of gradient descent through the rest of the network a
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -13,14 +13,13 @@ from torch import Tensor
 
 from rewrite.generators.contract import Cut, Generator
 from rewrite.generators.layers import Layer
-from rewrite.goals.pasted import Pasted, pasted_images
+from rewrite.goals.adam import Adam
+from rewrite.goals.pasted import Pasted
+from rewrite.goals.refine import EMPHASIS
 from rewrite.goals.scene import latents_of
-from rewrite.rules.rule import Rule
 
 # Of the root mean square of the weight, the most that an entry moves in a step (Adam).
 RATE = 0.01
-FIRST, SECOND, EPSILON = 0.9, 0.999, 1e-8
-EMPHASIS = 4.0
 BATCH = 8
 
 
@@ -51,7 +50,7 @@ def finish(
     Args:
         generator: The unedited generator.
         layer: The layer that the change is of.
-        aims: What images are to look like; see `aims_of`.
+        aims: What images are to look like; see `rewrite.goals.pasted.aims_of`.
         change: The closed-form solution.
         steps: Number of steps, of up to eight images each.
         kept_units: Units of the layer that do not move.
@@ -66,41 +65,16 @@ def finish(
     parts = _parts(generator, layer, aims)
     moved = layer.weight_from(change).to(first)
     rate = RATE * float(first.square().mean().sqrt())
-    mean, power = torch.zeros_like(moved), torch.zeros_like(moved)
+    adam = Adam(moved)
     before = _missed(generator, layer, parts, first + moved)
     with torch.enable_grad():
         for step in range(steps):
             weight = (first + moved).requires_grad_()
             part = parts[step % len(parts)]
             (slope,) = torch.autograd.grad(part.missed(generator, layer, weight), weight)
-            # Adam, written out: torch.optim imports torch's compiler, which takes longer than all of the steps.
-            with torch.no_grad():
-                mean.lerp_(slope, 1 - FIRST)
-                power.lerp_(slope.square(), 1 - SECOND)
-                size = (power / (1 - SECOND ** (step + 1))).sqrt() + EPSILON
-                moved = moved - rate * min(1.0, 4 * (1 - step / steps)) * mask * mean / (1 - FIRST ** (step + 1)) / size
+            moved = moved - mask * adam.step(slope, rate * min(1.0, 4 * (1 - step / steps)))
     after = _missed(generator, layer, parts, first + moved)
     return Finished(layer.matrix(moved).cpu().double(), (before, after))
-
-
-def aims_of(generator: Generator, rules: Sequence[Rule], strengths: Sequence[float]) -> list[Pasted]:
-    """What the marked images are to look like; those that only hold protected places stay as they are.
-
-    Args:
-        generator: The generator that the rules were written on.
-        rules: The rules.
-        strengths: How much of each is wanted.
-    """
-    found = []
-    for rule, strength in zip(rules, strengths, strict=True):
-        pasted = pasted_images(generator, rule)
-        found += [replace(each, wanted=torch.lerp(each.before, each.wanted, strength)) for each in pasted]
-        for latent in dict.fromkeys(region.latent for region in rule.protect):
-            if all(each.latent != latent for each in pasted):
-                with torch.no_grad():
-                    before = generator.images(latents_of(generator, [latent]))[0].float().cpu()
-                found.append(Pasted.of(latent, before, []))
-    return found
 
 
 @dataclass(frozen=True)

@@ -52,46 +52,56 @@ def folds_of(problem: Problem, most: int = MOST_FOLDS) -> list[tuple[int, ...]]:
     return [tuple(images[start::most]) for start in range(min(most, len(images)))]
 
 
+class Refits:
+    """Solutions of a problem without parts of its images. The sums over all images are made once.
+
+    Attributes:
+        problem: The problem with all its marked images.
+        folds: The images that are left out together.
+    """
+
+    def __init__(self, problem: Problem, folds: Sequence[tuple[int, ...]]) -> None:
+        self.problem, self.folds = problem, folds
+        self._wholes = [_Sums.of(problem, rows, columns, None) for rows, columns in problem.layer.blocks()]
+
+    def solutions(
+        self, candidates: Sequence[Settings], on_refit: Callable[[], object] | None = None
+    ) -> Iterator[tuple[tuple[int, ...], int, Float[Tensor, "outputs group_width"]]]:
+        """Each part of the images with the number of each candidate, and the solution that knows the other parts.
+
+        Args:
+            candidates: The settings; their damage, drift and others count, and quiet in proportion to others.
+            on_refit: Called before each solution; may raise to end.
+
+        Raises:
+            ValueError: The second moment is singular.
+        """
+        blocks, kept = self.problem.layer.blocks(), list(self.problem.goal.kept_units)
+        for fold in self.folds:
+            parts = [_Sums.of(self.problem, rows, columns, fold) for rows, columns in blocks]
+            for number, settings in enumerate(candidates):
+                if on_refit is not None:
+                    on_refit()
+                pairs = zip(self._wholes, parts, strict=True)
+                change = torch.cat([whole.without(part, settings) for whole, part in pairs])
+                change[kept] = 0
+                yield fold, number, change
+
+
 def left_out(
-    problem: Problem,
-    candidates: Sequence[Settings],
-    folds: Sequence[Sequence[int]],
-    on_refit: Callable[[], object] | None = None,
+    refits: Refits, candidates: Sequence[Settings], on_refit: Callable[[], object] | None = None
 ) -> list[LeftOut]:
-    """Judge settings by images that are left out.
+    """Judge settings by images that are left out, at the layer.
 
     Args:
-        problem: The problem with all its marked images.
-        candidates: The settings; their damage, drift and others count, and quiet in proportion to others.
-        folds: The images that are left out together.
-        on_refit: Called before each solution without a part of the images; may raise to end.
-
-    Raises:
-        ValueError: The second moment is singular.
+        refits: The problem without parts of its images.
+        candidates: The settings.
+        on_refit: As `Refits.solutions` takes it, and with the same errors.
     """
     found: list[list[_Judged]] = [[] for _ in candidates]
-    for fold, number, change in refits(problem, candidates, folds, on_refit):
-        found[number].append(_judged(problem, change, fold))
+    for fold, number, change in refits.solutions(candidates, on_refit):
+        found[number].append(_judged(refits.problem, change, fold))
     return [_together(judged) for judged in found]
-
-
-def refits(
-    problem: Problem,
-    candidates: Sequence[Settings],
-    folds: Sequence[Sequence[int]],
-    on_refit: Callable[[], object] | None = None,
-) -> Iterator[tuple[Sequence[int], int, Float[Tensor, "outputs group_width"]]]:
-    """The solutions without each part of the images: the part, the number of the candidate, and the change."""
-    blocks, kept = problem.layer.blocks(), list(problem.goal.kept_units)
-    wholes = [_Sums.of(problem, rows, columns, None) for rows, columns in blocks]
-    for fold in folds:
-        parts = [_Sums.of(problem, rows, columns, fold) for rows, columns in blocks]
-        for number, settings in enumerate(candidates):
-            if on_refit is not None:
-                on_refit()
-            change = torch.cat([whole.without(part, settings) for whole, part in zip(wholes, parts, strict=True)])
-            change[kept] = 0
-            yield fold, number, change
 
 
 @dataclass(frozen=True)
@@ -99,19 +109,16 @@ class _Sums:
     """The sums over some images that a solution of one group is made of.
 
     Attributes:
-        wanted: K A Kᵀ of the wanted keys.
-        pulled: R A Kᵀ.
-        others: The same sum over the hard negatives, as they are weighed in the goal.
-        protected: And over the protected keys.
+        kept: K A Kᵀ of the wanted keys, and of the protected ones.
+        pulled: R A Kᵀ of the wanted keys.
+        others: The same sum as the first over the hard negatives, as they are weighed in the goal.
     """
 
     problem: Problem
-    rows: slice
     columns: slice
-    wanted: Float[Tensor, "key key"]
+    kept: Float[Tensor, "key key"]
     pulled: Float[Tensor, "outputs key"]
     others: Float[Tensor, "key key"]
-    protected: Float[Tensor, "key key"]
 
     @classmethod
     def of(cls, problem: Problem, rows: slice, columns: slice, images: Sequence[int] | None) -> "_Sums":
@@ -121,15 +128,15 @@ class _Sums:
         keys, image = goal.wanted.keys[here][:, columns], goal.wanted.image[here]
         weighed = keys * (goal.wanted.weights[here] * relative[image])[:, None]
         residual = goal.targets[here][:, rows] / first[image] - problem.wanted.written[here][:, rows]
-        others, protected = (_gram(each, columns, images) for each in (goal.others, goal.protected))
-        return cls(problem, rows, columns, keys.T @ weighed, residual.T @ weighed, others, protected)
+        kept = keys.T @ weighed + problem.protect * _gram(goal.protected, columns, images)
+        return cls(problem, columns, kept, residual.T @ weighed, _gram(goal.others, columns, images))
 
     def without(self, part: "_Sums", settings: Settings) -> Float[Tensor, "outputs key"]:
         """The solution from these sums less those of a part of them."""
         problem, columns = self.problem, self.columns
-        matrix = settings.damage * problem.moment[columns, columns] + (self.wanted - part.wanted)
         others = settings.others / problem.settings.others if problem.settings.others else 1.0
-        matrix += others * (self.others - part.others) + problem.protect * (self.protected - part.protected)
+        matrix = settings.damage * problem.moment[columns, columns] + (self.kept - part.kept)
+        matrix += others * (self.others - part.others)
         matrix.diagonal().add_(settings.drift * problem.style_row[columns])
         factor, trouble = torch.linalg.cholesky_ex(matrix)
         if trouble.item():
