@@ -28,6 +28,8 @@ TESTS = {
     "rewrite/solvers/choice.py": ("leave_out",),
     "rewrite/solvers/closed_form.py": ("closed_form", "solvers"),
     "rewrite/solvers/directions.py": ("directions", "closed_form", "solvers"),
+    "rewrite/solvers/drawn.py": ("leave_out", "finish"),
+    "rewrite/solvers/finish.py": ("finish",),
     "rewrite/solvers/leave_out.py": ("leave_out",),
     "rewrite/solvers/problem.py": ("closed_form", "solvers"),
     "rewrite/memory.py": ("memory",),

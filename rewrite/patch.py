@@ -58,7 +58,12 @@ class Patch:
     @classmethod
     def from_change(cls, layer: Layer, change: Float[Tensor, "outputs key"], **about: Any) -> "Patch":
         """Split a change into its factors; directions below 1e-7 of the largest are rounding and are left out."""
-        left, sizes, right = torch.linalg.svd(change.double(), full_matrices=False)
+        moved = change.any(dim=1) if change.any() else slice(None)
+        # A change is much wider than high: the factor of its transpose has the same sizes, and few entries.
+        across, small = torch.linalg.qr(change[moved].double().T)
+        written, sizes, right = torch.linalg.svd(small.T, full_matrices=False)
+        left, right = change.new_zeros(len(change), len(sizes), dtype=torch.float64), right @ across.T
+        left[moved] = written
         kept = max(1, int((sizes > NEGLIGIBLE * sizes[0]).sum()))
         root = sizes[:kept].sqrt()
         return cls(layer.name, (left[:, :kept] * root).float(), (root[:, None] * right[:kept]).float(), **about)

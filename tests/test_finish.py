@@ -9,7 +9,7 @@ from rewrite import Rule, Settings, measure, solve
 from rewrite.goals.goal import build_goal
 from rewrite.goals.pasted import aims_of, pasted_images
 from rewrite.goals.refine import EMPHASIS
-from rewrite.solvers import choice
+from rewrite.solvers import drawn
 from rewrite.solvers.choice import TRIED_STEPS, posed, prior
 from rewrite.solvers.closed_form import quieted
 from rewrite.solvers.drawn import draw_left_out
@@ -110,9 +110,9 @@ def test_the_marks_take_a_finish_only_where_left_out_images_gain_by_it(tiny_gene
     assert chosen.finish == (20 if finished.worth > plain.worth else 0)
     assert ("finish" in patch.forecast) == (chosen.finish > 0)
     assert patch.forecast["left_out"]["drawn"]["arrives"] == pytest.approx(max(plain, finished, key=worth).arrives)
-    monkeypatch.setattr(choice, "LARGEST_TRIED", 0)
+    monkeypatch.setattr(drawn, "LARGE", 0)
     assert "finish" not in solve(tiny_generator, memory, rule).forecast
 
 
-def worth(drawn) -> float:
-    return drawn.worth
+def worth(found) -> float:
+    return found.worth

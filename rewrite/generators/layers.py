@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -10,6 +10,20 @@ from torch import Tensor
 from torch.nn import functional as F
 
 KINDS = ("linear", "convolution", "transposed")
+
+
+class Part(NamedTuple):
+    """A part of a layer's matrix whose entries depend on one another, and on no other part's.
+
+    Attributes:
+        rows: Outputs.
+        own: Columns of the matrix.
+        columns: The entries of the key that they stand for.
+    """
+
+    rows: slice
+    own: slice | Int[Tensor, " columns"]
+    columns: slice | Int[Tensor, " columns"]
 
 
 def grid_of(maps: Tensor) -> tuple[int, int]:
@@ -128,6 +142,13 @@ class Layer:
         """The rows of the matrix and the entries of the key that belong together, one pair for each group."""
         rows, columns = self.outputs // self.groups, self.width // self.groups
         return [(slice(g * rows, (g + 1) * rows), slice(g * columns, (g + 1) * columns)) for g in range(self.groups)]
+
+    def parts(self) -> list[Part]:
+        """One part for each phase of each group: no key has entries of two phases."""
+        phases = self.phases()
+        if len(phases) == 1:
+            return [Part(rows, slice(None), columns) for rows, columns in self.blocks()]
+        return [Part(rows, own, columns.start + own) for rows, columns in self.blocks() for own in phases]
 
     def values(
         self, keys: Float[Tensor, "n key"], matrix: Float[Tensor, "outputs group_width"]

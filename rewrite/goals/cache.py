@@ -7,6 +7,7 @@ import torch
 from rewrite.generators.contract import Generator
 from rewrite.goals.goal import Goal, build_goal
 from rewrite.goals.keys import Keys
+from rewrite.goals.unedited import Unedited
 from rewrite.rules.rule import Rule, Settings
 
 KEPT = 8
@@ -23,6 +24,7 @@ class Goals:
     def __init__(self, most: int = KEPT):
         self.most = most
         self._kept: dict[tuple, Goal] = {}
+        self._unedited: dict[tuple, Unedited] = {}
 
     def __repr__(self) -> str:
         return f"<Goals: kept={len(self._kept)}, most={self.most}>"
@@ -32,14 +34,25 @@ class Goals:
         settings = rule.settings
         given = Settings(others=float(settings.others > 0), margin=settings.margin, refine=settings.refine)
         marks = replace(rule, name="", effect={}, expect={}, settings=given).to_json()
-        # Beside its weights, a generator has plain settings: truncation, noise, class.
-        plain = [(name, value) for name, value in vars(generator).items() if isinstance(value, str | int | float)]
-        key = (generator, generator.fingerprint, *sorted(plain), marks)
-        goal = self._kept.pop(key, None) or build_goal(generator, rule)
+        key = (*_state_of(generator), marks)
+        goal = self._kept.pop(key, None) or build_goal(generator, rule, self.unedited(generator))
         self._kept[key] = goal
         while len(self._kept) > self.most:
             del self._kept[next(iter(self._kept))]
         return replace(goal, others=_weighed(goal.others, settings.others))
+
+    def unedited(self, generator: Generator) -> Unedited:
+        """Pictures of the generator as it is now."""
+        state = _state_of(generator)
+        if state not in self._unedited:
+            self._unedited = {state: Unedited(generator)}
+        return self._unedited[state]
+
+
+def _state_of(generator: Generator) -> tuple:
+    """What a picture depends on beside its latent: the weights and plain settings (truncation, noise, class)."""
+    plain = [(name, value) for name, value in vars(generator).items() if isinstance(value, str | int | float)]
+    return (generator, generator.fingerprint, *sorted(plain))
 
 
 def _weighed(keys: Keys, total: float) -> Keys:

@@ -10,6 +10,7 @@ from rewrite.generators.contract import Generator
 from rewrite.goals.keys import Keys
 from rewrite.goals.others import others_of
 from rewrite.goals.scene import Scene
+from rewrite.goals.unedited import Unedited
 from rewrite.goals.wanted import Wanted
 from rewrite.goals.wishes import refined
 from rewrite.rules.rule import Rule
@@ -38,8 +39,13 @@ class Goal:
     kept_units: tuple[int, ...] = ()
 
 
-def build_goal(generator: Generator, rule: Rule) -> Goal:
+def build_goal(generator: Generator, rule: Rule, unedited: Unedited | None = None) -> Goal:
     """Run the generator up to the rule's layer and collect what the rule asks for.
+
+    Args:
+        generator: The generator.
+        rule: The rule.
+        unedited: Pictures of the generator that were drawn before.
 
     Raises:
         LookupError: The generator has no such layer.
@@ -62,7 +68,7 @@ def build_goal(generator: Generator, rule: Rule) -> Goal:
     if not wanted:
         raise ValueError("the marked places cover no cell of this layer: mark more, or take a layer of a finer grid")
     if rule.settings.refine:
-        wanted = refined(generator, scene, rule, wanted)
+        wanted = refined(generator, scene, rule, wanted, unedited or Unedited(generator))
     return Goal(
         wanted=scene.collect([(place.image, place.cells) for place in wanted], [place.share for place in wanted], 1.0),
         targets=torch.cat([place.targets for place in wanted]),

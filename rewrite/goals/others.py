@@ -10,7 +10,8 @@ from rewrite.goals.scene import Scene
 from rewrite.goals.wanted import Wanted
 from rewrite.rules.rule import Rule
 
-MOST_OTHERS_PER_DIMENSION = 4
+# More of them say nothing new; see `rewrite.goals.quiet`.
+MOST = 1000
 
 
 def others_of(scene: Scene, rule: Rule, wanted: Sequence[Wanted]) -> Keys:
@@ -26,9 +27,9 @@ def others_of(scene: Scene, rule: Rule, wanted: Sequence[Wanted]) -> Keys:
         for image, cells in near.items()
     }
     away = {image: np.logical_not(cells) for image, cells in grown.items()}
-    count, most = sum(int(cells.sum()) for cells in away.values()), MOST_OTHERS_PER_DIMENSION * scene.layer.width
-    if count > most:
+    count = sum(int(cells.sum()) for cells in away.values())
+    if count > MOST:
         # The same cells on every machine, so that a rule replays: drawn from a fixed seed, evenly over the images.
         random = np.random.default_rng(0)
-        away = {image: cells & (random.random(cells.shape) < most / count) for image, cells in away.items()}
+        away = {image: cells & (random.random(cells.shape) < MOST / count) for image, cells in away.items()}
     return scene.collect(list(away.items()), None, rule.settings.others)

@@ -10,7 +10,7 @@ from torch import Tensor
 from rewrite.generators.contract import Generator
 from rewrite.goals.fill import filled
 from rewrite.goals.placement import Placement
-from rewrite.goals.scene import latents_of
+from rewrite.goals.unedited import Unedited
 from rewrite.rules.rule import Latent, Region, Rule
 
 
@@ -101,21 +101,23 @@ class Moved:
         return cls(*(sum(getattr(each, name) for each in found) for name in ("along", "wanted", "stray", "beside")))
 
 
-def pasted_images(generator: Generator, rule: Rule, places: Sequence[Region] | None = None) -> list[Pasted]:
+def pasted_images(
+    generator: Generator, rule: Rule, places: Sequence[Region] | None = None, unedited: Unedited | None = None
+) -> list[Pasted]:
     """Every image with places of a rule, as it is and as the rule wants it to look.
 
     Args:
         generator: The generator that the rule was written on.
         rule: The rule.
         places: The places that count; all of the rule if left out.
+        unedited: Pictures of the generator that were drawn before.
 
     Raises:
         LookupError: The generator has no such layer.
         ValueError: A mask or a latent does not fit the generator.
     """
     layer, places = generator.layer(rule.layer), rule.places if places is None else places
-    latents = dict.fromkeys(region.latent for region in (*rule.copy, *places))
-    pictures = {latent: picture_of(generator, latent) for latent in latents}
+    picture = (unedited or Unedited(generator)).picture
     by_image: dict[Latent, list[Region]] = {}
     for place in places:
         by_image.setdefault(place.latent, []).append(place)
@@ -124,12 +126,14 @@ def pasted_images(generator: Generator, rule: Rule, places: Sequence[Region] | N
         if rule.action == "erase":
             return place, None, None
         placement = Placement.of(layer, rule, place)
-        return place, placement, pictures[placement.copy.latent]
+        return place, placement, picture(placement.copy.latent)
 
-    return [Pasted.of(latent, pictures[latent], [placed(each) for each in here]) for latent, here in by_image.items()]
+    return [Pasted.of(latent, picture(latent), [placed(each) for each in here]) for latent, here in by_image.items()]
 
 
-def aims_of(generator: Generator, rules: Sequence[Rule], strengths: Sequence[float]) -> dict[int, Pasted]:
+def aims_of(
+    generator: Generator, rules: Sequence[Rule], strengths: Sequence[float], unedited: Unedited | None = None
+) -> dict[int, Pasted]:
     """What images are to look like, by their numbers in the goal of the rules together.
 
     Images that only hold protected places are to stay as they are; those that only hold copies are not asked for
@@ -139,11 +143,13 @@ def aims_of(generator: Generator, rules: Sequence[Rule], strengths: Sequence[flo
         generator: The generator that the rules were written on.
         rules: The rules, in the order of their goal.
         strengths: How much of each is wanted.
+        unedited: Pictures of the generator that were drawn before.
     """
+    unedited = unedited or Unedited(generator)
     found: dict[int, Pasted] = {}
     first = 0
     for rule, strength in zip(rules, strengths, strict=True):
-        pasted = {each.latent: each for each in pasted_images(generator, rule, rule.goal_places)}
+        pasted = {each.latent: each for each in pasted_images(generator, rule, rule.goal_places, unedited)}
         kept = {region.latent for region in rule.protect}
         order = dict.fromkeys(region.latent for region in (*rule.copy, *rule.places, *rule.protect))
         for number, latent in enumerate(order, start=first):
@@ -151,12 +157,6 @@ def aims_of(generator: Generator, rules: Sequence[Rule], strengths: Sequence[flo
                 each = pasted[latent]
                 found[number] = replace(each, wanted=torch.lerp(each.before, each.wanted, strength))
             elif latent in kept:
-                found[number] = Pasted.of(latent, picture_of(generator, latent), [])
+                found[number] = Pasted.of(latent, unedited.picture(latent), [])
         first += len(order)
     return found
-
-
-@torch.no_grad()
-def picture_of(generator: Generator, latent: Latent) -> Float[Tensor, "3 height width"]:
-    """What an image looks like; it may overshoot [-1, 1]."""
-    return generator.images(latents_of(generator, [latent]))[0].float().cpu()

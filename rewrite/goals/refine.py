@@ -17,7 +17,8 @@ from rewrite.generators.contract import Generator, Latents
 from rewrite.generators.layers import Layer
 from rewrite.goals.adam import Adam
 
-RATE = 0.1
+# Of the layer's own size, the most that a value moves in a step, and over all of the steps where they are few.
+RATE, LARGEST, REACH = 0.1, 0.35, 1.0
 EMPHASIS = 4.0
 
 
@@ -60,7 +61,7 @@ def refine(
     cells = torch.stack([wish.cells for wish in wishes])[:, None].to(wanted)
     unit = start.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
     moved = torch.zeros_like(start).requires_grad_()
-    adam = Adam(start)
+    adam, rate = Adam(start), min(LARGEST, max(RATE, REACH / steps))
     with torch.enable_grad():
         for _ in range(steps):
             images = generator.resume(layer.name, cut, (start + moved * cells * unit) / scale, factor)
@@ -69,5 +70,5 @@ def refine(
             # Asked for these values alone, so that a module whose weights can learn collects no gradients.
             (slope,) = torch.autograd.grad(missed, moved)
             with torch.no_grad():
-                moved -= adam.step(slope, RATE)
+                moved -= adam.step(slope, rate)
     return (start + moved.detach() * cells * unit).cpu().double()

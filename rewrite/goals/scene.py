@@ -29,7 +29,6 @@ class Scene:
         styles: Tensor,
     ):
         self.layer, self.images, self.features = layer, images, features
-        self.pictures: dict[Latent, Tensor] = {}
         self.values, self.offsets, self.styles = values, offsets, styles
 
     @classmethod
@@ -58,13 +57,6 @@ class Scene:
     def cells(self, mask: Mask) -> np.ndarray:
         """The cells of the written map that a mask covers at least a little."""
         return (cover(mask.array(), self.layer) > LEAST_COVER).numpy()
-
-    def picture(self, generator: Generator, latent: Latent) -> Float[Tensor, "3 height width"]:
-        """What an image looks like; drawn once."""
-        if latent not in self.pictures:
-            with torch.no_grad():
-                self.pictures[latent] = generator.images(latents_of(generator, [latent]))[0].cpu()
-        return self.pictures[latent]
 
     def collect(self, parts: Sequence[tuple[int, np.ndarray]], shares: Sequence[Tensor] | None, total: float) -> Keys:
         """The keys of cells of images, with weights in proportion to `shares` that add up to `total`."""

@@ -12,7 +12,7 @@ from typing import Any
 from rewrite.generators.contract import Generator
 from rewrite.goals.pasted import Pasted
 from rewrite.rules.rule import CHOSEN, Rule, Settings
-from rewrite.solvers.drawn import Drawn, draw_left_out
+from rewrite.solvers.drawn import Drawn, draw_left_out, drawn_folds, is_large
 from rewrite.solvers.leave_out import LeftOut, Refits, folds_of, left_out
 from rewrite.solvers.problem import Problem
 
@@ -23,7 +23,7 @@ DRIFTS = (0.1, 0.3, 1.0, 3.0)
 # changes in images that nobody marked is not seen in those that are.
 OTHERS, QUIET_PER_OTHERS, MARGIN = (10.0, 1.0), 3.0, 1.1
 # Whether a finish helps shows after few steps; on larger images it takes longer than all else together.
-TRIED_STEPS, LARGEST_TRIED = 10, 64 * 64
+TRIED_STEPS = 10
 # With fewer images than this none can be left out, and careful weights are taken.
 LEAST_IMAGES, CAREFUL = 3, 3.0
 # So many candidates of each weight of hard negatives are drawn; all are judged at the layer.
@@ -141,7 +141,8 @@ def choose(
     if len(folds) < LEAST_IMAGES:
         return Choice(weighed(problem.settings, Weights(CAREFUL), unit), Weights(CAREFUL))
     refits, trying = Refits(problem, folds), _tried_steps(generator, problem)
-    step = _counted(on_progress, len(folds) * (len(found) + len(OTHERS) * MOST_DRAWN + bool(trying)))
+    shown = len(drawn_folds(generator, folds))
+    step = _counted(on_progress, len(folds) * len(found) + shown * (len(OTHERS) * MOST_DRAWN + bool(trying)))
     tried = dict(zip(found, left_out(refits, list(found.values()), step), strict=True))
     if not generator.resumable(problem.layer.name):
         best = best_of(tried)
@@ -184,8 +185,7 @@ def _promising(tried: Mapping[Weights, LeftOut], others: float) -> list[Weights]
 
 def _tried_steps(generator: Generator, problem: Problem) -> int:
     """How many steps of a finish are tried on images that are left out; none where there is no finish to try."""
-    small = generator.size[0] * generator.size[1] <= LARGEST_TRIED
-    return TRIED_STEPS if problem.finishes and small else 0
+    return TRIED_STEPS if problem.finishes and not is_large(generator) else 0
 
 
 def _counted(on_progress: Callable[[float], object] | None, steps: int) -> Callable[[], object] | None:

@@ -30,7 +30,8 @@ from rewrite.solvers.choice import choose, judge, posed, prior, settled
 from rewrite.solvers.directions import channel_rows, patch_rows, phase_metrics
 from rewrite.solvers.finish import finish
 from rewrite.solvers.notes import notes_on
-from rewrite.solvers.problem import Mapped, Problem, Solution, Trial
+from rewrite.solvers.problem import Problem, Solution, Trial
+from rewrite.solvers.systems import Asked, Dual, Primal, systems_of
 
 MOST_RESTORING_STEPS = 30
 STEP_SIZES = (1.0, 0.5, 0.25, 0.1)
@@ -83,10 +84,11 @@ def solve(
         raise ValueError(
             f"this rule is solved over {settings.key_space} keys, this memory is of {memory.key_space} keys"
         )
-    goal_of = partial(_joint_goal, generator, strengths=strengths, goals=goals or Goals())
+    goals = goals or Goals()
+    goal_of = partial(_joint_goal, generator, strengths=strengths, goals=goals)
     problem = Problem.of(generator, memory, goal_of(rules), settings)
     drawing = settings.weights == "marks" or judged or problem.finishes
-    aims = aims_of(generator, rules, strengths) if drawing else {}
+    aims = aims_of(generator, rules, strengths, goals.unedited(generator)) if drawing else {}
     if settings.weights == "marks":
         first = quieted(generator, replace(problem, settings=prior(problem)))
         choice = choose(generator, aims, first, on_progress)
@@ -160,7 +162,7 @@ class ClosedForm:
         path = [best.objective]
         for _ in range(settings.steps if problem.modulated else 1):
             aim = self._sparing(torch.cat([block.step(best) for block in self.blocks]))
-            lower = self._descend(best.change, aim, path[-1])
+            lower = self._descend(best, aim, path[-1])
             if lower is None:
                 break
             best = lower
@@ -174,14 +176,18 @@ class ClosedForm:
         if settings.rank is not None and settings.constraint == "written":
             lower = self._sparing(torch.cat([block.truncate(best.change) for block in self.blocks]))
             # The demodulation moves with the weight: the full step of a lower rank may be too far.
-            best = self._descend(nothing, lower, path[0]) or problem.tried(nothing)
+            best = self._descend(problem.tried(nothing), lower, path[0]) or problem.tried(nothing)
             path.append(best.objective)
         return best.solution(tuple(path))
 
     @cached_property
     def blocks(self) -> list["_Block"]:
         """The least-squares problem of each group, factored: solving again reuses it."""
-        return [_Block.of(self.problem, rows, columns) for rows, columns in self.problem.layer.blocks()]
+        systems = systems_of(self.problem)
+        return [
+            _Block(self.problem, rows, columns, tuple(each for each in systems if each.part.rows == rows))
+            for rows, columns in self.problem.layer.blocks()
+        ]
 
     @property
     def rows(self) -> Float[Tensor, "rows key"] | None:
@@ -193,89 +199,85 @@ class ClosedForm:
         change[list(self.problem.goal.kept_units)] = 0
         return change
 
-    def _descend(self, change: Tensor, aim: Tensor, value: float) -> Trial | None:
-        """The largest step from a change towards an aim that has a lower objective than `value`; None if none has."""
-        trials = (self.problem.tried(torch.lerp(change, aim, size)) for size in STEP_SIZES)
+    def _descend(self, start: Trial, aim: Tensor, value: float) -> Trial | None:
+        """The largest step from a trial towards an aim that has a lower objective than `value`; None if none has."""
+        there = self.problem.tried(aim)
+        trials = (start.towards(there, size) for size in STEP_SIZES)
         return next((trial for trial in trials if trial.objective < value), None)
 
 
 @dataclass(frozen=True)
 class _Block:
-    """One group of a layer: its own least-squares problem, with the metric factored once for all steps.
+    """One group of a layer: its own least-squares problem, with what is factored once for all steps.
 
     Attributes:
         rows: The outputs of the group.
         columns: The entries of the key that they read.
-        metric: What a change costs, but for the wanted keys.
-        soft: The hard negatives and the protected keys, which are part of it.
-        within: The rows that a change is confined to, or None where it is free.
+        systems: What is solved in each step where nothing confines the change, one for each phase of the keys.
     """
 
     problem: Problem
     rows: slice
     columns: slice
-    metric: Metric
-    soft: tuple[Mapped, ...]
-    within: Tensor | None
+    systems: tuple[Primal | Dual, ...]
 
-    @classmethod
-    def of(cls, problem: Problem, rows: slice, columns: slice) -> "_Block":
-        settings, goal = problem.settings, problem.goal
-        moment = settings.damage * problem.moment[columns, columns]
-        metric = Metric(moment + settings.drift * torch.diag(problem.style_row[columns]))
-        protected = replace(goal.protected, weights=goal.protected.weights * problem.protect)
-        soft = [at for at in (problem.others, replace(problem.protected, keys=protected)) if len(at.keys)]
-        for at in soft:
-            metric = metric.with_keys(at.keys.keys[:, columns], at.keys.weights)
+    @cached_property
+    def metric(self) -> Metric:
+        """What a change costs over all entries, but for the wanted keys."""
+        problem, columns = self.problem, self.columns
+        matrix = problem.settings.damage * problem.moment[columns, columns]
+        matrix.diagonal().add_(problem.settings.drift * problem.style_row[columns])
+        for at in problem.soft:
+            matrix += algebra.gram(at.keys.keys[:, columns], at.keys.weights)
+        return Metric(matrix)
+
+    @cached_property
+    def within(self) -> Float[Tensor, "directions columns"] | None:
+        """The rows that a change is confined to, or None where it is free."""
+        settings = self.problem.settings
         confined = settings.rank is not None and settings.constraint == "fires"
-        return cls(
-            problem, rows, columns, metric, tuple(soft), firing_rows(problem, columns, metric) if confined else None
-        )
+        return firing_rows(self.problem, self.columns, self.metric) if confined else None
 
     def step(self, present: Trial) -> Float[Tensor, "rows columns"]:
         """Solve with the demodulation held at that of the present change."""
+        asked = self._asked(present)
+        if self.within is not None:
+            return self._confined(asked, self.within)
+        change = torch.zeros_like(self.problem.matrix[self.rows])
+        for system in self.systems:
+            change[:, system.part.own] = system.solve(asked)
+        return change
+
+    def _asked(self, present: Trial) -> Asked:
+        """What the step asks for, with the demodulation of a change."""
         problem, goal = self.problem, self.problem.goal
         factor, first = (each[:, self.rows] for each in (present.factor, problem.first))
-        keys = goal.wanted.keys[:, self.columns]
-        residual = goal.targets[:, self.rows] / factor[goal.wanted.image] - problem.wanted.written[:, self.rows]
         relative = (factor / factor.mean(dim=0)).square().mean(dim=1)
-        weights, pull = goal.wanted.weights * relative[goal.wanted.image], self._pull(first / factor)
-        hard = problem.exact and not problem.modulated
-        fixed = goal.protected.keys[:, self.columns] if hard else None
-        if self.within is None:
-            return algebra.minimise(self.metric, keys, residual, weights, fixed=fixed, pull=pull)
-        across = self.within.T
-        confined = algebra.minimise(
-            self.inner,
-            self.reach,
-            residual,
-            weights,
-            fixed=None if fixed is None else fixed @ across,
-            pull=pull @ across,
+        lost = first / factor - 1
+        return Asked(
+            residual=goal.targets[:, self.rows] / factor[goal.wanted.image] - problem.wanted.written[:, self.rows],
+            weights=goal.wanted.weights * relative[goal.wanted.image],
+            missing=[at.written[:, self.rows] * lost[at.keys.image] for at in problem.soft],
+            share=lost.mean(dim=0),
         )
-        return confined @ self.within
+
+    def _confined(self, asked: Asked, within: Tensor) -> Float[Tensor, "rows columns"]:
+        """The step within the rows that a change is confined to."""
+        problem, across = self.problem, within.T
+        pull = problem.settings.damage * asked.share[:, None] * problem.usual[self.rows]
+        for at, missing in zip(problem.soft, asked.missing, strict=True):
+            pull = pull + (at.keys.weights[:, None] * missing).T @ at.keys.keys[:, self.columns]
+        hard = problem.exact and not problem.modulated
+        fixed = problem.goal.protected.keys[:, self.columns] @ across if hard else None
+        reach = problem.goal.wanted.keys[:, self.columns] @ across
+        found = algebra.minimise(self.inner, reach, asked.residual, asked.weights, fixed=fixed, pull=pull @ across)
+        return found @ within
 
     @cached_property
     def inner(self) -> Metric:
         """The metric between the rows that a change is confined to."""
         assert self.within is not None
         return Metric(self.within @ self.metric.matrix @ self.within.T)
-
-    @cached_property
-    def reach(self) -> Float[Tensor, "n rows"]:
-        """How far the rows that a change is confined to fire at the wanted keys."""
-        assert self.within is not None
-        return self.problem.goal.wanted.keys[:, self.columns] @ self.within.T
-
-    def _pull(self, ratio: Tensor) -> Tensor:
-        """The gradient that keeps the values of hard negatives and of ordinary keys while the demodulation moves."""
-        problem = self.problem
-        usual = problem.settings.damage * (problem.matrix[self.rows] @ problem.moment[self.columns, self.columns])
-        pull = (ratio.mean(dim=0)[:, None] - 1) * usual
-        for at in self.soft:
-            missing = at.written[:, self.rows] * (ratio[at.keys.image] - 1)
-            pull = pull + (at.keys.weights[:, None] * missing).T @ at.keys.keys[:, self.columns]
-        return pull
 
     def restored(self, change: Tensor) -> Tensor:
         """The change nearby that leaves what a modulated layer writes at the protected keys exactly as it was.

@@ -13,8 +13,9 @@ from rewrite.rules.rule import Settings
 from rewrite.solvers.finish import finish
 from rewrite.solvers.leave_out import Refits, worth_of
 
-# Drawing is what takes time where a network is large: so many images of each part that is left out.
-MOST_OF_A_FOLD = 2
+# So many images of each part that is left out; and of large images, so many in all: drawing is then what takes time.
+MOST_OF_A_FOLD, MOST_LARGE = 2, 2
+LARGE = 64 * 64
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,16 @@ class Drawn:
         return {**asdict(self), "each": list(self.each)}
 
 
+def is_large(generator: Generator) -> bool:
+    """Whether drawing an image takes longer than solving does."""
+    return generator.size[0] * generator.size[1] > LARGE
+
+
+def drawn_folds(generator: Generator, folds: Sequence[tuple[int, ...]]) -> Sequence[tuple[int, ...]]:
+    """The parts of the images that are drawn when they are left out."""
+    return folds[:MOST_LARGE] if is_large(generator) else folds
+
+
 @torch.no_grad()
 def draw_left_out(
     generator: Generator,
@@ -71,13 +82,14 @@ def draw_left_out(
     """
     problem, layer = refits.problem, refits.problem.layer
     weight, kept = generator.weight(layer.name), problem.goal.kept_units
-    shown = {fold: [aims[image] for image in fold[:MOST_OF_A_FOLD]] for fold in refits.folds}
+    folds = drawn_folds(generator, refits.folds)
+    shown = {fold: [aims[image] for image in fold[: 1 if is_large(generator) else MOST_OF_A_FOLD]] for fold in folds}
     cuts = {
         fold: generator.cut(layer.name, latents_of(generator, [aim.latent for aim in here]))
         for fold, here in shown.items()
     }
     found: list[list[Moved]] = [[] for _ in candidates]
-    for fold, number, change in refits.solutions(candidates, on_refit):
+    for fold, number, change in refits.solutions(candidates, on_refit, folds):
         if steps:
             known = [aim for image, aim in aims.items() if image not in fold]
             change = finish(generator, layer, known, change, steps, kept).change

@@ -9,12 +9,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from rewrite.goals.keys import Keys
+from rewrite.generators.layers import Part
 from rewrite.rules.rule import Settings
+from rewrite.solvers import algebra
 from rewrite.solvers.problem import Problem
+from rewrite.solvers.spectrum import Spectrum
+from rewrite.solvers.systems import Kernel, Read
 
 MOST_FOLDS = 4
 # Changes that are smaller than this share do not count: a layer with few cells may have no place to change beside.
@@ -53,7 +56,7 @@ def folds_of(problem: Problem, most: int = MOST_FOLDS) -> list[tuple[int, ...]]:
 
 
 class Refits:
-    """Solutions of a problem without parts of its images. The sums over all images are made once.
+    """Solutions of a problem without parts of its images. What does not depend on the settings is computed once.
 
     Attributes:
         problem: The problem with all its marked images.
@@ -62,28 +65,37 @@ class Refits:
 
     def __init__(self, problem: Problem, folds: Sequence[tuple[int, ...]]) -> None:
         self.problem, self.folds = problem, folds
-        self._wholes = [_Sums.of(problem, rows, columns, None) for rows, columns in problem.layer.blocks()]
+        spectra = [problem.spectrum(number) for number in range(len(problem.parts))]
+        self._parts = [
+            _Sums(problem, part) if spectrum is None else _Kernels(problem, part, spectrum)
+            for part, spectrum in zip(problem.parts, spectra, strict=True)
+        ]
 
     def solutions(
-        self, candidates: Sequence[Settings], on_refit: Callable[[], object] | None = None
+        self,
+        candidates: Sequence[Settings],
+        on_refit: Callable[[], object] | None = None,
+        folds: Sequence[tuple[int, ...]] | None = None,
     ) -> Iterator[tuple[tuple[int, ...], int, Float[Tensor, "outputs group_width"]]]:
         """Each part of the images with the number of each candidate, and the solution that knows the other parts.
 
         Args:
             candidates: The settings; their damage, drift and others count, and quiet in proportion to others.
             on_refit: Called before each solution; may raise to end.
+            folds: The images that are left out together; all that there are, if none are given.
 
         Raises:
             ValueError: The second moment is singular.
         """
-        blocks, kept = self.problem.layer.blocks(), list(self.problem.goal.kept_units)
-        for fold in self.folds:
-            parts = [_Sums.of(self.problem, rows, columns, fold) for rows, columns in blocks]
+        kept = list(self.problem.goal.kept_units)
+        for fold in self.folds if folds is None else folds:
+            known = [part.without(fold) for part in self._parts]
             for number, settings in enumerate(candidates):
                 if on_refit is not None:
                     on_refit()
-                pairs = zip(self._wholes, parts, strict=True)
-                change = torch.cat([whole.without(part, settings) for whole, part in pairs])
+                change = torch.zeros_like(self.problem.matrix)
+                for part, solve in zip(self.problem.parts, known, strict=True):
+                    change[part.rows, part.own] = solve(settings)
                 change[kept] = 0
                 yield fold, number, change
 
@@ -104,44 +116,97 @@ def left_out(
     return [_together(judged) for judged in found]
 
 
-@dataclass(frozen=True)
-class _Sums:
-    """The sums over some images that a solution of one group is made of.
+# Solves a part with some settings.
+Refit = Callable[[Settings], Float[Tensor, "outputs columns"]]
+
+
+class _Asked:
+    """What a part is asked for before the demodulation moves.
 
     Attributes:
-        kept: K A Kᵀ of the wanted keys, and of the protected ones.
-        pulled: R A Kᵀ of the wanted keys.
-        others: The same sum as the first over the hard negatives, as they are weighed in the goal.
+        wanted, others, protected: The keys.
+        residual: What each wanted key is to get beyond what it gets now.
+        weights: Weight of each wanted key.
     """
 
-    problem: Problem
-    columns: slice
-    kept: Float[Tensor, "key key"]
-    pulled: Float[Tensor, "outputs key"]
-    others: Float[Tensor, "key key"]
-
-    @classmethod
-    def of(cls, problem: Problem, rows: slice, columns: slice, images: Sequence[int] | None) -> "_Sums":
-        goal, first = problem.goal, problem.first[:, rows]
+    def __init__(self, problem: Problem, part: Part) -> None:
+        self.problem, self.part = problem, part
+        sets = (problem.wanted, problem.others, problem.protected)
+        self.wanted, self.others, self.protected = (Read.of(at, part) for at in sets)
+        first, there = problem.first[:, part.rows], self.wanted.there
         relative = (first / first.mean(dim=0)).square().mean(dim=1)
-        here = _within(goal.wanted, images)
-        keys, image = goal.wanted.keys[here][:, columns], goal.wanted.image[here]
-        weighed = keys * (goal.wanted.weights[here] * relative[image])[:, None]
-        residual = goal.targets[here][:, rows] / first[image] - problem.wanted.written[here][:, rows]
-        kept = keys.T @ weighed + problem.protect * _gram(goal.protected, columns, images)
-        return cls(problem, columns, kept, residual.T @ weighed, _gram(goal.others, columns, images))
+        self.weights = self.wanted.weights * relative[self.wanted.image]
+        targets = problem.goal.targets[there][:, part.rows]
+        self.residual = targets / first[self.wanted.image] - self.wanted.written
 
-    def without(self, part: "_Sums", settings: Settings) -> Float[Tensor, "outputs key"]:
-        """The solution from these sums less those of a part of them."""
-        problem, columns = self.problem, self.columns
-        others = settings.others / problem.settings.others if problem.settings.others else 1.0
-        matrix = settings.damage * problem.moment[columns, columns] + (self.kept - part.kept)
-        matrix += others * (self.others - part.others)
-        matrix.diagonal().add_(settings.drift * problem.style_row[columns])
-        factor, trouble = torch.linalg.cholesky_ex(matrix)
-        if trouble.item():
-            raise ValueError("the second moment is singular: measure more samples, or give the drift more weight")
-        return torch.cholesky_solve((self.pulled - part.pulled).T, factor).T
+    def others_share(self, settings: Settings) -> float:
+        """The weight of the hard negatives in some settings, beside that of the problem's own."""
+        own = self.problem.settings.others
+        return settings.others / own if own else 1.0
+
+
+class _Sums(_Asked):
+    """A part that is refitted over the entries of its keys: by the sums of all images less those that are left out."""
+
+    def __init__(self, problem: Problem, part: Part) -> None:
+        super().__init__(problem, part)
+        self.whole = self._sums(None)
+
+    def _sums(self, images: Sequence[int] | None) -> tuple[Tensor, Tensor, Tensor]:
+        """K A Kᵀ of what is kept and of the hard negatives, and R A Kᵀ, over some images."""
+        here = _within(self.wanted.image, images)
+        keys, weights = self.wanted.keys[here], self.weights[here]
+        kept = algebra.gram(keys, weights) + self.problem.protect * _gram(self.protected, images)
+        return kept, _gram(self.others, images), self.residual[here].T @ (weights[:, None] * keys)
+
+    def without(self, fold: Sequence[int]) -> Refit:
+        """Solve without some images."""
+        kept, others, pulled = (whole - less for whole, less in zip(self.whole, self._sums(fold), strict=True))
+        row = self.problem.style_row[self.part.columns]
+
+        def solve(settings: Settings) -> Tensor:
+            matrix = settings.damage * self.problem.moment_of(self.part) + kept
+            matrix += self.others_share(settings) * others
+            matrix.diagonal().add_(settings.drift * row)
+            factor, trouble = torch.linalg.cholesky_ex(matrix)
+            if trouble.item():
+                raise ValueError("the second moment is singular: measure more samples, or give the drift more weight")
+            return torch.cholesky_solve(pulled.T, factor).T
+
+        return solve
+
+
+class _Kernels(_Asked):
+    """A part that is refitted over its keys: those of the images that are left out are dropped from their kernel."""
+
+    def __init__(self, problem: Problem, part: Part, spectrum: Spectrum) -> None:
+        super().__init__(problem, part)
+        self.spectrum = spectrum
+        reads = (self.wanted, self.others, self.protected)
+        self.kernel = Kernel.of(torch.cat([*(read.keys for read in reads), spectrum.keys]), spectrum.scale)
+        self.image = torch.cat([*(read.image for read in reads), torch.full([len(spectrum.keys)], -1)])
+
+    def without(self, fold: Sequence[int]) -> Refit:
+        """Solve without some images."""
+        known = torch.nonzero(~_within(self.image, fold))[:, 0]
+        gram, keys = self.kernel.gram[known[:, None], known], self.kernel.keys[known].float()
+        wants = torch.zeros(len(self.image), self.residual.shape[1], dtype=torch.float64)
+        wants[: len(self.residual)] = self.residual
+
+        def solve(settings: Settings) -> Tensor:
+            ridge = settings.drift + settings.damage * self.spectrum.tail
+            system = gram / ridge
+            system.diagonal().add_(1 / self._weights(settings)[known].clamp(min=1e-300))
+            found = torch.cholesky_solve(wants[known], torch.linalg.cholesky(system))
+            # Keys are read from maps of single precision: the sum over them needs no more than that here.
+            return (found.T.float() @ keys).double() / (ridge * self.spectrum.scale)
+
+        return solve
+
+    def _weights(self, settings: Settings) -> Float[Tensor, " n"]:
+        others = self.others.weights * self.others_share(settings)
+        protected = self.protected.weights * self.problem.protect
+        return torch.cat([self.weights, others, protected, settings.damage * self.spectrum.excess])
 
 
 @dataclass(frozen=True)
@@ -157,16 +222,17 @@ class _Judged:
 def _judged(problem: Problem, change: Tensor, fold: Sequence[int]) -> _Judged:
     """What a change does in some images, with the demodulation that follows it."""
     trial, goal = problem.tried(change), problem.goal
-    here, away = _within(goal.wanted, fold), problem.others.where(_within(goal.others, fold))
+    here, away = (_within(keys.image, fold) for keys in (goal.wanted, goal.others))
     weights, wanted = goal.wanted.weights[here], (goal.targets - goal.wanted.values)[here]
     # What protected units were wanted to write cannot arrive, whatever the settings.
     wanted[:, list(goal.kept_units)] = 0
-    moved, stray = (trial.wanted - goal.wanted.values)[here], trial.values(away) - away.keys.values
+    asked, others = problem.wanted.where(here), problem.others.where(away)
+    moved, stray = (trial.values(at) - at.keys.values for at in (asked, others))
     return _Judged(
         along=float((weights @ (moved * wanted)).sum()),
         wanted=float((weights @ wanted.square()).sum()),
         stray=float(stray.square().sum()),
-        usual=float(away.keys.values.square().sum()),
+        usual=float(others.keys.values.square().sum()),
     )
 
 
@@ -179,13 +245,12 @@ def _together(parts: Sequence[_Judged]) -> LeftOut:
     )
 
 
-def _within(keys: Keys, images: Sequence[int] | None) -> Bool[Tensor, " n"]:
+def _within(image: Int[Tensor, " n"], images: Sequence[int] | None) -> Bool[Tensor, " n"]:
     if images is None:
-        return torch.ones(len(keys), dtype=torch.bool)
-    return torch.isin(keys.image, torch.tensor(list(images)))
+        return torch.ones(len(image), dtype=torch.bool)
+    return torch.isin(image, torch.tensor(list(images)))
 
 
-def _gram(keys: Keys, columns: slice, images: Sequence[int] | None) -> Float[Tensor, "key key"]:
-    here = _within(keys, images)
-    rows = keys.keys[here][:, columns]
-    return rows.T @ (rows * keys.weights[here][:, None])
+def _gram(read: Read, images: Sequence[int] | None) -> Float[Tensor, "key key"]:
+    here = _within(read.image, images)
+    return algebra.gram(read.keys[here], read.weights[here])

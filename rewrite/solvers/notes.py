@@ -14,5 +14,6 @@ NORMALISED = (
 def notes_on(generator: Generator, rules: Sequence[Rule]) -> list[str]:
     """Notes on the answer to rules of one layer, one sentence each."""
     layer = rules[0].layer
-    unrefined = any(rule.settings.refine == 0 for rule in rules)
-    return [NORMALISED.format(layer)] if unrefined and normalised_after(generator, layer) else []
+    # The networks whose layers are modulated are known, and normalise nothing afterwards.
+    asked = any(rule.settings.refine == 0 for rule in rules) and not generator.layer(layer).modulated
+    return [NORMALISED.format(layer)] if asked and normalised_after(generator, layer) else []

@@ -2,24 +2,31 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from rewrite.generators.contract import Generator
 from rewrite.generators.demodulation import demodulation_of
-from rewrite.generators.layers import Layer
+from rewrite.generators.layers import Layer, Part
 from rewrite.goals.goal import Goal
 from rewrite.goals.keys import Keys
 from rewrite.memory import Memory
 from rewrite.rules.rule import Settings
-from rewrite.solvers import algebra
+from rewrite.solvers.spectrum import DIRECTIONS, Spectrum
 
 HEAVY = 100.0
+# A factor of a shorter metric takes no time worth saving, nor does a system of more keys than this for each entry.
+LEAST_WIDTH, MOST_KEYS = 1024, 1.0
+# Of the price of a change in the cheapest direction, the most by which a spectrum may be wrong in any.
+TOLERANCE = 0.05
+# By the sums of a memory: every rule that is solved on it uses the same.
+SPECTRA = WeakTensorKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -81,6 +88,7 @@ class Problem:
         goal: What is to be achieved.
         settings: How.
         activate: What follows the bias, for losses after the activation.
+        spectra: The largest directions of the second moment in each part, found when they are asked for.
     """
 
     layer: Layer
@@ -90,6 +98,7 @@ class Problem:
     goal: Goal
     settings: Settings
     activate: Callable[[Tensor], Tensor]
+    spectra: dict[int, Spectrum] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, generator: Generator, memory: Memory, goal: Goal, settings: Settings) -> "Problem":
@@ -101,7 +110,45 @@ class Problem:
         if len(power) == 0:
             # A plain layer has no modulation; the energy of each input plays its part as a ridge.
             power = moment.diagonal().reshape(layer.inputs, -1).mean(dim=1)
-        return cls(layer, matrix, moment, power, goal, settings, generator.activation(layer.name))
+        spectra: dict[int, Spectrum] = SPECTRA.setdefault(memory.total, {})  # pyright: ignore
+        return cls(layer, matrix, moment, power, goal, settings, generator.activation(layer.name), spectra)
+
+    @cached_property
+    def parts(self) -> list[Part]:
+        """The parts of the layer's matrix that depend on one another only through the demodulation."""
+        return self.layer.parts()
+
+    def moment_of(self, part: Part) -> Float[Tensor, "columns columns"]:
+        """C between the entries of one part: a view where they stand together."""
+        if isinstance(part.columns, slice):
+            return self.moment[part.columns, part.columns]
+        return self.moment[part.columns[:, None], part.columns]
+
+    def spectrum(self, number: int) -> Spectrum | None:
+        """The largest directions of the second moment in a part, if they are to stand for it; None if not.
+
+        They are where there are fewer keys than entries, nothing but the weights decides what changes, and the price of
+        ordinary keys in all other directions is little beside the drift.
+        """
+        part, settings = self.parts[number], self.settings
+        scale = self.style_row[part.columns]
+        if len(scale) < LEAST_WIDTH or settings.rank is not None or self.exact or settings.drift == 0:
+            return None
+        if self._keys_of(part) + DIRECTIONS >= MOST_KEYS * len(scale):
+            return None
+        if number not in self.spectra:
+            least = 1e-12 * scale.mean()
+            self.spectra[number] = Spectrum.of(self.moment_of(part), scale.clamp(min=least))
+        found = self.spectra[number]
+        unseen, ridge = settings.damage * found.least, settings.drift + settings.damage * found.tail
+        return found if unseen <= TOLERANCE * ridge else None
+
+    def _keys_of(self, part: Part) -> int:
+        """How many keys of the goal have entries in a part."""
+        sets = (self.goal.wanted, self.goal.others, self.goal.protected)
+        if isinstance(part.own, slice):
+            return sum(map(len, sets))
+        return sum(int(keys.keys[:, part.columns].any(dim=1).sum()) for keys in sets)
 
     @property
     def exact(self) -> bool:
@@ -149,12 +196,32 @@ class Problem:
         """The goal's protected keys."""
         return self._mapped(self.goal.protected)
 
+    @cached_property
+    def soft(self) -> list[Mapped]:
+        """What is to keep its value: the hard negatives and the protected keys, with what they weigh here."""
+        protected = replace(self.goal.protected, weights=self.goal.protected.weights * self.protect)
+        return [at for at in (self.others, replace(self.protected, keys=protected)) if len(at.keys)]
+
     def _mapped(self, keys: Keys) -> Mapped:
         return Mapped(keys, self.layer.values(keys.keys, self.matrix))
 
     def tried(self, change: Float[Tensor, "outputs group_width"]) -> "Trial":
         """What a change would do; it must not be written into while that is asked."""
         return Trial(self, change)
+
+    def through(self, matrix: Float[Tensor, "outputs group_width"], *, exact: bool = False) -> Tensor:
+        """A matrix times C: what is usual of it at ordinary keys.
+
+        Args:
+            matrix: A matrix.
+            exact: Whether the second moment is taken as it is also where its largest directions stand for it.
+        """
+        found = torch.zeros_like(matrix)
+        for number, part in enumerate(self.parts):
+            own = matrix[part.rows, part.own]
+            spectrum = None if exact else self.spectrum(number)
+            found[part.rows, part.own] = own @ self.moment_of(part) if spectrum is None else spectrum.through(own)
+        return found
 
     def objective(self, change: Float[Tensor, "outputs group_width"]) -> float:
         """Σ a‖v - v*‖² over the wanted keys + Σ b‖v - v₀‖² over the others + λ E‖v - v₀‖² + μ Σ s²Δ²."""
@@ -164,24 +231,44 @@ class Problem:
         """What a change does to the numbers of this problem."""
         return self.tried(change).solution()
 
-    def power(self, matrix: Float[Tensor, "outputs group_width"]) -> float:
-        """E‖v‖² of what a matrix writes at ordinary keys."""
-        return sum(algebra.price(matrix[rows], self.moment[columns, columns]) for rows, columns in self.layer.blocks())
-
     @cached_property
     def usual(self) -> Float[Tensor, "outputs group_width"]:
-        """The unedited matrix, with the mean demodulation of the goal's images."""
-        return self.first.mean(dim=0)[:, None] * self.matrix
-
-    @cached_property
-    def usual_power(self) -> float:
-        """E‖v₀‖² at ordinary keys."""
-        return max(self.power(self.usual), 1e-300)
+        """W C, of the unedited matrix."""
+        return self.through(self.matrix)
 
     @property
     def style_row(self) -> Float[Tensor, " key"]:
         """E[s²] repeated over the taps."""
         return self.style_power.repeat_interleave(self.layer.taps)
+
+
+@dataclass(frozen=True)
+class Added:
+    """What a change adds before the demodulation: linear in the change.
+
+    Attributes:
+        wanted, others, protected: At the keys of the goal.
+        ordinary: Δ C.
+    """
+
+    wanted: Float[Tensor, "n outputs"]
+    others: Float[Tensor, "others outputs"]
+    protected: Float[Tensor, "protected outputs"]
+    ordinary: Float[Tensor, "outputs group_width"]
+
+    @classmethod
+    def of(cls, problem: Problem, change: Float[Tensor, "outputs group_width"]) -> "Added":
+        """What a change adds."""
+        goal, layer = problem.goal, problem.layer
+        sets, moves = (goal.wanted, goal.others, goal.protected), bool(change.any())
+        wanted, others, protected = (
+            layer.values(keys.keys, change) if moves else torch.zeros_like(keys.values) for keys in sets
+        )
+        return cls(wanted, others, protected, problem.through(change) if moves else torch.zeros_like(change))
+
+    def towards(self, other: "Added", share: float) -> "Added":
+        """What is added by going part of the way to another change."""
+        return Added(*(torch.lerp(getattr(self, at.name), getattr(other, at.name), share) for at in fields(self)))
 
 
 @dataclass(frozen=True)
@@ -191,10 +278,22 @@ class Trial:
     Attributes:
         problem: The problem.
         change: Δ, one row for each output.
+        known: What it adds, where that is known.
     """
 
     problem: Problem
     change: Float[Tensor, "outputs group_width"]
+    known: Added | None = None
+
+    def towards(self, aim: "Trial", share: float) -> "Trial":
+        """Part of the way from this change to another."""
+        added = self.added.towards(aim.added, share)
+        return Trial(self.problem, torch.lerp(self.change, aim.change, share), added)
+
+    @cached_property
+    def added(self) -> Added:
+        """What the change adds, before demodulation."""
+        return self.known or Added.of(self.problem, self.change)
 
     @cached_property
     def factor(self) -> Float[Tensor, "images outputs"]:
@@ -204,17 +303,17 @@ class Trial:
     @cached_property
     def wanted(self) -> Float[Tensor, "n outputs"]:
         """What is written at the wanted keys, after demodulation."""
-        return self.values(self.problem.wanted)
+        return self._written(self.problem.wanted, self.added.wanted)
 
     @cached_property
     def others(self) -> Float[Tensor, "n outputs"]:
         """What is written at the hard negatives, after demodulation."""
-        return self.values(self.problem.others)
+        return self._written(self.problem.others, self.added.others)
 
     @cached_property
     def protected(self) -> Float[Tensor, "n outputs"]:
         """What is written at the protected keys, after demodulation."""
-        return self.values(self.problem.protected)
+        return self._written(self.problem.protected, self.added.protected)
 
     @cached_property
     def objective(self) -> float:
@@ -223,17 +322,20 @@ class Trial:
         total = self._missed
         total += _misses(goal.others, self.others, goal.others.values)
         total += problem.protect * _misses(goal.protected, self.protected, goal.protected.values)
-        return total + settings.damage * self._damage + settings.drift * self._tension
+        damage = self._damage(self.added.ordinary, problem.usual)
+        return total + settings.damage * damage + settings.drift * self._tension
 
     def solution(self, path: tuple[float, ...] = ()) -> Solution:
         """The change as the solution of the problem, with the objective after each step on the way to it."""
         problem, goal = self.problem, self.problem.goal
         start = problem.tried(torch.zeros_like(self.change))._missed
+        usual = problem.through(problem.matrix, exact=True)
+        power = float((problem.first.mean(dim=0).square()[:, None] * problem.matrix * usual).sum())
         return Solution(
             change=self.change,
             objective=path,
             residual=(self._missed / max(start, 1e-300)) ** 0.5,
-            damage=self._damage / problem.usual_power,
+            damage=self._damage(problem.through(self.change, exact=True), usual) / max(power, 1e-300),
             drift=float((self.factor / problem.first).mean()),
             interference={
                 name: float((values - keys.values).norm() / keys.values.norm())
@@ -250,11 +352,12 @@ class Trial:
         """Σ a‖v - v*‖² over the wanted keys."""
         return _misses(self.problem.goal.wanted, self.wanted, self.problem.goal.targets)
 
-    @cached_property
-    def _damage(self) -> float:
-        """E‖v - v₀‖² at ordinary keys, with the mean demodulation of the goal's images."""
+    def _damage(self, ordinary: Tensor, usual: Tensor) -> float:
+        """E‖v - v₀‖² at ordinary keys, with the mean demodulation of the goal's images, from Δ C and W C."""
         problem = self.problem
-        return problem.power(self.factor.mean(dim=0)[:, None] * (problem.matrix + self.change) - problem.usual)
+        factor, first = (each.mean(dim=0)[:, None] for each in (self.factor, problem.first))
+        change = (factor - first) * problem.matrix + factor * self.change
+        return float((change * ((factor - first) * usual + factor * ordinary)).sum())
 
     @property
     def _tension(self) -> float:
@@ -265,7 +368,9 @@ class Trial:
 
     def values(self, at: Mapped) -> Float[Tensor, "n outputs"]:
         """What is written at some keys, after demodulation."""
-        added = self.problem.layer.values(at.keys.keys, self.change) if self.change.any() else 0.0
+        return self._written(at, self.problem.layer.values(at.keys.keys, self.change))
+
+    def _written(self, at: Mapped, added: Tensor) -> Float[Tensor, "n outputs"]:
         return (at.written + added) * self.factor[at.keys.image]
 
 

@@ -1,0 +1,176 @@
+"""The least-squares problem of one part of a layer, with the demodulation held: the linear solve inside each step.
+
+A change costs M = λ C + μ D and what it does at the soft keys (hard negatives and protected ones), and each wanted key
+wants its residual. The primal solver factors M with the soft keys, which is of the size of a key. Where keys are longer
+than there are of them, the dual one solves a system of the number of keys, with the second moment summed up by its
+largest directions (`rewrite.solvers.spectrum`), which are soft keys too.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from rewrite.generators.layers import Part
+from rewrite.solvers import algebra
+from rewrite.solvers.algebra import Metric
+from rewrite.solvers.problem import Mapped, Problem
+from rewrite.solvers.spectrum import Spectrum
+
+
+@dataclass(frozen=True)
+class Read:
+    """What a part reads of some keys: those that have entries in it.
+
+    Attributes:
+        there: Which of the keys.
+        keys: Their entries.
+        weights: Weight of each.
+        written: What the unedited layer writes for each.
+        image: Of which image of the goal each is.
+    """
+
+    there: Bool[Tensor, " all"] | slice
+    keys: Float[Tensor, "n columns"]
+    weights: Float[Tensor, " n"]
+    written: Float[Tensor, "n outputs"]
+    image: Int[Tensor, " n"]
+
+    @classmethod
+    def of(cls, at: Mapped, part: Part) -> "Read":
+        """The entries of a set of keys in a part."""
+        keys = at.keys.keys[:, part.columns]
+        there = slice(None) if isinstance(part.own, slice) else keys.any(dim=1)
+        return cls(there, keys[there], at.keys.weights[there], at.written[there][:, part.rows], at.keys.image[there])
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a step asks for, over the outputs of a part.
+
+    Attributes:
+        residual: What each wanted key is to get beyond what it gets now.
+        weights: Weight of each wanted key.
+        missing: For each set of soft keys: what each is to get back, because the demodulation moved.
+        share: For each output, the share that ordinary keys are to get back on average.
+    """
+
+    residual: Float[Tensor, "n outputs"]
+    weights: Float[Tensor, " n"]
+    missing: Sequence[Float[Tensor, "_ outputs"]]
+    share: Float[Tensor, " outputs"]
+
+
+class Primal:
+    """A part that is solved over the entries of its keys."""
+
+    def __init__(self, problem: Problem, part: Part) -> None:
+        self.problem, self.part = problem, part
+        self.wanted, self.soft = Read.of(problem.wanted, part), [Read.of(at, part) for at in problem.soft]
+        self.fixed = Read.of(problem.protected, part).keys if problem.exact and not problem.modulated else None
+
+    @cached_property
+    def metric(self) -> Metric:
+        """What a change costs, but for the wanted keys."""
+        problem = self.problem
+        matrix = problem.settings.damage * problem.moment_of(self.part)
+        matrix.diagonal().add_(problem.settings.drift * problem.style_row[self.part.columns])
+        for read in self.soft:
+            matrix += algebra.gram(read.keys, read.weights)
+        return Metric(matrix)
+
+    def solve(self, asked: Asked) -> Float[Tensor, "outputs columns"]:
+        """The change of the part."""
+        wanted, pull = self.wanted, None
+        if self.problem.modulated:
+            pull = self.problem.settings.damage * asked.share[:, None] * self._usual
+            for read, missing in zip(self.soft, asked.missing, strict=True):
+                pull = pull + (read.weights[:, None] * missing[read.there]).T @ read.keys
+        residual, weights = asked.residual[wanted.there], asked.weights[wanted.there]
+        return algebra.minimise(self.metric, wanted.keys, residual, weights, fixed=self.fixed, pull=pull)
+
+    @cached_property
+    def _usual(self) -> Float[Tensor, "outputs columns"]:
+        """W C."""
+        return self.problem.matrix[self.part.rows, self.part.own] @ self.problem.moment_of(self.part)
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """Keys, and how far a change that is made for one of them is felt at each other.
+
+    Attributes:
+        keys: The keys.
+        gram: K D⁻¹ Kᵀ.
+    """
+
+    keys: Float[Tensor, "n columns"]
+    gram: Float[Tensor, "n n"]
+
+    @classmethod
+    def of(cls, keys: Float[Tensor, "n columns"], scale: Float[Tensor, " columns"]) -> "Kernel":
+        """The kernel of some keys in the metric D."""
+        return cls(keys, algebra.squared(keys / scale.sqrt()))
+
+
+class Dual:
+    """A part that is solved over its keys, of which there are fewer than entries."""
+
+    def __init__(self, problem: Problem, part: Part, spectrum: Spectrum) -> None:
+        self.problem, self.part, self.spectrum = problem, part, spectrum
+        self.wanted = Read.of(problem.wanted, part)
+        self.soft = [Read.of(at, part) for at in problem.soft]
+        self.matrix = problem.matrix[part.rows, part.own]
+        settings = problem.settings
+        self.ordinary = settings.damage * spectrum.excess
+        self.ridge = settings.drift + settings.damage * spectrum.tail
+        # Of the price of a direction that no key has, the share that is of ordinary keys.
+        self.usual = settings.damage * spectrum.tail / self.ridge
+
+    @cached_property
+    def kernel(self) -> "Kernel":
+        """The soft keys, those of the second moment among them, and the wanted ones."""
+        reads = [*self.soft, self.wanted]
+        keys = torch.cat([self.spectrum.keys, *(read.keys for read in reads)])
+        return Kernel.of(keys, self.spectrum.scale)
+
+    @cached_property
+    def _gram(self) -> Float[Tensor, "n n"]:
+        return self.kernel.gram / self.ridge
+
+    @cached_property
+    def _factors(self) -> tuple[Tensor, Tensor]:
+        """The lower factor of the system of the soft keys, and it solved for the wanted ones."""
+        weights = torch.cat([self.ordinary, *(read.weights for read in self.soft)])
+        gram, soft = self._gram, len(weights)
+        factor = torch.linalg.cholesky(gram[:soft, :soft] + torch.diag(1 / weights.clamp(min=1e-300)))
+        return factor, torch.linalg.solve_triangular(factor, gram[:soft, soft:], upper=False)
+
+    def solve(self, asked: Asked) -> Float[Tensor, "outputs columns"]:
+        """The change of the part."""
+        factor, across = self._factors
+        soft, usual = len(factor), self.usual * asked.share
+        written = self.kernel.keys[: len(self.ordinary)] @ self.matrix.T
+        pairs = [(written, written * asked.share)]
+        pairs += [(read.written, missing[read.there]) for read, missing in zip(self.soft, asked.missing, strict=True)]
+        pairs += [(self.wanted.written, asked.residual[self.wanted.there])]
+        wants = torch.cat([missing - usual * usually for usually, missing in pairs])
+        first = torch.linalg.solve_triangular(factor, wants[:soft], upper=False)
+        inner = self._gram[soft:, soft:] - across.T @ across
+        inner.diagonal().add_(1 / asked.weights[self.wanted.there].clamp(min=1e-300))
+        last = torch.cholesky_solve(wants[soft:] - across.T @ first, torch.linalg.cholesky(inner))
+        found = torch.linalg.solve_triangular(factor.T, first - across @ last, upper=True)
+        change = torch.cat([found, last]).T @ self.kernel.keys
+        return change / (self.ridge * self.spectrum.scale) + usual[:, None] * self.matrix
+
+
+def systems_of(problem: Problem) -> list[Primal | Dual]:
+    """The solver of each part, over its keys or over their entries."""
+    found = []
+    for number, part in enumerate(problem.parts):
+        spectrum = problem.spectrum(number)
+        found.append(Primal(problem, part) if spectrum is None else Dual(problem, part, spectrum))
+    return found

@@ -1,0 +1,104 @@
+"""A layer of long keys is solved over its keys, with the second moment summed up by its largest directions."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from rewrite import Settings, measure, solve
+from rewrite.goals.goal import build_goal
+from rewrite.solvers import problem as problems
+from rewrite.solvers import spectrum as spectra
+from rewrite.solvers.choice import Weights, weighed
+from rewrite.solvers.closed_form import ClosedForm
+from rewrite.solvers.leave_out import Refits, folds_of, left_out
+from rewrite.solvers.problem import Problem
+from rewrite.solvers.spectrum import Spectrum
+from rewrite.solvers.systems import Dual, Primal, systems_of
+from tests.test_solvers import region, rule_on
+
+PLACES = {"b8.conv1": "tiny_generator", "b16.conv0": "tiny_generator", "conv": "plain_generator"}
+CHEAP = Settings(damage=1e-6, drift=0.01, others=3.0, protect=2.0)
+
+
+@pytest.fixture(params=PLACES.items(), ids=PLACES)
+def problem(request) -> Problem:
+    """A problem whose hard negatives weigh more than its second moment."""
+    layer, name = request.param
+    generator = request.getfixturevalue(name)
+    rule = replace(rule_on(generator, layer), protect=(region(generator, 1, 0, 0, 3, 3),), settings=CHEAP)
+    return Problem.of(generator, measure(generator, layer, 64), build_goal(generator, rule), CHEAP)
+
+
+def over_keys(problem: Problem, monkeypatch) -> Problem:
+    """The same problem, which is solved over its keys."""
+    monkeypatch.setattr(problems, "LEAST_WIDTH", 1)
+    monkeypatch.setattr(problems, "MOST_KEYS", math.inf)
+    assert any(isinstance(system, Dual) for system in systems_of(problem))
+    return problem
+
+
+def test_over_keys_the_solution_is_that_over_their_entries(problem, monkeypatch):
+    assert all(isinstance(system, Primal) for system in systems_of(problem))
+    entries = ClosedForm(problem).solve()
+    keys = ClosedForm(over_keys(problem, monkeypatch)).solve()
+    assert keys.objective[-1] == pytest.approx(entries.objective[-1], rel=1e-6)
+    assert float((keys.change - entries.change).norm() / entries.change.norm()) < 1e-4
+    assert keys.damage == pytest.approx(entries.damage, rel=1e-3)
+
+
+def test_images_are_left_out_over_keys_as_over_their_entries(problem, monkeypatch):
+    candidates, folds = [CHEAP, replace(CHEAP, others=0.3, drift=0.1)], folds_of(problem)
+    entries = left_out(Refits(problem, folds), candidates)
+    keys = left_out(Refits(over_keys(problem, monkeypatch), folds), candidates)
+    for one, other in zip(entries, keys, strict=True):
+        assert one.arrives == pytest.approx(other.arrives, rel=1e-3)
+        assert one.beside == pytest.approx(other.beside, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"rank": 1}, {"drift": 0.0}, {"damage": 1.0}, {"protect": float("inf")}],
+    ids=str,
+)
+def test_what_the_keys_alone_cannot_say_is_solved_over_their_entries(problem, monkeypatch, changes):
+    over_keys(problem, monkeypatch)
+    monkeypatch.setattr(spectra, "DIRECTIONS", 1)
+    given = replace(problem, settings=replace(CHEAP, **changes), spectra={})
+    assert all(isinstance(system, Primal) for system in systems_of(given))
+
+
+def test_a_spectrum_of_all_directions_is_the_second_moment_itself():
+    draw = torch.Generator().manual_seed(0)
+    samples = torch.randn(400, 24, generator=draw, dtype=torch.float64) * torch.linspace(0.1, 3, 24)
+    moment, scale = samples.T @ samples / 400, torch.rand(24, generator=draw, dtype=torch.float64) + 0.5
+    found = Spectrum.of(moment, scale)
+    torch.testing.assert_close(found.through(torch.eye(24).double()), moment, rtol=1e-9, atol=1e-12)
+
+
+def test_a_spectrum_holds_the_largest_directions_and_the_energy_of_all(monkeypatch):
+    monkeypatch.setattr(spectra, "DIRECTIONS", 8)
+    draw = torch.Generator().manual_seed(0)
+    basis = torch.linalg.qr(torch.randn(300, 300, generator=draw, dtype=torch.float64)).Q
+    sizes = torch.cat([torch.linspace(50, 20, 8), torch.linspace(2, 0.1, 292)]).double()
+    moment = (basis * sizes) @ basis.T
+    found = Spectrum.of(moment, torch.ones(300).double())
+    torch.testing.assert_close((found.excess + found.tail).sort(descending=True).values, sizes[:8], rtol=1e-3, atol=0)
+    assert found.tail == pytest.approx(float(sizes[8:].mean()), rel=1e-3)
+    everywhere = found.through(torch.eye(300).double())
+    assert float(everywhere.trace()) == pytest.approx(float(sizes.sum()), rel=1e-9)
+    assert float(torch.linalg.matrix_norm(everywhere - moment, 2)) < 2.0
+
+
+def test_rules_of_one_memory_share_its_directions(tiny_generator, monkeypatch):
+    monkeypatch.setattr(problems, "LEAST_WIDTH", 1)
+    monkeypatch.setattr(problems, "MOST_KEYS", math.inf)
+    calls, of = [], Spectrum.of
+    monkeypatch.setattr(Spectrum, "of", lambda *given: calls.append(1) or of(*given))
+    memory = measure(tiny_generator, "b8.conv1", 64)
+    rule = rule_on(tiny_generator, "b8.conv1")
+    unit = float(memory.second_moment.trace() / memory.mean_style_power.sum() / 9)
+    for drift in (1.0, 3.0):
+        solve(tiny_generator, memory, replace(rule, settings=weighed(CHEAP, Weights(drift), unit)))
+    assert len(calls) == 1
