@@ -58,7 +58,7 @@ def paper_descent(
     rows = rows.float()
     change = torch.zeros(outputs, rows.shape[1]).requires_grad_()
     optimiser = torch.optim.Adam([change], rate)
-    start, reported = float(loss(change.detach())), 0.0
+    start, reported = float(loss(change.detach()).detach()), 0.0
     for step in range(steps):
         optimiser.zero_grad(set_to_none=True)
         value = loss(change)

@@ -122,7 +122,7 @@ class Settings:
     @classmethod
     def from_marks(cls) -> "Settings":
         """Settings whose weights are chosen when a rule is solved, by what would arrive in images left out."""
-        return cls(weights="marks", refine=3, finish=20)
+        return cls(weights="marks", refine=10, finish=20)
 
 
 @dataclass(frozen=True)

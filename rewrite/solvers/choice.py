@@ -24,6 +24,8 @@ DRIFTS = (0.1, 0.3, 1.0, 3.0)
 OTHERS, QUIET_PER_OTHERS, MARGIN = (10.0, 1.0), 3.0, 1.1
 # Whether a finish helps shows after few steps; on larger images it takes longer than all else together.
 TRIED_STEPS = 10
+# Three long steps bring as much as ten short ones, and change a little more beside.
+MOST_LARGE_STEPS = 3
 # With fewer images than this none can be left out, and careful weights are taken.
 LEAST_IMAGES, CAREFUL = 3, 3.0
 # So many candidates of each weight of hard negatives are drawn; all are judged at the layer.
@@ -83,12 +85,14 @@ def posed(generator: Generator, rule: Rule) -> Rule:
     """A rule whose marks are to choose the weights, as it is solved first; any other as it is.
 
     Its hard negatives weigh what they do in the first choice. Where the layer cannot be resumed, nothing is adjusted in
-    the image.
+    the image; where images are large, values are adjusted in few steps.
     """
     if rule.settings.weights != "marks":
         return rule
-    without = {} if generator.resumable(rule.layer) else {"refine": 0, "finish": 0}
-    return replace(rule, settings=replace(rule.settings, others=OTHERS[0], **without))
+    less: dict[str, Any] = {} if generator.resumable(rule.layer) else {"refine": 0, "finish": 0}
+    if is_large(generator):
+        less = {"refine": min(rule.settings.refine, MOST_LARGE_STEPS), **less}
+    return replace(rule, settings=replace(rule.settings, others=OTHERS[0], **less))
 
 
 def settled(rule: Rule, choice: "Choice | None") -> Rule:

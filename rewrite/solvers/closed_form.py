@@ -140,8 +140,9 @@ def quieted(generator: Generator, problem: Problem) -> Problem:
     """The problem with the quiet places of ordinary images among its hard negatives, if its settings weigh them."""
     if problem.settings.quiet == 0:
         return problem
-    first = ClosedForm(problem).solve().change
-    return replace(problem, goal=with_quiet(generator, problem.layer, problem.goal, first, problem.settings.quiet))
+    first, _ = ClosedForm(problem).best()
+    goal = with_quiet(generator, problem.layer, problem.goal, first.change, problem.settings.quiet)
+    return replace(problem, goal=goal)
 
 
 class ClosedForm:
@@ -155,7 +156,16 @@ class ClosedForm:
         self.problem = problem
 
     def solve(self) -> Solution:
-        """The best change that the steps find; never one with a higher objective than no change at all."""
+        """The best change that the steps find, and what it does."""
+        best, path = self.best()
+        return best.solution(tuple(path))
+
+    def best(self) -> tuple[Trial, list[float]]:
+        """The best change that the steps find; never one with a higher objective than no change at all.
+
+        Returns:
+            The change, and the objective after each step.
+        """
         problem, settings = self.problem, self.problem.settings
         nothing = torch.zeros_like(problem.matrix)
         best = problem.tried(nothing)
@@ -178,7 +188,7 @@ class ClosedForm:
             # The demodulation moves with the weight: the full step of a lower rank may be too far.
             best = self._descend(problem.tried(nothing), lower, path[0]) or problem.tried(nothing)
             path.append(best.objective)
-        return best.solution(tuple(path))
+        return best, path
 
     @cached_property
     def blocks(self) -> list["_Block"]:
