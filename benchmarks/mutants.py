@@ -25,13 +25,15 @@ from pathlib import Path
 
 TESTS = {
     "rewrite/solvers/algebra.py": ("algebra", "closed_form"),
-    "rewrite/solvers/choice.py": ("leave_out",),
+    "rewrite/solvers/choice.py": ("choice", "leave_out", "finish"),
     "rewrite/solvers/closed_form.py": ("closed_form", "solvers"),
     "rewrite/solvers/directions.py": ("directions", "closed_form", "solvers"),
     "rewrite/solvers/drawn.py": ("leave_out", "finish"),
     "rewrite/solvers/finish.py": ("finish",),
-    "rewrite/solvers/leave_out.py": ("leave_out",),
-    "rewrite/solvers/problem.py": ("closed_form", "solvers"),
+    "rewrite/solvers/leave_out.py": ("leave_out", "systems"),
+    "rewrite/solvers/problem.py": ("closed_form", "systems", "solvers"),
+    "rewrite/solvers/spectrum.py": ("systems",),
+    "rewrite/solvers/systems.py": ("systems", "closed_form"),
     "rewrite/memory.py": ("memory",),
     "rewrite/patch.py": ("patch", "ablation"),
     "rewrite/generators/layers.py": ("layers", "memory"),
