@@ -33,7 +33,7 @@ from rewrite.solvers.notes import notes_on
 from rewrite.solvers.problem import Problem, Solution, Trial
 from rewrite.solvers.systems import Asked, Dual, Primal, systems_of
 
-MOST_RESTORING_STEPS = 30
+MOST_RESTORING_STEPS, FIRST_STEPS = 30, 2
 STEP_SIZES = (1.0, 0.5, 0.25, 0.1)
 ENOUGH = 1e-3
 EXACT = 1e-10
@@ -140,7 +140,9 @@ def quieted(generator: Generator, problem: Problem) -> Problem:
     """The problem with the quiet places of ordinary images among its hard negatives, if its settings weigh them."""
     if problem.settings.quiet == 0:
         return problem
-    first, _ = ClosedForm(problem).best()
+    # Where a change writes little hardly depends on its last steps.
+    settings = replace(problem.settings, steps=min(problem.settings.steps, FIRST_STEPS))
+    first, _ = ClosedForm(replace(problem, settings=settings)).best()
     goal = with_quiet(generator, problem.layer, problem.goal, first.change, problem.settings.quiet)
     return replace(problem, goal=goal)
 
