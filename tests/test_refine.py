@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from rewrite import Goals, Latent, Mask, Region, Rule, Settings, measure, report_on, solve
+from rewrite import Goals, Latent, Mask, Region, Rule, Settings, load_generator, measure, report_on, solve
+from rewrite.generators.stylegan2 import Design, StyleGAN2
+from rewrite.generators.stylegan2_layers import StyleGAN2Generator
+from rewrite.goals import refine as refining
 from rewrite.goals import wishes
 from rewrite.goals.adam import Adam
 from rewrite.goals.fill import filled
@@ -180,3 +183,49 @@ def test_the_steps_are_those_of_adam():
         theirs.grad = slope.clone()
         reference.step()
     torch.testing.assert_close(ours, theirs.detach())
+
+
+@pytest.mark.parametrize("noise", ["seed", "const", "none"])
+@pytest.mark.parametrize("top", [0, 20])
+def test_drawing_only_around_the_marks_gives_the_values_of_drawing_all(monkeypatch, noise, top):
+    generator = load_generator("towers")
+    generator.noise = noise
+    mask = np.zeros(generator.size, dtype=bool)
+    mask[top : top + 10, 24:33] = True
+    copy, *places = (Region(Latent(seed), Mask.from_array(mask)) for seed in (1, 2, 3))
+    rule = Rule("r", generator.fingerprint, "b32.conv1", copy=(copy,), context=tuple(places), fit="none")
+    drawn, resume = [], generator.resume
+
+    def counted(layer, cut, written, demodulation):
+        drawn.append(tuple(written.shape[2:]))
+        return resume(layer, cut, written, demodulation)
+
+    monkeypatch.setattr(generator, "resume", counted)
+    targets = []
+    for most in (1.0, 0.0):
+        monkeypatch.setattr(refining, "MOST_OF_A_MAP", most)
+        targets.append(build_goal(generator, replace(rule, settings=Settings(refine=3))).targets)
+    plain = build_goal(generator, replace(rule, settings=Settings())).targets
+    assert set(drawn) == {(32, 32), drawn[0]}
+    assert drawn[0][0] * drawn[0][1] < 0.3 * 32 * 32
+    assert float((targets[0] - targets[1]).norm()) < 0.1 * float((targets[1] - plain).norm())
+
+
+@pytest.mark.parametrize("layer", ["b16.conv0", "b16.torgb"])
+def test_layers_of_which_no_window_can_be_drawn_are_drawn_whole(tiny_generator, layer):
+    cut = tiny_generator.cut(layer, tiny_generator.latents([1]))
+    assert tiny_generator.window(layer, cut, slice(0, 4), slice(0, 4)) is None
+
+
+@pytest.mark.parametrize("architecture", ["skip", "resnet", "orig"])
+def test_a_window_of_a_cut_draws_that_window_of_the_image(architecture):
+    torch.manual_seed(0)
+    channels = {4: 6, 8: 6, 16: 5, 32: 4, 64: 4}
+    design = Design(z_dim=8, w_dim=8, mapping_layers=2, channels=channels, architecture=architecture)
+    generator = StyleGAN2Generator(StyleGAN2(design), noise="const")
+    with torch.no_grad():
+        cut = generator.cut("b16.conv1", generator.latents([0]))
+        window = generator.window("b16.conv1", cut, slice(0, 12), slice(4, 16))
+        whole, part = generator.rerun("b16.conv1", cut), generator.rerun("b16.conv1", window)
+    # Four cells from a border within the image, nothing of what lies beyond is felt.
+    torch.testing.assert_close(part[..., :32, 16:], whole[..., :32, 32:], rtol=1e-4, atol=1e-5)

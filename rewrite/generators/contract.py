@@ -147,6 +147,22 @@ class Generator(ABC):
         """
         return self.onward(layer, cut, self.finish(layer, cut, written, demodulation))
 
+    def window(self, layer: str, cut: Cut, rows: slice, columns: slice) -> Cut | None:
+        """The cut of a window of what `layer` reads and writes, from which `resume` draws that window of the images.
+
+        Near the window's borders within an image the pixels are wrong: what lies beyond counts as zero.
+
+        Args:
+            layer: Name of the layer.
+            cut: The run before it.
+            rows: Rows of its map, from and up to even numbers.
+            columns: Columns of its map, likewise.
+
+        Returns:
+            The cut, or None where only whole images can be drawn.
+        """
+        return None
+
     def resumable(self, layer: str) -> bool:
         """Whether `resume` can go on from what a layer's weight wrote."""
         return True

@@ -227,6 +227,27 @@ class Noise:
         return torch.stack(drawn)[:, None].to(like.device)
 
 
+class NoiseWindow(Noise):
+    """The noise of a window of every map.
+
+    Args:
+        whole: The noise of whole maps.
+        side: Side of the maps that `rows` and `columns` are counted in; those of later layers are larger.
+        rows, columns: The window.
+    """
+
+    def __init__(self, whole: Noise, side: int, rows: slice, columns: slice):
+        super().__init__(whole.mode, whole.seeds)
+        self.side, self.rows, self.columns = side, rows, columns
+
+    def draw(self, layer: SynthesisLayer, number: int, like: Tensor) -> Tensor | None:
+        drawn, times = super().draw(layer, number, like), layer.resolution // self.side
+        if drawn is None:
+            return None
+        rows, columns = (slice(each.start * times, each.stop * times) for each in (self.rows, self.columns))
+        return drawn[..., rows, columns]
+
+
 def _seeded_noise(seed: int, number: int, side: int) -> Tensor:
     generator = torch.Generator().manual_seed((seed * 64 + number) % 2**63)
     return torch.randn(side, side, generator=generator)

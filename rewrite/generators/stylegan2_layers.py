@@ -9,7 +9,7 @@ from rewrite.generators.contract import Cut, Generator, Latents
 from rewrite.generators.layers import Layer
 from rewrite.generators.mapping import activate
 from rewrite.generators.outputs import keeping_outputs
-from rewrite.generators.stylegan2 import Noise, Shortcut, State, StyleGAN2, SynthesisLayer, ToRGB
+from rewrite.generators.stylegan2 import Noise, NoiseWindow, Shortcut, State, StyleGAN2, SynthesisLayer, ToRGB
 
 
 class StyleGAN2Generator(Generator):
@@ -80,6 +80,20 @@ class StyleGAN2Generator(Generator):
         assert demodulation is not None
         noise = cut.state.noise.draw(stage, synthesis.stages[layer], written)
         return stage.finish(written, demodulation, noise)
+
+    def window(self, layer: str, cut: Cut, rows: slice, columns: slice) -> Cut | None:
+        stage = self.network.synthesis.stage(layer)
+        if not isinstance(stage, SynthesisLayer) or stage.up:
+            return None
+        state: State = cut.state
+        half = (slice(each.start // 2, each.stop // 2) for each in (rows, columns))
+        window = state._replace(
+            x=state.x[..., rows, columns],
+            added=None if state.added is None else state.added[..., rows, columns],
+            image=None if state.image is None else state.image[..., *half],
+            noise=NoiseWindow(state.noise, stage.resolution, rows, columns),
+        )
+        return Cut(window, cut.features[..., rows, columns], cut.style)
 
     def offset(self, layer: str, cut: Cut) -> Tensor:
         synthesis = self.network.synthesis
