@@ -43,7 +43,8 @@ def test_over_keys_the_solution_is_that_over_their_entries(problem, monkeypatch)
     assert all(isinstance(system, Primal) for system in systems_of(problem))
     entries = ClosedForm(problem).solve()
     keys = ClosedForm(over_keys(problem, monkeypatch)).solve()
-    assert keys.objective[-1] == pytest.approx(entries.objective[-1], rel=1e-6)
+    # Products with long keys are in single precision.
+    assert keys.objective[-1] == pytest.approx(entries.objective[-1], rel=1e-5)
     assert float((keys.change - entries.change).norm() / entries.change.norm()) < 1e-4
     assert keys.damage == pytest.approx(entries.damage, rel=1e-3)
 

@@ -189,17 +189,16 @@ class _Kernels(_Asked):
     def without(self, fold: Sequence[int]) -> Refit:
         """Solve without some images."""
         known = torch.nonzero(~_within(self.image, fold))[:, 0]
-        gram, keys = self.kernel.gram[known[:, None], known], self.kernel.keys[known].float()
+        kernel = Kernel(self.kernel.keys[known], self.kernel.gram[known[:, None], known])
         wants = torch.zeros(len(self.image), self.residual.shape[1], dtype=torch.float64)
         wants[: len(self.residual)] = self.residual
 
         def solve(settings: Settings) -> Tensor:
             ridge = settings.drift + settings.damage * self.spectrum.tail
-            system = gram / ridge
+            system = kernel.gram / ridge
             system.diagonal().add_(1 / self._weights(settings)[known].clamp(min=1e-300))
             found = torch.cholesky_solve(wants[known], torch.linalg.cholesky(system))
-            # Keys are read from maps of single precision: the sum over them needs no more than that here.
-            return (found.T.float() @ keys).double() / (ridge * self.spectrum.scale)
+            return kernel.sum(found) / ridge
 
         return solve
 

@@ -72,6 +72,11 @@ class Mapped:
     keys: Keys
     written: Float[Tensor, "n outputs"]
 
+    @cached_property
+    def single(self) -> Float[Tensor, "n key"]:
+        """The keys in single precision, in which they were read."""
+        return self.keys.keys.float()
+
     def where(self, chosen: Bool[Tensor, " n"]) -> "Mapped":
         """Some of the keys."""
         return Mapped(self.keys.where(chosen), self.written[chosen])
@@ -209,6 +214,17 @@ class Problem:
         """What a change would do; it must not be written into while that is asked."""
         return Trial(self, change)
 
+    @cached_property
+    def over_keys(self) -> bool:
+        """Whether some part is solved over its keys: they are long then, and products with them in single precision."""
+        return any(self.spectrum(number) is not None for number in range(len(self.parts)))
+
+    def added(self, at: Mapped, change: Float[Tensor, "outputs group_width"]) -> Float[Tensor, "n outputs"]:
+        """What a change adds at some keys before the demodulation."""
+        if self.over_keys:
+            return self.layer.values(at.single, change.float()).double()
+        return self.layer.values(at.keys.keys, change)
+
     def through(self, matrix: Float[Tensor, "outputs group_width"], *, exact: bool = False) -> Tensor:
         """A matrix times C: what is usual of it at ordinary keys.
 
@@ -264,10 +280,9 @@ class Added:
     @classmethod
     def of(cls, problem: Problem, change: Float[Tensor, "outputs group_width"]) -> "Added":
         """What a change adds."""
-        goal, layer = problem.goal, problem.layer
-        sets, moves = (goal.wanted, goal.others, goal.protected), bool(change.any())
+        sets, moves = (problem.wanted, problem.others, problem.protected), bool(change.any())
         wanted, others, protected = (
-            layer.values(keys.keys, change) if moves else torch.zeros_like(keys.values) for keys in sets
+            problem.added(at, change) if moves else torch.zeros_like(at.keys.values) for at in sets
         )
         return cls(wanted, others, protected, problem.through(change) if moves else torch.zeros_like(change))
 
@@ -373,7 +388,7 @@ class Trial:
 
     def values(self, at: Mapped) -> Float[Tensor, "n outputs"]:
         """What is written at some keys, after demodulation."""
-        return self._written(at, self.problem.layer.values(at.keys.keys, self.change))
+        return self._written(at, self.problem.added(at, self.change))
 
     def _written(self, at: Mapped, added: Tensor) -> Float[Tensor, "n outputs"]:
         return (at.written + added) * self.factor[at.keys.image]

@@ -103,7 +103,7 @@ class Kernel:
     """Keys, and how far a change that is made for one of them is felt at each other.
 
     Attributes:
-        keys: The keys.
+        keys: K D⁻¹.
         gram: K D⁻¹ Kᵀ.
     """
 
@@ -113,7 +113,11 @@ class Kernel:
     @classmethod
     def of(cls, keys: Float[Tensor, "n columns"], scale: Float[Tensor, " columns"]) -> "Kernel":
         """The kernel of some keys in the metric D."""
-        return cls(keys, algebra.squared(keys / scale.sqrt()))
+        return cls((keys / scale).float(), algebra.squared(keys / scale.sqrt()))
+
+    def sum(self, weights: Float[Tensor, "n outputs"]) -> Float[Tensor, "outputs columns"]:
+        """A sum of keys times D⁻¹; in single precision, in which they were read, and in which a patch is kept."""
+        return (weights.T.float() @ self.keys).double()
 
 
 class Dual:
@@ -153,7 +157,7 @@ class Dual:
         """The change of the part."""
         factor, across = self._factors
         soft, usual = len(factor), self.usual * asked.share
-        written = self.kernel.keys[: len(self.ordinary)] @ self.matrix.T
+        written = self.spectrum.keys @ self.matrix.T
         pairs = [(written, written * asked.share)]
         pairs += [(read.written, missing[read.there]) for read, missing in zip(self.soft, asked.missing, strict=True)]
         pairs += [(self.wanted.written, asked.residual[self.wanted.there])]
@@ -163,8 +167,7 @@ class Dual:
         inner.diagonal().add_(1 / asked.weights[self.wanted.there].clamp(min=1e-300))
         last = torch.cholesky_solve(wants[soft:] - across.T @ first, torch.linalg.cholesky(inner))
         found = torch.linalg.solve_triangular(factor.T, first - across @ last, upper=True)
-        change = torch.cat([found, last]).T @ self.kernel.keys
-        return change / (self.ridge * self.spectrum.scale) + usual[:, None] * self.matrix
+        return self.kernel.sum(torch.cat([found, last])) / self.ridge + usual[:, None] * self.matrix
 
 
 def systems_of(problem: Problem) -> list[Primal | Dual]:
