@@ -8,6 +8,7 @@ import torch
 
 from rewrite import Settings, measure, solve
 from rewrite.goals.goal import build_goal
+from rewrite.solvers import leave_out
 from rewrite.solvers import problem as problems
 from rewrite.solvers import spectrum as spectra
 from rewrite.solvers.choice import Weights, weighed
@@ -50,6 +51,7 @@ def test_over_keys_the_solution_is_that_over_their_entries(problem, monkeypatch)
 
 
 def test_images_are_left_out_over_keys_as_over_their_entries(problem, monkeypatch):
+    monkeypatch.setattr(leave_out, "THINNED", 1)
     candidates, folds = [CHEAP, replace(CHEAP, others=0.3, drift=0.1)], folds_of(problem)
     entries = left_out(Refits(problem, folds), candidates)
     keys = left_out(Refits(over_keys(problem, monkeypatch), folds), candidates)

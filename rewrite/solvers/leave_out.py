@@ -22,6 +22,8 @@ from rewrite.solvers.systems import Kernel, Read
 MOST_FOLDS = 4
 # Changes that are smaller than this share do not count: a layer with few cells may have no place to change beside.
 LEAST_BESIDE = 0.01
+# Of the hard negatives of a layer of long keys, one in so many stands for all.
+THINNED = 2
 
 
 @dataclass(frozen=True)
@@ -177,11 +179,14 @@ class _Sums(_Asked):
 
 
 class _Kernels(_Asked):
-    """A part that is refitted over its keys: those of the images that are left out are dropped from their kernel."""
+    """A part that is refitted over its keys: those of the images that are left out are dropped from their kernel.
+
+    Some of the hard negatives stand for all: which settings are best hardly depends on more of them.
+    """
 
     def __init__(self, problem: Problem, part: Part, spectrum: Spectrum) -> None:
         super().__init__(problem, part)
-        self.spectrum = spectrum
+        self.spectrum, self.others = spectrum, self.others.every(THINNED)
         reads = (self.wanted, self.others, self.protected)
         self.kernel = Kernel.of(torch.cat([*(read.keys for read in reads), spectrum.keys]), spectrum.scale)
         self.image = torch.cat([*(read.image for read in reads), torch.full([len(spectrum.keys)], -1)])
@@ -190,15 +195,17 @@ class _Kernels(_Asked):
         """Solve without some images."""
         known = torch.nonzero(~_within(self.image, fold))[:, 0]
         kernel = Kernel(self.kernel.keys[known], self.kernel.gram[known[:, None], known])
-        wants = torch.zeros(len(self.image), self.residual.shape[1], dtype=torch.float64)
-        wants[: len(self.residual)] = self.residual
+        wanted = ~_within(self.wanted.image, fold)
+        residual, count = self.residual[wanted], int(wanted.sum())
 
         def solve(settings: Settings) -> Tensor:
             ridge = settings.drift + settings.damage * self.spectrum.tail
             system = kernel.gram / ridge
             system.diagonal().add_(1 / self._weights(settings)[known].clamp(min=1e-300))
-            found = torch.cholesky_solve(wants[known], torch.linalg.cholesky(system))
-            return kernel.sum(found) / ridge
+            # Only the wanted keys, which come first, ask for anything.
+            asking = torch.eye(len(system), count, dtype=system.dtype)
+            found = torch.cholesky_solve(asking, torch.linalg.cholesky(system))
+            return kernel.sum(found @ residual) / ridge
 
         return solve
 

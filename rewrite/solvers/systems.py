@@ -46,6 +46,12 @@ class Read:
         there = slice(None) if isinstance(part.own, slice) else keys.any(dim=1)
         return cls(there, keys[there], at.keys.weights[there], at.written[there][:, part.rows], at.keys.image[there])
 
+    def every(self, step: int) -> "Read":
+        """One key in so many, with the weight of all together; `there` still tells of all."""
+        kept = [getattr(self, name)[::step] for name in ("keys", "weights", "written", "image")]
+        share = self.weights.sum() / kept[1].sum() if len(self.weights) else 1.0
+        return Read(self.there, kept[0], kept[1] * share, kept[2], kept[3])
+
 
 @dataclass(frozen=True)
 class Asked:
