@@ -32,6 +32,7 @@ TESTS = {
     "rewrite/solvers/finish.py": ("finish",),
     "rewrite/solvers/leave_out.py": ("leave_out", "systems"),
     "rewrite/solvers/problem.py": ("closed_form", "systems", "solvers"),
+    "rewrite/solvers/solving.py": ("solvers", "leave_out", "finish"),
     "rewrite/solvers/spectrum.py": ("systems",),
     "rewrite/solvers/systems.py": ("systems", "closed_form"),
     "rewrite/memory.py": ("memory",),

@@ -31,9 +31,9 @@ from rewrite.goals.scene import latents_of
 from rewrite.reports.pictures import before_after, save_picture, to_pil
 from rewrite.rules.rule import Settings
 from rewrite.solvers.choice import Weights, energy_unit, posed, prior, weighed
-from rewrite.solvers.closed_form import quieted
 from rewrite.solvers.leave_out import LeftOut, Refits, folds_of, left_out
 from rewrite.solvers.problem import Problem
+from rewrite.solvers.solving import quieted
 
 BEFORE = {
     "Settings()": Settings(damage=0.03, drift=0.03, others=1.0, refine=0),

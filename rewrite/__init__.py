@@ -25,7 +25,7 @@ from rewrite.reports.proposals import Proposal, propose_contexts
 from rewrite.reports.report import Report, load_report, report_on
 from rewrite.rules.masks import Mask
 from rewrite.rules.rule import Latent, Region, Rule, Settings
-from rewrite.solvers.closed_form import solve
+from rewrite.solvers.solving import solve
 from rewrite.version import __version__
 
 __all__ = [

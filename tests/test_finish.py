@@ -11,11 +11,11 @@ from rewrite.goals.pasted import aims_of, pasted_images
 from rewrite.goals.refine import EMPHASIS
 from rewrite.solvers import drawn
 from rewrite.solvers.choice import TRIED_STEPS, posed, prior
-from rewrite.solvers.closed_form import quieted
 from rewrite.solvers.drawn import draw_left_out
 from rewrite.solvers.finish import finish
 from rewrite.solvers.leave_out import Refits, folds_of
 from rewrite.solvers.problem import Problem
+from rewrite.solvers.solving import quieted
 from tests.test_solvers import region, rule_on
 
 SETTINGS = Settings(damage=0.02, drift=0.05, others=1.0)

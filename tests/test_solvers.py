@@ -15,8 +15,10 @@ from rewrite.patch import Patch, Stack
 from rewrite.rules.masks import Mask
 from rewrite.rules.rule import Latent, Region, Rule, Settings
 from rewrite.solvers.algebra import Metric, directions
-from rewrite.solvers.closed_form import ClosedForm, solve
-from rewrite.solvers.problem import Problem, Solution
+from rewrite.solvers.closed_form import ClosedForm
+from rewrite.solvers.problem import Problem
+from rewrite.solvers.solution import Solution
+from rewrite.solvers.solving import solve
 
 STYLEGAN2 = [("tiny_generator", name) for name in ("b16.torgb", "b16.conv1", "b16.conv0")]
 PLAIN = [("plain_generator", name) for name in ("conv", "grouped", "up")]

@@ -15,8 +15,8 @@ from rewrite.patch import Patch
 from rewrite.rules.masks import cover
 from rewrite.rules.rule import Rule, Settings
 from rewrite.solvers.choice import LEAST_IMAGES
-from rewrite.solvers.closed_form import solve
 from rewrite.solvers.leave_out import worth_of
+from rewrite.solvers.solving import solve
 
 SAMPLES = 200
 # A memory of fewer positions than this for each number of a key says little of what a layer usually reads.

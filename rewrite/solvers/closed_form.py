@@ -5,146 +5,25 @@ edited also sits inside the factor. Each step solves the linear problem with the
 the solution, and is taken only as far as it lowers the true objective, in which the factor follows the weight.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
-from typing import Any
+from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from rewrite.generators.contract import Generator, hash_of
-from rewrite.generators.layers import Layer
-from rewrite.goals.cache import Goals
-from rewrite.goals.goal import Goal
-from rewrite.goals.joint import checked_strengths, join, joint_settings, weaken
-from rewrite.goals.pasted import aims_of
-from rewrite.goals.quiet import with_quiet
-from rewrite.memory import Memory
-from rewrite.patch import Patch
-from rewrite.rules.rule import Rule
 from rewrite.solvers import algebra
 from rewrite.solvers.algebra import Metric
-from rewrite.solvers.choice import choose, judge, posed, prior, settled
 from rewrite.solvers.directions import channel_rows, patch_rows, phase_metrics
-from rewrite.solvers.finish import finish
-from rewrite.solvers.notes import notes_on
-from rewrite.solvers.problem import Problem, Solution, Trial
+from rewrite.solvers.problem import Problem, Trial
+from rewrite.solvers.solution import Solution
 from rewrite.solvers.systems import Asked, Dual, Primal, systems_of
 
-MOST_RESTORING_STEPS, FIRST_STEPS = 30, 2
+MOST_RESTORING_STEPS = 30
 STEP_SIZES = (1.0, 0.5, 0.25, 0.1)
 ENOUGH = 1e-3
 EXACT = 1e-10
 RIDGE = 1e-2
-
-
-def solve(
-    generator: Generator,
-    memory: Memory,
-    rule: Rule | Sequence[Rule],
-    *,
-    rank: int | None = None,
-    strengths: Sequence[float] | None = None,
-    goals: Goals | None = None,
-    judged: bool = False,
-    on_progress: Callable[[float], object] | None = None,
-) -> Patch:
-    """Solve a rule, or several rules of one layer together.
-
-    Rules solved together do not undo one another, and the result does not depend on their order.
-
-    Args:
-        generator: The generator that the rules were written on.
-        memory: The second moment of the rules' layer.
-        rule: The rule, or the rules.
-        rank: Number of directions; what the rules' settings say if left out.
-        strengths: How much of each rule is wanted, 1 if left out.
-        goals: Goals built before; one that is passed to `report_on` as well lets a rule be refined once for both.
-        judged: Whether the forecast says what arrives in images that are left out also where the weights are given.
-        on_progress: Called with the share of the choice of the weights that is done, 0 to 1; may raise to end it.
-
-    Returns:
-        The patch, which says in its forecast what to expect of it.
-
-    Raises:
-        LookupError: The generator has no such layer.
-        ValueError: Rule, memory and generator do not belong together, the rules' settings differ where they act on the
-            whole layer, or the rank is out of range.
-    """
-    rules = _of_one_layer([rule] if isinstance(rule, Rule) else list(rule))
-    layer = generator.layer(rules[0].layer)
-    memory.check(generator, layer.name)
-    order = sorted(range(len(rules)), key=lambda i: rules[i].to_json())
-    strengths = checked_strengths(strengths, len(rules))
-    rules, strengths = [posed(generator, rules[i]) for i in order], [strengths[i] for i in order]
-    settings, choice = joint_settings([each.settings for each in rules], rank), None
-    if memory.key_space != settings.key_space:
-        raise ValueError(
-            f"this rule is solved over {settings.key_space} keys, this memory is of {memory.key_space} keys"
-        )
-    goals = goals or Goals()
-    goal_of = partial(_joint_goal, generator, strengths=strengths, goals=goals)
-    problem = Problem.of(generator, memory, goal_of(rules), settings)
-    drawing = settings.weights == "marks" or judged or problem.finishes
-    aims = aims_of(generator, rules, strengths, goals.unedited(generator)) if drawing else {}
-    if settings.weights == "marks":
-        first = quieted(generator, replace(problem, settings=prior(problem)))
-        choice = choose(generator, aims, first, on_progress)
-        rules = [settled(each, choice) for each in rules]
-        problem = replace(problem, goal=goal_of(rules), settings=choice.settings)
-    problem = quieted(generator, problem)
-    if judged and choice is None:
-        choice = judge(generator, aims, problem)
-    solution, told = ClosedForm(problem).solve(), {} if choice is None else choice.forecast()
-    if problem.finishes:
-        steps, kept = problem.settings.finish, problem.goal.kept_units
-        finished = finish(generator, layer, list(aims.values()), solution.change, steps, kept)
-        solution = problem.tried(finished.change).solution(solution.objective)
-        told["finish"] = {"missed": list(finished.missed)}
-    return _patch(generator, rules, layer, solution, told)
-
-
-def _of_one_layer(rules: Sequence[Rule]) -> Sequence[Rule]:
-    """The rules, if they can be solved together."""
-    if not rules:
-        raise ValueError("solve needs at least one rule, got none")
-    layers = sorted({each.layer for each in rules})
-    if len(layers) > 1:
-        raise ValueError(f"rules solved together must be of one layer, got {' and '.join(layers)}")
-    return rules
-
-
-def _patch(
-    generator: Generator, rules: Sequence[Rule], layer: Layer, solution: Solution, told: Mapping[str, Any]
-) -> Patch:
-    """The patch of a solution, with what to expect of it beside the solution's own numbers."""
-    return Patch.from_change(
-        layer,
-        solution.change,
-        base=hash_of({"weight": generator.weight(layer.name)}),
-        model=generator.fingerprint,
-        rules=tuple(each.to_json() for each in rules),
-        forecast={**solution.forecast(), **told, "notes": notes_on(generator, rules)},
-    )
-
-
-def _joint_goal(generator: Generator, rules: Sequence[Rule], strengths: Sequence[float], goals: Goals) -> Goal:
-    """What some rules want together, each at its strength."""
-    wanted = zip((goals.of(generator, rule) for rule in rules), strengths, strict=True)
-    return join([weaken(goal, strength) for goal, strength in wanted])
-
-
-def quieted(generator: Generator, problem: Problem) -> Problem:
-    """The problem with the quiet places of ordinary images among its hard negatives, if its settings weigh them."""
-    if problem.settings.quiet == 0:
-        return problem
-    # Where a change writes little hardly depends on its last steps.
-    settings = replace(problem.settings, steps=min(problem.settings.steps, FIRST_STEPS))
-    first, _ = ClosedForm(replace(problem, settings=settings)).best()
-    goal = with_quiet(generator, problem.layer, problem.goal, first.change, problem.settings.quiet)
-    return replace(problem, goal=goal)
 
 
 class ClosedForm:

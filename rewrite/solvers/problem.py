@@ -4,10 +4,9 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
@@ -18,6 +17,8 @@ from rewrite.goals.goal import Goal
 from rewrite.goals.keys import Keys
 from rewrite.memory import Memory
 from rewrite.rules.rule import Settings
+from rewrite.solvers.mapped import Mapped
+from rewrite.solvers.solution import Solution
 from rewrite.solvers.spectrum import DIRECTIONS, Spectrum
 
 HEAVY = 100.0
@@ -27,59 +28,6 @@ LEAST_WIDTH, MOST_KEYS = 1024, 1.0
 TOLERANCE = 0.05
 # By the sums of a memory: every rule that is solved on it uses the same.
 SPECTRA = WeakTensorKeyDictionary()
-
-
-@dataclass(frozen=True)
-class Solution:
-    """A change of a layer's matrix, and what it does to the numbers that it was solved for.
-
-    Attributes:
-        change: Δ, one row for each output.
-        objective: The true objective after each accepted step; the first is that of no change.
-        residual: Share of the wanted change that is missing, ‖v* - v‖ / ‖v* - v₀‖ over the wanted keys.
-        damage: Expected relative change at ordinary keys, E‖v - v₀‖² / E‖v₀‖².
-        drift: Mean ratio of the demodulation to what it was.
-        interference: Relative change at the hard negatives and at the protected keys, ‖v - v₀‖ / ‖v₀‖.
-    """
-
-    change: Float[Tensor, "outputs key"]
-    objective: tuple[float, ...]
-    residual: float
-    damage: float
-    drift: float
-    interference: dict[str, float]
-
-    def forecast(self) -> dict[str, Any]:
-        """What a patch says of it, as JSON holds it."""
-        return {
-            "residual": self.residual,
-            "damage": self.damage,
-            "drift": self.drift,
-            "interference": self.interference,
-            "objective": list(self.objective),
-        }
-
-
-@dataclass(frozen=True)
-class Mapped:
-    """Keys of a goal, and what the unedited layer writes for them.
-
-    Attributes:
-        keys: The keys.
-        written: What the layer writes for each, before demodulation.
-    """
-
-    keys: Keys
-    written: Float[Tensor, "n outputs"]
-
-    @cached_property
-    def single(self) -> Float[Tensor, "n key"]:
-        """The keys in single precision, in which they were read."""
-        return self.keys.keys.float()
-
-    def where(self, chosen: Bool[Tensor, " n"]) -> "Mapped":
-        """Some of the keys."""
-        return Mapped(self.keys.where(chosen), self.written[chosen])
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from torch import Tensor
 from rewrite.generators.layers import Part
 from rewrite.solvers import algebra
 from rewrite.solvers.algebra import Metric
-from rewrite.solvers.problem import Mapped, Problem
+from rewrite.solvers.mapped import Mapped
+from rewrite.solvers.problem import Problem
 from rewrite.solvers.spectrum import Spectrum
 
 
