@@ -18,10 +18,9 @@ from rewrite.generators.contract import Cut, Generator, batched
 from rewrite.generators.layers import Layer
 from rewrite.goals.goal import Goal
 from rewrite.goals.keys import Keys
-from rewrite.goals.scene import written_values
 
 FIRST_SEED = 4_000_000
-IMAGES, BATCH = 12, 12
+IMAGES, BATCH = 12, 4
 # Of what a change writes at the marked places (the median), the share above which it fires.
 FIRES = 0.25
 # So many keys are enough: with 48 images and 16,384 keys, rules on the built-in generator had the same efficacy, and no
@@ -42,30 +41,31 @@ def with_quiet(
         change: A first solution of it.
         total: What the quiet places weigh together.
     """
-    each = MOST // IMAGES
-    added = layer.weight_from(change)
+    added, matrix = layer.weight_from(change), layer.matrix(generator.weight(layer.name)).cpu().double()
     usual = _usual_reach(generator, layer, goal, change)
-    parts, styles = [], []
+    parts, styles, first = [], [], len(goal.styles)
     for cut in _cuts(generator, layer):
         moved = layer.apply(cut.features, added.to(cut.features))
         factor = generator.demodulation(layer.name, cut.style)
         size = (moved if factor is None else moved * factor[:, :, None, None]).norm(dim=1).cpu().double()
-        values = written_values(generator, layer, cut).cpu().double()
-        offsets = generator.offset(layer.name, cut).cpu().double().expand_as(values)
-        first = len(goal.styles) + sum(len(part) for part in styles)
+        offsets = generator.offset(layer.name, cut).expand(len(size), layer.outputs, *layer.output_grid)
         styles.append(torch.zeros(len(size), 0) if cut.style is None else cut.style.cpu())
-        for i, positions in enumerate(_chosen(size > FIRES * usual, each, first)):
-            keys = layer.keys(cut.features[i : i + 1], positions[None].to(cut.features.device))[0].cpu().double()
+        for i, positions in enumerate(_chosen(size > FIRES * usual, MOST // IMAGES, first)):
+            places = positions.to(cut.features.device)
+            keys = layer.keys(cut.features[i : i + 1], places[None])[0].cpu().double()
+            # Of a large map, what is written at few places takes less than what is written everywhere.
+            values = layer.values(keys, matrix)
             parts.append(
                 Keys(
                     keys=keys,
-                    values=values[i].flatten(1).T[positions],
+                    values=values if factor is None else values * factor[i].cpu().double(),
                     weights=torch.ones(len(positions), dtype=torch.float64),
                     image=torch.full([len(positions)], first + i),
-                    offsets=offsets[i].flatten(1).T[positions],
+                    offsets=offsets[i, :, places // offsets.shape[3], places % offsets.shape[3]].T.cpu().double(),
                     position=positions,
                 )
             )
+        first += len(size)
     count = sum(len(part) for part in parts)
     quiet = [replace(part, weights=part.weights * (total / max(1, count))) for part in parts]
     return replace(goal, others=Keys.joined([goal.others, *quiet]), styles=torch.cat([goal.styles, *styles]).double())
