@@ -6,18 +6,18 @@ from pathlib import Path
 
 from rewrite import Memory, measure
 from rewrite.generators.contract import Generator
-from rewrite.memory import FIRST_SEED
+from rewrite.memory.measurement import FIRST_SEED
 from rewrite.storage.caches import cache_folder
 from rewrite.version import __version__
 
 
-def cached_path(generator: Generator, layer: str, samples: int, key_space: str, fingerprint: str = "") -> Path:
+def cached_path(generator: Generator, layer: str, samples: int | str, key_space: str, fingerprint: str = "") -> Path:
     """The file of one memory: its name holds everything that the numbers depend on.
 
     Args:
         generator: The generator.
         layer: Name of the layer.
-        samples: Number of images.
+        samples: Number of images, or `auto`.
         key_space: `patch` or `channel`.
         fingerprint: That of the generator, where it is known or the generator is edited now.
     """
@@ -36,7 +36,7 @@ def cached_path(generator: Generator, layer: str, samples: int, key_space: str, 
 def memory_of(
     generator: Generator,
     layer: str,
-    samples: int,
+    samples: int | str,
     key_space: str = "patch",
     *,
     progress: bool = False,
@@ -67,9 +67,12 @@ def memory_of(
     return memory
 
 
-def _checked(memory: Memory, generator: Generator, layer: str, samples: int, key_space: str) -> Memory:
+def _checked(memory: Memory, generator: Generator, layer: str, samples: int | str, key_space: str) -> Memory:
     memory.check(generator, layer)
-    expected = (key_space, ((FIRST_SEED, FIRST_SEED + samples),))
+    if isinstance(samples, str) and memory.accuracy is None:
+        raise ValueError("it does not say how accurate it is")
+    images = memory.images if isinstance(samples, str) else samples
+    expected = (key_space, ((FIRST_SEED, FIRST_SEED + images),))
     if (memory.key_space, memory.seeds) != expected:
         raise ValueError(f"it holds {memory.key_space} keys of seeds {memory.seeds}")
     return memory

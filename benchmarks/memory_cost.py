@@ -19,7 +19,8 @@ from rewrite import Generator, load_generator
 from rewrite.generators.contract import batched
 from rewrite.generators.stylegan2 import Design, StyleGAN2
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
-from rewrite.memory import FIRST_SEED, Sums, positions_per_image
+from rewrite.memory.measurement import FIRST_SEED
+from rewrite.memory.sums import Sums, positions_per_image
 
 WIDE = Design(z_dim=512, w_dim=512, mapping_layers=8, channels={side: 512 for side in (4, 8, 16, 32, 64)})
 

@@ -286,3 +286,27 @@ def test_ctrl_c_in_the_middle_of_a_long_measurement(files, tmp_path):
     assert said.rstrip().endswith("rewrite: interrupted; nothing half-written was left")
     assert "Traceback" not in said
     assert names_in(tmp_path) == []
+
+
+def test_measure_reads_as_many_images_as_are_needed_and_says_so(files, tmp_path, capsys, answer):
+    out = tmp_path / "memory.safetensors"
+    assert main(["measure", str(files["model"]), "--layer", LAYER, "--out", str(out)]) == 0
+    assert "its forecast of damage is within" in capsys.readouterr().out
+    said = answer("inspect", out)
+    assert said["images"] == Memory.load(out).images < 2000
+    assert said["off"] <= 0.1
+    assert said["stopped"] == "more images would move the forecast by less than 10%"
+
+
+def test_a_memory_of_as_many_images_as_are_needed_is_kept(files, cache, monkeypatch):
+    generator = load_generator(files["model"])
+    found = memory_of(generator, LAYER, "auto")
+    monkeypatch.setattr("apps.memories.measure", None)
+    assert torch.equal(memory_of(generator, LAYER, "auto").total, found.total)
+
+
+def test_a_number_of_images_that_is_none_is_refused(files, refusal, tmp_path):
+    said = refusal(
+        "measure", files["model"], "--layer", LAYER, "--samples", "many", "--out", tmp_path / "m.safetensors"
+    )
+    assert "a number of images or auto, got 'many'" in said

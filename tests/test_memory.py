@@ -11,10 +11,11 @@ from test_layers import convolutions
 from test_layers import describe as describe_module
 from torch import nn
 
-from rewrite import memory as memory_module
 from rewrite.generators.contract import Cut
 from rewrite.generators.layers import Layer
-from rewrite.memory import Memory, Sums, describe, measure, positions_per_image
+from rewrite.memory import Memory, describe, measure
+from rewrite.memory.sums import Sums, positions_per_image
+from rewrite.storage import files
 
 LAYERS = [("tiny_generator", "b4.torgb"), ("tiny_generator", "b8.conv1"), ("tiny_generator", "b8.conv0")]
 LAYERS += [("plain_generator", "conv"), ("plain_generator", "grouped"), ("plain_generator", "up")]
@@ -93,7 +94,7 @@ def test_the_batch_size_changes_a_float32_network_by_its_own_rounding_only(tiny_
 
 
 def test_two_halves_added_are_the_whole(plain_generator, monkeypatch):
-    monkeypatch.setattr(memory_module, "positions_per_image", lambda layer, samples: 10)
+    monkeypatch.setattr("rewrite.memory.measurement.positions_per_image", lambda layer, samples: 10)
     first, second = (measure(plain_generator, "conv", 6, first_seed=seed) for seed in (100, 106))
     whole = measure(plain_generator, "conv", 12, first_seed=100)
     for joined in (first + second, second + first):
@@ -117,7 +118,7 @@ def test_progress_is_the_number_of_images_read(plain_generator):
 
 def test_sampled_positions_give_an_unbiased_second_moment(plain_generator, monkeypatch):
     """The mean error over many small memories lies within five of its standard errors, in every entry."""
-    monkeypatch.setattr(memory_module, "positions_per_image", lambda layer, samples: 5)
+    monkeypatch.setattr("rewrite.memory.measurement.positions_per_image", lambda layer, samples: 5)
     layer, errors = plain_generator.layer("conv"), []
     for first in range(0, 250, 5):
         memory = measure(plain_generator, "conv", 5, first_seed=first)
@@ -224,7 +225,7 @@ def test_a_memory_that_is_cut_short_is_refused(plain_generator, tmp_path, share)
 
 
 def test_another_kind_of_file_is_no_memory(tmp_path):
-    memory_module.files.save_tensors(tmp_path / "patch.safetensors", {"left": torch.zeros(2)}, "patch", {})
+    files.save_tensors(tmp_path / "patch.safetensors", {"left": torch.zeros(2)}, "patch", {})
     assert "holds a patch, not a memory" in refused(tmp_path / "patch.safetensors")
 
 
@@ -259,13 +260,13 @@ def test_numbers_that_no_second_moment_has_are_refused(tmp_path, name, value):
     tensors = {"total": torch.eye(2).double(), "style_power": torch.ones(2).double()}
     about = {"count": 3, "images": 1, "layer": "l", "key_space": "patch", "model": "m", "truncation": 1.0, "seeds": []}
     path = tmp_path / "memory.safetensors"
-    memory_module.files.save_tensors(path, tensors, "memory", about)
+    files.save_tensors(path, tensors, "memory", about)
     assert Memory.load(path).count == 3
     (tensors if name in tensors else about)[name] = value
-    memory_module.files.save_tensors(path, tensors, "memory", about)
+    files.save_tensors(path, tensors, "memory", about)
     refused(path)
     del (tensors if name in tensors else about)[name]
-    memory_module.files.save_tensors(path, tensors, "memory", json.loads(json.dumps(about)))
+    files.save_tensors(path, tensors, "memory", json.loads(json.dumps(about)))
     refused(path)
 
 

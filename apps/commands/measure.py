@@ -3,6 +3,7 @@
 from argparse import Namespace
 
 from rewrite import load_generator, measure
+from rewrite.memory.memory import said_of
 
 
 def run(options: Namespace) -> dict:
@@ -17,12 +18,14 @@ def run(options: Namespace) -> dict:
         "keys": memory.count,
         "dimensions": len(memory.total),
         "images": memory.images,
+        **said_of(memory.accuracy),
     }
 
 
 def tell(result: dict) -> str:
-    """The number of keys, and the file."""
+    """The number of keys, the file, and how good the memory is."""
+    known = f"\nits forecast of damage is within {result['off']:.0%}: {result['stopped']}" if "off" in result else ""
     return (
         f"{result['keys']} {result['key_space']} keys of {result['dimensions']} numbers at layer {result['layer']}, "
-        f"from {result['images']} images, in {result['out']}"
+        f"from {result['images']} images, in {result['out']}{known}"
     )

@@ -5,6 +5,7 @@ from argparse import ArgumentParser, ArgumentTypeError
 from pathlib import Path
 from typing import NoReturn
 
+AUTO = "auto"
 KEY_SPACES = ("patch", "channel")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PATCH = "a patch that rewrite solve wrote, or the folder of an adapter that PEFT can load"
@@ -36,6 +37,16 @@ def new_file(text: str) -> Path:
 def new_folder(text: str) -> Path:
     """The path of a folder to write into; an error if it cannot be written."""
     return _placed(Path(text), Path(text))
+
+
+def images_or_auto(text: str) -> int | str:
+    """A number of images, or `auto`."""
+    if text == AUTO:
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise ArgumentTypeError(f"a number of images or {AUTO}, got {text!r}") from None
 
 
 def _placed(path: Path, folder: Path) -> Path:
@@ -114,7 +125,13 @@ def add_strength(parser: Parser) -> None:
 
 def add_memory_options(parser: Parser) -> None:
     """How a memory is measured."""
-    parser.add_argument("--samples", type=int, default=2000, help="images to measure the memory on (default: 2000)")
+    parser.add_argument(
+        "--samples",
+        type=images_or_auto,
+        metavar="N",
+        default=AUTO,
+        help="images to measure the memory on, or auto for as many as its forecast needs (default: auto)",
+    )
     parser.add_argument(
         "--key-space",
         choices=KEY_SPACES,

@@ -1,0 +1,207 @@
+"""How good a memory is: by how much more images would move the damage that it forecasts.
+
+The least change that gives a key k something new is along x = (C + D)⁻¹k, with the ridge D that every solver has, and
+does the damage xᵀCx / (kᵀx)². A memory of n images finds a direction that looks better on them than it is: it says
+(1 - γ) times the true minimum while the direction does 1 / (1 - γ) times as much, where γ is the number of dimensions
+that the ridge leaves free over the number of independent keys (N / (N - d) without a ridge). Keys of one image depend
+on one another, so that nobody can count the independent ones; but each half of the images is asked for its directions,
+and the other half for what they do, which has γ twice as large on either side.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from rewrite.generators.contract import Cut
+from rewrite.generators.layers import Layer
+from rewrite.memory.sums import Sums, part_of, read_keys
+
+# More images would move the forecast by less than this share of it.
+WITHIN = 0.1
+MOST_STEPS, TOLERANCE = 60, 1e-3
+# As many marked images of a rule are pretended.
+POOL = 4
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """How far the damage that a memory forecasts may be off.
+
+    Attributes:
+        images: Number of images read.
+        bias: By what share the forecast is below that of ten times as many images, because directions look better on
+            the images that they are chosen by (nine tenths of γ above).
+        noise: Standard error of the forecast by the choice of the images, as a share of it.
+    """
+
+    images: int
+    bias: float
+    noise: float
+
+    def __str__(self) -> str:
+        return f"forecast within {self.off:.0%}"
+
+    @property
+    def off(self) -> float:
+        """How far the forecast may be off, as a share of it."""
+        return math.hypot(self.bias, self.noise)
+
+    @property
+    def enough(self) -> bool:
+        """Whether more images would hardly move the forecast."""
+        return self.off <= WITHIN
+
+    @property
+    def needed(self) -> int:
+        """How many images should be enough: the bias falls with their number, the noise with its root."""
+        # With s = needed / images: (bias / s)² + noise² / s = WITHIN².
+        within, bias, noise = WITHIN**2, self.bias**2, self.noise**2
+        return math.ceil(self.images * (noise + math.sqrt(noise**2 + 4 * within * bias)) / (2 * within))
+
+    @property
+    def why(self) -> str:
+        """Why no more images were read."""
+        if self.enough:
+            return f"more images would move the forecast by less than {WITHIN:.0%}"
+        return "the most images that are read were read"
+
+
+class Halves:
+    """The keys of even and of odd seeds summed apart: what each half says of the other is how good both are.
+
+    Attributes:
+        halves: The sums of both.
+    """
+
+    # So many images give the keys that the halves are asked for; they are in neither half.
+    PROBES = 12
+    # Patch keys of one image, as the length of a key over this: after 115 images there is one for each dimension. More
+    # of an image say little that is new.
+    DIMENSIONS_PER_KEY, LEAST_KEYS = 115, 16
+
+    def __init__(self, layer: Layer, key_space: str, probes: Cut, seeds: Sequence[int]):
+        """Begin without images.
+
+        Args:
+            layer: The layer.
+            key_space: `patch` or `channel`.
+            probes: A run of the images that give the keys which the halves are asked for.
+            seeds: Their seeds.
+        """
+        few = max(self.LEAST_KEYS, math.ceil(layer.width / self.DIMENSIONS_PER_KEY))
+        area = layer.output_grid[0] * layer.output_grid[1]
+        chosen = min(area, few) if key_space == "patch" else None
+        device = probes.features.device
+        self.halves = [Sums(layer, chosen, device, blocks=True) for _ in range(2)]
+        self._probes = _asked(layer, key_space, probes.features, seeds)
+
+    def add(self, cut: Cut, seeds: Sequence[int]) -> None:
+        """Add the keys of some images to the halves."""
+        for parity, sums in enumerate(self.halves):
+            mine = [i for i, seed in enumerate(seeds) if seed % 2 == parity]
+            if mine:
+                style = None if cut.style is None else cut.style[mine]
+                sums.add(Cut(None, cut.features[mine], style), [seeds[i] for i in mine])
+
+    @property
+    def count(self) -> int:
+        """Number of keys."""
+        return sum(sums.count for sums in self.halves)
+
+    @property
+    def style_power(self) -> Float[Tensor, " inputs"]:
+        """Sum of s² over the images; empty for a layer without modulation."""
+        known = [sums.style_power for sums in self.halves if len(sums.style_power)]
+        return torch.stack(known).sum(dim=0) if known else self.halves[0].style_power
+
+    def total(self) -> Float[Tensor, "key key"]:
+        """The sum of k kᵀ over all keys, on the CPU."""
+        first, second = (sums.total() for sums in self.halves)
+        return first + second
+
+    def accuracy(self) -> Accuracy:
+        """How good the memory of both halves is."""
+        ridge, parts = self._ridge(), []
+        halves = [sums.parts(torch.float32) for sums in self.halves]
+        for columns, *moments in zip(self.halves[0].phases, *halves, strict=True):
+            # In units in which the ridge is 1 in every direction.
+            scale = ridge[columns.to(ridge.device)].rsqrt().float()
+            keys = part_of(self._probes, columns).to(scale) * scale
+            first, second = (
+                scale[:, None] * moment / sums.count * scale for moment, sums in zip(moments, self.halves, strict=True)
+            )
+            parts.append(torch.cat([_compared(first, second, keys), _compared(second, first, keys)]))
+        return _concluded(sum(sums.images for sums in self.halves), torch.cat(parts, dim=1).clamp(min=1e-30))
+
+    def _ridge(self) -> Float[Tensor, " key"]:
+        """What a change in each entry costs beside its damage, as solvers have it by default."""
+        taps = self.halves[0].layer.taps if self.halves[0].chosen else 1
+        if len(self.style_power):
+            power = self.style_power / sum(sums.images for sums in self.halves)
+        else:
+            energy = torch.stack([sums.energy for sums in self.halves]).sum(dim=0)
+            power = energy.reshape(-1, taps).mean(dim=1) / self.count
+        return power.clamp(min=1e-12 * power.max().clamp(min=1e-30)).repeat_interleave(taps)
+
+
+def _asked(layer: Layer, key_space: str, features: Tensor, seeds: Sequence[int]) -> Float[Tensor, "keys key"]:
+    """A key of each image, and of each phase of a layer; those that are zero say nothing."""
+    if key_space == "patch":
+        area = layer.output_grid[0] * layer.output_grid[1]
+        keys = read_keys(layer, features, seeds, min(area, len(layer.phases())))
+    else:
+        area = features.shape[2] * features.shape[3]
+        places = [np.random.default_rng((seed, area)).integers(area) for seed in seeds]
+        keys = features.flatten(2)[torch.arange(len(seeds)), :, torch.tensor(places)]
+    return keys[keys.any(dim=1)]
+
+
+def _directions(moment: Float[Tensor, "part part"], keys: Float[Tensor, "n part"]) -> Float[Tensor, "n part"]:
+    """(C + I)⁻¹k, as long as it writes 1 for k; by conjugate gradients, which few keys make faster than a factor."""
+    found, rest = torch.zeros_like(keys), keys
+    step, left = rest, rest.square().sum(dim=1)
+    for _ in range(MOST_STEPS):
+        image = step @ moment + step
+        size = (left / (step * image).sum(dim=1).clamp(min=1e-30))[:, None]
+        found, rest = found + size * step, rest - size * image
+        before, left = left, rest.square().sum(dim=1)
+        if bool((left <= TOLERANCE**2 * keys.square().sum(dim=1)).all()):
+            break
+        step = rest + (left / before.clamp(min=1e-30))[:, None] * step
+    return found / (found * keys).sum(dim=1, keepdim=True)
+
+
+def _compared(
+    mine: Float[Tensor, "part part"], other: Float[Tensor, "part part"], keys: Float[Tensor, "n part"]
+) -> Float[Tensor, "3 n"]:
+    """For each key: what its direction does by the half that it is of, and by the other; and what the key itself does.
+
+    The last is the direction of a ridge so heavy that the memory has no say in it: most rules are solved near that end.
+    """
+    directions = _directions(mine, keys)
+    return torch.stack([_damage(directions, mine), _damage(directions, other), _damage(keys, mine)])
+
+
+def _damage(directions: Float[Tensor, "n part"], moment: Float[Tensor, "part part"]) -> Float[Tensor, " n"]:
+    """xᵀCx for each direction."""
+    return ((directions @ moment) * directions).sum(dim=1)
+
+
+def _concluded(images: int, damages: Float[Tensor, "6 n"]) -> Accuracy:
+    """How good both halves are together, by what `_compared` says of either."""
+    if not damages.numel():
+        return Accuracy(images, 0.0, 0.0)
+    said, true, plain = (damages[row::3] for row in range(3))
+    ratio = float((true / said).log().mean().exp())
+    return Accuracy(images, max(0.0, 0.9 * (1 - ratio**-0.5) / 2), max(_noise(said), _noise(plain)))
+
+
+def _noise(damages: Float[Tensor, "2 n"]) -> float:
+    """Standard error of what both halves together say of rules that have keys of several images."""
+    pools = torch.stack([damages.roll(shift, dims=1) for shift in range(POOL)]).sum(dim=0)
+    return float((pools[0] / pools[1]).log().square().mean().sqrt()) / 2
