@@ -1,73 +1,74 @@
 """What measuring a memory costs beside the forward pass to its layer, for both kinds of keys.
 
-    python -m benchmarks.memory_cost [--generator towers] [--samples 2000] [--images 64] [--rounds 5]
-    python -m benchmarks.memory_cost --generator wide --images 8
+    python -m benchmarks.memory_cost [--network towers] [--samples auto] [--rounds 3]
+    python -m benchmarks.memory_cost --network wide --layers b16.conv1 b32.conv1 b64.conv1 --rounds 1
+    python -m benchmarks.memory_cost --network dcgan --layers layer3.conv
 
-`wide` is a StyleGAN2 of 64x64 at full width (512 channels at every side) with random weights. In one process and on one
-thread, the forward pass and the whole measurement take turns on the same images; a ratio is taken for each turn, and
-the median is shown. Seconds are those of the processor, so that other work on the machine counts for little.
+`wide` is a StyleGAN2 of 64x64 at full width (512 channels at every side) with random weights; up to b64.conv1 one of
+256x256 has the same layers. In one process and on one thread, the whole measurement and the forward pass of as many
+images as it read take turns; a ratio is taken for each turn, and the median is shown. Seconds are those of the
+processor, so that other work on the machine counts for little.
 """
 
 import argparse
 import statistics
 import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 import torch
 from threadpoolctl import threadpool_limits
 
-from rewrite import Generator, load_generator
+from apps.parsers.parser import images_or_auto
+from benchmarks.networks import network
+from rewrite import Generator, measure
 from rewrite.generators.contract import batched
-from rewrite.generators.stylegan2 import Design, StyleGAN2
-from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 from rewrite.memory.measurement import FIRST_SEED
-from rewrite.memory.sums import Sums, positions_per_image
-
-WIDE = Design(z_dim=512, w_dim=512, mapping_layers=8, channels={side: 512 for side in (4, 8, 16, 32, 64)})
 
 
-def run(generator: Generator, layer: str, seeds: range, batch: int, sums: Sums | None) -> float:
-    """Seconds of the processor for running up to a layer, and for adding its keys where they are wanted."""
+def seconds(work: Callable[[], object]) -> float:
+    """Seconds of the processor that some work takes."""
     began = time.process_time()
-    with torch.no_grad():
-        for part in batched(seeds, batch):
-            cut = generator.cut(layer, generator.latents(part))
-            if sums is not None:
-                sums.add(cut, part)
+    work()
     return time.process_time() - began
+
+
+@torch.no_grad()
+def forward(generator: Generator, layer: str, images: int, batch: int) -> None:
+    """Run up to a layer."""
+    for part in batched(range(FIRST_SEED, FIRST_SEED + images), batch):
+        generator.cut(layer, generator.latents(part))
 
 
 def main() -> None:
     """Run the program."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--generator", default="towers", help="name or path of a generator, or wide")
+    parser.add_argument("--network", default="towers", help="name or path of a generator, wide, or dcgan")
+    parser.add_argument("--weights", type=Path, help="folder of trained networks of other people")
     parser.add_argument("--layers", nargs="*", help="all of them if left out")
-    parser.add_argument("--samples", type=int, default=2000, help="images of a whole measurement")
-    parser.add_argument("--images", type=int, default=64, help="images of one turn")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--samples", type=images_or_auto, default="auto", help="images, or auto")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--batch", type=int, default=16)
     options = parser.parse_args()
     torch.set_num_threads(1)
     threadpool_limits(limits=1, user_api="blas")
-    torch.manual_seed(0)
-    wide = options.generator == "wide"
-    generator = StyleGAN2Generator(StyleGAN2(WIDE)) if wide else load_generator(options.generator)
-    seeds = range(FIRST_SEED, FIRST_SEED + options.images)
-    print("layer        keys      width an image | forward ms/img measure ms/img  ratio")
+    generator = network(options.network, options.weights)
+    print("layer        keys      width images an image within | forward ms/img measure ms/img  ratio")
     for layer in options.layers or generator.layers:
-        described = generator.layer(layer)
-        run(generator, layer, seeds[: options.batch], options.batch, None)
+        forward(generator, layer, options.batch, options.batch)
         for key_space in ("channel", "patch"):
-            chosen = positions_per_image(described, options.samples) if key_space == "patch" else None
-            rounds = []
+            whole = partial(measure, generator, layer, options.samples, key_space=key_space, batch=options.batch)
+            memory, rounds = whole(), []
             for _ in range(options.rounds):
-                sums = Sums(described, chosen, generator.device)
-                alone = run(generator, layer, seeds, options.batch, None)
-                rounds.append((alone, run(generator, layer, seeds, options.batch, sums)))
-            ratio = statistics.median(whole / alone for alone, whole in rounds)
-            alone, whole = (statistics.median(column) * 1000 / len(seeds) for column in zip(*rounds, strict=True))
-            width = described.width if chosen else described.inputs
-            keys = f"{layer:12} {key_space:8} {width:6} {sums.count // len(seeds):8}"
-            print(f"{keys} | {alone:14.2f} {whole:14.2f} {ratio:6.2f}", flush=True)
+                alone = seconds(partial(forward, generator, layer, memory.images, options.batch))
+                rounds.append((alone, seconds(whole)))
+            ratio = statistics.median(measured / alone for alone, measured in rounds)
+            per_image = (statistics.median(column) * 1000 / memory.images for column in zip(*rounds, strict=True))
+            within = "      " if memory.accuracy is None else f"{memory.accuracy.off:6.1%}"
+            keys = f"{len(memory.total):6} {memory.images:6} {memory.count / memory.images:8.1f} {within}"
+            times = " ".join(f"{each:14.2f}" for each in per_image)
+            print(f"{layer:12} {key_space:8} {keys} | {times} {ratio:6.2f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ the distance when units are off, on the same training seeds, and reported on see
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ from dissect.quality.features import FeatureSpace
 from dissect.quality.frechet import Moments
 from dissect.quality.table import Table, tabulate
 from dissect.sources.pictures import Pictures
-from rewrite.generators.contract import Generator, batched
+from rewrite.generators.batches import in_batches
+from rewrite.generators.contract import Generator
 from rewrite.reports.interval import Interval, bootstrapped
 
 BATCH = 16
@@ -102,7 +104,7 @@ class Artifacts:
         """The features of images and how much they drive each unit at most."""
 
         def measure(shard: Sequence[int]) -> dict[str, Tensor]:
-            parts = [Prefix.of(self.generator, self.layer, part) for part in batched(shard, BATCH)]
+            parts = self._prefixes(shard)
             peaks = [part.output[: part.count].flatten(2).amax(dim=2) for part in parts]
             return {
                 "peaks": torch.cat(peaks),
@@ -149,7 +151,7 @@ class Artifacts:
         ledger = Ledger(state, identity, STEPS)
         kept = _steps_of(ledger)
         with tqdm(total=most, desc="choose", unit="unit", disable=not progress) as bar:
-            prefixes = [Prefix.of(self.generator, self.layer, part) for part in batched(seeds, BATCH)]
+            prefixes = self._prefixes(seeds)
             features = self._features(prefixes, kept[-1].units if kept else ())
             steps = kept or [Step((), self.distance(features))]
             bar.update(len(steps) - 1)
@@ -194,11 +196,15 @@ class Artifacts:
         """The features of images with each of some sets off; what comes before the layer is run once for all."""
 
         def measure(shard: Sequence[int]) -> dict[str, Tensor]:
-            parts = [Prefix.of(self.generator, self.layer, part) for part in batched(shard, BATCH)]
+            parts = self._prefixes(shard)
             return {name: torch.from_numpy(self._features(parts, units)) for name, units in sets.items()}
 
         identity = {**self.identity, "sets": {name: list(units) for name, units in sets.items()}}
         return tabulate(seeds, measure, identity, stage="test", state=state, progress=progress)
+
+    def _prefixes(self, seeds: Sequence[int]) -> list[Prefix]:
+        """The runs of some images up to the layer."""
+        return [prefix for _, prefix in in_batches(seeds, BATCH, partial(Prefix.of, self.generator, self.layer))]
 
     def _features(self, prefixes: Sequence[Prefix], off: Sequence[int]) -> Float[np.ndarray, "images features"]:
         interventions = (Intervention.off(off),) if off else ()

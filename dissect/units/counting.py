@@ -28,7 +28,7 @@ from dissect.units.sketch import QuantileSketch
 from dissect.units.tally import Tally, tally_of
 from dissect.units.tops import Tops
 from dissect.units.upsampling import Lit, sampled_pixels, upsampling
-from rewrite.generators.contract import batched
+from rewrite.generators.batches import in_batches
 
 TAIL = 0.01
 BATCH = 16
@@ -139,8 +139,8 @@ def _sketches(probe: Probe, numbers: Sequence[int], progress: bool) -> dict[str,
     size = (int(height), int(width))
     sketches: dict[str, QuantileSketch] = {}
     with tqdm(total=len(numbers), desc="levels", unit="img", delay=1, disable=not progress) as bar:
-        for part in batched(numbers, BATCH):
-            for view, maps in probe.activations(part).items():
+        for part, activations in in_batches(numbers, BATCH, probe.activations):
+            for view, maps in activations.items():
                 chosen = sampled_pixels(part, size).to(maps.device)
                 values = upsampling(tuple(maps.shape[-2:]), size, maps.device).at(maps, chosen)
                 sketch = sketches.get(view) or QuantileSketch.empty(maps.shape[1], maps.device)
@@ -169,8 +169,7 @@ def _counted(
     """The counts of one shard; `on_progress` gets the number of images after each batch."""
     lit: dict[str, list[Lit]] = {view: [] for view in run}
     run, labels, before = dict(run), [], 0
-    for part in batched(shard, BATCH):
-        observed = probe.observe(part)
+    for part, observed in in_batches(shard, BATCH, probe.observe):
         labels.append(observed.labels.to(next(iter(observed.activations.values())).device))
         for view, maps in observed.activations.items():
             found = _lit(run[view], maps, labels[-1])

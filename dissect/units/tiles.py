@@ -14,7 +14,7 @@ from dissect.units.counting import BATCH
 from dissect.units.dissection import Dissection
 from dissect.units.probe import Probe
 from dissect.units.upsampling import upsampling
-from rewrite.generators.contract import batched
+from rewrite.generators.batches import in_batches
 from rewrite.reports.pictures import pixels
 
 SIDE = 72
@@ -51,8 +51,7 @@ def unit_strips(
                     places.setdefault(number, []).append((view, unit, position))
     strips: dict[str, list[Image.Image]] = {}
     with tqdm(total=len(places), desc="pictures", unit="img", delay=1, disable=not progress) as bar:
-        for part in batched(sorted(places), BATCH):
-            activations, images = probe.draw(part)
+        for part, (activations, images) in in_batches(sorted(places), BATCH, probe.draw):
             small = _fitted(images, side)
             height, width = small.shape[1:3]
             strips = strips or {

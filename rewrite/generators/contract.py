@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from rewrite.generators.batches import in_batches
 from rewrite.generators.demodulation import demodulation_of
 from rewrite.generators.devices import device_named
 from rewrite.generators.layers import Layer
@@ -226,13 +227,19 @@ class Generator(ABC):
 
     @torch.no_grad()
     def sample(self, seeds: Iterable[int], batch: int = 16) -> Float[Tensor, "images 3 height width"]:
-        """Images of seeds in [-1, 1]. An image depends on its seed alone, not on the batch around it."""
-        drawn = []
-        for part in batched(seeds, batch):
-            # Convolutions add up in another order for some batch sizes; a filled-up batch always runs the same way.
-            filled = part + part[-1:] * (-len(part) % self.together)
-            drawn.append(self.images(self.latents(filled))[: len(part)].clamp(-1, 1))
+        """Images of seeds in [-1, 1]. An image depends on its seed alone, not on the batch around it.
+
+        Raises:
+            MemoryError: Not even one image fits in the memory there is.
+        """
+        drawn = [images for _, images in in_batches(seeds, batch, self._drawn)]
         return torch.cat(drawn) if drawn else torch.zeros(0, 3, *self.size, dtype=self.dtype, device=self.device)
+
+    def _drawn(self, seeds: tuple[int, ...]) -> Tensor:
+        """The images of one batch."""
+        # Convolutions add up in another order for some batch sizes; a filled-up batch always runs the same way.
+        filled = seeds + seeds[-1:] * (-len(seeds) % self.together)
+        return self.images(self.latents(filled))[: len(seeds)].clamp(-1, 1)
 
     def layer(self, name: str) -> Layer:
         """Look a layer up by name.

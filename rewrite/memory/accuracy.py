@@ -78,27 +78,30 @@ class Halves:
         halves: The sums of both.
     """
 
-    # So many images give the keys that the halves are asked for; they are in neither half.
+    # So many images give the keys that the halves are asked for.
     PROBES = 12
     # Patch keys of one image, as the length of a key over this: after 115 images there is one for each dimension. More
     # of an image say little that is new.
     DIMENSIONS_PER_KEY, LEAST_KEYS = 115, 16
 
-    def __init__(self, layer: Layer, key_space: str, probes: Cut, seeds: Sequence[int]):
+    def __init__(self, layer: Layer, key_space: str, device: torch.device):
         """Begin without images.
 
         Args:
             layer: The layer.
             key_space: `patch` or `channel`.
-            probes: A run of the images that give the keys which the halves are asked for.
-            seeds: Their seeds.
+            device: Where the keys are.
         """
         few = max(self.LEAST_KEYS, math.ceil(layer.width / self.DIMENSIONS_PER_KEY))
         area = layer.output_grid[0] * layer.output_grid[1]
         chosen = min(area, few) if key_space == "patch" else None
-        device = probes.features.device
         self.halves = [Sums(layer, chosen, device, blocks=True) for _ in range(2)]
-        self._probes = _asked(layer, key_space, probes.features, seeds)
+        self._probes: list[Tensor] = []
+
+    def ask(self, cut: Cut, seeds: Sequence[int]) -> None:
+        """Take a key of each of some images, which the halves are asked for; they are in neither half."""
+        sums = self.halves[0]
+        self._probes.append(_asked(sums.layer, cut.features, seeds, patches=sums.chosen is not None))
 
     def add(self, cut: Cut, seeds: Sequence[int]) -> None:
         """Add the keys of some images to the halves."""
@@ -126,12 +129,12 @@ class Halves:
 
     def accuracy(self) -> Accuracy:
         """How good the memory of both halves is."""
-        ridge, parts = self._ridge(), []
+        ridge, probes, parts = self._ridge(), torch.cat(self._probes), []
         halves = [sums.parts(torch.float32) for sums in self.halves]
         for columns, *moments in zip(self.halves[0].phases, *halves, strict=True):
             # In units in which the ridge is 1 in every direction.
             scale = ridge[columns.to(ridge.device)].rsqrt().float()
-            keys = part_of(self._probes, columns).to(scale) * scale
+            keys = part_of(probes, columns).to(scale) * scale
             first, second = (
                 scale[:, None] * moment / sums.count * scale for moment, sums in zip(moments, self.halves, strict=True)
             )
@@ -149,9 +152,9 @@ class Halves:
         return power.clamp(min=1e-12 * power.max().clamp(min=1e-30)).repeat_interleave(taps)
 
 
-def _asked(layer: Layer, key_space: str, features: Tensor, seeds: Sequence[int]) -> Float[Tensor, "keys key"]:
+def _asked(layer: Layer, features: Tensor, seeds: Sequence[int], *, patches: bool) -> Float[Tensor, "keys key"]:
     """A key of each image, and of each phase of a layer; those that are zero say nothing."""
-    if key_space == "patch":
+    if patches:
         area = layer.output_grid[0] * layer.output_grid[1]
         keys = read_keys(layer, features, seeds, min(area, len(layer.phases())))
     else:

@@ -17,8 +17,9 @@ from rewrite.threads import one_blas_thread
 
 FIRST_SEED = 1_000_000
 AUTO = "auto"
-# The most images that `auto` reads, and those after which it first asks whether they are enough.
-MOST, LEAST = 2000, 96
+# The most images that `auto` reads, and those after which it first asks whether they are enough: what is rare in images
+# is not seen in fewer.
+MOST, LEAST = 2000, 200
 # The next time is when they should be, by what is known then, but not much later.
 LATER = (1.25, 2.5)
 
@@ -101,7 +102,9 @@ class _Run:
     def until_enough(self) -> Memory:
         """The memory of as many images as the forecast needs."""
         probes = range(self.first_seed + MOST, self.first_seed + MOST + Halves.PROBES)
-        halves = Halves(self.layer, self.key_space, self._cut(tuple(probes)), probes)
+        halves = Halves(self.layer, self.key_space, self.generator.device)
+        for part, cut in in_batches(probes, self.batch, self._cut):
+            halves.ask(cut, part)
         upto = LEAST
         while True:
             self._read(upto, halves.add)

@@ -130,7 +130,7 @@ class Total:
         """Add up the keys that wait."""
         waiting, self._waiting = self._waiting, []
         if waiting:
-            entries = waiting[0] if len(waiting) == 1 else torch.cat([each.T for each in waiting]).T
+            entries = torch.cat(waiting, dim=1) if by_row(waiting[0]) else torch.cat([each.T for each in waiting]).T
             block = torch.zeros(len(entries), len(entries), dtype=entries.dtype, device=entries.device)
             _add_lower(block, entries)
             self._sum += block.to(self._sum.device)
@@ -142,9 +142,13 @@ def _add_lower(total: Float[Tensor, "key key"], entries: Float[Tensor, "key n"])
         total.addmm_(entries, entries.T)
     elif entries.numel():
         # BLAS computes one half of a symmetric product, in columns: to it, the lower half of our rows is the upper one.
-        by_column = not entries.is_contiguous()
-        read = entries if by_column else entries.T
-        SYRK[total.dtype](1, read.numpy(), 1, total.T.numpy(), not by_column, overwrite_c=1)
+        read = entries.T if by_row(entries) else entries
+        SYRK[total.dtype](1, read.numpy(), 1, total.T.numpy(), by_row(entries), overwrite_c=1)
+
+
+def by_row(entries: Tensor) -> bool:
+    """Whether the entries of all keys stand side by side in memory, and not the keys."""
+    return entries.is_contiguous()
 
 
 def read_keys(layer: Layer, features: Tensor, seeds: Sequence[int], chosen: int) -> Float[Tensor, "keys key"]:

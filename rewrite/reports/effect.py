@@ -11,7 +11,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from tqdm import tqdm
 
-from rewrite.generators.contract import Generator, Latents, batched
+from rewrite.generators.batches import in_batches
+from rewrite.generators.contract import Generator, Latents
 from rewrite.reports.aims import Aim, Counts, all_regions, count_concepts
 from rewrite.reports.concepts import ConceptSource
 from rewrite.reports.perceptual import Perceptual
@@ -92,8 +93,9 @@ def measure_effect(
         raise ValueError("an effect is measured on at least one seed, got none")
     parts: list[Effect] = []
     with tqdm(total=len(seeds), desc="compare", unit="img", disable=not progress, delay=1) as bar:
-        for some in batched(seeds, batch):
-            before, after = before_and_after(generator, applied, generator.latents(some))
+        for some, (before, after) in in_batches(
+            seeds, batch, lambda part: before_and_after(generator, applied, generator.latents(part))
+        ):
             counts = region = None
             if source is not None:
                 old, new = (source.label(images, some).cpu().numpy() for images in (before, after))

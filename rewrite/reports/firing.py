@@ -7,6 +7,7 @@ the responses in ordinary images says how unusual it is, and so where the rule w
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +16,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from rewrite.generators.contract import Generator, batched
+from rewrite.generators.batches import in_batches
+from rewrite.generators.contract import Generator
 from rewrite.generators.layers import Layer
 from rewrite.goals.goal import build_goal
 from rewrite.memory import Memory
@@ -100,7 +102,8 @@ class Search:
         rows = patch_rows(context, phase_metrics(ordinary_moment(memory, layer), layer), layer, rank)
         taken = set(avoid) | {place.latent.seed for place in rule.places}
         seeds = ordinary_seeds(samples, taken)
-        found = [_some(responses(generator, layer, rows, part)) for part in batched(seeds, batch)]
+        run = in_batches(seeds, batch, partial(responses, generator, layer, rows))
+        found = [_some(each) for _, each in run]
         return cls(generator, layer, rows, torch.cat(found).sort().values, frozenset(seeds))
 
     def firing(self, seeds: Iterable[int], batch: int = 16) -> Float[Tensor, "images height width"]:
@@ -131,11 +134,11 @@ class Search:
         return matches[:count]
 
     def _run(self, seeds: Iterable[int], batch: int) -> Iterable[tuple[tuple[int, ...], Tensor]]:
-        for part in batched(seeds, batch):
-            both = sorted(self.ordinary.intersection(part))
-            if both:
-                raise ValueError(f"seed {both[0]} is one of the ordinary images of this search: prepare it with avoid")
-            yield part, responses(self.generator, self.layer, self.rows, part)
+        seeds = tuple(seeds)
+        both = sorted(self.ordinary.intersection(seeds))
+        if both:
+            raise ValueError(f"seed {both[0]} is one of the ordinary images of this search: prepare it with avoid")
+        return in_batches(seeds, batch, partial(responses, self.generator, self.layer, self.rows))
 
     def _quantiles(self, found: Tensor) -> Tensor:
         return torch.searchsorted(self.reference, found.contiguous()).to(found) / len(self.reference)

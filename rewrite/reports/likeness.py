@@ -15,7 +15,8 @@ from jaxtyping import Bool, Float
 from scipy.ndimage import binary_dilation
 from torch import Tensor
 
-from rewrite.generators.contract import Generator, Latents, batched
+from rewrite.generators.batches import in_batches
+from rewrite.generators.contract import Generator, Latents
 from rewrite.generators.layers import Layer
 from rewrite.goals.scene import latents_of
 from rewrite.reports.firing import at_pixels
@@ -65,8 +66,9 @@ class Examples:
             beside.append(_products(units, away))
         usual = [
             _products(units, np.ones(units.shape[2:], dtype=bool))
-            for part in batched(ordinary, BATCH)
-            for units in [units_of(generator, layer, generator.latents(part))]
+            for _, units in in_batches(
+                ordinary, BATCH, lambda part: units_of(generator, layer, generator.latents(part))
+            )
         ]
         described = generator.layer(layer)
         return cls(generator, described, torch.stack(marked), torch.stack(beside), torch.stack(usual).sum(dim=0))

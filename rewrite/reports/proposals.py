@@ -14,7 +14,8 @@ from scipy.ndimage import binary_dilation
 from torch import Tensor
 from tqdm import tqdm
 
-from rewrite.generators.contract import Generator, batched
+from rewrite.generators.batches import in_batches
+from rewrite.generators.contract import Generator
 from rewrite.goals.goal import check_origin
 from rewrite.goals.scene import latents_of
 from rewrite.reports.firing import ordinary_seeds
@@ -103,8 +104,8 @@ def propose_contexts(
     further = sorted(set(seeds) - {latent.seed for latent in search.marks})
     found, done = search.beside_marks(), 0
     with tqdm(total=len(further), desc="search", unit="img", delay=1, disable=not progress) as bar:
-        for part in batched(further, BATCH):
-            found += search.among(part)
+        for part, like in in_batches(further, BATCH, search.among):
+            found += like
             done += len(part)
             bar.update(len(part))
             if on_progress is not None:
