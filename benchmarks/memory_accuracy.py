@@ -1,8 +1,8 @@
 """How far a memory of `--samples auto` is from one of 4,000 images, beside what it says itself.
 
     python -m benchmarks.memory_accuracy towers b8.conv0 b16.conv1 b32.conv1
-    python -m benchmarks.memory_accuracy wide b16.conv1 b32.conv1 b64.conv1
-    python -m benchmarks.memory_accuracy dcgan layer3.conv
+    python -m benchmarks.memory_accuracy stylegan2-256 b16.conv1 b32.conv1 b64.conv1
+    python -m benchmarks.memory_accuracy dcgan 8
     python -m benchmarks.memory_accuracy faces32 generator_deconv.2.0 --weights FOLDER
 
 Rules are pretended: each wants what four images write at a few places to be what a fifth writes there. The damage that
@@ -67,7 +67,7 @@ def price_of_layer(generator: Generator, memory: Memory) -> float:
 def main() -> None:
     """Run the program."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("network", help="towers, wide, dcgan, a trained network of --weights, or a file")
+    parser.add_argument("network", help="towers, stylegan2-256, dcgan, a trained network of --weights, or a file")
     parser.add_argument("layers", nargs="+")
     parser.add_argument("--weights", type=Path, help="folder of networks.py and its files")
     parser.add_argument("--images", type=int, default=4000, help="images of the reference")

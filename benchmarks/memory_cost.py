@@ -1,13 +1,13 @@
 """What measuring a memory costs beside the forward pass to its layer, for both kinds of keys.
 
     python -m benchmarks.memory_cost [--network towers] [--samples auto] [--rounds 3]
-    python -m benchmarks.memory_cost --network wide --layers b16.conv1 b32.conv1 b64.conv1 --rounds 1
-    python -m benchmarks.memory_cost --network dcgan --layers layer3.conv
+    python -m benchmarks.memory_cost --network stylegan2-256 --layers b16.conv1 b32.conv1 b64.conv1 --rounds 1
+    python -m benchmarks.memory_cost --network dcgan --layers 8
 
-`wide` is a StyleGAN2 of 64x64 at full width (512 channels at every side) with random weights; up to b64.conv1 one of
-256x256 has the same layers. In one process and on one thread, the whole measurement and the forward pass of as many
-images as it read take turns; a ratio is taken for each turn, and the median is shown. Seconds are those of the
-processor, so that other work on the machine counts for little.
+`stylegan2-256` is one of full width with random weights, `dcgan` one whose layer 8 reads keys of 4,096 numbers. In one
+process and on one thread, the whole measurement and the forward pass of as many images as it read take turns; a ratio
+is taken for each turn, and the median is shown. Seconds are those of the processor, so that other work on the machine
+counts for little.
 """
 
 import argparse
@@ -44,7 +44,11 @@ def forward(generator: Generator, layer: str, images: int, batch: int) -> None:
 def main() -> None:
     """Run the program."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--network", default="towers", help="name or path of a generator, wide, or dcgan")
+    parser.add_argument(
+        "--network",
+        default="towers",
+        help="as benchmarks.networks names them",
+    )
     parser.add_argument("--weights", type=Path, help="folder of trained networks of other people")
     parser.add_argument("--layers", nargs="*", help="all of them if left out")
     parser.add_argument("--samples", type=images_or_auto, default="auto", help="images, or auto")

@@ -48,7 +48,8 @@ def searched(generator: Generator) -> Tensor:
 def reported(generator: Generator) -> Tensor:
     roomy = wrap(Drawing().double(), latents=5)
     patch = solve(roomy, measure(roomy, "conv", 40), rule_on(roomy, "conv"))
-    return torch.tensor(report_on(generator, patch, seeds=SEEDS).effect.moved)
+    found = report_on(generator, patch, seeds=SEEDS).document()
+    return torch.tensor([image["moved"] for image in found["per_image"]])
 
 
 def proposed(generator: Generator) -> Tensor:

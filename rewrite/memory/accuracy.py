@@ -11,6 +11,7 @@ and the other half for what they do, which has γ twice as large on either side.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,7 +24,7 @@ from rewrite.memory.sums import Sums, part_of, read_keys
 
 # More images would move the forecast by less than this share of it.
 WITHIN = 0.1
-MOST_STEPS, TOLERANCE = 60, 1e-3
+MOST_STEPS, TOLERANCE = 60, 3e-3
 # As many marked images of a rule are pretended.
 POOL = 4
 
@@ -132,11 +133,10 @@ class Halves:
         ridge, probes, parts = self._ridge(), torch.cat(self._probes), []
         halves = [sums.parts(torch.float32) for sums in self.halves]
         for columns, *moments in zip(self.halves[0].phases, *halves, strict=True):
-            # In units in which the ridge is 1 in every direction.
             scale = ridge[columns.to(ridge.device)].rsqrt().float()
             keys = part_of(probes, columns).to(scale) * scale
             first, second = (
-                scale[:, None] * moment / sums.count * scale for moment, sums in zip(moments, self.halves, strict=True)
+                _Scaled(moment, scale, sums.count) for moment, sums in zip(moments, self.halves, strict=True)
             )
             parts.append(torch.cat([_compared(first, second, keys), _compared(second, first, keys)]))
         return _concluded(sum(sums.images for sums in self.halves), torch.cat(parts, dim=1).clamp(min=1e-30))
@@ -164,35 +164,49 @@ def _asked(layer: Layer, features: Tensor, seeds: Sequence[int], *, patches: boo
     return keys[keys.any(dim=1)]
 
 
-def _directions(moment: Float[Tensor, "part part"], keys: Float[Tensor, "n part"]) -> Float[Tensor, "n part"]:
-    """(C + I)⁻¹k, as long as it writes 1 for k; by conjugate gradients, which few keys make faster than a factor."""
-    found, rest = torch.zeros_like(keys), keys
-    step, left = rest, rest.square().sum(dim=1)
-    for _ in range(MOST_STEPS):
-        image = step @ moment + step
-        size = (left / (step * image).sum(dim=1).clamp(min=1e-30))[:, None]
-        found, rest = found + size * step, rest - size * image
-        before, left = left, rest.square().sum(dim=1)
-        if bool((left <= TOLERANCE**2 * keys.square().sum(dim=1)).all()):
-            break
-        step = rest + (left / before.clamp(min=1e-30))[:, None] * step
-    return found / (found * keys).sum(dim=1, keepdim=True)
+class _Scaled(NamedTuple):
+    """A second moment in units in which the ridge is 1 in every direction; nothing of its size is written for that.
+
+    Attributes:
+        total: The sum of k kᵀ over all keys.
+        scale: The unit of each entry.
+        count: Number of keys.
+    """
+
+    total: Float[Tensor, "part part"]
+    scale: Float[Tensor, " part"]
+    count: int
+
+    def of(self, rows: Float[Tensor, "n part"]) -> Float[Tensor, "n part"]:
+        """C x for each row."""
+        return (rows * self.scale) @ self.total * (self.scale / self.count)
+
+    def damage(self, rows: Float[Tensor, "n part"]) -> Float[Tensor, " n"]:
+        """xᵀCx for each row."""
+        return (self.of(rows) * rows).sum(dim=1)
+
+    def directions(self, keys: Float[Tensor, "n part"]) -> Float[Tensor, "n part"]:
+        """(C + I)⁻¹k, as long as it writes 1 for k: for few keys conjugate gradients are faster than a factor."""
+        found, rest = torch.zeros_like(keys), keys
+        step, left = rest, rest.square().sum(dim=1)
+        for _ in range(MOST_STEPS):
+            image = self.of(step) + step
+            size = (left / (step * image).sum(dim=1).clamp(min=1e-30))[:, None]
+            found, rest = found + size * step, rest - size * image
+            before, left = left, rest.square().sum(dim=1)
+            if bool((left <= TOLERANCE**2 * keys.square().sum(dim=1)).all()):
+                break
+            step = rest + (left / before.clamp(min=1e-30))[:, None] * step
+        return found / (found * keys).sum(dim=1, keepdim=True)
 
 
-def _compared(
-    mine: Float[Tensor, "part part"], other: Float[Tensor, "part part"], keys: Float[Tensor, "n part"]
-) -> Float[Tensor, "3 n"]:
+def _compared(mine: _Scaled, other: _Scaled, keys: Float[Tensor, "n part"]) -> Float[Tensor, "3 n"]:
     """For each key: what its direction does by the half that it is of, and by the other; and what the key itself does.
 
     The last is the direction of a ridge so heavy that the memory has no say in it: most rules are solved near that end.
     """
-    directions = _directions(mine, keys)
-    return torch.stack([_damage(directions, mine), _damage(directions, other), _damage(keys, mine)])
-
-
-def _damage(directions: Float[Tensor, "n part"], moment: Float[Tensor, "part part"]) -> Float[Tensor, " n"]:
-    """xᵀCx for each direction."""
-    return ((directions @ moment) * directions).sum(dim=1)
+    directions = mine.directions(keys)
+    return torch.stack([mine.damage(directions), other.damage(directions), mine.damage(keys)])
 
 
 def _concluded(images: int, damages: Float[Tensor, "6 n"]) -> Accuracy:

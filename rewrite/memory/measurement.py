@@ -20,8 +20,8 @@ AUTO = "auto"
 # The most images that `auto` reads, and those after which it first asks whether they are enough: what is rare in images
 # is not seen in fewer.
 MOST, LEAST = 2000, 200
-# The next time is when they should be, by what is known then, but not much later.
-LATER = (1.25, 2.5)
+# The next time is when they should be by what is known then, a little later, as asking takes as long as several images.
+MARGIN, LATER = 1.2, (1.1, 2.5)
 
 
 def measure(
@@ -113,7 +113,7 @@ class _Run:
             if accuracy.enough or self.images == MOST or math.isnan(accuracy.off):
                 break
             least, most = (int(self.images * factor) for factor in LATER)
-            upto = min(MOST, max(least, min(most, accuracy.needed)))
+            upto = min(MOST, max(least, min(most, int(MARGIN * accuracy.needed))))
         self._bar.total = self.images
         return self._memory(halves.total(), halves, accuracy)
 

@@ -75,8 +75,8 @@ class Sums:
 
     def parts(self, dtype: torch.dtype = torch.float64) -> list[Float[Tensor, "part part"]]:
         """The sum of k kᵀ over all keys, for each of `phases`."""
-        lowers = (total.lower().to(dtype).tril() for total in self._totals)
-        return [lower + lower.tril(-1).T for lower in lowers]
+        lowers = (total.lower().to(dtype) for total in self._totals)
+        return [lower.tril().add_(lower.tril(-1).T) for lower in lowers]
 
     def total(self) -> Float[Tensor, "key key"]:
         """The sum of k kᵀ over all keys, on the CPU."""

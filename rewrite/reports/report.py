@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from rewrite.generators.batches import in_batches
 from rewrite.generators.contract import Generator
 from rewrite.goals.cache import Goals
 from rewrite.patch import Patch, Stack, held_at
@@ -268,10 +269,11 @@ def _places(
 
 
 def _shown(generator: Generator, applied: Applied, seeds: tuple[int, ...]) -> tuple[Pair, ...]:
-    if not seeds:
-        return ()
-    sides = [to_pil(side) for side in before_and_after(generator, applied, generator.latents(seeds))]
-    return tuple(Pair(f"seed {seed}", *pair) for seed, *pair in zip(seeds, *sides, strict=True))
+    run = in_batches(
+        seeds, max(1, len(seeds)), lambda part: before_and_after(generator, applied, generator.latents(part))
+    )
+    drawn = ((part, *map(to_pil, sides)) for part, sides in run)
+    return tuple(Pair(f"seed {seed}", *pair) for each in drawn for seed, *pair in zip(*each, strict=True))
 
 
 def is_report_of(document: Mapping[str, Any], model: str, held: Sequence[tuple[Patch, float]]) -> bool:
