@@ -3,10 +3,10 @@
     python -m benchmarks.on_gpu [--device auto] [--networks stylegan2-256 dcgan] [--out benchmarks/on_gpu.md]
     python -m benchmarks.on_gpu --device cpu --networks towers --layers b8.conv1 --images 16
 
-Each step is run once before it is timed, and the device is waited for. `draws` is the time over that of drawing one
-image in batches of four. `copies` is the share of the step's device time that moves tensors between device and host, by
-torch's profiler; on the CPU there are none. `precision` says whether the device solves in float64, or how often a float32
-solve must be refined until its objective is within 1e-6.
+The network draws, measures and solves once before anything is timed, and the device is waited for. `draws` is the time
+over that of drawing one image in batches of four. `copies` is the share of the device's time that moves tensors between
+device and host, by torch's profiler; on the CPU there are none. Above the table stands what the device does in float64,
+and how often a float32 solve must be refined until its objective is within 1e-6.
 """
 
 import argparse

@@ -170,16 +170,16 @@ class _Scaled(NamedTuple):
     Attributes:
         total: The sum of k kᵀ over all keys.
         scale: The unit of each entry.
-        count: Number of keys.
+        keys: Number of keys.
     """
 
     total: Float[Tensor, "part part"]
     scale: Float[Tensor, " part"]
-    count: int
+    keys: int
 
     def of(self, rows: Float[Tensor, "n part"]) -> Float[Tensor, "n part"]:
         """C x for each row."""
-        return (rows * self.scale) @ self.total * (self.scale / self.count)
+        return (rows * self.scale) @ self.total * (self.scale / self.keys)
 
     def damage(self, rows: Float[Tensor, "n part"]) -> Float[Tensor, " n"]:
         """xᵀCx for each row."""
