@@ -13,6 +13,7 @@ from rewrite.reports.concepts import ConceptSource
 from rewrite.rules.rule import Rule, Settings
 
 PROTECTED = 80
+LARGEST_USUAL = 64
 # How many times larger or smaller than the typical place a copy may be.
 MOST_TIMES = 1.5
 # Crumbs of a segmenter, in shares of the image; a region to erase may be larger before it counts.
@@ -129,10 +130,12 @@ def units_of(dissection: Dissection, concept: str) -> tuple[int, ...]:
 def usual_layer(generator: Generator) -> str:
     """The first layer that writes at half the side of the image or more: details have their place there, and colour.
 
-    On the built-in generator that is where the first of the rules that come with the library is solved.
+    On the built-in generator that is where the first of the rules that come with the library is solved. On images of
+    more than 128 pixels it is one that writes 64 cells a side, as for the rules of Bau et al. (2020): finer layers of
+    these draw texture.
     """
     for name, layer in generator.layers.items():
-        if 2 * min(layer.output_grid) >= min(generator.size) and layer.outputs > 4:
+        if min(layer.output_grid) >= min(LARGEST_USUAL, min(generator.size) / 2) and layer.outputs > 4:
             return name
     return list(generator.layers)[-1]
 

@@ -122,9 +122,9 @@ def built(kind: type[T], models: Models) -> T:
     from apps.editor.session import Session
 
     def build() -> T:
-        with gr.Blocks(analytics_enabled=False):
+        with gr.Blocks(analytics_enabled=False) as blocks:
             states = gr.State(Session(models)), gr.State(0), gr.State(0)
             with gr.Tab("tab") as tab:
-                return kind(Page("tab", models, Path(), *states, tab))
+                return kind(Page("tab", models, Path(), *states, tab, blocks.load))
 
     return made(build)

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from apps.editor import removals as measured
+from apps.editor.data_urls import urls
 from apps.editor.easel import read_strokes
 from apps.editor.models import Models
 from apps.editor.options import Options
@@ -14,7 +15,6 @@ from apps.editor.session import Session
 from apps.editor.unit_grid import read_ticked
 from apps.editor.units import dissection
 from apps.editor.units_tab import UnitsState, UnitsTab, figures
-from apps.editor.wall import urls
 from apps.editor.work import Stopped
 from dissect.causes.experiment import Experiment, measure_removals
 from dissect.causes.intervention import Intervention, Prefix

@@ -1,10 +1,13 @@
 """A thread-safe cache of the most recently used items, each made once."""
 
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+
+from torch import Tensor
 
 T = TypeVar("T")
 MOST = 12
@@ -15,11 +18,13 @@ class Cache(Generic[T]):
 
     Attributes:
         most: How many are kept.
+        bytes: How many bytes of tensors they may hold together; the one that was used last is kept in any case.
         making: A lock to hold while an item is made in steps between which the lock of its model is lent to others.
     """
 
-    def __init__(self, most: int = MOST):
-        self.most, self._kept, self._lock = most, OrderedDict[Hashable, T](), threading.Lock()
+    def __init__(self, most: int = MOST, bytes: float = math.inf):
+        self.most, self.bytes, self._lock = most, bytes, threading.Lock()
+        self._kept, self._held = OrderedDict[Hashable, T](), dict[Hashable, int]()
         self.making = threading.RLock()
 
     def __contains__(self, key: Hashable) -> bool:
@@ -45,11 +50,26 @@ class Cache(Generic[T]):
             with lock or nullcontext():
                 found = self.find(key)
                 found = make() if found is None else found
-                self._keep(key, found)
+                self.keep(key, found)
         return found
 
-    def _keep(self, key: Hashable, thing: T) -> None:
+    def keep(self, key: Hashable, thing: T) -> None:
+        """Keep an item, and drop those that were used longest ago beyond what may be kept."""
+        size = bytes_of(thing)
         with self._lock:
-            self._kept[key] = thing
-            while len(self._kept) > self.most:
-                self._kept.popitem(last=False)
+            self._kept[key], self._held[key] = thing, size
+            self._kept.move_to_end(key)
+            while len(self._kept) > self.most or (len(self._kept) > 1 and sum(self._held.values()) > self.bytes):
+                oldest, _ = self._kept.popitem(last=False)
+                del self._held[oldest]
+
+
+def bytes_of(thing: Any) -> int:
+    """The bytes of the tensors in nested tuples, lists and dictionaries, as they lie in memory."""
+    if isinstance(thing, Tensor):
+        return thing.untyped_storage().nbytes()
+    if isinstance(thing, dict):
+        thing = thing.values()
+    elif not isinstance(thing, tuple | list):
+        return 0
+    return sum(map(bytes_of, thing))

@@ -9,6 +9,9 @@ Each handler runs in one of these queues:
     IN_TURN  one at a time for the whole server: handlers that run the generator, or change the rules or the model.
     AT_ONCE  four at a time, also while other handlers run: they read or change the draft, or stop work, and never wait
              for the generator. (Only a heat-map may, for images that were not run before.)
+    WORK  one at a time for the whole server, beside the others: what takes long, or may on a large network. What it
+             changes of a session it changes under the session's lock, at the end.
+    DRAW  walls that take time, each until it is drawn or something newer is to be drawn.
     PRICE  one at a time, beside the others: what is reckoned ahead, so that nobody's Rewrite waits behind all of it.
     CURVE, EFFECTS  one at a time, beside the others: long work that releases the generator after every step.
 """
@@ -49,6 +52,7 @@ class Queue(NamedTuple):
 
 
 IN_TURN, AT_ONCE = Queue("model"), Queue("marks", 4)
+WORK, DRAW = Queue("work"), Queue("draw", 16, trigger="multiple")
 PRICE, CURVE, EFFECTS = Queue("price"), Queue("curve"), Queue("effects", trigger="once")
 
 
@@ -64,6 +68,7 @@ class Page:
         opened: Changes when the session opens another model.
         stacked: Changes when a tab other than the first changed the stack of rules.
         tab: The tab itself, for its event `select`.
+        load: The event of a page that was opened.
     """
 
     name: str
@@ -73,6 +78,7 @@ class Page:
     opened: gr.State
     stacked: gr.State
     tab: gr.Tab
+    load: Callable[..., Dependency]
 
     def new(self) -> Session:
         """A new session, for the initial values of components."""

@@ -1,5 +1,6 @@
 """Guidance for the user: which step comes next, and the reasons for layer, rank and strength."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,5 +60,12 @@ def solving(work: Work, rule: Rule, caution: float = 0.0) -> Iterator[str]:
     """
     for done in work.measuring(rule.layer):
         yield measuring(rule.layer, done)
+    begun = time.monotonic()
     for done in work.solving(rule, caution):
-        yield f"Choosing how much may change elsewhere, by marked images that are left out: {100 * done:.0f} %"
+        yield f"{_solving(done)} ({time.monotonic() - begun:.0f} s so far; Stop ends it)"
+
+
+def _solving(done: float) -> str:
+    if done == 0:
+        return "Looking at what the marks ask for"
+    return f"Choosing how much may change elsewhere, by marked images that are left out: {100 * done:.0f} %"

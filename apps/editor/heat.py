@@ -20,7 +20,7 @@ from rewrite.rules.masks import cover
 from rewrite.solvers.algebra import Metric
 from rewrite.solvers.directions import patch_rows, phase_metrics
 
-ORDINARY = 32
+ORDINARY, MOST_BYTES = 32, 128 * 2**20
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Heat:
         model: The model.
         layer: The layer.
         metrics: The second moment of the layer's keys, phase by phase.
-        ordinary: The layer's input for ordinary images.
+        ordinary: The layer's input for ordinary images, as many as are of use and of moderate size.
     """
 
     model: Model
@@ -47,7 +47,10 @@ class Heat:
     @classmethod
     def _prepared(cls, model: Model, name: str) -> "Heat":
         layer = model.generator.layer(name)
-        ordinary = [model.run(name, seeds).features.cpu() for seeds in batched(ordinary_seeds(ORDINARY, ()), BATCH)]
+        seeds = ordinary_seeds(ORDINARY, ())
+        ordinary = [model.run(name, seeds[:1]).features.cpu()]
+        fitting = max(1, min(ORDINARY, MOST_BYTES // ordinary[0].nbytes))
+        ordinary += [model.run(name, part).features.cpu() for part in batched(seeds[1:fitting], BATCH)]
         metrics = phase_metrics(ordinary_moment(model.memory(name), layer), layer)
         return cls(model, layer, metrics, torch.cat(ordinary))
 
@@ -66,16 +69,16 @@ class Heat:
             raise ValueError("the marks cover no cell of this layer: mark more, or take a layer of a finer grid")
         rows = patch_rows(keys, self.metrics, self.layer, 1)
         reference = response(self.layer, rows, self.ordinary).flatten().sort().values
-        found = response(self.layer, rows, self.model.features(self.layer.name, seeds))
+        found = response(self.layer, rows, self.model.drawer.features(self.layer.name, seeds))
         quantiles = torch.searchsorted(reference, found.contiguous()).to(found) / len(reference)
-        return upsampled(quantiles, self.layer, self.model.generator.size)
+        return upsampled(quantiles, self.layer, self.model.drawer.side)
 
     def pictures(self, places: Sequence[Region], seeds: Sequence[int]) -> list[Image.Image]:
         """The maps laid over the images."""
-        images = self.model.images(seeds)
+        images = self.model.drawer.at_hand(seeds)
         return [overlay(image, heat) for image, heat in zip(images, self.maps(places, seeds), strict=True)]
 
     def _keys(self, place: Region) -> Float[Tensor, "n key"]:
         cells = (cover(place.mask.array(), self.layer) > LEAST_COVER).numpy()
-        features = self.model.features(self.layer.name, (place.latent.seed,))
+        features = self.model.drawer.features(self.layer.name, (place.latent.seed,))
         return self.layer.keys(features, torch.from_numpy(np.flatnonzero(cells))[None])[0].double()

@@ -7,12 +7,15 @@ from typing import Any
 import gradio as gr
 
 from apps.editor.contexts import find_regions
+from apps.editor.data_urls import url, urls
 from apps.editor.frame import Updates
 from apps.editor.guide import measuring
 from apps.editor.heat import Heat
+from apps.editor.marks import whole
 from apps.editor.rewrite_view import FURTHER_IMAGES, RewriteView
 from apps.editor.session import Session
-from apps.editor.wall import given, url, urls
+from apps.editor.wall import given
+from apps.editor.work import Stopped
 from apps.seeds import parse_seeds
 
 LONGEST_SEEDS = 400
@@ -23,6 +26,19 @@ class Marking:
     """Handlers of the wall."""
 
     view: RewriteView
+
+    def on_draw(self, session: Session) -> Iterator[Updates]:
+        """Draw the wall tile by tile where it takes time, until the session shows something else."""
+        drawing = session.draw()
+
+        def check() -> None:
+            if not session.wants(drawing):
+                raise Stopped
+
+        if drawing.missing and not drawing.drawer.quick(len(drawing.seeds)):
+            for _ in drawing.steps(check):
+                check()
+                yield {self.view.wall: gr.update(tiles=drawing.tiles(), **drawing.edited())}
 
     def on_marks(self, session: Session, document: Any) -> Iterator[Updates]:
         """Take the marks; the status is updated at once, and the heat-map when it is ready."""
@@ -70,9 +86,16 @@ class Marking:
         session.show_seeds(parse_seeds(text))
         return self.view.show_seeds(session)
 
+    def on_count(self, session: Session, document: Any, count: Any) -> Updates:
+        """Put more or fewer images on the wall."""
+        session.set_marks(document)
+        if not whole(count):
+            raise ValueError("choose a number of images")
+        session.show_count(count)
+        return self.view.show_seeds(session)
+
     def on_next_seeds(self, session: Session, document: Any) -> Updates:
         """Put the next seeds on the wall."""
-        draft = session.set_marks(document)
-        first = (max(draft.seeds) + 1) % 2**31
-        session.show_seeds(range(first, first + session.models.options.tiles))
+        session.set_marks(document)
+        session.show_next()
         return self.view.show_seeds(session)

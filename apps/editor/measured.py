@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from apps.editor.data_urls import url
 from apps.editor.price import percent
 from apps.editor.stack import Entry
-from apps.editor.wall import url
 from apps.editor.work import Work
 from rewrite import Report, report_on
 from rewrite.reports.effect import MOVED

@@ -1,8 +1,9 @@
 """One generator, and everything that is slow to compute and shared by all sessions.
 
 A session runs the generator only under `Model.lock`, and patches are applied only inside `Model.holding(…)`, so that no
-session sees the rules of another. A thread that holds a session's lock must not wait for this one. The choice of the
-weights of a rule lends the lock between its steps, when no run has begun and no patch is applied.
+session sees the rules of another. A thread that holds a session's lock must not wait for this one. Measuring a layer
+and choosing the weights of a rule lend the lock between their steps, when no run has begun and no patch is applied. The
+tiles of walls do not wait for it at all: see `drawer.py`.
 """
 
 import threading
@@ -15,21 +16,20 @@ import torch
 from torch import Tensor
 
 from apps.editor.cache import Cache
+from apps.editor.drawer import Drawer, Held, checked
 from apps.editor.turns import Turns
 from apps.memories import cached_path, memory_of
-from dissect.concept_rule import usual_layer
-from rewrite import Generator, Goals, Memory, Patch, Stack
+from rewrite import Generator, Goals, Memory, Stack
 from rewrite.generators.contract import Cut
 from rewrite.reports.concepts import ConceptSource
 
-MOST_FEATURES = 64
+MOST_LABELS = 64
 MOST_MEMORIES = 6
 MOST_SHARED = 64
 # A goal holds the layer's input for all images of a rule: by far the largest thing in memory.
 MOST_GOALS = 6
-BATCH = 16
-
-Held = Sequence[tuple[Patch, float]]
+BATCH, SMALL_BATCH = 16, 4
+MOST_BYTES = 256 * 2**20
 
 
 class Model:
@@ -43,6 +43,7 @@ class Model:
         samples: Number of images that a memory is measured on.
         folders: Where to look for its dissections.
         lock: Held while the generator is used.
+        drawer: Draws the tiles of walls, on a copy of the network.
         goals: The goals of the last rules of all sessions; used under the lock.
     """
 
@@ -59,30 +60,20 @@ class Model:
         self.lock, self._making = Turns(), threading.RLock()
         self.goals = Goals(MOST_GOALS)
         self._stack = Stack(generator)
-        self._images, self._cuts = Cache[Tensor](), Cache[Cut]()
-        self._features, self._labels = Cache[Tensor](MOST_FEATURES), Cache[Tensor](MOST_FEATURES)
+        self.drawer = Drawer(generator)
+        self._images, self._labels = Cache[Tensor](bytes=MOST_BYTES), Cache[Tensor](MOST_LABELS, MOST_BYTES)
         self._memories, self._shared = Cache[Memory](MOST_MEMORIES), Cache[Any](MOST_SHARED)
+        self._measuring: set[str] = set()
 
     @property
     def layer(self) -> str:
         """The layer where a rule is solved by default."""
-        return usual_layer(self.generator)
+        return self.drawer.layer
 
     def images(self, seeds: Sequence[int]) -> Tensor:
-        """Images in [-1, 1] without patches."""
-        return self._images.get(tuple(seeds), lambda: self.generator.sample(seeds, BATCH).cpu(), self.lock)
-
-    def cut(self, layer: str, seeds: Sequence[int]) -> Cut:
-        """A run stopped before a layer; cached."""
-        return self._cuts.get((layer, tuple(seeds)), lambda: self.run(layer, seeds), self.lock)
-
-    def features(self, layer: str, seeds: Sequence[int]) -> Tensor:
-        """The input of a layer for some seeds; cached for each seed."""
-        kept = [
-            self._features.get((layer, seed), lambda seed=seed: self.run(layer, (seed,)).features, self.lock)
-            for seed in seeds
-        ]
-        return torch.cat(kept).cpu()
+        """Images in [-1, 1] without patches, of full size."""
+        batch = BATCH if self.drawer.small else SMALL_BATCH
+        return self._images.get(tuple(seeds), lambda: self.generator.sample(seeds, batch).cpu(), self.lock)
 
     def labels(self, seeds: Sequence[int]) -> Tensor:
         """The label maps of images without patches.
@@ -96,15 +87,32 @@ class Model:
         return self._labels.get(tuple(seeds), lambda: source.label(self.images(seeds), seeds), self.lock)
 
     def memory(self, layer: str, on_progress: Callable[[int], object] | None = None) -> Memory:
-        """The memory of a layer, cached here and in the user's cache folder.
+        """The memory of a layer, cached here and in the user's cache folder. The lock is lent while it is measured.
 
         Args:
             layer: Name of the layer.
             on_progress: Called with the number of images measured so far; may raise to end the measurement.
         """
-        return self._memories.get(
-            layer, lambda: memory_of(self.generator, layer, self.samples, on_progress=on_progress), self.lock
-        )
+        found = self._memories.find(layer)
+        if found is not None:
+            return found
+        with self.lock:
+            # Whoever measures it waits for the lock now, and goes on when it is lent.
+            while layer in self._measuring:
+                self.lock.lend()
+            return self._memories.get(layer, lambda: self._measured(layer, on_progress))
+
+    def _measured(self, layer: str, on_progress: Callable[[int], object] | None) -> Memory:
+        def step(images: int) -> None:
+            self.lock.lend()
+            if on_progress is not None:
+                on_progress(images)
+
+        self._measuring.add(layer)
+        try:
+            return memory_of(self.generator, layer, self.samples, on_progress=step)
+        finally:
+            self._measuring.discard(layer)
 
     def measured(self, layer: str) -> bool:
         """Whether the memory of a layer is there already; needs no lock.
@@ -132,37 +140,14 @@ class Model:
         with self.lock, self._stack.holding(list(held)):
             yield self.generator
 
-    def edited(self, held: Held, seeds: Sequence[int]) -> Tensor:
-        """Images in [-1, 1] with patches; only the layers from the first edited one on are run."""
-        held = [(patch, strength) for patch, strength in held if strength]
-        if not held:
-            return self.images(seeds)
-        order = list(self.generator.layers)
-        first = min((patch.layer for patch, _ in held), key=order.index)
-        with self.lock, torch.no_grad():
-            cut = self.cut(first, seeds)
-            with self.holding(held):
-                return self.generator.rerun(first, cut).clamp(-1, 1).cpu()
-
     @contextmanager
     def checking(self, check: Callable[[], None]) -> Iterator[None]:
         """Call `check` before every module that runs inside a `with` block; it may raise to end the run.
 
         Threads that the lock is lent to meanwhile are not checked.
         """
-        thread = threading.get_ident()
-
-        def hook(*_: Any) -> None:
-            if threading.get_ident() == thread:
-                check()
-
-        with self.lock:
-            hooks = [part.register_forward_pre_hook(hook) for part in self.generator.module.modules()]
-            try:
-                yield
-            finally:
-                for each in hooks:
-                    each.remove()
+        with self.lock, checked(self.generator, check):
+            yield
 
     @torch.no_grad()
     def run(self, layer: str, seeds: Sequence[int]) -> Cut:

@@ -48,7 +48,14 @@ class Models:
         path = name if name in (options.model, *loading.BUILT_IN) else self._path(name)
         generator = load_generator(path, truncation=options.truncation, device=options.device)
         source = source_of(options, str(path), generator)
-        return Model(str(path), generator, source, options.samples, options.folders)
+        model = Model(str(path), generator, source, options.samples, options.folders)
+        # How long that takes says how many the wall shall have.
+        model.drawer.tiles((0,))
+        return model
+
+    def count(self, model: Model) -> int:
+        """The number of images on the wall of a model."""
+        return self.options.tiles or model.drawer.count()
 
     def _path(self, name: str) -> Path:
         """The file that a page names; it must lie inside one of the folders."""

@@ -17,7 +17,7 @@ class Options:
         out: The folder that exports are written into.
         segmenter: The source of concepts, or `none`.
         samples: Number of images that a memory is measured on.
-        tiles: Number of images on the wall.
+        tiles: Number of images on the wall; None for as many as are drawn in a moment, at most 16.
         truncation: Truncation of the latents.
         device: Where networks run.
         auth: A name and a password that the page asks for.
@@ -29,7 +29,7 @@ class Options:
     out: Path = Path("export")
     segmenter: str = "towers"
     samples: int = 2000
-    tiles: int = 16
+    tiles: int | None = None
     truncation: float = 1.0
     device: str = "cpu"
     auth: tuple[str, str] | None = None

@@ -45,7 +45,7 @@ def build(models: Models, private: Path) -> gr.Blocks:
         shared = session, gr.State(0), gr.State(0)
         for label, name, fill in TABS:
             with gr.Tab(label) as tab:
-                fill(Page(name, models, private, *shared, tab))
+                fill(Page(name, models, private, *shared, tab, blocks.load))
 
         def on_unload(request: gr.Request) -> None:
             """Free what can be computed again. The session is kept for a while: the page may come back."""

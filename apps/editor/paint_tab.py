@@ -8,13 +8,13 @@ from typing import Any
 import gradio as gr
 import torch
 
+from apps.editor.data_urls import urls
 from apps.editor.easel import EMPTY, Easel, read_strokes
 from apps.editor.frame import Page, Updates
 from apps.editor.marks import LARGEST_SEED
 from apps.editor.requests import Request
 from apps.editor.session import Session
 from apps.editor.units import NONE, dissection, dissections
-from apps.editor.wall import urls
 from dissect.causes.painting import Painting, painted, prefix_of
 from dissect.causes.stroke import Stroke
 from dissect.units.dissection import Dissection

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from apps.editor.component import ScriptedComponent
+from apps.editor.data_urls import url
 from apps.editor.model import Model
 from apps.editor.requests import Request, read_requests
-from apps.editor.wall import url
 from rewrite import Proposal
 from rewrite.reports.pictures import outlined
 
@@ -29,7 +29,7 @@ class ProposalList(ScriptedComponent):
 
 def cards(model: Model, proposals: Sequence[Proposal]) -> list[dict[str, Any]]:
     """The property `proposals`."""
-    images = [model.images((proposal.latent.seed,))[0] for proposal in proposals]
+    images = [model.drawer.at_hand((proposal.latent.seed,))[0] for proposal in proposals]
     return [
         {
             "seed": proposal.latent.seed,

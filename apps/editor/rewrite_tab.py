@@ -3,8 +3,9 @@
 from functools import partial
 
 import gradio as gr
+from gradio.events import Dependency
 
-from apps.editor.frame import AT_ONCE, CURVE, PRICE, Page, Updates
+from apps.editor.frame import AT_ONCE, CURVE, DRAW, PRICE, WORK, Page, Updates
 from apps.editor.marking import Marking
 from apps.editor.pricing import Pricing
 from apps.editor.proposing import Proposing
@@ -28,6 +29,9 @@ class RewriteTab:
         marking, pricing, proposing = Marking(view), Pricing(view), Proposing(view)
         choices = [view.action, view.layer, view.caution, view.rank, view.refine]
         chosen, guide = partial(gr.on, [choice.input for choice in choices]), [view.status, view.rewrite]
+        shown = [*guide, view.wall, view.seeds, view.count, view.proposals]
+        answered = connect(view.proposals.input, proposing.on_answers, [view.proposals], shown)
+        self._followed_by_drawing(answered)
         changed = (
             connect(view.wall.input, marking.on_marks, [view.wall], [*guide, view.wall], AT_ONCE, stopped),
             connect(chosen, marking.on_choices, choices, [*guide, view.why], AT_ONCE),
@@ -36,20 +40,17 @@ class RewriteTab:
                 marking.on_find,
                 [view.wall, view.concept, view.further],
                 [*guide, view.wall],
-                when_stopped=stopped,
+                WORK,
+                stopped,
             ),
-            connect(
-                view.proposals.input,
-                proposing.on_answers,
-                [view.proposals],
-                [*guide, view.wall, view.seeds, view.proposals],
-            ),
+            answered,
             connect(
                 view.propose.click,
                 pricing.on_propose_rank,
                 [],
                 [view.rank, view.status, view.why],
-                when_stopped=stopped,
+                WORK,
+                stopped,
             ),
         )
         for event in changed:
@@ -58,29 +59,41 @@ class RewriteTab:
 
     def _connect_wall(self) -> None:
         view, connect, marking = self.view, self.page.connect, Marking(self.view)
-        connect(view.preview.click, marking.on_preview, [view.wall], [view.wall, view.status])
+        seen, wall = [view.wall, view.seeds, view.count], view.wall
+        connect(view.preview.click, marking.on_preview, [wall], [wall, view.status], WORK)
         searched, offered = Proposing(view).on_propose_contexts, [view.status, view.proposals]
-        connect(view.more.click, searched, [view.wall], offered, when_stopped=view.show_stopped)
-        connect(view.seeds.submit, marking.on_seeds, [view.wall, view.seeds], [view.wall, view.seeds])
-        connect(view.next_seeds.click, marking.on_next_seeds, [view.wall], [view.wall, view.seeds])
-        shown = [view.wall, view.rules, view.status, view.rewrite, view.price, view.seeds, view.layer, view.why]
-        connect(self.page.opened.change, self.on_model, [], [*shown, view.concept, view.concepts, view.proposals])
+        connect(view.more.click, searched, [wall], offered, WORK, when_stopped=view.show_stopped)
+        shown = [wall, view.rules, view.status, view.rewrite, view.price, view.seeds, view.count, view.layer, view.why]
+        self._followed_by_drawing(
+            connect(view.seeds.submit, marking.on_seeds, [wall, view.seeds], seen),
+            connect(view.count.input, marking.on_count, [wall, view.count], seen),
+            connect(view.next_seeds.click, marking.on_next_seeds, [wall], seen),
+            connect(self.page.opened.change, self.on_model, [], [*shown, view.concept, view.concepts, view.proposals]),
+        )
+        connect(self.page.load, marking.on_draw, [], [wall], DRAW)
         self.page.connect_stop(view.stop, view.show_stopped, view.status)
 
     def _connect_rules(self) -> None:
         view, connect, panel = self.view, self.page.connect, RulePanel(self.view)
         stack, stopped = [view.wall, view.rules, view.status], view.show_stopped
-        connect(view.rewrite.click, panel.on_rewrite, [view.wall], stack, when_stopped=stopped)
-        connect(view.rules.input, panel.on_requests, [view.rules], [*stack, view.seeds, view.action, view.layer])
-        connect(view.measure.click, panel.on_measure, [], [view.report, view.status], when_stopped=stopped)
-        connect(view.load.upload, panel.on_load, [view.load], [*stack, view.seeds], when_stopped=stopped)
-        connect(view.take.click, panel.on_load_built_in, [view.ready], [*stack, view.seeds], when_stopped=stopped)
-        saved = [view.rules, view.status]
-        connect(view.save.click, panel.on_save_marks, [view.wall], saved, when_stopped=stopped)
-        connect(self.page.stacked.change, self.on_stack, [], [view.wall, view.rules])
+        seen = [*stack, view.seeds, view.count]
+        self._followed_by_drawing(
+            connect(view.rewrite.click, panel.on_rewrite, [view.wall], stack, WORK, stopped),
+            connect(view.rules.input, panel.on_requests, [view.rules], [*seen, view.action, view.layer]),
+            connect(view.load.upload, panel.on_load, [view.load], seen, WORK, stopped),
+            connect(view.take.click, panel.on_load_built_in, [view.ready], seen, WORK, stopped),
+            connect(self.page.stacked.change, self.on_stack, [], [view.wall, view.rules]),
+        )
+        connect(view.measure.click, panel.on_measure, [], [view.report, view.status], WORK, stopped)
+        connect(view.save.click, panel.on_save_marks, [view.wall], [view.rules, view.status], WORK, stopped)
         # A report is of the rules as they were when it was measured.
         changes = [view.rewrite.click, view.rules.input, view.load.upload, view.take.click]
         gr.on([*changes, self.page.stacked.change, self.page.opened.change], None, None, [view.report], js="() => ''")
+
+    def _followed_by_drawing(self, *events: Dependency) -> None:
+        """What changes the wall is followed by the drawing of it, where that takes time."""
+        for event in events:
+            self.page.connect(event.then, Marking(self.view).on_draw, [], [self.view.wall], DRAW)
 
     def on_model(self, session: Session) -> Updates:
         """Show the model that was opened."""

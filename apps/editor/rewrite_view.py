@@ -6,13 +6,15 @@ import gradio as gr
 
 from apps.editor.choices import MOST_CAUTION
 from apps.editor.draft import Draft
+from apps.editor.drawer import COUNTS
+from apps.editor.drawing import lasting
 from apps.editor.frame import STOPPED, Updates
 from apps.editor.guide import reasons, status
 from apps.editor.model import Model
 from apps.editor.proposal_list import ProposalList
 from apps.editor.rule_list import RuleList, rows
 from apps.editor.session import Session
-from apps.editor.wall import Role, Wall, given, tiles, urls
+from apps.editor.wall import Role, Wall, given
 from rewrite.rules import BUILT_IN
 
 ROLES = (
@@ -43,6 +45,10 @@ class RewriteView:
         with gr.Row(elem_classes="line"):
             self.seeds = gr.Textbox(
                 seeds_text(new.draft), label="Seeds on the wall", max_lines=1, scale=2, min_width=120
+            )
+            chosen = counts(new)
+            self.count = gr.Dropdown(
+                chosen["choices"], value=chosen["value"], label="Images", scale=1, min_width=130, elem_id="count"
             )
             self.next_seeds = gr.Button("New seeds", scale=1, min_width=120, size="md", elem_id="new-seeds")
             self.preview = gr.Button("Show the paste", scale=1, min_width=150, size="md", elem_id="show-paste")
@@ -122,12 +128,16 @@ class RewriteView:
 
     def show_edited(self, session: Session, **more: Any) -> Updates:
         """The wall with the active rules."""
-        return {self.wall: gr.update(after=urls(session.after()) if session.rules.held else [], **more)}
+        return {self.wall: gr.update(**session.wall().edited(), **more)}
 
     def show_seeds(self, session: Session, **more: Any) -> Updates:
         """The wall with other seeds."""
-        shown = tiles(session.draft.seeds, session.before())
-        return {**self.show_edited(session, tiles=shown, heat=[], **more), self.seeds: seeds_text(session.draft)}
+        wall = session.wall()
+        return {
+            self.wall: gr.update(tiles=wall.tiles(), **wall.edited(), heat=[], **more),
+            self.seeds: seeds_text(session.draft),
+            self.count: counts(session),
+        }
 
     def show_model(self, session: Session) -> Updates:
         """Everything of a model that was just opened."""
@@ -136,8 +146,9 @@ class RewriteView:
             **self.show_readiness(session),
             **self.show_rules(session),
             **self.show_reasons(session),
-            self.wall: gr.update(**wall_of(session), **given(session.draft), after=[], heat=[]),
+            self.wall: gr.update(**wall_of(session), **given(session.draft), heat=[]),
             self.seeds: seeds_text(session.draft),
+            self.count: counts(session),
             self.proposals: gr.update(proposals=[]),
             self.price: "",
             self.layer: gr.update(choices=layers_of(model), value=""),
@@ -148,12 +159,23 @@ class RewriteView:
 
 def wall_of(session: Session) -> dict[str, Any]:
     """The properties of the wall that depend on the model."""
-    draft = session.draft
+    draft, wall = session.draft, session.wall()
     return {
         "side": draft.side,
-        "tiles": tiles(draft.seeds, draft.model.images(draft.seeds)),
+        "tiles": wall.tiles(),
+        **wall.edited(),
         "store": f"rewrite-marks-{draft.model.fingerprint}",
     }
+
+
+def counts(session: Session) -> Any:
+    """The choice of how many images are on the wall, with the time that they take where it is worth speaking of."""
+    drawer, count = session.model.drawer, len(session.draft.seeds)
+
+    def named(count: int) -> str:
+        return f"{count}" if drawer.quick(count) else f"{count}: {lasting(count * drawer.seconds)}"
+
+    return gr.update(choices=[(named(each), each) for each in sorted({*COUNTS, count})], value=count)
 
 
 def seeds_text(draft: Draft) -> str:

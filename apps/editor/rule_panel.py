@@ -6,15 +6,16 @@ from typing import Any
 
 import gradio as gr
 
+from apps.editor.data_urls import urls
 from apps.editor.frame import Updates
 from apps.editor.guide import solving
 from apps.editor.measured import COUNT, card, measured
 from apps.editor.requests import Request
-from apps.editor.rewrite_view import RewriteView, seeds_text
+from apps.editor.rewrite_view import RewriteView
 from apps.editor.rule_list import read_rule_requests, rule_file
 from apps.editor.session import Session
 from apps.editor.stack import Rules
-from apps.editor.wall import given, tiles, urls
+from apps.editor.wall import given
 from rewrite import Rule
 from rewrite.rules import BUILT_IN
 
@@ -36,7 +37,8 @@ class RulePanel:
         for text in solving(work, rule, caution):
             yield view.show_status(session, text)
         work.rewrite(draft.rule_with_effect(rule.name), caution)
-        yield {view.wall: gr.update(after=urls(session.after(FIRST_TILES)))}
+        if session.model.drawer.small:
+            yield {view.wall: gr.update(after=urls(session.after(FIRST_TILES)))}
         text = "Done. Wipe between before and after, or change the strength."
         yield view.show_edited(session) | view.show_rules(session) | view.show_status(session, text)
 
@@ -59,9 +61,8 @@ class RulePanel:
         if not shown:
             return view.show_edited(session) | view.show_rules(session, **file) | view.show_status(session)
         draft = session.draft
-        wall = view.show_edited(session, tiles=tiles(draft.seeds, session.before()), **given(draft))
+        wall = view.show_seeds(session, **given(draft))
         chosen = {
-            view.seeds: seeds_text(draft),
             view.action: draft.choices.action,
             view.layer: draft.choices.layer or "",
         }

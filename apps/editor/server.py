@@ -39,7 +39,7 @@ def serving(options: Options) -> Iterator[str]:
         FileNotFoundError: There is no such model.
         ValueError: The model cannot be opened, the port is taken, or this process serves an editor already.
     """
-    if not 1 <= options.tiles <= MOST_TILES:
+    if options.tiles is not None and not 1 <= options.tiles <= MOST_TILES:
         raise ValueError(f"the wall shows 1 to {MOST_TILES} seeds, got {options.tiles}")
     heap.share()
     with _alone(), environment(**QUIET), tempfile.TemporaryDirectory(prefix="rewrite-editor-") as private:

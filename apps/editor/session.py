@@ -14,6 +14,8 @@ from torch import Tensor
 
 from apps.editor.cache import Cache
 from apps.editor.draft import Draft
+from apps.editor.drawer import active, key_of
+from apps.editor.drawing import Drawing
 from apps.editor.marks import Mark, marks_of, merged, read_marks
 from apps.editor.model import Model
 from apps.editor.models import Models
@@ -44,7 +46,9 @@ class Session:
         self.models, self.lock = models, threading.RLock()
         self.opened, self.turn, self.offers = 0, 0, Offers()
         self._works: WeakSet[Work] = WeakSet()
-        self._start(Draft(models.first, tuple(range(models.options.tiles))))
+        self._drawing: Drawing | None = None
+        self.count = models.count(models.first)
+        self._start(Draft(models.first, tuple(range(self.count))))
 
     def __deepcopy__(self, memo: dict) -> "Session":
         """A new session: Gradio copies the initial state for each browser session."""
@@ -71,6 +75,7 @@ class Session:
         with self.lock:
             self.opened += 1
             self._start(Draft(model, self.draft.seeds, version=self.draft.version + 1))
+            self.show_count(self.models.count(model))
 
     # The wall ---------------------------------------------------------------------------------------------------------
 
@@ -85,16 +90,56 @@ class Session:
         with self.lock:
             self.draft = replace(self.draft, seeds=tuple(dict.fromkeys(seeds)))
 
+    def show_count(self, count: int) -> None:
+        """Put more or fewer images on the wall: those that follow, or without the last ones.
+
+        Raises:
+            ValueError: It is none, or too many.
+        """
+        with self.lock:
+            seeds = self.draft.seeds[: max(0, count)]
+            self.show_seeds((*seeds, *self._following(count - len(seeds))))
+            self.count = count
+
+    def show_next(self) -> None:
+        """Put the images of the seeds that follow on the wall."""
+        with self.lock:
+            self.show_seeds(self._following(self.count))
+
     def before(self) -> Tensor:
-        """The images on the wall without rules."""
+        """The images on the wall without rules, at the size of a tile."""
         draft = self.draft
-        return draft.model.images(draft.seeds)
+        return draft.model.drawer.tiles(draft.seeds)
 
     def after(self, first: int | None = None) -> Tensor:
-        """The first images on the wall, or all, with the active rules."""
+        """The first images on the wall, or all, with the active rules, at the size of a tile."""
         with self.lock:
             draft, held = self.draft, self.rules.held
-        return draft.model.edited(held, draft.seeds[:first])
+        return draft.model.drawer.tiles(draft.seeds[:first], held)
+
+    def at_hand(self) -> Tensor:
+        """The same, or what is at hand of it where drawing it takes time."""
+        with self.lock:
+            draft, held = self.draft, self.rules.held
+        return draft.model.drawer.at_hand(draft.seeds, held)
+
+    def wall(self) -> Drawing:
+        """The wall as it is shown now: all of it where that takes no time to speak of, else what is drawn already."""
+        with self.lock:
+            wall = Drawing(self.model.drawer, self.draft.seeds, active(self.rules.held))
+        return wall.at_once()
+
+    def draw(self) -> Drawing:
+        """Begin to draw the wall tile by tile, and end the drawing before."""
+        with self.lock:
+            self._drawing = Drawing(self.model.drawer, self.draft.seeds, active(self.rules.held))
+            return self._drawing
+
+    def wants(self, drawing: Drawing) -> bool:
+        """Whether a drawing is the latest, and of what the session shows now."""
+        with self.lock:
+            shown = self.model.drawer, self.draft.seeds, key_of(active(self.rules.held))
+            return self._drawing is drawing and (drawing.drawer, drawing.seeds, key_of(drawing.held)) == shown
 
     # The draft --------------------------------------------------------------------------------------------------------
 
@@ -158,6 +203,11 @@ class Session:
             self._change(marks=marks, further=(), choices=replace(draft.choices, action=rule.action, layer=layer))
             return True
 
+    def _following(self, count: int) -> range:
+        """So many of the seeds that follow those on the wall."""
+        first = (max(self.draft.seeds) + 1) % 2**31
+        return range(first, first + count)
+
     def _change(self, **changes: Any) -> Draft:
         changed = replace(self.draft, **changes)
         if changed != self.draft:
@@ -186,5 +236,5 @@ class Session:
     def release(self) -> None:
         """Free what can be computed again: the page is closed or idle."""
         with self.lock:
-            self._patches = Cache(MOST_PATCHES)
+            self._patches, self._drawing = Cache(MOST_PATCHES), None
             self.begin()

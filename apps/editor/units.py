@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from apps.editor.data_urls import url
 from apps.editor.model import Model
-from apps.editor.wall import url
 from dissect.sources.contract import CallableSource
 from dissect.units.dissection import BUILT_IN, Dissection, load_dissections
 from dissect.units.probe import GeneratorProbe

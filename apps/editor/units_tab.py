@@ -6,8 +6,10 @@ from functools import partial
 from typing import Any
 
 import gradio as gr
+import torch
 from torch import Tensor
 
+from apps.editor.data_urls import urls
 from apps.editor.frame import AT_ONCE, EFFECTS, Page, Updates, message, progress
 from apps.editor.model import Model
 from apps.editor.removals import Removals
@@ -15,10 +17,10 @@ from apps.editor.session import Session
 from apps.editor.stack import Entry
 from apps.editor.unit_grid import EMPTY, UnitGrid, read_ticked
 from apps.editor.units import NONE, dissection, dissections, strips
-from apps.editor.wall import urls
 from apps.editor.work import Stopped
 from dissect.causes.ablation import ablation_patch, notes_of
 from dissect.causes.intervention import Intervention, Prefix
+from rewrite.generators.contract import batched
 
 COMPARED = 4
 HELP = (
@@ -181,7 +183,9 @@ def images_without(session: Session, layer: str, units: Sequence[int]) -> Tensor
     """
     dissection(session.model, layer)
     with session.model.holding(session.rules.held) as generator:
-        return Prefix.of(generator, layer, session.draft.seeds).images(Intervention.off(units)).cpu()
+        drawer, off = session.model.drawer, Intervention.off(units)
+        parts = batched(session.draft.seeds, drawer.together)
+        return torch.cat([drawer.reduced(Prefix.of(generator, layer, part).images(off).cpu()) for part in parts])
 
 
 def removals_of(session: Session, state: UnitsState) -> tuple[Removals | None, str]:
@@ -226,7 +230,7 @@ def tiles(session: Session, without: Tensor | None = None) -> list[dict[str, Any
     after = [None] * len(seeds) if without is None else urls(without)
     return [
         {"seed": seed, "image": image, "after": edited}
-        for seed, image, edited in zip(seeds, urls(session.after()), after, strict=True)
+        for seed, image, edited in zip(seeds, urls(session.at_hand()), after, strict=True)
     ]
 
 

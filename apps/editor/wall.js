@@ -164,8 +164,8 @@ bar.append(...brushes, eraser, sizeLabel, undo, redo, clear, wipeLabel);
 if (props.heat_label) bar.append(heatLabel);
 const hint = make("p", "hint", "Brush on the images with mouse, pen or finger (two fingers scroll). By keyboard: arrows move "
   + "the brush, space paints, enter holds it down. Hold B to see the images before.");
-const sheet = make("div", "sheet");
-root.replaceChildren(bar, sheet, hint);
+const sheet = make("div", "sheet"), told = make("p", "told"); told.setAttribute("role", "status");
+root.replaceChildren(bar, told, sheet, hint);
 
 // The tiles -----------------------------------------------------------------------------------------------------------
 const place = (tile, event) => {
@@ -230,10 +230,17 @@ document.addEventListener("keydown", (event) => {
 document.addEventListener("keyup", (event) => { if (event.key.toLowerCase() === "b") root.classList.remove("peek"); });
 
 // What comes from the server ------------------------------------------------------------------------------------------
+const LEFT = "";
 const show = (kind, urls) => {
-  state.tiles.forEach((tile, i) => { if (urls[i]) tile[kind].src = urls[i]; else tile[kind].removeAttribute("src");
-                                     tile[kind].hidden = !urls[i]; });
+  state.tiles.forEach((tile, i) => { if (urls[i]) tile[kind].src = urls[i];
+                                     else if (urls[i] !== LEFT) tile[kind].removeAttribute("src");
+                                     tile[kind].hidden = !tile[kind].hasAttribute("src"); });
   root.dataset[kind] = urls.filter(Boolean).length;
+};
+// A tile that is not drawn yet shows what it is going to look like, or nothing.
+const roughen = () => {
+  for (const tile of state.tiles) tile.box.classList.toggle("rough", props.rough.includes(tile.seed));
+  told.textContent = props.drawing; root.dataset.rough = props.rough.length;
 };
 const edit = () => { show("edited", props.after); wipe.disabled = !props.after.some(Boolean); };
 const warm = () => show("hot", props.heat);
@@ -243,14 +250,16 @@ const build = () => {
     sheet.replaceChildren(...state.tiles.map((tile) => tile.box));
     sheet.style.setProperty("--columns", [4, 5, 6, 3].find((columns) => state.tiles.length % columns === 0) ?? 5);
   }
-  state.tiles.forEach((tile, i) => { tile.before.src = props.tiles[i].image; });
-  edit(); warm();
+  show("before", props.tiles.map((each) => each.image));
+  edit(); warm(); roughen();
   paint();
   root.dataset.ready = "1";
 };
 watch(named({ tiles: 0 }), build);
 watch(named({ after: 0 }), edit);
 watch(named({ heat: 0 }), warm);
+watch(named({ rough: 0 }), roughen);
+watch(named({ drawing: 0 }), roughen);
 // Masks belong to one model: another one begins without marks, or with those that this browser keeps for it.
 const start = () => {
   state.version = props.given.version;

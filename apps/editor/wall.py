@@ -5,31 +5,30 @@ At the end of each stroke the event `input` brings its value, which `marks.py` r
 
     tiles       [{"seed": 3, "image": url}, …]   what is on the wall; marks on other seeds are kept out of sight
     after       [url or None, …]                 the same tiles edited; empty removes them
+    rough       [3, …]                           the seeds of tiles that are not drawn yet: what they show is a preview
+    drawing     text                             how far the drawing of the wall is; empty when it is done
     heat        [url or None, …]                 the same tiles as heat-maps; empty removes them
     given       {"version": n, "marks": […]}     marks that replace those of the page, whenever the version is another
     store       text                             the name under which the browser keeps the marks over a reload
     heat_label  text                             what the box for heat-maps says; empty for a wall without
+
+An empty URL leaves the picture that is there, if any.
 """
 
-import base64
-import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from PIL import Image
-from torch import Tensor
-
 from apps.editor.component import ScriptedComponent
 from apps.editor.draft import Draft
 from apps.editor.marks import documents
-from rewrite.reports.pictures import to_pil
 
-LARGEST_TILE = 256
 EMPTY = {
     "value": {"marks": [], "heat": False},
     "tiles": [],
     "after": [],
+    "rough": [],
+    "drawing": "",
     "heat": [],
     "given": {"version": 0, "marks": []},
     "store": "",
@@ -63,25 +62,6 @@ class Wall(ScriptedComponent):
 
     def __init__(self, roles: Sequence[Role], side: int, **properties: Any):
         super().__init__("wall", "wall", EMPTY, roles=[asdict(role) for role in roles], side=side, **properties)
-
-
-def tiles(seeds: Sequence[int], images: Tensor) -> list[dict[str, Any]]:
-    """The property `tiles` for some images."""
-    return [{"seed": seed, "image": url} for seed, url in zip(seeds, urls(images), strict=True)]
-
-
-def urls(images: Tensor) -> list[str]:
-    """Images in [-1, 1] as data URLs."""
-    return [url(picture) for picture in to_pil(images)]
-
-
-def url(picture: Image.Image) -> str:
-    """A picture as a data URL; JPEG takes a third of a millisecond where webp takes forty."""
-    if max(picture.size) > LARGEST_TILE:
-        picture.thumbnail((LARGEST_TILE, LARGEST_TILE))
-    written = io.BytesIO()
-    picture.save(written, "JPEG", quality=92, subsampling=0)
-    return "data:image/jpeg;base64," + base64.b64encode(written.getvalue()).decode()
 
 
 def given(draft: Draft) -> dict[str, Any]:

@@ -54,12 +54,12 @@ class Work:
         return self.model.checking(self.check)
 
     def following(self, run: Callable[[Callable[[float], None]], object]) -> Iterator[float]:
-        """Run a function that reports its progress, and yield the last report, if any, every quarter of a second.
+        """Run a function that reports its progress, and yield the last report, 0 at first, every quarter of a second.
 
         Raises:
             Stopped: The user pressed Stop.
         """
-        latest: list[float] = []
+        latest = [0.0]
 
         def on_progress(amount: float) -> None:
             latest[:] = [amount]

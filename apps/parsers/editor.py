@@ -26,7 +26,7 @@ def _app(commands) -> None:
     parser.add_argument(
         "--out", type=Path, default=Path("export"), help="folder that the page exports into (default: export)"
     )
-    parser.add_argument("--tiles", type=int, default=16, help="images on the wall, 1 to 24 (default: 16)")
+    parser.add_argument("--tiles", type=int, help="images on the wall, 1 to 24 (default: 16, or fewer if slow)")
     parser.add_argument("--samples", type=int, default=2000, help="images to measure a memory on (default: 2000)")
     parser.add_argument("--auth", metavar="NAME:PASSWORD", type=_auth, help="ask for a name and a password")
     add_segmenter(parser)

@@ -164,6 +164,19 @@ class Generator(ABC):
         """
         return None
 
+    def early_image(self, layer: str, cut: Cut, side: int) -> Float[Tensor, "images 3 side side"] | None:
+        """The image as far as it is drawn at a lower side, with the present weight of `layer`: a cheap preview.
+
+        Args:
+            layer: Name of the layer.
+            cut: The run before it.
+            side: Height and width of that image.
+
+        Returns:
+            The image, or None where nothing is drawn at that side after `layer`: many networks draw at the end alone.
+        """
+        return None
+
     def resumable(self, layer: str) -> bool:
         """Whether `resume` can go on from what a layer's weight wrote."""
         return True
