@@ -6,6 +6,8 @@ import pytest
 from dissect.concept_rule import RuleInWords, concept_rule, usual_layer
 from dissect.sources.towers import SegmenterSource
 from rewrite import Rule, load_generator, measure, solve
+from rewrite.generators.stylegan2 import Design, StyleGAN2
+from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 from rewrite.reports.aims import Aim, count_concepts
 
 
@@ -70,6 +72,12 @@ def test_a_rule_of_names_alone_does_what_it_says(towers, source, rule):
 
 def test_the_usual_layer_writes_at_half_the_side(towers):
     assert usual_layer(towers) == "b32.conv0"
+
+
+def test_the_usual_layer_of_large_images_writes_64_cells_a_side():
+    sides = (4, 8, 16, 32, 64, 128, 256)
+    network = StyleGAN2(Design(z_dim=8, w_dim=8, mapping_layers=1, channels=dict.fromkeys(sides, 5)))
+    assert usual_layer(StyleGAN2Generator(network)) == "b64.conv0"
 
 
 @pytest.mark.parametrize(

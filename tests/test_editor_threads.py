@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from apps.editor import model as model_module
 from apps.editor.frame import AT_ONCE
 from apps.editor.marking import Marking
 from apps.editor.models import Models
@@ -234,6 +235,34 @@ def test_a_press_of_rewrite_uses_the_weights_that_are_being_chosen_for_the_price
     assert len(choices) == len(session.rules) == 1
 
 
+def test_a_memory_lends_the_generator_while_it_is_measured_and_is_measured_once(session, monkeypatch):
+    layer, other, measured, lent = session.draft.layer, Session(session.models), [], []
+    memory_of, begun = model_module.memory_of, threading.Event()
+
+    def slowly(*given: Any, on_progress: Callable[[int], object]) -> Any:
+        measured.append(given)
+
+        def step(images: int) -> None:
+            begun.set()
+            while not session.model.lock.waiting and not lent:
+                pass
+            on_progress(images)
+
+        return memory_of(*given, on_progress=step)
+
+    monkeypatch.setattr(model_module, "memory_of", slowly)
+
+    def ask() -> Any:
+        assert begun.wait(PATIENCE)
+        lent.append(other.model.images((5,)))
+        with other.model.lock:
+            return other.model.memory(layer)
+
+    one, same = at_once(lambda: session.model.memory(layer), ask)
+    assert one is same
+    assert len(measured) == 1
+
+
 def test_a_choice_lends_the_generator_to_those_who_wait_and_comes_to_the_same_answer(session, monkeypatch):
     session.set_marks(WHOLE)
     expected = rewrite(session)
@@ -252,12 +281,13 @@ def test_a_choice_lends_the_generator_to_those_who_wait_and_comes_to_the_same_an
 
     def draw() -> None:
         assert begun.wait(PATIENCE)
-        drawn.append(session.after())
+        with session.model.holding(session.rules.held) as generator:
+            drawn.append(generator.sample(session.draft.seeds))
         ended.append(other.solved(other.draft))
 
     entry, _ = at_once(lambda: rewrite(other), draw)
     assert ended == [None]
-    assert torch.equal(drawn[0], session.after())
+    torch.testing.assert_close(drawn[0], session.after(), atol=1e-5, rtol=0)
     assert torch.equal(entry.patch.left, expected.patch.left)
     assert session.model.generator.fingerprint == session.model.fingerprint
 

@@ -46,6 +46,23 @@ def test_a_cut_run_gives_the_same_image(tiny_generator, name):
 
 
 @pytest.mark.parametrize("name", LAYERS)
+def test_an_early_image_is_what_is_drawn_so_far_at_a_lower_side(tiny_generator, name):
+    latents = tiny_generator.latents([1, 2])
+    early = tiny_generator.early_image(name, tiny_generator.cut(name, latents), 8)
+    if LAYERS.index(name) > LAYERS.index("b8.torgb"):
+        assert early is None
+    else:
+        torch.testing.assert_close(early, tiny_generator.cut("b16.conv0", latents).state.image, atol=1e-5, rtol=0)
+
+
+def test_networks_that_draw_at_the_end_alone_have_no_early_image(plain_generator):
+    residual = StyleGAN2Generator(random_stylegan2(design=Design(**CONFIG, architecture="resnet")))
+    for generator in (plain_generator, residual):
+        first = next(iter(generator.layers))
+        assert generator.early_image(first, generator.cut(first, generator.latents([1])), 8) is None
+
+
+@pytest.mark.parametrize("name", LAYERS)
 def test_changing_a_layers_weight_changes_the_rerun_as_it_changes_the_image(tiny_generator, name):
     latents = tiny_generator.latents([0, 1])
     cut, before = tiny_generator.cut(name, latents), tiny_generator.images(latents)

@@ -43,12 +43,10 @@ class RewriteView:
     def _add_wall(self, new: Session) -> None:
         self.wall = Wall(ROLES, heat_label="Where would it fire?", elem_id="wall", **wall_of(new))
         with gr.Row(elem_classes="line"):
-            self.seeds = gr.Textbox(
-                seeds_text(new.draft), label="Seeds on the wall", max_lines=1, scale=2, min_width=120
-            )
-            chosen = counts(new)
+            self.seeds = gr.Textbox(seeds_text(new.draft), label="Seeds", max_lines=1, scale=1, min_width=100)
+            chosen, text = counts(new), "Images on the wall"
             self.count = gr.Dropdown(
-                chosen["choices"], value=chosen["value"], label="Images", scale=1, min_width=130, elem_id="count"
+                chosen["choices"], value=chosen["value"], label=text, scale=1, min_width=180, elem_id="count"
             )
             self.next_seeds = gr.Button("New seeds", scale=1, min_width=120, size="md", elem_id="new-seeds")
             self.preview = gr.Button("Show the paste", scale=1, min_width=150, size="md", elem_id="show-paste")
@@ -173,7 +171,7 @@ def counts(session: Session) -> Any:
     drawer, count = session.model.drawer, len(session.draft.seeds)
 
     def named(count: int) -> str:
-        return f"{count}" if drawer.quick(count) else f"{count}: {lasting(count * drawer.seconds)}"
+        return f"{count}" if drawer.quick(count) else f"{count}, {lasting(count * drawer.seconds)}"
 
     return gr.update(choices=[(named(each), each) for each in sorted({*COUNTS, count})], value=count)
 

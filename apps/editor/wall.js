@@ -244,11 +244,12 @@ const roughen = () => {
 };
 const edit = () => { show("edited", props.after); wipe.disabled = !props.after.some(Boolean); };
 const warm = () => show("hot", props.heat);
+const columns = (count) => (count < 5 ? 2 : [4, 5, 6, 3].find((each) => count % each === 0) ?? 5);
 const build = () => {
   if (state.tiles.map((tile) => tile.seed).join() !== props.tiles.map((each) => each.seed).join()) {
     state.tiles = props.tiles.map((each) => tileOf(each.seed));
     sheet.replaceChildren(...state.tiles.map((tile) => tile.box));
-    sheet.style.setProperty("--columns", [4, 5, 6, 3].find((columns) => state.tiles.length % columns === 0) ?? 5);
+    sheet.style.setProperty("--columns", columns(state.tiles.length));
   }
   show("before", props.tiles.map((each) => each.image));
   edit(); warm(); roughen();

@@ -76,11 +76,11 @@ class StyleGAN2Generator(Generator):
         """As of any generator: the colours that are added up to a side, where every side adds some (`skip`)."""
         synthesis = self.network.synthesis
         names, last = tuple(synthesis.stages), f"b{side}.torgb"
-        following = names[names.index(layer) + 1 :]
-        if self.network.design.architecture != "skip" or last not in following:
+        place = names.index(layer)
+        if self.network.design.architecture != "skip" or last not in names[place:]:
             return None
         state = synthesis.store(cut.state, layer, self.output(layer, cut))
-        return synthesis.run(state, following[: following.index(last) + 1]).drawn
+        return synthesis.run(state, names[place + 1 : names.index(last) + 1]).drawn
 
     def finish(self, layer: str, cut: Cut, written: Tensor, demodulation: Tensor | None) -> Tensor:
         synthesis = self.network.synthesis
