@@ -8,7 +8,7 @@ import copy
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -54,7 +54,7 @@ class Drawer:
         self.generator, self.lock = copy.deepcopy(generator), Turns()
         self.layer, self.small, self.seconds = usual_layer(generator), work_of(generator) <= LITTLE_WORK, math.inf
         self._stack = Stack(self.generator)
-        self._kept = Cache[Any](MOST_KEPT, MOST_BYTES)
+        self._kept, self._preparing = Cache[Any](MOST_KEPT, MOST_BYTES), threading.RLock()
 
     def quick(self, count: int) -> bool:
         """Whether so many tiles are drawn at once, so that nothing need be shown meanwhile."""
@@ -112,7 +112,17 @@ class Drawer:
 
     def cut(self, layer: str, seeds: Sequence[int]) -> Cut:
         """A run stopped before a layer; cached."""
-        return self._kept.get(("cut", layer, tuple(seeds)), lambda: self._run(layer, seeds), self.lock)
+        return self._kept.get(("cut", layer, tuple(seeds)), lambda: self.run(layer, seeds), self.lock)
+
+    @torch.no_grad()
+    def run(self, layer: str, seeds: Sequence[int]) -> Cut:
+        """A run stopped before a layer."""
+        with self.lock:
+            return self.generator.cut(layer, self.generator.latents(seeds))
+
+    def prepared(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """What takes several runs, between which tiles are drawn; made once, for all sessions."""
+        return self._kept.get(key, make, self._preparing)
 
     def features(self, layer: str, seeds: Sequence[int]) -> Tensor:
         """The input of a layer for some seeds; cached for each seed."""
@@ -176,10 +186,6 @@ class Drawer:
         with self._stack.holding(held):
             image = self.generator.early_image(layer, cut, EARLY_SIDE)
         return None if image is None else image[0].float().cpu()
-
-    @torch.no_grad()
-    def _run(self, layer: str, seeds: Sequence[int]) -> Cut:
-        return self.generator.cut(layer, self.generator.latents(seeds))
 
 
 def work_of(generator: Generator) -> float:

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from apps.editor.model import BATCH, Model
+from apps.editor.model import Model
 from rewrite import Region
 from rewrite.generators.contract import batched
 from rewrite.generators.layers import Layer
@@ -20,7 +20,8 @@ from rewrite.rules.masks import cover
 from rewrite.solvers.algebra import Metric
 from rewrite.solvers.directions import patch_rows, phase_metrics
 
-ORDINARY, MOST_BYTES = 32, 128 * 2**20
+# Images of large networks have more places each, and take long.
+ORDINARY, ORDINARY_OF_LARGE = 32, 4
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Heat:
         model: The model.
         layer: The layer.
         metrics: The second moment of the layer's keys, phase by phase.
-        ordinary: The layer's input for ordinary images, as many as are of use and of moderate size.
+        ordinary: The layer's input for ordinary images, as many as are of use.
     """
 
     model: Model
@@ -42,16 +43,14 @@ class Heat:
     @classmethod
     def of(cls, model: Model, layer: str) -> "Heat":
         """The heat of a layer whose memory is measured; prepared once for all sessions."""
-        return model.shared(("heat", layer), lambda: cls._prepared(model, layer))
+        return model.drawer.prepared(("heat", layer), lambda: cls._prepared(model, layer))
 
     @classmethod
     def _prepared(cls, model: Model, name: str) -> "Heat":
         layer = model.generator.layer(name)
-        seeds = ordinary_seeds(ORDINARY, ())
-        ordinary = [model.run(name, seeds[:1]).features.cpu()]
-        fitting = max(1, min(ORDINARY, MOST_BYTES // ordinary[0].nbytes))
-        ordinary += [model.run(name, part).features.cpu() for part in batched(seeds[1:fitting], BATCH)]
-        metrics = phase_metrics(ordinary_moment(model.memory(name), layer), layer)
+        metrics, drawer = phase_metrics(ordinary_moment(model.memory(name), layer), layer), model.drawer
+        seeds = ordinary_seeds(ORDINARY if drawer.small else ORDINARY_OF_LARGE, ())
+        ordinary = [drawer.run(name, part).features.cpu() for part in batched(seeds, drawer.together)]
         return cls(model, layer, metrics, torch.cat(ordinary))
 
     def maps(self, places: Sequence[Region], seeds: Sequence[int]) -> Float[Tensor, "images height width"]:

@@ -9,10 +9,10 @@ tiles of walls do not wait for it at all: see `drawer.py`.
 import threading
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from apps.editor.cache import Cache
@@ -20,7 +20,6 @@ from apps.editor.drawer import Drawer, Held, checked
 from apps.editor.turns import Turns
 from apps.memories import cached_path, memory_of
 from rewrite import Generator, Goals, Memory, Stack
-from rewrite.generators.contract import Cut
 from rewrite.reports.concepts import ConceptSource
 
 MOST_LABELS = 64
@@ -30,6 +29,15 @@ MOST_SHARED = 64
 MOST_GOALS = 6
 BATCH, SMALL_BATCH = 16, 4
 MOST_BYTES = 256 * 2**20
+BETWEEN_REPORTS = 0.25
+
+
+@dataclass
+class Measurement:
+    """A memory that is being measured: on so many images so far."""
+
+    images: int = 0
+    over: threading.Event = field(default_factory=threading.Event)
 
 
 class Model:
@@ -63,7 +71,7 @@ class Model:
         self.drawer = Drawer(generator)
         self._images, self._labels = Cache[Tensor](bytes=MOST_BYTES), Cache[Tensor](MOST_LABELS, MOST_BYTES)
         self._memories, self._shared = Cache[Memory](MOST_MEMORIES), Cache[Any](MOST_SHARED)
-        self._measuring: set[str] = set()
+        self._measuring: dict[str, Measurement] = {}
 
     @property
     def layer(self) -> str:
@@ -93,26 +101,39 @@ class Model:
             layer: Name of the layer.
             on_progress: Called with the number of images measured so far; may raise to end the measurement.
         """
-        found = self._memories.find(layer)
-        if found is not None:
-            return found
-        with self.lock:
-            # Whoever measures it waits for the lock now, and goes on when it is lent.
-            while layer in self._measuring:
-                self.lock.lend()
-            return self._memories.get(layer, lambda: self._measured(layer, on_progress))
+        while (found := self._memories.find(layer)) is None:
+            other = self._measuring.get(layer)
+            if other is not None:
+                self._wait_for(other, on_progress)
+                continue
+            with self.lock:
+                if layer not in self._measuring:
+                    return self._memories.get(layer, lambda: self._measured(layer, on_progress))
+        return found
 
     def _measured(self, layer: str, on_progress: Callable[[int], object] | None) -> Memory:
+        ours = self._measuring[layer] = Measurement()
+
         def step(images: int) -> None:
+            ours.images = images
             self.lock.lend()
             if on_progress is not None:
                 on_progress(images)
 
-        self._measuring.add(layer)
         try:
             return memory_of(self.generator, layer, self.samples, on_progress=step)
         finally:
-            self._measuring.discard(layer)
+            del self._measuring[layer]
+            ours.over.set()
+
+    def _wait_for(self, other: "Measurement", on_progress: Callable[[int], object] | None) -> None:
+        """Wait a moment for a measurement of another thread, which goes on only if this one has not got the lock."""
+        if self.lock.mine:
+            self.lock.lend()
+        else:
+            other.over.wait(BETWEEN_REPORTS)
+        if on_progress is not None:
+            on_progress(other.images)
 
     def measured(self, layer: str) -> bool:
         """Whether the memory of a layer is there already; needs no lock.
@@ -148,8 +169,3 @@ class Model:
         """
         with self.lock, checked(self.generator, check):
             yield
-
-    @torch.no_grad()
-    def run(self, layer: str, seeds: Sequence[int]) -> Cut:
-        """A run stopped before a layer."""
-        return self.generator.cut(layer, self.generator.latents(seeds))

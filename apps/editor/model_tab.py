@@ -6,6 +6,7 @@ from typing import Any
 
 import gradio as gr
 
+from apps.editor import heap
 from apps.editor.frame import AT_ONCE, STOPPED, Page, Updates, hint, message, progress
 from apps.editor.session import Session
 from rewrite.reports.rendering import render
@@ -28,6 +29,7 @@ class ModelTab:
         page.connect(self.look.click, self.on_look, [], [self.name], AT_ONCE)
         outputs = [self.done, self.about]
         page.connect(self.measure.click, self.on_measure, [self.layer], outputs, when_stopped=self.show_stopped)
+        page.connect(page.tab.select, self.on_select, [], [self.about], AT_ONCE)
         page.connect_stop(self.stop, self.show_stopped, self.done)
 
     def _add_models(self) -> None:
@@ -55,6 +57,10 @@ class ModelTab:
             self.measure = gr.Button("Measure what it reads", elem_id="measure", scale=2)
             self.stop = gr.Button("Stop", scale=1, min_width=80, elem_id="stop-measuring")
         self.done = gr.HTML(elem_id="progress")
+
+    def on_select(self, session: Session) -> Updates:
+        """Show what is known of the model now."""
+        return {self.about: described(session)}
 
     def on_look(self, session: Session) -> Updates:
         """List the models again: there may be new files."""
@@ -100,6 +106,8 @@ def described(session: Session) -> str:
         ("Images", f"{generator.size[0]} × {generator.size[1]} pixels"),
         ("Latents", f"{generator.z_dim} numbers, truncation {generator.truncation:g}"),
         ("Weights", f"{numbers / 1e6:.2f} million, on {generator.device}"),
+        ("An image takes", f"{model.drawer.seconds:.2g} s"),
+        ("Memory", heap.held() or "not known"),
         ("Concepts", "none" if model.source is None else ", ".join(model.source.concepts.names)),
     )
     return render(TEMPLATE, model=model, generator=generator, facts=facts)

@@ -15,9 +15,14 @@ class Turns:
         self._owner: int | None = None
         self.waiting = self._depth = self._taken = 0
 
+    @property
+    def mine(self) -> bool:
+        """Whether this thread holds the lock."""
+        return self._owner == threading.get_ident()
+
     def __enter__(self) -> "Turns":
         with self._changed:
-            if self._owner != threading.get_ident():
+            if not self.mine:
                 self._take(self._taken - 1)
             self._depth += 1
         return self

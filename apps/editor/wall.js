@@ -242,7 +242,7 @@ const roughen = () => {
   for (const tile of state.tiles) tile.box.classList.toggle("rough", props.rough.includes(tile.seed));
   told.textContent = props.drawing; root.dataset.rough = props.rough.length;
 };
-const edit = () => { show("edited", props.after); wipe.disabled = !props.after.some(Boolean); };
+const edit = () => { show("edited", props.after); wipe.disabled = state.tiles.every((tile) => tile.edited.hidden); };
 const warm = () => show("hot", props.heat);
 const columns = (count) => (count < 5 ? 2 : [4, 5, 6, 3].find((each) => count % each === 0) ?? 5);
 const build = () => {

@@ -11,12 +11,10 @@ from torch import Tensor
 
 from apps.editor.cache import Cache
 from apps.editor.choices import careful
-from apps.editor.model import Model
+from apps.editor.model import BETWEEN_REPORTS, Model
 from apps.editor.stack import LONGEST_NAME, Entry, Rules
 from rewrite import Patch, Rule, Settings, solve
 from rewrite.goals.preview import preview
-
-BETWEEN_REPORTS = 0.25
 
 
 class Stopped(Exception):  # noqa: N818 - it is no error
