@@ -85,7 +85,7 @@ def test_a_preview_is_the_image_without_rules_where_these_change_nothing(session
     assert near < (plain - drawer.tiles((2,), [(patch, 1.0)])[0]).square().mean()
 
 
-@pytest.mark.parametrize("newer", ["seeds", "strength", "rule", "model", "drawing", "closed"])
+@pytest.mark.parametrize("newer", ["seeds", "strength", "rule", "model", "drawing", "closed", "server"])
 def test_anything_newer_ends_a_drawing_in_the_middle_of_a_tile(session, newer):
     session.set_marks(WHOLE)
     entry = rewrite(session)
@@ -106,6 +106,8 @@ def test_anything_newer_ends_a_drawing_in_the_middle_of_a_tile(session, newer):
                 session.draw()
             case "closed":
                 session.release()
+            case "server":
+                session.models.stop()
 
     def check() -> None:
         parts.append(1)

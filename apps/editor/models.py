@@ -2,6 +2,8 @@
 
 import threading
 from pathlib import Path
+from typing import Any
+from weakref import WeakSet
 
 from apps.editor.cache import Cache
 from apps.editor.model import Model
@@ -28,6 +30,8 @@ class Models:
     def __init__(self, options: Options):
         self.options, self._opened, self._lock = options, Cache[Model](MOST_MODELS), threading.Lock()
         self.first = self.open(options.model)
+        # The sessions of all pages; they know how to stop.
+        self.sessions: WeakSet[Any] = WeakSet()
 
     def names(self) -> list[str]:
         """The names that the page may open; files are relative to their folder."""
@@ -52,6 +56,11 @@ class Models:
         # How long that takes says how many the wall shall have.
         model.drawer.tiles((0,))
         return model
+
+    def stop(self) -> None:
+        """Stop the work of all sessions: the server ends."""
+        for session in list(self.sessions):
+            session.stop()
 
     def count(self, model: Model) -> int:
         """The number of images on the wall of a model."""

@@ -49,10 +49,12 @@ def serving(options: Options) -> Iterator[str]:
 
         # Gradio serves every file in this folder.
         with environment(GRADIO_TEMP_DIR=private):
-            page = build(Models(options), private=Path(private))
+            models = Models(options)
+            page = build(models, private=Path(private))
             try:
                 yield _launched(page, options)
             finally:
+                models.stop()
                 page.close(verbose=False)
 
 

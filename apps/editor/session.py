@@ -49,6 +49,7 @@ class Session:
         self._drawing: Drawing | None = None
         self.count = models.count(models.first)
         self._start(Draft(models.first, tuple(range(self.count))))
+        models.sessions.add(self)
 
     def __deepcopy__(self, memo: dict) -> "Session":
         """A new session: Gradio copies the initial state for each browser session."""
@@ -226,6 +227,7 @@ class Session:
     def stop(self) -> None:
         """Stop all work that has begun."""
         with self.lock:
+            self._drawing = None
             for work in self._works:
                 work.stop()
 
