@@ -439,8 +439,9 @@ def test_a_choice_that_is_stopped_leaves_nothing_and_rewrite_makes_it_later(sess
         patched.setattr("apps.editor.work.BETWEEN_REPORTS", 0.001)
         for shown in reporting(panel.on_rewrite, panel.view.show_stopped)(session, WHOLE):
             told.append(shown[panel.view.status])
-            session.stop()
-    assert "by marked images that are left out" in told[0]
+            if "left out" in told[-1]:
+                session.stop()
+    assert "by marked images that are left out" in told[-2]
     assert STOPPED in told[-1]
     assert len(session.rules) == 0
     assert session.solved(session.draft) is None

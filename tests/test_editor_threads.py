@@ -15,6 +15,7 @@ import torch
 from apps.editor import model as model_module
 from apps.editor.frame import AT_ONCE
 from apps.editor.marking import Marking
+from apps.editor.model_tab import ModelTab
 from apps.editor.models import Models
 from apps.editor.options import Options
 from apps.editor.pricing import Pricing
@@ -363,12 +364,13 @@ def test_handlers_that_answer_at_once_do_so_while_another_session_works(cache):
     rewrite(session)
     other, state = Session(session.models), UnitsState("b32.conv0")
     tab, units = built(RewriteTab, session.models), built(UnitsTab, session.models)
-    marking, view = Marking(tab.view), tab.view
+    marking, view, about = Marking(tab.view), tab.view, built(ModelTab, session.models)
     with Busy(session):
         (shown,) = in_time(lambda: list(marking.on_marks(other, WHOLE)))
         assert shown[view.rewrite]["interactive"]
         assert other.draft.rule().model == session.draft.rule().model
         assert "proposed" in in_time(lambda: marking.on_choices(other, "paste", "", 0.5, None, True))[view.why]
+        assert "at most so far" in in_time(lambda: about.on_select(other))[about.about]
         in_time(other.stop)
         assert in_time(lambda: units.on_concept(other, state, "tree"))[units.grid]["effects"] == []
         assert "Measure effects" in in_time(lambda: units.on_stop(other, state))[units.status]
@@ -392,6 +394,6 @@ def test_the_handlers_that_are_registered_to_answer_at_once_are_those_that_are_t
 
     page = made(lambda: build(session.models, Path()))
     found = {each.api_name for each in page.fns.values() if each.concurrency_id == AT_ONCE.name}
-    tested = {"rule_marks", "rule_choices", "units_concept", "units_stop"}
+    tested = {"rule_marks", "rule_choices", "units_concept", "units_stop", "model_select"}
     # These read a folder, or press Stop.
     assert found == tested | {"model_look", "rule_stop", "model_stop", "export_stop"}
