@@ -30,6 +30,11 @@ class Cache(Generic[T]):
     def __contains__(self, key: Hashable) -> bool:
         return key in self._kept
 
+    def items(self) -> list[T]:
+        """All items that are kept."""
+        with self._lock:
+            return list(self._kept.values())
+
     def find(self, key: Hashable) -> T | None:
         """The item of a key, or None."""
         with self._lock:

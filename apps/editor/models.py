@@ -58,9 +58,12 @@ class Models:
         return model
 
     def stop(self) -> None:
-        """Stop the work of all sessions: the server ends."""
+        """Stop the work of all sessions, and wait for the tiles that are being drawn: the server ends."""
         for session in list(self.sessions):
             session.stop()
+        for model in self._opened.items():
+            with model.drawer.lock:
+                pass
 
     def count(self, model: Model) -> int:
         """The number of images on the wall of a model."""
