@@ -370,7 +370,7 @@ def test_handlers_that_answer_at_once_do_so_while_another_session_works(cache):
         assert shown[view.rewrite]["interactive"]
         assert other.draft.rule().model == session.draft.rule().model
         assert "proposed" in in_time(lambda: marking.on_choices(other, "paste", "", 0.5, None, True))[view.why]
-        assert "at most so far" in in_time(lambda: about.on_select(other))[about.about]
+        assert "GiB of memory" in in_time(lambda: about.on_select(other))[about.cost]
         in_time(other.stop)
         assert in_time(lambda: units.on_concept(other, state, "tree"))[units.grid]["effects"] == []
         assert "Measure effects" in in_time(lambda: units.on_stop(other, state))[units.status]

@@ -30,7 +30,7 @@ def held() -> str:
     try:
         lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
         found = {name: int(rest.split()[0]) / 2**20 for name, _, rest in (line.partition(":") for line in lines[15:25])}
-        return f"{found['VmRSS']:.1f} GiB at work here, {found['VmHWM']:.1f} GiB at most so far"
+        return f"The program holds {found['VmRSS']:.1f} GiB of memory, and held {found['VmHWM']:.1f} GiB at most."
     except (OSError, LookupError, ValueError):
         return ""
 

@@ -25,11 +25,12 @@ class ModelTab:
                 self._add_layers(new)
             with gr.Column(scale=7, min_width=320):
                 self.about = gr.HTML(described(new), elem_id="about")
+                self.cost = gr.HTML(cost(new), elem_id="cost")
         page.connect(self.open.click, self.on_open, [self.name], [page.opened, self.about, self.status, self.layer])
         page.connect(self.look.click, self.on_look, [], [self.name], AT_ONCE)
         outputs = [self.done, self.about]
         page.connect(self.measure.click, self.on_measure, [self.layer], outputs, when_stopped=self.show_stopped)
-        page.connect(page.tab.select, self.on_select, [], [self.about], AT_ONCE)
+        page.connect(page.tab.select, self.on_select, [], [self.cost], AT_ONCE)
         page.connect_stop(self.stop, self.show_stopped, self.done)
 
     def _add_models(self) -> None:
@@ -59,8 +60,8 @@ class ModelTab:
         self.done = gr.HTML(elem_id="progress")
 
     def on_select(self, session: Session) -> Updates:
-        """Show what is known of the model now."""
-        return {self.about: described(session)}
+        """Show what the model costs by now."""
+        return {self.cost: cost(session)}
 
     def on_look(self, session: Session) -> Updates:
         """List the models again: there may be new files."""
@@ -106,11 +107,14 @@ def described(session: Session) -> str:
         ("Images", f"{generator.size[0]} × {generator.size[1]} pixels"),
         ("Latents", f"{generator.z_dim} numbers, truncation {generator.truncation:g}"),
         ("Weights", f"{numbers / 1e6:.2f} million, on {generator.device}"),
-        ("An image takes", f"{model.drawer.seconds:.2g} s"),
-        ("Memory", heap.held() or "not known"),
         ("Concepts", "none" if model.source is None else ", ".join(model.source.concepts.names)),
     )
     return render(TEMPLATE, model=model, generator=generator, facts=facts)
+
+
+def cost(session: Session) -> str:
+    """How long an image takes, and the memory of the program, as HTML."""
+    return hint(f"An image takes {session.model.drawer.seconds:.2g} s. {heap.held()}".strip())
 
 
 def _folders(page: Page) -> str:
