@@ -4,6 +4,7 @@ import threading
 from dataclasses import replace
 from functools import partial
 
+import gradio as gr
 import pytest
 import torch
 
@@ -44,7 +45,9 @@ def drawn(session: Session) -> list[dict]:
     """What the page is told of the wall, one after the other."""
     view = built(RewriteTab, session.models).view
     shown = []
-    for update in Marking(view).on_draw(session):
+    updates = Marking(view).on_draw(session)
+    assert next(updates) == {view.wall: gr.update()}
+    for update in updates:
         session.model.drawer.seconds = 4.0  # However fast this network is, it counts as large.
         shown.append(update[view.wall])
     return shown

@@ -35,6 +35,8 @@ class Marking:
             if not session.wants(drawing):
                 raise Stopped
 
+        # Gradio clears the outputs of a generator that yields nothing, and with them the marks.
+        yield {self.view.wall: gr.update()}
         if drawing.missing and not drawing.drawer.quick(len(drawing.seeds)):
             for _ in drawing.steps(check):
                 check()
