@@ -45,12 +45,12 @@ def drawn(session: Session) -> list[dict]:
     """What the page is told of the wall, one after the other."""
     view = built(RewriteTab, session.models).view
     shown = []
-    updates = Marking(view).on_draw(session)
-    assert next(updates) == {view.wall: gr.update()}
-    for update in updates:
+    for update in Marking(view).on_draw(session):
         session.model.drawer.seconds = 4.0  # However fast this network is, it counts as large.
         shown.append(update[view.wall])
-    return shown
+    # What stands at both ends is sent when newer walls may be shown already.
+    assert shown[0] == shown[-1] == gr.update()
+    return shown[1:-1]
 
 
 def test_tiles_come_one_by_one_after_a_preview_of_each_and_the_time_left_is_told(session):

@@ -28,7 +28,7 @@ from apps.editor.units_tab import UnitsState, UnitsTab
 from apps.editor.work import Stopped
 from dissect.sources.contract import CallableSource
 from rewrite.reports.concepts import Concepts
-from rewrite.solvers import closed_form
+from rewrite.solvers import solving
 from tests.editors import built, made
 from tests.test_editor_session import WHOLE, box, brushed, find, rewrite
 
@@ -214,7 +214,7 @@ def test_the_same_rule_is_solved_once_for_two_that_ask_at_once(session, monkeypa
 
 
 def test_a_press_of_rewrite_uses_the_weights_that_are_being_chosen_for_the_price(session, monkeypatch):
-    choosing, go_on, choices, choose = threading.Event(), threading.Event(), [], closed_form.choose
+    choosing, go_on, choices, choose = threading.Event(), threading.Event(), [], solving.choose
 
     def slowly(*given: Any) -> Any:
         choosing.set()
@@ -222,7 +222,7 @@ def test_a_press_of_rewrite_uses_the_weights_that_are_being_chosen_for_the_price
         choices.append(choose(*given))
         return choices[-1]
 
-    monkeypatch.setattr(closed_form, "choose", slowly)
+    monkeypatch.setattr(solving, "choose", slowly)
     session.set_marks(WHOLE)
     view = built(RewriteTab, session.models).view
 
@@ -267,7 +267,7 @@ def test_a_memory_lends_the_generator_while_it_is_measured_and_is_measured_once(
 def test_a_choice_lends_the_generator_to_those_who_wait_and_comes_to_the_same_answer(session, monkeypatch):
     session.set_marks(WHOLE)
     expected = rewrite(session)
-    other, begun, choose = Session(session.models), threading.Event(), closed_form.choose
+    other, begun, choose = Session(session.models), threading.Event(), solving.choose
     other.set_marks(WHOLE)
     drawn, ended = [], []
 
@@ -278,7 +278,7 @@ def test_a_choice_lends_the_generator_to_those_who_wait_and_comes_to_the_same_an
             pass
         return choose(*given)
 
-    monkeypatch.setattr(closed_form, "choose", eagerly)
+    monkeypatch.setattr(solving, "choose", eagerly)
 
     def draw() -> None:
         assert begun.wait(PATIENCE)

@@ -1,6 +1,7 @@
 """Handlers of the wall: marks, choices, contexts by concept, seeds, and the preview of the paste."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,12 +36,15 @@ class Marking:
             if not session.wants(drawing):
                 raise Stopped
 
-        # Gradio clears the outputs of a generator that yields nothing, and with them the marks.
-        yield {self.view.wall: gr.update()}
+        # Gradio clears the outputs of a generator that yields nothing, and sends the last ones again at its end.
+        nothing = {self.view.wall: gr.update()}
+        yield nothing
         if drawing.missing and not drawing.drawer.quick(len(drawing.seeds)):
-            for _ in drawing.steps(check):
-                check()
-                yield {self.view.wall: gr.update(tiles=drawing.tiles(), **drawing.edited())}
+            with suppress(Stopped):
+                for _ in drawing.steps(check):
+                    check()
+                    yield {self.view.wall: gr.update(tiles=drawing.tiles(), **drawing.edited())}
+            yield nothing
 
     def on_marks(self, session: Session, document: Any) -> Iterator[Updates]:
         """Take the marks; the status is updated at once, and the heat-map when it is ready."""
