@@ -1,6 +1,7 @@
 """Walls of large networks: tile by tile, previews first, and no longer than somebody wants them."""
 
 import threading
+import time
 from dataclasses import replace
 from functools import partial
 
@@ -152,6 +153,7 @@ def test_two_that_draw_take_turns_tile_by_tile(session):
         gate.wait(WAIT)
         for _ in drawing.steps(lambda: None):
             order.append((one, len(drawing.missing)))
+            time.sleep(0.05)  # as a page takes to show a tile
 
     at_once(partial(draw, session), partial(draw, other))
     # Neither is done before the other has begun with its tiles.

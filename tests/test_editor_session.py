@@ -39,7 +39,7 @@ from dissect.sources.contract import CallableSource
 from rewrite import Mask, Rule, Search, Settings, load_generator, measure, solve
 from rewrite.memory import Memory
 from rewrite.reports.concepts import Concepts
-from rewrite.solvers import closed_form
+from rewrite.solvers import solving
 from tests.conftest import marked_rule
 from tests.editors import built
 from tests.markup import HOSTILE, assert_shown_as_text
@@ -347,13 +347,13 @@ def test_more_caution_costs_less_elsewhere(session):
 @pytest.fixture
 def choices(monkeypatch) -> list:
     """The choices of weights that were made meanwhile."""
-    made, choose = [], closed_form.choose
+    made, choose = [], solving.choose
 
     def kept(*given):
         made.append(choose(*given))
         return made[-1]
 
-    monkeypatch.setattr(closed_form, "choose", kept)
+    monkeypatch.setattr(solving, "choose", kept)
     return made
 
 
