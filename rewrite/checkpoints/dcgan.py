@@ -6,15 +6,18 @@ batch normalisation with torch's own epsilon. What shapes leave open is refused.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 from rewrite.checkpoints.archives import Archive
+from rewrite.checkpoints.candidates import Candidate
 from rewrite.checkpoints.foreign import ForeignFile, read_state
-from rewrite.checkpoints.states import BY_HAND, LARGEST_SIDE, check_plain, generator_state
+from rewrite.checkpoints.persistent import attributes_of, modules_of
+from rewrite.checkpoints.pickles import Made, Named
+from rewrite.checkpoints.states import BY_HAND, LARGEST_SIDE, check_plain
 from rewrite.checkpoints.tensors import Placed
 from rewrite.generators.dcgan import DCGAN, Projection, Stage
 from rewrite.generators.wrapped import wrap
@@ -25,6 +28,8 @@ COLOURS = (1, 3)
 DOUBLING = {2: (2, 0, 0), 4: (2, 1, 0), 5: (2, 2, 1)}
 COUNTER = "num_batches_tracked"
 LINEAR = {"weight", "bias"}
+NUMBER = re.compile(r"\d+")
+ACTIVATIONS = ("ReLU", "Tanh")
 NORM = {"weight", "bias", "running_mean", "running_var", COUNTER}
 
 Parts = Mapping[str, Placed]
@@ -44,20 +49,18 @@ class Unit:
         return self.parts["weight"].shape
 
 
-def recognises(content: Any) -> bool:
-    """Whether this is such a file: each kernel reads the channels that the one before it writes, down to colours."""
-    shapes = [tensor.shape for tensor in generator_state(content).values() if len(tensor.shape) == 4]
-    chained = all(shape[1] == following[0] for shape, following in pairwise(shapes))
-    return len(shapes) > 1 and chained and shapes[-1][1] in COLOURS
+def recognises(candidate: Candidate) -> bool:
+    """Whether this is such a network: each kernel reads the channels that another writes, down to colours."""
+    return candidate.plain and _ordered(candidate.state) is not None
 
 
-def load(archive: Archive) -> ForeignFile:
-    """Build the generator of such a file.
+def load(archive: Archive, candidate: Candidate) -> ForeignFile:
+    """Build such a generator.
 
     Raises:
         ValueError: It is not complete, or its shapes leave open how it is built.
     """
-    state = generator_state(archive.content)
+    state = _ordered(candidate.state) or {}
     check_plain(state, archive.path)
     units = _units(state, archive.path)
     projected = len(units[0].shape) == 2
@@ -71,10 +74,86 @@ def load(archive: Archive) -> ForeignFile:
         side = stage.side(side)
         if side > LARGEST_SIDE:
             raise ValueError(f"{archive.path} looks like a {FAMILY}, but of images over {LARGEST_SIDE} pixels a side")
+    _check_module(archive.path, candidate, dict(zip([unit.name for unit in kernels], stages, strict=True)))
     places = dict(_places(units, projected))
     network = read_state(archive, lambda: DCGAN(stages, projection), places, FAMILY, (COUNTER,))
     z_dim = projection.z_dim if projection else stages[0].inputs
-    return ForeignFile(wrap(network.eval().requires_grad_(False), z_dim), archive, places, FAMILY)
+    return ForeignFile(wrap(network.eval().requires_grad_(False), z_dim), archive, places, FAMILY, candidate)
+
+
+def _ordered(state: Parts) -> Parts | None:
+    """The tensors in the order in which their layers run; None if no order of theirs makes a chain down to colours.
+
+    Files have them in the order in which they were made, or in that of their names (safetensors), where 10 comes before
+    2. Where neither is a chain, the channels say which layer follows which.
+    """
+    return next((order for order in (state, _by_number(state), _by_channels(state)) if _chained(order)), None)
+
+
+def _chained(state: Parts) -> bool:
+    shapes = [tensor.shape for tensor in state.values() if len(tensor.shape) == 4]
+    follow = all(shape[1] == following[0] for shape, following in pairwise(shapes))
+    return len(shapes) > 1 and follow and shapes[-1][1] in COLOURS and _normed(state)
+
+
+def _normed(state: Parts) -> bool:
+    """Whether each batch normalisation comes after a layer."""
+    kinds = ["norm" if "running_mean" in parts else "layer" for parts in _modules(state).values()]
+    return ("norm", "norm") not in pairwise(["norm", *kinds])
+
+
+def _by_number(state: Parts) -> Parts:
+    """In the order of names, whose numbers count as numbers."""
+    return {name: state[name] for name in sorted(state, key=lambda name: NUMBER.sub(_padded, name))}
+
+
+def _padded(number: re.Match) -> str:
+    return number[0].rjust(12, "0")
+
+
+def _by_channels(state: Parts) -> Parts:
+    """In the order that the channels say; without layers of which that is not clear."""
+    modules = _modules(state)
+    norms = {name: parts for name, parts in modules.items() if "running_mean" in parts}
+    layers = {name: parts["weight"].shape for name, parts in modules.items() if name not in norms and "weight" in parts}
+    kernels = {name: shape for name, shape in layers.items() if len(shape) == 4}
+    order = [name for name, shape in layers.items() if len(shape) == 2]
+    written = {shape[1] for shape in kernels.values()}
+    # Read backwards, a discriminator is a chain too: from its one number to the colours that it reads.
+    reads = [name for name, shape in kernels.items() if shape[0] not in {*written, *COLOURS}]
+    while len(reads) == 1 and reads[0] not in order:
+        order.append(reads[0])
+        reads = [name for name, shape in kernels.items() if shape[0] == kernels[order[-1]][1]]
+    follow = [[norm for norm, parts in norms.items() if _fits(parts, layers[name], order, kernels)] for name in order]
+    if sorted(norm for norms in follow for norm in norms) != sorted(norms) or any(len(norms) > 1 for norms in follow):
+        return {}
+    ran = [each for name, norms in zip(order, follow, strict=True) for each in (name, *norms)]
+    found = {f"{module}.{part}".lstrip("."): tensor for module in ran for part, tensor in modules[module].items()}
+    return found if len(found) == len(state) else {}
+
+
+def _fits(norm: Parts, layer: tuple[int, ...], order: Sequence[str], kernels: Mapping[str, tuple[int, ...]]) -> bool:
+    """Whether a batch normalisation has the channels that a layer writes: outputs, or those of the first map."""
+    count = norm["running_mean"].shape[0]
+    if len(layer) == 4:
+        return count == layer[1]
+    return count in (layer[0], *(kernels[name][0] for name in order[1:2]))
+
+
+def _check_module(path: Path, candidate: Candidate, stages: Mapping[str, Stage]) -> None:
+    """Refuse a pickled module, which says more than a state dict, where it is built in another way than ours."""
+    if not isinstance(candidate.content, Made):
+        return
+    modules = dict(modules_of(candidate.content))
+    for name, module in modules.items():
+        kind = module.named.name if isinstance(module.named, Named) else ""
+        if "torch.nn.modules.activation" in str(module.named) and kind not in ACTIVATIONS:
+            raise ValueError(f"{path} is a {FAMILY} with {kind} at {name}, which is not read here: {BY_HAND}")
+    for name, stage in stages.items():
+        made = attributes_of(modules[candidate.names[f"{name}.weight"].removesuffix(".weight")])
+        given = [made.get(key, (number,))[0] for key, number in (("stride", stage.stride), ("padding", stage.padding))]
+        if given != [stage.stride, stage.padding]:
+            raise ValueError(f"{path} is a {FAMILY} whose {name} has stride and padding {given}, not as is usual")
 
 
 def _open(path: Path, what: str) -> ValueError:
@@ -83,12 +162,8 @@ def _open(path: Path, what: str) -> ValueError:
 
 def _units(state: Mapping[str, Placed], path: Path) -> list[Unit]:
     """The layers in the order of the file, which is the order in which they were made."""
-    modules: dict[str, dict[str, Placed]] = {}
-    for name, tensor in state.items():
-        module, _, part = name.rpartition(".")
-        modules.setdefault(module, {})[part] = tensor
     units: list[Unit] = []
-    for name, parts in modules.items():
+    for name, parts in _modules(state).items():
         if any(0 in tensor.shape for tensor in parts.values()):
             raise ValueError(f"{path} is not a complete {FAMILY}: {name} holds a tensor without numbers")
         if set(parts) <= LINEAR and "weight" in parts and len(parts["weight"].shape) in (2, 4):
@@ -98,6 +173,15 @@ def _units(state: Mapping[str, Placed], path: Path) -> list[Unit]:
         else:
             raise _open(path, f"what {name or 'a tensor without a module'} does")
     return units
+
+
+def _modules(state: Parts) -> dict[str, dict[str, Placed]]:
+    """The tensors of each module."""
+    modules: dict[str, dict[str, Placed]] = {}
+    for name, tensor in state.items():
+        module, _, part = name.rpartition(".")
+        modules.setdefault(module, {})[part] = tensor
+    return modules
 
 
 def _projection(unit: Unit, channels: int, path: Path) -> Projection:

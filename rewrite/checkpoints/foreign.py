@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from rewrite.checkpoints.archives import Archive
+from rewrite.checkpoints.candidates import Candidate
 from rewrite.checkpoints.names import NamePath, own_names
 from rewrite.checkpoints.tensors import Placed
 from rewrite.generators.contract import Generator
@@ -27,12 +28,14 @@ class ForeignFile:
         archive: The file.
         places: Where each tensor of our network lies in it; one without a place is not written back.
         family: The kind of file, for messages.
+        candidate: Which part of the file it is.
     """
 
     generator: Generator
     archive: Archive
     places: Mapping[str, Placed]
     family: str
+    candidate: Candidate
 
     @property
     def path(self) -> Path:
@@ -46,7 +49,7 @@ class ForeignFile:
 
     def names(self) -> dict[NamePath, Placed]:
         """Where each tensor of the generator lies, by the names of the tool that made the file; none if it has none."""
-        return own_names(self.archive.content, list(self.places.values()))
+        return own_names(self.archive.content, self.candidate, list(self.places.values()))
 
     def state(self, tensors: Mapping[str, Tensor]) -> dict[NamePath, Tensor]:
         """All tensors of the generator by the names of the tool that made the file, with other values for some.
@@ -63,9 +66,9 @@ class ForeignFile:
         if not named:
             ours = {**self.generator.module.state_dict(), **tensors}
             return {(name,): tensor.detach().cpu() for name, tensor in ours.items()}
-        changed = {_where(placed): values for placed, values in self._placed(tensors)}
+        changed = {placed.where: values for placed, values in self._placed(tensors)}
         return {
-            name: changed[_where(placed)].clone() if _where(placed) in changed else self.archive.read(placed)
+            name: changed[placed.where].clone() if placed.where in changed else self.archive.read(placed)
             for name, placed in named.items()
         }
 
@@ -159,11 +162,6 @@ def complete(path: Path, family: str) -> Iterator[None]:
         yield
     except (TypeError, IndexError, KeyError, AttributeError, OverflowError) as error:
         raise ValueError(f"{path} is not a complete {family}: {error!r}"[:300]) from None
-
-
-def _where(placed: Placed) -> tuple[int, int]:
-    """The place of a tensor in its file, equal for tensors that share it."""
-    return id(placed.storage), placed.offset
 
 
 def _plain(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from types import ModuleType
 
 import torch
 
@@ -21,6 +22,7 @@ from rewrite.checkpoints import (
     tensorflow,
 )
 from rewrite.checkpoints.archives import Archive
+from rewrite.checkpoints.candidates import CHOICE, Candidate, candidates, fitting, split_choice
 from rewrite.checkpoints.flat import looks_flat
 from rewrite.checkpoints.foreign import ForeignFile, complete
 from rewrite.checkpoints.pickles import Made
@@ -37,23 +39,49 @@ FOREIGN = (rosinality, stylegan3, nvidia, proggan, tensorflow, lucidrains, resne
 def open_checkpoint(path: Path) -> native.NativeFile | ForeignFile:
     """Open a checkpoint of any known kind, which is recognised by its content.
 
+    Args:
+        path: The file; `FILE::key` where it holds several generators.
+
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is not a generator that this library reads, or a damaged one.
+        ValueError: It is not a generator that this library reads, or a damaged one, or there are several.
     """
+    name, key = split_choice(path)
+    path = Path(name)
     with files.existing(path).open("rb") as file:
         start = file.read(9)
     pickled = not looks_flat(start) and (start[:4] == b"PK\x03\x04" or start[:1] == b"\x80")
     if not pickled and not native.of_another_tool(path):
         return native.NativeFile(path)
     archive = Archive(path)
-    for family in FOREIGN:
-        if family.recognises(archive.content):
-            with complete(path, family.FAMILY):
-                return family.load(archive)
+    found = _recognised(path, archive.content, key)
+    if found is not None:
+        family, candidate = found
+        with complete(path, family.FAMILY):
+            return family.load(archive, candidate)
     if not pickled and files.metadata(path).get("format") == files.FORMAT:
         return native.NativeFile(path)  # which says what it is, and refuses
     raise ValueError(f"{path} holds no generator that is known here; it holds {_described(archive.content)}"[:300])
+
+
+def _recognised(path: Path, content: object, key: str | None = None) -> tuple[ModuleType, Candidate] | None:
+    """The network that a file's content holds, and the family that reads it; None if there is none.
+
+    Raises:
+        ValueError: There are several, or nothing is at the key.
+    """
+    if key is not None and not any(each.key == key for each in candidates(content)):
+        raise ValueError(f"{path} holds nothing at {key!r}; it holds {_described(content)}"[:300])
+    for family in FOREIGN:
+        found = fitting(content, family.recognises, key)
+        if len(found) > 1:
+            names = [f"{path.name}{CHOICE}{each.key}" for each in found]
+            raise ValueError(
+                f"{path} holds {len(names)} generators ({family.FAMILY}): name one as {' or '.join(names)}"[:300]
+            )
+        if found:
+            return family, found[0]
+    return None
 
 
 def _described(held: object) -> str:
@@ -74,7 +102,9 @@ def checkpoint_path(model: str | Path) -> Path:
         FileNotFoundError: There is no such file.
         ValueError: It could not be downloaded, or is not what was published.
     """
-    name = str(model)
+    name, key = split_choice(model)
+    if key is not None:
+        return Path(f"{checkpoint_path(name)}{CHOICE}{key}")
     path = BUILT_IN.get(name, Path(model))
     if name in registry.PUBLISHED and not path.is_file():
         return registry.fetch(name, progress=True)
@@ -96,7 +126,8 @@ def load_generator(
 
     Args:
         model: `towers`, the path of a checkpoint, the name of a published one (`rewrite models` lists them) or
-            `hf://owner/name/file`; the latter two are downloaded once, into the user's cache.
+            `hf://owner/name/file`; the latter two are downloaded once, into the user's cache. `MODEL::key` names one of
+            several generators in a file, such as `model.pt::netG_A`.
         truncation: How far latents are drawn from the mean; 1 leaves them alone.
         device: Where to put the network: `cpu`, `cuda`, `mps`, or `auto` for the fastest that is there.
 
@@ -184,5 +215,5 @@ def _recognised_by_names(checkpoint: exports.Checkpoint) -> bool:
     """Whether the tensors of a checkpoint, by the tool's own names, are all that is needed to load it."""
     if isinstance(checkpoint, native.NativeFile):
         return False
-    family = next((family for family in FOREIGN if checkpoint.family == family.FAMILY), None)
-    return family is not None and family.recognises(exports.flat(checkpoint.names()))
+    found = _recognised(checkpoint.path, exports.flat(checkpoint.names()))
+    return found is not None and checkpoint.family == found[0].FAMILY

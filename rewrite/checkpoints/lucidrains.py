@@ -5,22 +5,22 @@ versions with equal tensors draw different images (the mapping's learning rate, 
 upsampling); the noise is random in each run.
 """
 
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from rewrite.checkpoints.archives import Archive
+from rewrite.checkpoints.candidates import Candidate
 from rewrite.checkpoints.states import BY_HAND
 
 FAMILY = "StyleGAN2 of lucidrains' port"
 BLOCK = "blocks.0.to_style1.weight"
 
 
-def recognises(content: Any) -> bool:
-    """Whether this is such a file: by the names in it."""
-    state = content.get("GAN", content) if isinstance(content, dict) else {}
-    return isinstance(state, dict) and any(f"{prefix}{BLOCK}" in state for prefix in ("GE.", "G.", ""))
+def recognises(candidate: Candidate) -> bool:
+    """Whether this is such a network: by its names."""
+    return BLOCK in candidate.state
 
 
-def load(archive: Archive) -> NoReturn:
+def load(archive: Archive, candidate: Candidate) -> NoReturn:
     """Say why such a file is not read.
 
     Raises:

@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rewrite.checkpoints.archives import Archive
+from rewrite.checkpoints.candidates import Candidate
 from rewrite.checkpoints.foreign import ForeignFile, read_state
 from rewrite.checkpoints.persistent import (
-    DISCRIMINATORS,
     attributes_of,
     child_of,
     class_name,
+    is_network,
     limit,
     network_of,
     tensors_of,
@@ -25,21 +26,21 @@ from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 
 FAMILY = "StyleGAN2 of NVIDIA's PyTorch repositories"
 FILTER = "resample_filter"
+DISCRIMINATOR = "D"
 
 
-def recognises(content: Any) -> bool:
-    """Whether this is such a file."""
-    return network_of(content) is not None
+def recognises(candidate: Candidate) -> bool:
+    """Whether this is such a network."""
+    return is_network(candidate.content) and not candidate.prefix and candidate.plain
 
 
-def load(archive: Archive) -> ForeignFile:
-    """Build the generator of such a file.
+def load(archive: Archive, candidate: Candidate) -> ForeignFile:
+    """Build such a generator.
 
     Raises:
         ValueError: It is of a class, or built in a way, that is not known here.
     """
-    network = network_of(archive.content)
-    assert network is not None  # which `recognises` says
+    network = candidate.content
     state, places = attributes_of(network), _places(network)
     sides = _sides(places, r"synthesis\.b(\d+)\.conv1\.weight")
     _check(archive, network, sides)
@@ -57,7 +58,7 @@ def load(archive: Archive) -> ForeignFile:
         **_mapping(network, places),
     )
     built = read_state(archive, lambda: StyleGAN2(design), places, FAMILY, OPTIONAL)
-    return ForeignFile(StyleGAN2Generator(built, noise="const"), archive, places, FAMILY)
+    return ForeignFile(StyleGAN2Generator(built, noise="const"), archive, places, FAMILY, candidate)
 
 
 def discriminator(archive: Archive) -> tuple[DiscriminatorDesign, dict[str, Placed]] | None:
@@ -66,7 +67,7 @@ def discriminator(archive: Archive) -> tuple[DiscriminatorDesign, dict[str, Plac
     Raises:
         ValueError: It is of a class, or built in a way, that is not known here.
     """
-    network = network_of(archive.content, DISCRIMINATORS)
+    network = network_of(archive.content, DISCRIMINATOR)
     if network is None:
         return None
     state, places = attributes_of(network), _places(network)

@@ -4,7 +4,7 @@ The source code is never run: an object is read as the class name, the construct
 beside it, and its tensors are found by walking through its modules.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from rewrite.checkpoints.archives import DEEPEST
@@ -12,20 +12,22 @@ from rewrite.checkpoints.pickles import Made, Named
 from rewrite.checkpoints.tensors import Placed
 
 PERSISTENT = Named("torch_utils.persistence", "_reconstruct_persistent_obj")
-GENERATORS, DISCRIMINATORS = ("G_ema", "G"), ("D",)
 
 
-def network_of(content: Any, names: Sequence[str] = GENERATORS) -> Made | None:
-    """The first network of a file's content that has one of these names, or that stands alone; None if there is none.
-
-    The generator that is an average over training comes before that of the last step.
-    """
-    candidates = [content.get(name) for name in names] if isinstance(content, dict) else [content]
-    return next((each for each in candidates if _is_network(each)), None)
+def network_of(content: Any, name: str) -> Made | None:
+    """The network of this name in a file's content, or the one that stands alone; None if there is none."""
+    found = content.get(name) if isinstance(content, dict) else content
+    return found if is_network(found) else None
 
 
-def _is_network(value: Any) -> bool:
-    return isinstance(value, Made) and value.named == PERSISTENT and "_modules" in attributes_of(value)
+def is_network(value: Any) -> bool:
+    """Whether something is a module that carries its own source code."""
+    return isinstance(value, Made) and value.named == PERSISTENT and is_module(value)
+
+
+def is_module(value: Any) -> bool:
+    """Whether something is a pickled module, of whatever class."""
+    return "_modules" in attributes_of(value)
 
 
 def _meta(made: Any) -> dict:
@@ -65,6 +67,16 @@ def tensors_of(made: Any, prefix: str = "", depth: int = 0) -> Iterator[tuple[st
                 yield f"{prefix}{name}", tensor
     for name, child in (attributes.get("_modules") or {}).items():
         yield from tensors_of(child, f"{prefix}{name}.", depth + 1)
+
+
+def modules_of(made: Any, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Made]]:
+    """All modules inside a module by their paths, and the module itself."""
+    if depth > DEEPEST:
+        raise ValueError("the network is nested too deeply")
+    if isinstance(made, Made):
+        yield prefix, made
+        for name, child in (attributes_of(made).get("_modules") or {}).items():
+            yield from modules_of(child, f"{prefix}.{name}".lstrip("."), depth + 1)
 
 
 def whole(value: Any) -> int:

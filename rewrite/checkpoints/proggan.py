@@ -1,9 +1,9 @@
 """ProgressiveGAN files of the dissection papers, in their present and in their older tensor names."""
 
 import re
-from typing import Any
 
 from rewrite.checkpoints.archives import Archive
+from rewrite.checkpoints.candidates import Candidate
 from rewrite.checkpoints.foreign import ForeignFile, read_state
 from rewrite.checkpoints.tensors import Placed
 from rewrite.generators.proggan import ProgressiveGAN
@@ -12,18 +12,18 @@ from rewrite.generators.wrapped import wrap
 FAMILY = "ProgressiveGAN of the dissection papers"
 
 
-def recognises(content: Any) -> bool:
-    """Whether this is such a file: by the names in it."""
-    return "layer1.conv.weight" in _state(content)
+def recognises(candidate: Candidate) -> bool:
+    """Whether this is such a network: by its names."""
+    return "layer1.conv.weight" in _state(candidate)
 
 
-def load(archive: Archive) -> ForeignFile:
-    """Build the generator of such a file.
+def load(archive: Archive, candidate: Candidate) -> ForeignFile:
+    """Build such a generator.
 
     Raises:
         ValueError: It is not complete.
     """
-    state = _state(archive.content)
+    state = _state(candidate)
     layers = 0
     while f"layer{layers + 1}.conv.weight" in state:
         layers += 1
@@ -34,14 +34,11 @@ def load(archive: Archive) -> ForeignFile:
     places = {_renamed(name, 4 * 2 ** (layers // 2 - 1)): tensor for name, tensor in state.items()}
     network = read_state(archive, lambda: ProgressiveGAN(sizes), places, FAMILY)
     generator = wrap(network.eval().requires_grad_(False), sizes[0])
-    return ForeignFile(generator, archive, places, FAMILY)
+    return ForeignFile(generator, archive, places, FAMILY, candidate)
 
 
-def _state(content: Any) -> dict[str, Placed]:
-    found = content.get("state_dict", content) if isinstance(content, dict) else {}
-    if not isinstance(found, dict):
-        return {}
-    state = {name: value for name, value in found.items() if isinstance(name, str) and isinstance(value, Placed)}
+def _state(candidate: Candidate) -> dict[str, Placed]:
+    state = candidate.state
     return {re.sub(r"^features\.(\d+)\.", _counted_from_one, name): value for name, value in state.items()}
 
 

@@ -8,13 +8,13 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any
 
 import torch
 
 from rewrite.checkpoints.archives import Archive
+from rewrite.checkpoints.candidates import Candidate
 from rewrite.checkpoints.foreign import ForeignFile, read_state
-from rewrite.checkpoints.states import BY_HAND, LARGEST_SIDE, check_plain, generator_state
+from rewrite.checkpoints.states import BY_HAND, LARGEST_SIDE, check_plain
 from rewrite.checkpoints.tensors import Placed
 from rewrite.generators.resnet import Residual, ResNetGAN
 from rewrite.generators.wrapped import wrap
@@ -23,19 +23,19 @@ FAMILY = "residual generator of SNGAN's ports"
 COUNTER = "num_batches_tracked"
 
 
-def recognises(content: Any) -> bool:
-    """Whether this is such a file: by the names in it."""
-    names = generator_state(content)
+def recognises(candidate: Candidate) -> bool:
+    """Whether this is such a network: by its names."""
+    names = candidate.state
     return any(f"l1.weight{end}" in names and f"block2.c1.weight{end}" in names for end in ("", "_orig"))
 
 
-def load(archive: Archive) -> ForeignFile:
-    """Build the generator of such a file.
+def load(archive: Archive, candidate: Candidate) -> ForeignFile:
+    """Build such a generator.
 
     Raises:
         ValueError: It is not complete, or has parts that are not known here.
     """
-    places = {_renamed(name): tensor for name, tensor in generator_state(archive.content).items()}
+    places = {_renamed(name): tensor for name, tensor in candidate.state.items()}
     check_plain(places, archive.path)
     blocks = _blocks(places)
     last = f"c{len(blocks) + 2}.weight"
@@ -58,7 +58,7 @@ def load(archive: Archive) -> ForeignFile:
     if unknown:
         raise ValueError(f"{archive.path} is a {FAMILY} with {unknown[0]}, which is not read here: {BY_HAND}")
     network = read_state(archive, build, places, FAMILY, (COUNTER,))
-    return ForeignFile(wrap(network.eval().requires_grad_(False), z_dim), archive, places, FAMILY)
+    return ForeignFile(wrap(network.eval().requires_grad_(False), z_dim), archive, places, FAMILY, candidate)
 
 
 def _blocks(places: Mapping[str, Placed]) -> list[Residual]:

@@ -5,9 +5,12 @@ https://github.com/rosinality/stylegan2-pytorch: a dictionary with `g_ema` (and 
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from dataclasses import replace
+
+import torch
 
 from rewrite.checkpoints.archives import Archive
+from rewrite.checkpoints.candidates import Candidate
 from rewrite.checkpoints.foreign import ForeignFile, read_state
 from rewrite.checkpoints.tensors import Placed
 from rewrite.generators.discriminator import SMALLEST, DiscriminatorDesign
@@ -52,18 +55,18 @@ SEQUENTIAL = (
 )
 
 
-def recognises(content: Any) -> bool:
-    """Whether this is such a file: by the names in it."""
-    return "convs.0.conv.weight" in _state(content)
+def recognises(candidate: Candidate) -> bool:
+    """Whether this is such a network: by its names."""
+    return any(_renamed(name) == "convs.0.conv.weight" for name in candidate.state)
 
 
-def load(archive: Archive) -> ForeignFile:
-    """Build the generator of such a file.
+def load(archive: Archive, candidate: Candidate) -> ForeignFile:
+    """Build such a generator.
 
     Raises:
         ValueError: It is not complete, or built in a way that this port does not build.
     """
-    state = _state(archive.content)
+    state = _state(archive, candidate)
     blocks = len({name.split(".")[1] for name in state if name.startswith("to_rgbs.") and name.endswith(".bias")})
     sides = [4 * 2**i for i in range(blocks + 1)]
     places = {ours: state[theirs] for theirs, ours in _names(state, sides) if theirs in state}
@@ -77,7 +80,7 @@ def load(archive: Archive) -> ForeignFile:
         conv_gain=True,
     )
     network = read_state(archive, lambda: StyleGAN2(design), places, FAMILY, OPTIONAL)
-    return ForeignFile(StyleGAN2Generator(network, noise="const"), archive, places, FAMILY)
+    return ForeignFile(StyleGAN2Generator(network, noise="const"), archive, places, FAMILY, candidate)
 
 
 def discriminator(archive: Archive) -> tuple[DiscriminatorDesign, dict[str, Placed]] | None:
@@ -100,17 +103,23 @@ def discriminator(archive: Archive) -> tuple[DiscriminatorDesign, dict[str, Plac
     return DiscriminatorDesign({**channels, SMALLEST: wide}, spreads=read - wide), places
 
 
-def _state(content: Any) -> dict[str, Placed]:
+def _state(archive: Archive, candidate: Candidate) -> dict[str, Placed]:
     """The generator's tensors by rosinality's names."""
-    if not isinstance(content, dict):
-        return {}
-    found = content.get("g_ema", content.get("g", content))
-    if not isinstance(found, dict):
-        return {}
-    state = {_renamed(name): value for name, value in found.items() if isinstance(name, str)}
-    if "latent_avg" in content:
-        state["latent_avg"] = content["latent_avg"]
-    return {name: value for name, value in state.items() if isinstance(value, Placed)}
+    state = {_renamed(name): value for name, value in candidate.state.items()}
+    mean = candidate.beside("latent_avg")
+    if isinstance(mean, Placed):
+        state["latent_avg"] = _row(archive, mean)
+    return state
+
+
+def _row(archive: Archive, mean: Placed) -> Placed:
+    """The mean latent, of which pSp and e4e keep a copy for each layer."""
+    if len(mean.shape) != 2:
+        return mean
+    rows = archive.read(mean)
+    if not torch.equal(rows, rows[:1].expand_as(rows)):
+        raise ValueError(f"{archive.path} keeps another mean latent for each layer, which is not read here")
+    return replace(mean, shape=mean.shape[1:], stride=mean.stride[1:])
 
 
 def _renamed(name: str) -> str:

@@ -4,8 +4,9 @@ import re
 from typing import Any
 
 from rewrite.checkpoints.archives import Archive
+from rewrite.checkpoints.candidates import Candidate
 from rewrite.checkpoints.foreign import ForeignFile, read_state
-from rewrite.checkpoints.persistent import attributes_of, child_of, limit, network_of, tensors_of, whole
+from rewrite.checkpoints.persistent import attributes_of, child_of, is_network, limit, tensors_of, whole
 from rewrite.generators.stylegan3 import Design3, StyleGAN3
 from rewrite.generators.stylegan3_layers import StyleGAN3Generator
 
@@ -25,18 +26,19 @@ AMOUNTS = ("first_cutoff", "first_stopband", "last_stopband_rel", "output_scale"
 WITHOUT_EFFECT = ("w_dim", "img_resolution", "img_channels", "num_fp16_res", "magnitude_ema_beta")
 
 
-def recognises(content: Any) -> bool:
-    """Whether this is such a file: its synthesis begins with Fourier features."""
-    return child_of(child_of(network_of(content), "synthesis"), "input") is not None
+def recognises(candidate: Candidate) -> bool:
+    """Whether this is such a network: its synthesis begins with Fourier features."""
+    whole_module = is_network(candidate.content) and not candidate.prefix
+    return whole_module and child_of(child_of(candidate.content, "synthesis"), "input") is not None
 
 
-def load(archive: Archive) -> ForeignFile:
-    """Build the generator of such a file.
+def load(archive: Archive, candidate: Candidate) -> ForeignFile:
+    """Build such a generator.
 
     Raises:
         ValueError: It is not complete, or built in a way that is not known here.
     """
-    network = network_of(archive.content)
+    network = candidate.content
     state, places = attributes_of(network), dict(tensors_of(network))
     first = attributes_of(child_of(child_of(network, "mapping"), "fc0"))
     design = Design3(
@@ -50,7 +52,7 @@ def load(archive: Archive) -> ForeignFile:
         **_synthesis(archive, attributes_of(child_of(network, "synthesis")).get("_init_kwargs")),
     )
     built = read_state(archive, lambda: StyleGAN3(design), places, FAMILY, ("w_avg",))
-    return ForeignFile(StyleGAN3Generator(built), archive, places, FAMILY)
+    return ForeignFile(StyleGAN3Generator(built), archive, places, FAMILY, candidate)
 
 
 def _synthesis(archive: Archive, given: Any) -> dict[str, Any]:

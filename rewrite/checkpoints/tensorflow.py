@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from rewrite.checkpoints.archives import Archive
+from rewrite.checkpoints.candidates import Candidate
 from rewrite.checkpoints.foreign import ForeignFile, read_state
 from rewrite.checkpoints.pickles import Made, Named
 from rewrite.checkpoints.states import LARGEST_SIDE
@@ -67,18 +68,18 @@ class ReadOnly(ForeignFile):
         )
 
 
-def recognises(content: Any) -> bool:
-    """Whether this is such a file."""
-    return _network(content) is not None
+def recognises(candidate: Candidate) -> bool:
+    """Whether this is such a network."""
+    return _network(candidate.content) is not None
 
 
-def load(archive: Archive) -> ReadOnly:
+def load(archive: Archive, candidate: Candidate) -> ReadOnly:
     """Build the generator of such a file: the average over training, Gs.
 
     Raises:
         ValueError: It is another network than StyleGAN2, or built in a way that is not known here.
     """
-    network = _network(archive.content)
+    network = _network(candidate.content)
     assert network is not None  # which `recognises` says
     variables = dict(_variables(network))
     settings = network.state.get("static_kwargs") or {}
@@ -106,7 +107,7 @@ def load(archive: Archive) -> ReadOnly:
     )
     built = read_state(archive, lambda: StyleGAN2(design), places, FAMILY, OPTIONAL)
     _turn(built)
-    return ReadOnly(StyleGAN2Generator(built, noise="const"), archive, {}, FAMILY)
+    return ReadOnly(StyleGAN2Generator(built, noise="const"), archive, {}, FAMILY, candidate)
 
 
 def _network(content: Any) -> Made | None:

@@ -94,6 +94,11 @@ class Placed:
         """Type of the numbers."""
         return self.storage.dtype
 
+    @property
+    def where(self) -> tuple[int, int]:
+        """Its place in the file, equal for tensors that share it."""
+        return id(self.storage), self.offset
+
     def read(self, buffer: memoryview) -> Tensor:
         """A copy of the tensor, whose numbers lie in the order of its axes."""
         if math.prod(self.shape) == 0:
@@ -133,15 +138,18 @@ class NumpyType:
         self.order = state[1]
 
     @property
-    def dtype(self) -> torch.dtype:
-        """The same type of torch."""
-        if self.code not in ARRAY_TYPES or self.order not in ("<", "|", "="):
-            raise DamagedError(f"it holds an array of type {self.order}{self.code}, which is not read here")
-        return ARRAY_TYPES[self.code]
+    def known(self) -> bool:
+        """Whether torch has such numbers in the same bytes."""
+        return self.code in ARRAY_TYPES and self.order in ("<", "|", "=")
 
 
 class NumpyArray:
-    """A numpy array as a pickle describes it; `placed` is set once its state came."""
+    """A numpy array as a pickle describes it.
+
+    Attributes:
+        placed: Where it lies, once its state came; None for one of texts or objects, and for one whose bytes are encoded
+            as text (protocol 2 of pickle). Training scripts keep such beside their tensors; no weight is one.
+    """
 
     def __init__(self, *_: Any):
         self.placed: Placed | None = None
@@ -149,10 +157,10 @@ class NumpyArray:
     def build(self, state: tuple) -> None:
         """Take shape, type and bytes."""
         _, shape, kind, by_columns, content = state
-        if not isinstance(content, Stretch) or not isinstance(kind, NumpyType):
-            raise DamagedError("it holds an array of objects, which is not read here")
+        if not isinstance(content, Stretch) or not isinstance(kind, NumpyType) or not kind.known:
+            return
         shape = tuple(shape)
-        dtype = kind.dtype
+        dtype = ARRAY_TYPES[kind.code]
         if len(content) % dtype.itemsize:
             raise DamagedError("it holds an array that is cut short")
         storage = Storage(dtype, len(content) // dtype.itemsize, content.start)
