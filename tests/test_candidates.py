@@ -1,4 +1,4 @@
-"""A generator is found in a file under any key and any prefix, in any order of entries; of several, the user names one."""
+"""A generator is found in a file under any key and prefix, in any order of entries; of several, the user names one."""
 
 import argparse
 from collections import OrderedDict
@@ -10,8 +10,13 @@ import torch
 from torch import nn
 
 from rewrite import export, load_generator
-from tests.conftest import patch_of
+from rewrite.checkpoints import native
+from rewrite.generators.stylegan2 import Design
+from rewrite.generators.stylegan2_layers import StyleGAN2Generator
+from rewrite.generators.stylegan3 import Design3
+from tests.conftest import CONFIG, patch_of, random_stylegan2, random_stylegan3
 from tests.foreign_files import example, rosinality_state, settled, state_of
+from tests.nvidia_files import write_stylegan2, write_stylegan3, write_tensorflow
 from tests.test_state_dicts import Projecting, same_images, saved
 
 
@@ -155,3 +160,59 @@ def test_the_decoder_of_psp_and_its_mean_latent_are_found(tmp_path, scaled):
     content["latent_avg"][1] += 1
     with pytest.raises(ValueError, match="another mean latent for each layer"):
         load_generator(saved(tmp_path / "psp.pt", content))
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_labels_among_the_inputs_of_a_dcgan_are_not_drawn_as_noise(tmp_path, first):
+    state = state_of(example())
+    state["main.0.weight"][(slice(0, 3) if first else slice(-3, None))] *= 4
+    reason = rf"DCGAN of 3 classes: the {'first' if first else 'last'} 3 of its 10 inputs .*rewrite\.wrap"
+    with pytest.raises(ValueError, match=reason):
+        load_generator(saved(tmp_path / "netG.pth", state))
+
+
+@pytest.mark.parametrize("wrapped", [True, False])
+@pytest.mark.parametrize("how", [{}, {"architecture": "resnet"}, {"architecture": "orig"}, {"c_dim": 3}])
+def test_a_state_dict_of_nvidias_stylegan2_draws_its_images(tmp_path, how, wrapped):
+    generator = StyleGAN2Generator(random_stylegan2(design=Design(**CONFIG, **how)), noise="const")
+    state = generator.module.state_dict()
+    state["synthesis.b8.conv0.resample_filter"] = generator.network.synthesis.b8.conv0.blur.taps / 4
+    path = saved(tmp_path / "network.pt", {"G": None, "G_ema": state} if wrapped else state)
+    assert torch.equal(load_generator(path).sample([0, 7]), generator.sample([0, 7]))
+    state["synthesis.b8.conv0.resample_filter"] = torch.ones(4, 4)
+    with pytest.raises(ValueError, match="another low-pass filter"):
+        load_generator(saved(tmp_path / "network.pt", state))
+
+
+@pytest.mark.parametrize("how", [{}, {"conv_kernel": 1, "use_radial_filters": True}, {"c_dim": 3}], ids="TRC")
+def test_a_state_dict_of_nvidias_stylegan3_draws_its_images(tmp_path, how):
+    design = Design3(z_dim=8, w_dim=8, img_resolution=32, channel_base=4096, channel_max=32, num_layers=5, **how)
+    generator = random_stylegan3(design)
+    state = generator.module.state_dict()
+    path = saved(tmp_path / "network.pt", {"G_ema": state})
+    assert torch.equal(load_generator(path).sample([0]), generator.sample([0]))
+    name = next(name for name in state if name.endswith("L1_36_32.up_filter"))
+    state[name] = state[name] * 1.01
+    with pytest.raises(ValueError, match=r"not those of configurations T and R: use the \.pkl"):
+        load_generator(saved(tmp_path / "network.pt", state))
+
+
+@pytest.mark.parametrize("tool", ["nvidia", "nvidia3", "tensorflow", "ours"])
+def test_a_state_dict_that_was_exported_opens_again_and_draws_the_edit(tmp_path, tool):
+    two, three = StyleGAN2Generator(random_stylegan2(design=Design(**CONFIG, clamp=0.5))), random_stylegan3()
+    path, out = tmp_path / "model.safetensors", tmp_path / "edited.pt"
+    write = {
+        "nvidia": lambda: write_stylegan2(path.with_suffix(".pkl"), two),
+        "nvidia3": lambda: write_stylegan3(path.with_suffix(".pkl"), three),
+        "tensorflow": lambda: write_tensorflow(path.with_suffix(".pkl"), two.network, conv_clamp=0.5),
+        "ours": lambda: native.save(path, two, {}) or path,
+    }
+    generator = load_generator(write[tool]())
+    patch = patch_of(generator, list(generator.layers)[2])
+    export(generator, patch, out, container="state-dict")
+    with patch.applied(generator):
+        assert torch.equal(load_generator(out).sample([3, 4]), generator.sample([3, 4]))
+    assert all(isinstance(tensor, torch.Tensor) for tensor in torch.load(out, weights_only=True).values())
+    again = load_generator(out)
+    export(again, patch_of(again, patch.layer, seed=1), tmp_path / "twice.pt")
+    assert not torch.equal(load_generator(tmp_path / "twice.pt").sample([3]), again.sample([3]))

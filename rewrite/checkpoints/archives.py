@@ -29,6 +29,7 @@ PROTOCOL = 1001
 LOCAL_HEADER = 30
 DEEPEST = 50
 CHECKERS = 2
+NOTE = "rewrite.json"
 
 
 class Archive:
@@ -92,6 +93,12 @@ class Archive:
         except DamagedError as error:
             raise ValueError(f"{self.path} cannot be read: {error}") from None
         return found
+
+    @property
+    def note(self) -> bytes | None:
+        """What this library wrote beside a state dict in a zip archive; None if nothing."""
+        entry = next((entry for name, entry in self.entries.items() if name.endswith(f"/{NOTE}")), None)
+        return None if entry is None else bytes(self.buffer[slice(*self._place(entry))])
 
     def write(self, path: str | Path, changes: Sequence[tuple[Placed, Tensor]]) -> None:
         """Write the file again with other values for some tensors; every other byte stays as it was.

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+from torch import Tensor
+
 from rewrite.checkpoints.archives import Archive
 from rewrite.checkpoints.candidates import Candidate
 from rewrite.checkpoints.foreign import ForeignFile, read_state
@@ -28,6 +30,8 @@ COLOURS = (1, 3)
 DOUBLING = {2: (2, 0, 0), 4: (2, 1, 0), 5: (2, 2, 1)}
 COUNTER = "num_batches_tracked"
 LINEAR = {"weight", "bias"}
+# Of a trained network of classes, labels weighed 2 to 3 times as much as the largest of the noise's inputs.
+LABELLED = 1.5
 NUMBER = re.compile(r"\d+")
 ACTIVATIONS = ("ReLU", "Tanh")
 NORM = {"weight", "bias", "running_mean", "running_var", COUNTER}
@@ -60,7 +64,7 @@ def load(archive: Archive, candidate: Candidate) -> ForeignFile:
     Raises:
         ValueError: It is not complete, or its shapes leave open how it is built.
     """
-    state = _ordered(candidate.state) or {}
+    state = dict(_ordered(candidate.state) or {})
     check_plain(state, archive.path)
     units = _units(state, archive.path)
     projected = len(units[0].shape) == 2
@@ -77,6 +81,8 @@ def load(archive: Archive, candidate: Candidate) -> ForeignFile:
     _check_module(archive.path, candidate, dict(zip([unit.name for unit in kernels], stages, strict=True)))
     places = dict(_places(units, projected))
     network = read_state(archive, lambda: DCGAN(stages, projection), places, FAMILY, (COUNTER,))
+    first = network.get_parameter(f"{'project.linear' if projection else 'layer1.conv'}.weight")
+    _check_inputs(archive.path, first.T if projection else first)
     z_dim = projection.z_dim if projection else stages[0].inputs
     return ForeignFile(wrap(network.eval().requires_grad_(False), z_dim), archive, places, FAMILY, candidate)
 
@@ -154,6 +160,18 @@ def _check_module(path: Path, candidate: Candidate, stages: Mapping[str, Stage])
         given = [made.get(key, (number,))[0] for key, number in (("stride", stage.stride), ("padding", stage.padding))]
         if given != [stage.stride, stage.padding]:
             raise ValueError(f"{path} is a {FAMILY} whose {name} has stride and padding {given}, not as is usual")
+
+
+def _check_inputs(path: Path, weight: Tensor) -> None:
+    """Refuse a network whose first or last inputs weigh much more than all others: labels, which are no noise."""
+    sizes = weight.flatten(1).norm(dim=1)
+    for end, inputs in (("last", sizes.flip(0)), ("first", sizes)):
+        count = int((inputs > LABELLED * inputs[len(inputs) // 2 :].max()).long().cumprod(0).sum())
+        if count > 1 and inputs[:count].min() > LABELLED * inputs[count:].max():
+            raise ValueError(
+                f"{path} looks like a {FAMILY} of {count} classes: the {end} {count} of its {len(sizes)} inputs weigh "
+                f"more than all others, as labels do; {BY_HAND}, with latents=… giving noise and labels"
+            )
 
 
 def _open(path: Path, what: str) -> ValueError:

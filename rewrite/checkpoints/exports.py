@@ -1,6 +1,8 @@
 """Edited checkpoints as files: in the container that they came in, as safetensors, or as a state dict for torch."""
 
 import io
+import json
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ import torch
 from torch import Tensor
 
 from rewrite.checkpoints import native
+from rewrite.checkpoints.archives import NOTE
 from rewrite.checkpoints.foreign import ForeignFile
 from rewrite.checkpoints.names import NamePath
 from rewrite.storage import files
@@ -70,7 +73,8 @@ def write(
         ValueError: The file holds no such tensor, or cannot be written.
     """
     if container == STATE_DICT:
-        _write_state_dict(path, checkpoint.state(tensors))
+        noted = native.family_of(checkpoint.generator) and not recognised_by_names
+        _write_state_dict(path, checkpoint.state(tensors), native.described(checkpoint.generator) if noted else None)
     elif isinstance(checkpoint, native.NativeFile) or (container == SAME and not _has_header(checkpoint)):
         checkpoint.export(path, tensors, edit)
     elif recognised_by_names:
@@ -94,8 +98,11 @@ def _has_header(checkpoint: Checkpoint) -> bool:
     return checkpoint.kind == "safetensors" and files.metadata(checkpoint.path).get("format") == files.FORMAT
 
 
-def _write_state_dict(path: str | Path, state: Mapping[NamePath, Tensor]) -> None:
-    """Write what `torch.load(path, weights_only=True)` reads: dictionaries of tensors, nested as in the first file."""
+def _write_state_dict(path: str | Path, state: Mapping[NamePath, Tensor], about: Mapping[str, Any] | None) -> None:
+    """Write what `torch.load(path, weights_only=True)` reads: dictionaries of tensors, nested as in the first file.
+
+    What neither names nor shapes say of the generator goes into an entry of the zip archive that torch does not read.
+    """
     nested: dict[str, Any] = {}
     for names, tensor in state.items():
         inner = nested
@@ -104,4 +111,8 @@ def _write_state_dict(path: str | Path, state: Mapping[NamePath, Tensor]) -> Non
         inner[names[-1]] = tensor.contiguous()
     content = io.BytesIO()
     torch.save(nested, content)
+    if about is not None:
+        with zipfile.ZipFile(content, "a") as archive:
+            folder = archive.namelist()[0].partition("/")[0]
+            archive.writestr(f"{folder}/{NOTE}", json.dumps(about))
     files.write_whole(path, lambda temporary: temporary.write_bytes(content.getbuffer()))

@@ -14,11 +14,13 @@ from rewrite.checkpoints import (
     lucidrains,
     native,
     nvidia,
+    nvidia_states,
     proggan,
     registry,
     resnet,
     rosinality,
     stylegan3,
+    stylegan3_states,
     tensorflow,
 )
 from rewrite.checkpoints.archives import Archive
@@ -33,7 +35,18 @@ from rewrite.storage import files
 
 BUILT_IN = {"towers": Path(__file__).parent.parent / "generators" / "towers.safetensors"}
 # Those recognised by names come first, those recognised by shapes alone last.
-FOREIGN = (rosinality, stylegan3, nvidia, proggan, tensorflow, lucidrains, resnet, dcgan)
+FOREIGN = (
+    rosinality,
+    stylegan3,
+    nvidia,
+    nvidia_states,
+    stylegan3_states,
+    proggan,
+    tensorflow,
+    lucidrains,
+    resnet,
+    dcgan,
+)
 
 
 def open_checkpoint(path: Path) -> native.NativeFile | ForeignFile:
@@ -54,12 +67,16 @@ def open_checkpoint(path: Path) -> native.NativeFile | ForeignFile:
     if not pickled and not native.of_another_tool(path):
         return native.NativeFile(path)
     archive = Archive(path)
+    if archive.note is not None and key is None:
+        with complete(path, "state dict of this library"):
+            return native.load_noted(archive, archive.note)
+    ours = not pickled and files.metadata(path).get("format") == files.FORMAT
     found = _recognised(path, archive.content, key)
-    if found is not None:
+    if found is not None and (not ours or files.read_header(path)[1].get("family") == found[0].FAMILY):
         family, candidate = found
         with complete(path, family.FAMILY):
             return family.load(archive, candidate)
-    if not pickled and files.metadata(path).get("format") == files.FORMAT:
+    if ours:
         return native.NativeFile(path)  # which says what it is, and refuses
     raise ValueError(f"{path} holds no generator that is known here; it holds {_described(archive.content)}"[:300])
 

@@ -1,5 +1,6 @@
 """Generators as safetensors with our own header: what family, how wide, and how it was trained."""
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, fields
@@ -9,7 +10,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from rewrite.checkpoints.foreign import filled, hollow, shapes
+from rewrite.checkpoints.archives import Archive
+from rewrite.checkpoints.candidates import candidates
+from rewrite.checkpoints.foreign import ForeignFile, filled, hollow, read_state, shapes
 from rewrite.generators.contract import Generator
 from rewrite.generators.stylegan2 import NOISE_MODES, Design, StyleGAN2
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
@@ -70,10 +73,7 @@ def save(path: str | Path, generator: Generator, tensors: Mapping[str, Tensor], 
         tensors: The other values.
         more: Further entries of the header.
     """
-    assert isinstance(generator, StyleGAN2Generator | StyleGAN3Generator)
-    about = {"family": family_of(generator), "config": asdict(generator.network.design), "training": {}, **more}
-    if isinstance(generator, StyleGAN2Generator):
-        about["noise"] = generator.noise
+    about = {**described(generator), "training": {}, **more}
     files.save_tensors(path, {**generator.module.state_dict(), **tensors}, KIND, about)
 
 
@@ -141,9 +141,6 @@ def load(path: str | Path) -> Generator:
     word = about.get("family")
     if not isinstance(word, str) or word not in FAMILIES:
         raise ValueError(f"{path} holds a generator of family {word!r}, which is not known here")
-    noise = about.get("noise", "seed")
-    if noise not in NOISE_MODES:
-        raise ValueError(f"{path} draws noise in a way that is not known here")
     design = _design(about.get("config"), FAMILIES[word].design, path)
     try:
         network = hollow(lambda: FAMILIES[word].network(design))
@@ -152,10 +149,46 @@ def load(path: str | Path) -> Generator:
     _check_tensors(tensors, shapes(network), path)
     # safetensors maps the file into memory, and another program may change the file.
     network = filled(network, {name: tensor.clone() for name, tensor in tensors.items()})
+    return _seen(network, about.get("noise", "seed"), path)
+
+
+def load_noted(archive: Archive, note: bytes) -> ForeignFile:
+    """Build the generator of a state dict that `export` wrote, whose note says how it is built.
+
+    Raises:
+        ValueError: The note is damaged, or the tensors do not fit it.
+    """
+    try:
+        about = dict(json.loads(note))
+    except (ValueError, TypeError, RecursionError):
+        about = {}
+    word = about.get("family")
+    if not isinstance(word, str) or word not in FAMILIES:
+        raise ValueError(f"{archive.path} is damaged: what it says of its generator cannot be read")
+    design = _design(about.get("config"), FAMILIES[word].design, archive.path)
+    candidate, name = next(candidates(archive.content)), FAMILIES[word].name
+    network = read_state(archive, lambda: FAMILIES[word].network(design), candidate.state, name)
+    ours = set(network.state_dict())
+    places = {name: tensor for name, tensor in candidate.state.items() if name in ours}
+    generator = _seen(network, about.get("noise", "seed"), archive.path)
+    return ForeignFile(generator, archive, places, name, candidate)
+
+
+def _seen(network: nn.Module, noise: Any, path: str | Path) -> Generator:
+    """A network as a generator."""
+    if noise not in NOISE_MODES:
+        raise ValueError(f"{path} draws noise in a way that is not known here")
     if isinstance(network, StyleGAN2):
         return StyleGAN2Generator(network, noise=noise)
     assert isinstance(network, StyleGAN3)
     return StyleGAN3Generator(network)
+
+
+def described(generator: Generator) -> dict[str, Any]:
+    """What a header or a note says of a generator of a family that files of ours hold."""
+    assert isinstance(generator, StyleGAN2Generator | StyleGAN3Generator)
+    about = {"family": family_of(generator), "config": asdict(generator.network.design)}
+    return about | ({"noise": generator.noise} if isinstance(generator, StyleGAN2Generator) else {})
 
 
 def _design(config: Any, kind: type, path: str | Path) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 from rewrite.checkpoints.archives import Archive
 from rewrite.checkpoints.candidates import Candidate
 from rewrite.checkpoints.foreign import ForeignFile, read_state
+from rewrite.checkpoints.nvidia_states import FILTER, check_filters
 from rewrite.checkpoints.persistent import (
     attributes_of,
     child_of,
@@ -20,12 +21,10 @@ from rewrite.checkpoints.persistent import (
 from rewrite.checkpoints.pickles import Made
 from rewrite.checkpoints.tensors import Placed
 from rewrite.generators.discriminator import SMALLEST, DiscriminatorDesign
-from rewrite.generators.filters import Blur
 from rewrite.generators.stylegan2 import OPTIONAL, Design, StyleGAN2
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 
 FAMILY = "StyleGAN2 of NVIDIA's PyTorch repositories"
-FILTER = "resample_filter"
 DISCRIMINATOR = "D"
 
 
@@ -113,10 +112,7 @@ def _check(archive: Archive, network: Made, sides: Sequence[int]) -> None:
     """Refuse a network of other layers, or whose low-pass filter is another than ours."""
     if not sides:
         raise ValueError(f"{archive.path} holds a {class_name(network)}, whose layers are not known here")
-    ours = Blur().taps
-    for name, tensor in tensors_of(network):
-        if name.endswith(FILTER) and (tensor.shape != tuple(ours.shape) or not archive.read(tensor).allclose(ours)):
-            raise ValueError(f"{archive.path} was trained with another low-pass filter, first in {name}")
+    check_filters(archive, dict(tensors_of(network)))
 
 
 def _check_layer(archive: Archive, layer: Any) -> None:

@@ -17,8 +17,8 @@ from torch import Tensor
 from rewrite.checkpoints.archives import Archive
 from rewrite.checkpoints.candidates import Candidate
 from rewrite.checkpoints.foreign import ForeignFile, read_state
+from rewrite.checkpoints.nvidia_states import architecture_of
 from rewrite.checkpoints.pickles import Made, Named
-from rewrite.checkpoints.states import LARGEST_SIDE
 from rewrite.checkpoints.tensors import NumpyArray, Placed
 from rewrite.generators.stylegan2 import OPTIONAL, Design, StyleGAN2
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
@@ -85,23 +85,8 @@ def load(archive: Archive, candidate: Candidate) -> ReadOnly:
     settings = network.state.get("static_kwargs") or {}
     _check(archive.path, network, variables, settings)
     places = dict(_places(variables))
-    sides = _sides(places)
-    if max(sides, default=0) not in range(4, LARGEST_SIDE + 1):
-        raise ValueError(
-            f"{archive.path} is not a complete {FAMILY}: it draws images of {max(sides, default=0)} pixels a side"
-        )
-    depth = sum(bool(re.fullmatch(r"mapping\.fc\d+\.weight", name)) for name in places)
-    embedding = places.get("mapping.embed.weight")
-    width = embedding.shape[0] if embedding else 0
     design = Design(
-        z_dim=places["mapping.fc0.weight"].shape[1] - width,
-        w_dim=places[f"mapping.fc{depth - 1}.weight"].shape[0],
-        mapping_layers=depth,
-        channels={side: places[f"synthesis.b{side}.conv1.weight"].shape[0] for side in sides},
-        architecture=_architecture(places, sides),
-        colours=places[f"synthesis.b{sides[-1]}.torgb.weight"].shape[0],
-        c_dim=embedding.shape[1] if embedding else 0,
-        embed_dim=width or None,
+        **architecture_of(places, FAMILY, archive),
         mapping_rate=float(settings.get("mapping_lrmul", 0.01)),
         clamp=None if settings.get("conv_clamp") is None else float(settings["conv_clamp"]),
     )
@@ -173,17 +158,6 @@ def _ordered(array: Placed, order: Sequence[int] | None) -> Placed:
         return array
     shape, stride = (tuple(which[axis] for axis in order) for which in (array.shape, array.stride))
     return Placed(array.storage, array.offset, shape, stride)
-
-
-def _sides(places: Mapping[str, Placed]) -> list[int]:
-    found = (re.fullmatch(r"synthesis\.b(\d+)\.conv1\.weight", name) for name in places)
-    return sorted(int(each[1]) for each in found if each)
-
-
-def _architecture(places: Mapping[str, Placed], sides: Sequence[int]) -> str:
-    if f"synthesis.b{sides[-1]}.skip.weight" in places:
-        return "resnet"
-    return "skip" if "synthesis.b4.torgb.weight" in places else "orig"
 
 
 @torch.no_grad()

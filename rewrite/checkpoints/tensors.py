@@ -147,8 +147,8 @@ class NumpyArray:
     """A numpy array as a pickle describes it.
 
     Attributes:
-        placed: Where it lies, once its state came; None for one of texts or objects, and for one whose bytes are encoded
-            as text (protocol 2 of pickle). Training scripts keep such beside their tensors; no weight is one.
+        placed: Where it lies, once its state came; None for one of texts or objects, and for one whose bytes are
+            encoded as text (protocol 2 of pickle). Training scripts keep such beside their tensors; no weight is one.
     """
 
     def __init__(self, *_: Any):

@@ -121,6 +121,26 @@ def bands(design: Design3) -> list[Band]:
     ]
 
 
+class Resampling(NamedTuple):
+    """How a layer samples up before its activation and down after it, and the filters of both."""
+
+    up: int
+    down: int
+    up_filter: Tensor | None
+    down_filter: Tensor | None
+
+
+def resampling_of(design: Design3, before: Band, after: Band, *, colours: bool) -> Resampling:
+    """The resampling of the layer between two signals; `colours` is the last layer, which filters nothing."""
+    fine = max(before.rate, after.rate) * (1 if colours else design.lrelu_upsampling)
+    up, down = fine // before.rate, fine // after.rate
+    up_taps, down_taps = (design.filter_size * by if by > 1 and not colours else 1 for by in (up, down))
+    radial = design.use_radial_filters and not after.critical
+    widths = (2 * before.half_width, 2 * after.half_width)
+    up_filter = low_pass(up_taps, before.cutoff, widths[0], fine)
+    return Resampling(up, down, up_filter, low_pass(down_taps, after.cutoff, widths[1], fine, radial=radial))
+
+
 def random_frequencies(count: int, cutoff: float) -> Tensor:
     """Frequencies of any direction up to a cutoff, one a row."""
     drawn = normal(count, 2).data
@@ -200,14 +220,12 @@ class SynthesisLayer3(nn.Module):
         self.weight = normal(after.channels, before.channels, self.kernel, self.kernel)
         self.bias = nn.Parameter(torch.zeros(after.channels))
         self.register_buffer("magnitude_ema", torch.ones([]))
-        fine = max(before.rate, after.rate) * (1 if colours else design.lrelu_upsampling)
-        self.up, self.down = fine // before.rate, fine // after.rate
-        up_taps, down_taps = (design.filter_size * by if by > 1 and not colours else 1 for by in (self.up, self.down))
-        radial = design.use_radial_filters and not after.critical
-        widths = (2 * before.half_width, 2 * after.half_width)
-        self.register_buffer("up_filter", low_pass(up_taps, before.cutoff, widths[0], fine))
-        self.register_buffer("down_filter", low_pass(down_taps, after.cutoff, widths[1], fine, radial=radial))
-        total = (after.size - 1) * self.down + 1 - (before.size + self.kernel - 1) * self.up + up_taps + down_taps - 2
+        resampling = resampling_of(design, before, after, colours=colours)
+        self.up, self.down = resampling.up, resampling.down
+        self.register_buffer("up_filter", resampling.up_filter)
+        self.register_buffer("down_filter", resampling.down_filter)
+        taps = sum(design.filter_size * by if by > 1 and not colours else 1 for by in (self.up, self.down))
+        total = (after.size - 1) * self.down + 1 - (before.size + self.kernel - 1) * self.up + taps - 2
         first = (total + self.up) // 2
         self.padding = (first, total - first)
 
