@@ -90,6 +90,10 @@ def tell(result: dict) -> str:
             f"{layer['layer']}: {layer['detectors']} of {layer['units']} units detect {layer['concepts_detected']} "
             f"concepts{f' ({concepts})' if concepts else ''}"
         )
+        if few := len(layer["far_fewer_lit"]):
+            lines.append(
+                f"  {few} units pass their level at far fewer pixels than asked: their greatest values are equal"
+            )
     return "\n".join([*lines, f"page: {Path(result['out']) / 'units.html'}"])
 
 

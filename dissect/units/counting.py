@@ -22,15 +22,17 @@ from dissect.units.dissection import (
     save_dissections,
     tensors_of,
 )
-from dissect.units.informative import Graded, candidates
+from dissect.units.informative import TAILS, Graded, candidates
+from dissect.units.levels import Greatest, above_level
 from dissect.units.probe import LEVEL_SAMPLES, Probe
-from dissect.units.sketch import QuantileSketch
 from dissect.units.tally import Tally, tally_of
 from dissect.units.tops import Tops
-from dissect.units.upsampling import Lit, sampled_pixels, upsampling
+from dissect.units.upsampling import SAMPLED, Lit, sampled_pixels, upsampling
 from rewrite.generators.batches import in_batches
 
 TAIL = 0.01
+# Pixels of an image from which the candidates of informative levels are taken.
+CANDIDATES_FROM = 64
 BATCH = 16
 
 
@@ -99,8 +101,8 @@ def begin(
         save_dissections(state, load_dissections(state))
     ledger = ledger_of(probe, state, identity, progress)
     if UNITS not in ledger.stages:
-        sketches = _sketches(probe, level_numbers, progress)
-        start(ledger, {view: _uncounted(probe, view, sketches[view], tail, informative) for view in probe.units})
+        found = _greatest(probe, level_numbers, (tail, max(TAILS)) if informative else (tail,), progress)
+        start(ledger, {view: _uncounted(probe, view, found[view], tail) for view in probe.units})
     return ledger, numbers
 
 
@@ -133,33 +135,49 @@ def count(ledger: Ledger, probe: Probe, numbers: Sequence[int]) -> dict[str, Dis
     return dissections_of(ledger.stages[UNITS], ledger.about)
 
 
-def _sketches(probe: Probe, numbers: Sequence[int], progress: bool) -> dict[str, QuantileSketch]:
-    """Sketches of the upsampled activations, at a sample of pixels of each image that depends on its number."""
+def _greatest(
+    probe: Probe, numbers: Sequence[int], tails: Sequence[float], progress: bool
+) -> dict[str, tuple[Greatest, ...]]:
+    """The greatest upsampled activations, at a sample of pixels of each image that depends on its number.
+
+    Args:
+        probe: What gives activations.
+        numbers: The images.
+        tails: The largest tail of the levels, and that of the candidates where they are wanted; those are many, so that
+            fewer pixels of an image serve for them.
+        progress: Show a progress bar.
+    """
     height, width = probe.observe(numbers[:1]).labels.shape[-2:]
     size = (int(height), int(width))
-    sketches: dict[str, QuantileSketch] = {}
+    pixels = [min(sampled_pixels(numbers[:1], size).numel(), most) for most in (SAMPLED, CANDIDATES_FROM)]
+    how = [(count, above_level(tail, count * len(numbers)) + 1) for count, tail in zip(pixels, tails, strict=False)]
+    found: dict[str, tuple[Greatest, ...]] = {}
     with tqdm(total=len(numbers), desc="levels", unit="img", delay=1, disable=not progress) as bar:
         for part, activations in in_batches(numbers, BATCH, probe.activations):
             for view, maps in activations.items():
                 chosen = sampled_pixels(part, size).to(maps.device)
                 values = upsampling(tuple(maps.shape[-2:]), size, maps.device).at(maps, chosen)
-                sketch = sketches.get(view) or QuantileSketch.empty(maps.shape[1], maps.device)
-                sketches[view] = sketch.seeing(values.transpose(0, 1).flatten(1))
+                empty = tuple(Greatest.empty(maps.shape[1], keep, maps.device) for _, keep in how)
+                found[view] = tuple(
+                    greatest.seeing(values[..., :count].transpose(0, 1).flatten(1))
+                    for greatest, (count, _) in zip(found.get(view, empty), how, strict=True)
+                )
             bar.update(len(part))
-    return sketches
+    return found
 
 
-def _uncounted(probe: Probe, view: str, sketch: QuantileSketch, tail: float, informative: bool) -> Dissection:
-    """A view with its levels, before any image is counted."""
-    units = probe.units[view]
+def _uncounted(probe: Probe, view: str, found: Sequence[Greatest], tail: float) -> Dissection:
+    """A view with its levels, before any image is counted; with candidate levels where there is a second sample."""
+    (greatest, *more), units = found, probe.units[view]
     return Dissection(
         view=view,
         concepts=probe.concepts,
-        levels=sketch.level(tail).cpu(),
+        levels=greatest.level(tail).cpu(),
+        far_fewer=greatest.far_fewer(tail).cpu(),
         tally=Tally.empty(units, probe.concepts),
         tops=Tops.empty(units),
-        grades=candidates(sketch).cpu() if informative else None,
-        graded=Graded.empty(units, len(probe.concepts)) if informative else None,
+        grades=candidates(more[0]).cpu() if more else None,
+        graded=Graded.empty(units, len(probe.concepts)) if more else None,
     )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from dissect import ledger
@@ -35,6 +35,7 @@ class Dissection:
         concepts: What labels stand for.
         levels: The level of each unit.
         tally: The counts at these levels.
+        far_fewer: Of each unit, whether far fewer pixels passed its level than were asked for; unknown in older files.
         tops: The images with the greatest activations.
         grades: Candidate levels, where informative levels were asked for.
         graded: Counts at the candidates.
@@ -47,6 +48,7 @@ class Dissection:
     levels: Float[Tensor, " units"]
     tally: Tally
     tops: Tops
+    far_fewer: Bool[Tensor, " units"] | None = None
     grades: Float[Tensor, "units levels"] | None = None
     graded: Graded | None = None
     numbers: Ranges = ()
@@ -103,6 +105,8 @@ class Dissection:
         """All numbers by name."""
         found = {f"tally.{name}": tensor for name, tensor in self.tally.tensors().items()}
         found |= {"levels": self.levels, "tops.peaks": self.tops.peaks, "tops.numbers": self.tops.numbers}
+        if self.far_fewer is not None:
+            found["far_fewer"] = self.far_fewer
         if self.graded is not None and self.grades is not None:
             found |= {"grades": self.grades, "graded": self.graded.counts}
         return found
@@ -115,6 +119,7 @@ class Dissection:
             levels=tensors["levels"],
             tally=Tally.from_tensors(tally),
             tops=Tops(tensors["tops.peaks"], tensors["tops.numbers"]),
+            far_fewer=tensors.get("far_fewer"),
             grades=tensors.get("grades"),
             graded=Graded(tensors["graded"]) if "graded" in tensors else None,
             **about,

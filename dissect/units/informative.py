@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Int16, Int64
 from torch import Tensor
 
-from dissect.units.sketch import QuantileSketch
+from dissect.units.levels import Greatest
 from dissect.units.upsampling import sampled_pixels, upsampling
 from rewrite.generators.layers import grid_of
 
@@ -24,9 +24,9 @@ TAILS = tuple(np.geomspace(1e-3, 0.9, 48).tolist())
 RAREST = 1e-3
 
 
-def candidates(sketch: QuantileSketch) -> Float[Tensor, "units levels"]:
+def candidates(greatest: Greatest) -> Float[Tensor, "units levels"]:
     """Levels of each unit, ascending, whose tails run evenly in their logarithm from 90 % to 0.1 %."""
-    return torch.stack([sketch.level(tail) for tail in sorted(TAILS, reverse=True)], dim=1)
+    return torch.stack([greatest.level(tail) for tail in sorted(TAILS, reverse=True)], dim=1)
 
 
 class Informative(NamedTuple):

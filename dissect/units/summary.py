@@ -56,6 +56,8 @@ def layer_of(view: str, dissection: Dissection, least: float) -> dict[str, Any]:
         "concepts_detected": len(found),
         "by_concept": found,
         "by_category": scores.by_category(least),
+        # Their greatest values are equal: they agree with nothing at such a level, whatever they stand for.
+        "far_fewer_lit": [] if dissection.far_fewer is None else dissection.far_fewer.nonzero()[:, 0].tolist(),
         "unit": [
             {
                 "unit": unit,
