@@ -196,6 +196,43 @@ def with_tensors(folder, change, header=None) -> None:
     safetensors.torch.save_file(named, folder / WEIGHTS, header)
 
 
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("init_lora_weights", "pissa"),
+        ("init_lora_weights", "pissa_niter_16"),
+        ("init_lora_weights", "olora"),
+        ("init_lora_weights", "corda"),
+        ("use_dora", True),
+        ("arrow_config", {"top_k": 2}),
+        ("an_option_of_next_year", "on"),
+    ],
+)
+def test_an_adapter_that_may_be_more_than_two_factors_is_refused(generator, adapter, option, value):
+    with_config(adapter, **{option: value})
+    with pytest.raises(ValueError, match=f"asks for {option} = .*, which may be more than a change of weights"):
+        from_peft(generator, adapter)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("how", [True, "gaussian", "pissa", "olora", "orthogonal"])
+def test_an_adapter_of_peft_is_exact_or_refused_however_it_begins(generator, tmp_path, how):
+    peft = pytest.importorskip("peft")
+    config = peft.LoraConfig(r=2, target_modules=["lift"], init_lora_weights=how)
+    model = peft.get_peft_model(Holdable().eval(), config)
+    for name, parameter in model.named_parameters():
+        if "lora_" in name:
+            parameter.data.add_(0.05 * torch.randn(parameter.shape))
+    model.save_pretrained(tmp_path / "adapter")
+    if how not in (True, "gaussian"):
+        with pytest.raises(ValueError, match="asks for init_lora_weights"):
+            from_peft(generator, tmp_path / "adapter")
+        return
+    expected = peft.PeftModel.from_pretrained(Holdable().eval(), tmp_path / "adapter")(generator.latents([0]).z)
+    with Stack(generator).holding([(patch, 1.0) for patch in from_peft(generator, tmp_path / "adapter")]):
+        torch.testing.assert_close(generator.images(generator.latents([0])), expected, rtol=0, atol=1e-5)
+
+
 def test_an_adapter_of_another_tool_is_scaled_as_peft_scales_it(generator, adapter):
     """With alpha 6 at rank 2, B counts three times; with rsLoRA, 6 / √2 times."""
     with_tensors(adapter, lambda pair: pair)

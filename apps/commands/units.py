@@ -91,9 +91,7 @@ def tell(result: dict) -> str:
             f"concepts{f' ({concepts})' if concepts else ''}"
         )
         if few := len(layer["far_fewer_lit"]):
-            lines.append(
-                f"  {few} units pass their level at far fewer pixels than asked: their greatest values are equal"
-            )
+            lines.append(f"  {few} units pass their level at far fewer pixels than asked: their greatest are equal")
     return "\n".join([*lines, f"page: {Path(result['out']) / 'units.html'}"])
 
 

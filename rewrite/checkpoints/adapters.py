@@ -30,8 +30,35 @@ FACTOR = re.compile(re.escape(PREFIX) + r"(.+)\.lora_([AB])\.weight")
 # Paths, escaped or not: other patterns could be made to take forever.
 PATTERN = re.compile(r"\^?(\w|-|\\?\.|\\-)*")
 OURS = "rewrite"
-# What else an adapter may do to a layer; none of it is a change by B(A(x)).
-PLAIN = {"use_dora": False, "fan_in_fan_out": False, "lora_bias": False, "bias": "none", "modules_to_save": None}
+# Options that say which layers are changed by B(A(x)) and how much, or matter in training alone.
+FREE = {
+    "alpha_pattern",
+    "auto_mapping",
+    "base_model_name_or_path",
+    "exclude_modules",
+    "inference_mode",
+    "layers_pattern",
+    "layers_to_transform",
+    "lora_alpha",
+    "lora_dropout",
+    "peft_type",
+    "peft_version",
+    "r",
+    "rank_pattern",
+    "revision",
+    "target_modules",
+    "task_type",
+    "use_rslora",
+}
+# What others are where they do nothing; those that are not listed are off, empty or left out. PiSSA, OLoRA, CorDA and
+# the like begin from other weights than those that the adapter is put on.
+NEUTRAL = {
+    "bias": ("none",),
+    "init_lora_weights": (True, False, "gaussian"),
+    "megatron_core": ("megatron.core",),
+    "qalora_group_size": (16,),
+}
+OFF = (None, False, [], {})
 
 
 def to_peft(
@@ -193,9 +220,12 @@ def _read_config(path: Path) -> dict[str, Any]:
     config = files.read_json(path, "adapter")
     if not isinstance(config, dict) or config.get("peft_type") != "LORA":
         raise ValueError(f"{path} is not a LoRA adapter of PEFT")
-    for name, value in PLAIN.items():
-        if config.get(name, value) not in (value, []):
-            raise ValueError(f"{path} asks for {name}, which is more than a change of weights by B(A(x))")
+    for name, value in config.items():
+        if name not in FREE and value not in (*OFF, *NEUTRAL.get(name, ())):
+            raise ValueError(
+                f"{path} asks for {name} = {value!r}, which may be more than a change of weights by B(A(x)): save it "
+                "from PEFT as a plain LoRA adapter"[:300]
+            )
     return config
 
 
