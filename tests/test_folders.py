@@ -12,6 +12,7 @@ from torch import nn
 
 from dissect.sources import rasters
 from dissect.sources.folders import Annotations, Broden
+from dissect.sources.images import ImageFolder
 from dissect.sources.names import read_names, unique
 from dissect.units.counting import dissect
 from dissect.units.probe import PictureProbe
@@ -312,11 +313,77 @@ def test_a_size_below_one_is_refused(annotated):
         Annotations(annotated, size=0)
 
 
-@pytest.mark.parametrize("label", [3, 5, 255])
+@pytest.mark.parametrize("label", [3, 5, 254])
 def test_a_label_without_a_name_is_refused(label, annotated):
     write_picture(annotated / "annotations" / "train" / "a.png", np.full((4, 8), label, dtype=np.uint8))
     with pytest.raises(ValueError, match=rf"a\.png has the label {label}, which has no name"):
         Annotations(annotated).labels([0])
+
+
+def test_pixels_of_the_number_to_ignore_have_no_label(annotated):
+    path = annotated / "annotations" / "train" / "a.png"
+    write_picture(path, np.where(STAIR < 4, 1, 255).astype(np.uint8))
+    labels = Annotations(annotated, size=8).labels([0])
+    assert labels.unique().tolist() == [NONE, 0]
+    with pytest.raises(ValueError, match="has the label 255, which has no name"):
+        Annotations(annotated, size=8, ignore=None).labels([0])
+    write_picture(path, np.where(STAIR < 4, 1, 7).astype(np.uint8))
+    assert torch.equal(Annotations(annotated, size=8, ignore=7).labels([0]), labels)
+    # A number with a name is a label, whatever it is.
+    write_picture(path, np.where(STAIR < 4, 1, 0).astype(np.uint8))
+    assert Annotations(annotated, size=8, ignore=1).labels([0]).max() == 0
+
+
+def test_a_picture_is_turned_as_its_camera_says(annotated):
+    upright = np.zeros((16, 8, 3), np.uint8)
+    upright[:8] = 255
+    exif = Image.Exif()
+    exif[0x112] = 6
+    picture = annotated / "images" / "train" / "a.jpg"
+    Image.fromarray(np.ascontiguousarray(np.rot90(upright))).save(picture, exif=exif)
+    write_picture(annotated / "annotations" / "train" / "a.png", np.uint8([1, 2]).repeat(64).reshape(16, 8))
+    pictures = Annotations(annotated, size=8)
+    assert torch.equal(pictures.labels([0])[0, 0] == 0, pictures.images([0])[0].mean(dim=0) > 0)
+    found = ImageFolder(annotated / "images" / "train", (8, 4)).images([0])[0]
+    assert found[:, :3].mean() > 0.9
+    assert found[:, -3:].mean() < -0.9
+
+
+@pytest.mark.parametrize("layout", ["Annotations", "ImageFolder"])
+def test_what_a_system_leaves_beside_pictures_is_no_picture(annotated, layout):
+    def count() -> int:
+        if layout == "Annotations":
+            return len(Annotations(annotated, size=8).numbers)
+        return len(ImageFolder(annotated / "images", (8, 8)).numbers)
+
+    before, content = count(), (annotated / "images" / "train" / "a.jpg").read_bytes()
+    for folder in ("images", "annotations"):
+        for name in ("train/._a.jpg", "__MACOSX/train/a.jpg", ".ipynb_checkpoints/a.png", "train/.thumbs/a.png"):
+            path = annotated / folder / name
+            path.parent.mkdir(exist_ok=True, parents=True)
+            path.write_bytes(content)
+    assert count() == before
+
+
+def test_a_link_inside_the_folder_is_the_picture_that_it_leads_to(annotated, tmp_path_factory):
+    for folder, name in (("images", "b.jpg"), ("annotations", "b.png")):
+        (annotated / folder / "train" / "b.png").unlink(missing_ok=True)
+        original = annotated / f"original {name}"
+        (annotated / folder / "train" / name.replace("b", "a")).rename(original)
+        for link in ("a", "b"):
+            (annotated / folder / "train" / name.replace("b", link)).symlink_to(original)
+    pictures = Annotations(annotated, size=8)
+    assert len(pictures.numbers) == 3
+    assert torch.equal(pictures.images([0]), pictures.images([1]))
+    with pytest.raises(ValueError, match="a link stays in its folder"):
+        ImageFolder(annotated / "images", (8, 8))
+
+
+def test_a_label_map_that_was_saved_as_jpeg_is_refused(annotated):
+    with (annotated / "annotations" / "train" / "a.png").open("wb") as file:
+        Image.fromarray(STAIR).save(file, "JPEG")
+    with pytest.raises(ValueError, match=r"a label map is a PNG file, .* is a JPEG, which changes the num"):
+        Annotations(annotated, size=8).labels([0])
 
 
 def test_a_label_map_of_another_shape_is_refused(annotated):

@@ -19,9 +19,12 @@ from dissect.sources.pictures import LabelledPictures
 from dissect.sources.rasters import read_colours, read_numbers, read_red_green, shape_of
 from dissect.sources.tables import read_rows
 from rewrite.reports.concepts import NONE, Concepts
+from rewrite.storage.walks import files_in
 
 SIZE = 224
 UNNAMED = NONE - 1
+# What label maps of ADE20K, Cityscapes, Pascal VOC and others have where nothing is to be counted.
+IGNORED = 255
 ENDINGS = (".jpg", ".jpeg", ".png")
 TABLES = ("objectInfo150.txt", "objectInfo150.csv", "names.txt", "labels.csv")
 # Columns of Broden's index that say something else of a picture than its labels.
@@ -51,6 +54,7 @@ class PictureFolder(LabelledPictures):
         size: The side of the square in pixels.
         names: Name and category of each label number; 0 is no label.
         read: The label numbers in the file of a label map.
+        nothing: Other numbers that are no label, where they have no name.
 
     Raises:
         FileNotFoundError: A picture or a label map is missing.
@@ -64,6 +68,7 @@ class PictureFolder(LabelledPictures):
         size: int,
         names: Mapping[int, tuple[str, str]],
         read: Callable[[Path], Int32[np.ndarray, "height width"]],
+        nothing: Sequence[int] = (),
     ):
         if size < 1:
             raise ValueError(f"the side of pictures is 1 or more pixels, got {size}")
@@ -74,7 +79,8 @@ class PictureFolder(LabelledPictures):
         labels = sorted(set(names) - {0})
         self.concepts = Concepts(unique(names[label][0] for label in labels), tuple(names[each][1] for each in labels))
         # What is beyond the last label is as unnamed as what is between two of them.
-        self._concept_of = np.full(labels[-1] + 2, UNNAMED, dtype=np.int16)
+        self._concept_of = np.full(max(labels[-1], *nothing, 0) + 2, UNNAMED, dtype=np.int16)
+        self._concept_of[list(nothing)] = NONE
         self._concept_of[labels] = range(len(labels))
         self._concept_of[0] = NONE
         self.layers = max(len(each.layers) for each in self.listed)
@@ -160,21 +166,6 @@ class Within:
             raise ValueError(f"a path in a table stays in its folder {self.folder}, got {name!r}")
         return path
 
-    def files(self, endings: tuple[str, ...]) -> dict[str, Path]:
-        """The files that end so by their names without the ending, in order; hidden ones are left out.
-
-        Raises:
-            ValueError: Two files have one name, or one is elsewhere.
-        """
-        found: dict[str, Path] = {}
-        for path in sorted(self.folder.rglob("*")):
-            if path.suffix.lower() in endings and not path.name.startswith("."):
-                name = path.relative_to(self.folder)
-                if found.setdefault(name.with_suffix("").as_posix(), self.path(str(name))) != path:
-                    other = found[name.with_suffix("").as_posix()]
-                    raise ValueError(f"a label map belongs to one picture, got {other} and {path}")
-        return found
-
     def _holds(self, path: Path) -> bool:
         return path.resolve().is_relative_to(self._root)
 
@@ -219,25 +210,43 @@ class Annotations(PictureFolder):
         size: The side in pixels to which pictures are resized.
         names: A file that `read_names` reads; where it is left out, objectInfo150.txt, names.txt or labels.csv in the
             folder.
+        ignore: The number of pixels that are not to be counted, where it has no name; None for no such number.
 
     Raises:
         FileNotFoundError: A folder, the names or the picture of a label map are missing.
         ValueError: A path leaves the folder, two pictures have one label map, or there is none.
     """
 
-    def __init__(self, folder: str | Path, size: int = SIZE, names: str | Path | None = None):
+    def __init__(
+        self, folder: str | Path, size: int = SIZE, names: str | Path | None = None, ignore: int | None = IGNORED
+    ):
         folder = _existing(Path(folder))
         images, maps = _existing(folder / "images"), _existing(folder / "annotations")
         tables = [folder / name for name in TABLES if (folder / name).is_file()] if names is None else [Path(names)]
         if not tables:
             raise FileNotFoundError(f"{folder} needs a file with the names of its labels: one of {', '.join(TABLES)}")
-        pictures, listed = Within(images).files(ENDINGS), []
-        for name, path in Within(maps).files((".png",)).items():
+        pictures, listed = _by_name(images, ENDINGS, folder), []
+        for name, path in _by_name(maps, (".png",), folder).items():
             if name not in pictures:
                 raise FileNotFoundError(f"there is no picture in {images} for the label map {path}")
             listed.append(Labelled(pictures[name], (path,)))
         named = {number: (name, "object") for number, name in read_names(tables[0]).items()}
-        super().__init__(folder, listed, size, named, read_numbers)
+        nothing = () if ignore is None else (ignore,)
+        super().__init__(folder, listed, size, named, read_numbers, nothing)
+
+
+def _by_name(folder: Path, endings: tuple[str, ...], within: Path) -> dict[str, Path]:
+    """The files of a folder by their names without the ending, in order.
+
+    Raises:
+        ValueError: Two files have one name, or a link leads elsewhere.
+    """
+    found: dict[str, Path] = {}
+    for path in files_in(folder, endings, within):
+        name = path.relative_to(folder).with_suffix("").as_posix()
+        if found.setdefault(name, path) != path:
+            raise ValueError(f"a label map belongs to one picture, got {found[name]} and {path}")
+    return found
 
 
 def _broden_names(path: Path) -> dict[int, tuple[str, str]]:

@@ -13,6 +13,7 @@ from dissect.segmenter import images_of
 from dissect.sources.folders import ENDINGS
 from dissect.sources.pictures import Pictures
 from dissect.sources.rasters import read_colours
+from rewrite.storage.walks import files_in
 
 
 class ImageFolder(Pictures):
@@ -26,7 +27,7 @@ class ImageFolder(Pictures):
 
     Raises:
         FileNotFoundError: There is no such folder.
-        ValueError: It holds no image.
+        ValueError: It holds no image, or a link that leads elsewhere.
     """
 
     def __init__(self, folder: str | Path, size: tuple[int, int]):
@@ -34,7 +35,7 @@ class ImageFolder(Pictures):
         if not folder.is_dir():
             raise FileNotFoundError(f"there is no folder of images {folder}")
         self.size = size
-        self.paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS and path.is_file())
+        self.paths = list(files_in(folder, ENDINGS))
         if not self.paths:
             raise ValueError(f"{folder} holds no image ({', '.join(ENDINGS)})")
         self.numbers = range(len(self.paths))
