@@ -21,7 +21,7 @@ def cached_path(generator: Generator, layer: str, samples: int | str, key_space:
         key_space: `patch` or `channel`.
         fingerprint: That of the generator, where it is known or the generator is edited now.
     """
-    noise = getattr(generator, "noise", "none")
+    noise = generator.noise or "none"
     parts = (
         fingerprint or generator.fingerprint,
         layer,
@@ -29,6 +29,7 @@ def cached_path(generator: Generator, layer: str, samples: int | str, key_space:
         samples,
         f"truncation{generator.truncation:g}",
         noise,
+        *(() if generator.label == 0 else (f"class{generator.label}",)),
     )
     return cache_folder() / f"{'-'.join(map(str, parts))}-{__version__}.safetensors"
 

@@ -112,6 +112,7 @@ def concept_rule(
         anchor="bottom",
         fit="box",
         truncation=generator.truncation,
+        label=generator.label,
         settings=words.settings,
         effect={"from": list(context), "to": copy[0] if copy else None},
     )

@@ -86,11 +86,13 @@ def persistent(module: nn.Module, about: About, name: str = "") -> Persistent:
     children = {key: persistent(child, about, key) for key, child in module._modules.items()}
     attributes = {
         "_parameters": OrderedDict(module._parameters),
-        "_buffers": OrderedDict(module._buffers),
+        "_buffers": OrderedDict(
+            (key, tensor) for key, tensor in module._buffers.items() if key not in module._non_persistent_buffers_set
+        ),
         "_modules": OrderedDict(children),
         "training": False,
     }
-    return Persistent(type(module).__name__, **attributes, **about(name))
+    return Persistent(type(module).__name__ if name else "Generator", **attributes, **about(name))
 
 
 def stylegan2(network: StyleGAN2) -> Persistent:

@@ -154,10 +154,10 @@ def test_images_are_shown_in_rows_with_their_captions():
     [
         torch.zeros(3, 8, 8),
         torch.zeros(2, 1, 8, 8),
-        torch.zeros(2, 4, 8, 8),
+        torch.zeros(2, 5, 8, 8),
         torch.zeros(2, 3, 8, 8, dtype=torch.uint8),
     ],
-    ids=["one image", "grey", "with opacity", "bytes"],
+    ids=["one image", "grey", "five channels", "bytes"],
 )
 def test_what_is_no_images_in_colour_is_refused(images):
     with pytest.raises(ValueError, match=r"of shape \(images, 3, height, width\), got torch\.\w+ of shape \("):

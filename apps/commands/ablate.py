@@ -11,7 +11,7 @@ from rewrite import load_generator
 
 def run(options: Namespace) -> dict:
     """Make the patch, compare it with units held at zero, and write it."""
-    generator = load_generator(options.model, truncation=options.truncation, device=options.device)
+    generator = load_generator(options.model, truncation=options.truncation, label=options.label, device=options.device)
     entries = named(options.units)
     generator.layer(options.layer)
     units = resolved_units(entries, options.dissection, options.layer, generator.fingerprint, options.count)

@@ -18,6 +18,7 @@ def run(options: Namespace) -> dict:
         samples=options.samples,
         tiles=options.tiles,
         truncation=options.truncation,
+        label=options.label,
         device=options.device,
         auth=options.auth,
     )

@@ -42,7 +42,7 @@ TOP_SHOWN, PAIRS_SHOWN, RANKED_SHOWN = 6, 16, 12
 
 def run(options: Namespace) -> dict:
     """Rank, choose, test, and write what was found."""
-    generator = load_generator(options.model, truncation=options.truncation, device=options.device)
+    generator = load_generator(options.model, truncation=options.truncation, label=options.label, device=options.device)
     check(options, generator)
     space = features_for(options.features, options.weights, options.model, generator)
     named = options.reference or (SCENES if options.model == BUILT_IN else SEEDS)

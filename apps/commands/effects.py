@@ -24,7 +24,7 @@ STATE = "effects.safetensors"
 
 def run(options: Namespace) -> dict:
     """Measure, and write what was found."""
-    generator = load_generator(options.model, truncation=options.truncation, device=options.device)
+    generator = load_generator(options.model, truncation=options.truncation, label=options.label, device=options.device)
     experiment = Experiment(generator, options.layer, source_for(options.segmenter, generator))
     concepts = concepts_of(options.concepts, experiment)
     plan = Plan(

@@ -15,6 +15,7 @@ from dissect.units import dissection
 from rewrite import Rule, memory, patch
 from rewrite.checkpoints import containers, discriminators, hub, registry
 from rewrite.checkpoints.archives import Archive
+from rewrite.checkpoints.candidates import CHOICE, split_choice
 from rewrite.checkpoints.loading import BUILT_IN as GENERATORS
 from rewrite.checkpoints.loading import open_checkpoint
 from rewrite.checkpoints.native import NativeFile
@@ -30,7 +31,8 @@ OUTSIDE = ("outside_strict", "outside_lenient", "outside")
 
 def run(options: Namespace) -> dict:
     """Read the file. Of a published one that is not in the cache, say what the registry knows."""
-    path = {**GENERATORS, **RULES}.get(options.file, Path(options.file))
+    name, key = split_choice(options.file)
+    path = {**GENERATORS, **RULES}.get(name, Path(name))
     if options.file in registry.PUBLISHED and not path.is_file():
         published = registry.find(options.file)
         if not published.path.is_file():
@@ -45,7 +47,7 @@ def run(options: Namespace) -> dict:
     # A safetensors file begins with its length, which may look like a brace too, but holds zeros.
     if start[:1] in (b"{", b"[") and b"\0" not in start[:8]:
         return {"file": str(path), **_document(path)}
-    return {"file": str(path), **_binary(path)}
+    return {"file": options.file if key else str(path), **(_foreign(path, key) if key else _binary(path))}
 
 
 def tell(result: dict) -> str:
@@ -121,13 +123,13 @@ def _binary(path: Path) -> dict[str, Any]:
     raise ValueError(f"{path} is a file of this library, but holds a {kind!r}, which this version does not know")
 
 
-def _foreign(path: Path) -> dict[str, Any]:
+def _foreign(path: Path, key: str | None = None) -> dict[str, Any]:
     """A file of another tool: its generator, or the kind of file and why its generator cannot be read."""
     described = containers.describe(path)
     if described["kind"] not in containers.OF_WEIGHTS:
         return described
     try:
-        opened = open_checkpoint(path)
+        opened = open_checkpoint(path if key is None else Path(f"{path}{CHOICE}{key}"))
     except ValueError as error:
         return {**described, "generator": f"not read: {error}"}
     found = {"kind": "generator", "container": described["kind"], "family": opened.family, **_network(opened.generator)}
@@ -177,6 +179,8 @@ def _network(generator: Generator) -> dict[str, Any]:
     return {
         "model": generator.fingerprint,
         "size": list(generator.size),
+        **({"classes": generator.classes} if generator.classes else {}),
+        **({"assumed": list(generator.assumed)} if generator.assumed else {}),
         "weights": sum(parameter.numel() for parameter in generator.module.parameters()),
         "layers": layers,
     }

@@ -8,7 +8,7 @@ from rewrite.memory.memory import said_of
 
 def run(options: Namespace) -> dict:
     """Measure, and write the memory."""
-    generator = load_generator(options.model, truncation=options.truncation, device=options.device)
+    generator = load_generator(options.model, truncation=options.truncation, label=options.label, device=options.device)
     memory = measure(generator, options.layer, options.samples, key_space=options.key_space or "patch", progress=True)
     memory.save(options.out)
     return {

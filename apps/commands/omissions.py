@@ -34,7 +34,7 @@ def run(options: Namespace) -> dict:
     for name, least in (("samples", 2), ("invert", 0), ("steps", 1)):
         if getattr(options, name) < least:
             raise ValueError(f"--{name} is {least} or more, got {getattr(options, name)}")
-    generator = load_generator(options.model, truncation=options.truncation, device=options.device)
+    generator = load_generator(options.model, truncation=options.truncation, label=options.label, device=options.device)
     layer = generator.layer(options.layer).name if options.layer else default_layer(generator)
     source = source_for(options.segmenter, generator)
     training = pictures_for(options.training, generator, 2 * options.samples)

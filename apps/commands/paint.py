@@ -13,7 +13,9 @@ from rewrite.reports.pictures import save_picture, strips, to_pil
 def run(options: Namespace) -> dict:
     """Paint, and write the picture."""
     painting = Painting.load(options.strokes)
-    generator = load_generator(options.model, truncation=painting.truncation, device=options.device)
+    generator = load_generator(
+        options.model, truncation=painting.truncation, label=options.label, device=options.device
+    )
     painting.check(generator)
     seeds = (painting.seed,) if options.seeds is None else parse_seeds(options.seeds)
     named = any(stroke.needs_levels for stroke in painting.strokes)

@@ -22,7 +22,9 @@ SHOWN, SHOWN_LAYERS = 6, 5
 def run(options: Namespace) -> dict:
     """Search, draw what was found, and write the rule with what is accepted."""
     rule = Rule.load(rule_path(options.rule))
-    generator = load_generator(options.model, truncation=rule.truncation, device=options.device)
+    generator = load_generator(
+        options.model, truncation=rule.truncation, label=options.label or rule.label, device=options.device
+    )
     found = compared_layers if options.layers else further_contexts
     return {"rule": rule.name, "out": str(options.out), **found(generator, rule, options)}
 

@@ -21,13 +21,15 @@ NONE, UNKNOWN = "none", "not measured"
 
 def run(options: Namespace) -> dict:
     """Measure, and write the report."""
-    generator = load_generator(options.model, device=options.device)
+    generator = load_generator(options.model, label=options.label, device=options.device)
     held = load_patches(generator, options.patches, options.strengths)
     patches, strengths = [patch for patch, _ in held], [strength for _, strength in held]
     seeds = None if options.seeds is None else parse_seeds(options.seeds)
     perceptual = load_perceptual(options.lpips, download=options.download_lpips, progress=True)
     rules = rules_of(patches)
     generator.truncation = common_truncation(rules)
+    if generator.classes and options.label == 0 and rules:
+        generator.draw_class(rules[0].label)
     found = report_on(
         generator,
         patches,

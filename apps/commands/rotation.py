@@ -39,7 +39,7 @@ COLUMNS = (
 
 def run(options: Namespace) -> dict:
     """Count detectors for each share of the rotation, and for random weights."""
-    generator = load_generator(options.model, truncation=options.truncation, device=options.device)
+    generator = load_generator(options.model, truncation=options.truncation, label=options.label, device=options.device)
     source = source_for(options.segmenter, generator)
     probe = GeneratorProbe(generator, layers_of(generator, options.layers), source)
     unlearnt = GeneratorProbe(with_random_weights(generator, options.seed), probe.layers, source)

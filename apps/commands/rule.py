@@ -11,7 +11,7 @@ from rewrite import load_generator
 
 def run(options: Namespace) -> dict:
     """Find the concepts, and write the rule."""
-    generator = load_generator(options.model, truncation=options.truncation, device=options.device)
+    generator = load_generator(options.model, truncation=options.truncation, label=options.label, device=options.device)
     layer = options.layer or usual_layer(generator)
     words = RuleInWords(
         context=named(options.context),

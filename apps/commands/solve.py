@@ -13,7 +13,9 @@ def run(options: Namespace) -> dict:
     rule = Rule.load(rule_path(options.rule))
     if options.key_space:
         rule = rule.with_settings(key_space=options.key_space)
-    generator = load_generator(options.model, truncation=rule.truncation, device=options.device)
+    generator = load_generator(
+        options.model, truncation=rule.truncation, label=options.label or rule.label, device=options.device
+    )
     generator.layer(rule.layer)
     if options.memory:
         memory = Memory.load(options.memory)

@@ -39,7 +39,7 @@ def run(options: Namespace) -> dict:
 
 def probe_of(options: Namespace) -> GeneratorProbe:
     """The probe of the generator's layers."""
-    generator = load_generator(options.model, truncation=options.truncation, device=options.device)
+    generator = load_generator(options.model, truncation=options.truncation, label=options.label, device=options.device)
     source = source_for(options.segmenter, generator)
     return GeneratorProbe(generator, layers_of(generator, options.layers), source, options.first_seed)
 

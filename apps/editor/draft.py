@@ -101,6 +101,7 @@ class Draft:
             anchor="centre",
             protect=self.regions("protect"),
             truncation=self.model.generator.truncation,
+            label=self.model.generator.label,
             settings=self.choices.settings,
         )
 
@@ -122,6 +123,7 @@ class Draft:
             action="erase",
             protect=self.regions("protect"),
             truncation=self.model.generator.truncation,
+            label=self.model.generator.label,
         )
 
     def rule_with_effect(self, name: str) -> Rule:

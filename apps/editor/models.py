@@ -51,6 +51,8 @@ class Models:
         options = self.options
         path = name if name in (options.model, *loading.BUILT_IN) else self._path(name)
         generator = load_generator(path, truncation=options.truncation, device=options.device)
+        if generator.classes:
+            generator.draw_class(options.label)
         source = source_of(options, str(path), generator)
         model = Model(str(path), generator, source, options.samples, options.folders)
         # How long that takes says how many the wall shall have.

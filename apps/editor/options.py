@@ -19,6 +19,7 @@ class Options:
         samples: Number of images that a memory is measured on.
         tiles: Number of images on the wall; None for as many as are drawn in a moment, at most 16.
         truncation: Truncation of the latents.
+        label: The class that generators of several draw; None for all in turn.
         device: Where networks run.
         auth: A name and a password that the page asks for.
     """
@@ -31,5 +32,6 @@ class Options:
     samples: int = 2000
     tiles: int | None = None
     truncation: float = 1.0
+    label: int | None = 0
     device: str = "cpu"
     auth: tuple[str, str] | None = None

@@ -38,13 +38,20 @@ def _sample(commands) -> None:
     add_model(parser)
     add_truncation(parser)
     parser.add_argument("--seeds", default="0-15", help="such as 0-15 or 0-3,7 (default: 0-15)")
+    parser.add_argument(
+        "--latents",
+        metavar="FILE",
+        type=Path,
+        help="draw the w or W+ of a file, such as projected_w.npz, in place of seeds, which then give the noise alone",
+    )
     parser.add_argument("--noise", choices=NOISES, help="source of the noise inputs (default: the seed)")
     add_patches(parser)
     parser.add_argument("--compare", action="store_true", help="also show the images without the patches, above")
     parser.add_argument("--heat", metavar="RULE", help="show where this rule would fire")
     add_memory_options(parser)
     parser.add_argument("--columns", type=int, default=8, help="images in one row (default: 8)")
-    parser.add_argument("--out", type=new_file, required=True, help="the PNG file to write")
+    parser.add_argument("--out", type=new_file, help="the PNG file to write")
+    parser.add_argument("--each", metavar="DIR", type=new_folder, help="also write one PNG a seed: seed0007.png")
 
 
 def _inspect(commands) -> None:

@@ -7,6 +7,7 @@ from typing import NoReturn
 
 AUTO = "auto"
 KEY_SPACES = ("patch", "channel")
+MIXED = "mixed"
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PATCH = "a patch that rewrite solve wrote, or the folder of an adapter that PEFT can load"
 SEGMENTER = "source of concepts: towers, a segmenter's file, or hf:NAME of a transformers model"
@@ -65,7 +66,29 @@ def add_model(parser: Parser, *, option: bool = False) -> None:
         parser.add_argument("--model", metavar="MODEL", default="towers", help=text)
     else:
         parser.add_argument("model", metavar="MODEL", nargs="?", default="towers", help=text)
+    add_class(parser)
     add_device(parser)
+
+
+def class_number(text: str) -> int | None:
+    """A class of a generator of several, or `mixed` for all in turn."""
+    if text == MIXED:
+        return None
+    if not text.isdecimal():
+        raise ArgumentTypeError(f"a class is a number, or {MIXED}, got {text!r}")
+    return int(text)
+
+
+def add_class(parser: Parser) -> None:
+    """The class that a generator of several draws."""
+    parser.add_argument(
+        "--class",
+        metavar="N",
+        dest="label",
+        type=class_number,
+        default=0,
+        help=f"class to draw, of a generator of several, or {MIXED} for all in turn, by the seeds (default: 0)",
+    )
 
 
 def add_device(parser: Parser) -> None:

@@ -25,6 +25,7 @@ from rewrite.generators.dcgan import DCGAN, Projection, Stage
 from rewrite.generators.wrapped import wrap
 
 FAMILY = "DCGAN"
+ASSUMED = ("ReLU follows each layer but the last, and tanh that one",)
 COLOURS = (1, 3)
 # Kernels with which one stride alone is in use: stride, padding and output padding that double the side.
 DOUBLING = {2: (2, 0, 0), 4: (2, 1, 0), 5: (2, 2, 1)}
@@ -84,7 +85,9 @@ def load(archive: Archive, candidate: Candidate) -> ForeignFile:
     first = network.get_parameter(f"{'project.linear' if projection else 'layer1.conv'}.weight")
     _check_inputs(archive.path, first.T if projection else first)
     z_dim = projection.z_dim if projection else stages[0].inputs
-    return ForeignFile(wrap(network.eval().requires_grad_(False), z_dim), archive, places, FAMILY, candidate)
+    generator = wrap(network.eval().requires_grad_(False), z_dim)
+    generator.assumed = ASSUMED
+    return ForeignFile(generator, archive, places, FAMILY, candidate)
 
 
 def _ordered(state: Parts) -> Parts | None:

@@ -137,7 +137,11 @@ def checkpoint_path(model: str | Path) -> Path:
 
 
 def load_generator(
-    model: str | Path = "towers", *, truncation: float = 1.0, device: str | torch.device = "cpu"
+    model: str | Path = "towers",
+    *,
+    truncation: float = 1.0,
+    label: int | None = 0,
+    device: str | torch.device = "cpu",
 ) -> Generator:
     """Load a generator by name or path. Nothing inside the file is executed.
 
@@ -146,6 +150,7 @@ def load_generator(
             `hf://owner/name/file`; the latter two are downloaded once, into the user's cache. `MODEL::key` names one of
             several generators in a file, such as `model.pt::netG_A`.
         truncation: How far latents are drawn from the mean; 1 leaves them alone.
+        label: The class to draw, of a network of several; None for all in turn, by the seeds.
         device: Where to put the network: `cpu`, `cuda`, `mps`, or `auto` for the fastest that is there.
 
     Returns:
@@ -162,6 +167,7 @@ def load_generator(
     path = checkpoint_path(model)
     generator = open_checkpoint(path).generator
     generator.truncation, generator.checkpoint = truncation, path.absolute()
+    generator.draw_class(label)
     return generator.to(place)
 
 

@@ -10,6 +10,8 @@ from rewrite.checkpoints.foreign import ForeignFile, read_state
 from rewrite.checkpoints.nvidia_states import FILTER, check_filters
 from rewrite.checkpoints.persistent import (
     attributes_of,
+    check_class,
+    check_known,
     child_of,
     class_name,
     is_network,
@@ -45,6 +47,8 @@ def load(archive: Archive, candidate: Candidate) -> ForeignFile:
     _check(archive, network, sides)
     last = child_of(child_of(network, "synthesis"), f"b{sides[-1]}")
     _check_layer(archive, child_of(last, "conv1"))
+    check_class(archive, network)
+    constant = places["synthesis.b4.const"].shape
     design = Design(
         z_dim=whole(state.get("z_dim")),
         w_dim=whole(state.get("w_dim")),
@@ -54,9 +58,12 @@ def load(archive: Archive, candidate: Candidate) -> ForeignFile:
         c_dim=whole(state.get("c_dim", 0)),
         embed_dim=places["mapping.embed.weight"].shape[0] if "mapping.embed.weight" in places else None,
         clamp=limit(attributes_of(child_of(last, "conv1")).get("conv_clamp")),
+        first_height=constant[-2],
+        first_width=constant[-1],
         **_mapping(network, places),
     )
     built = read_state(archive, lambda: StyleGAN2(design), places, FAMILY, OPTIONAL)
+    check_known(archive, network, built)
     return ForeignFile(StyleGAN2Generator(built, noise="const"), archive, places, FAMILY, candidate)
 
 

@@ -20,6 +20,7 @@ from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 FAMILY = "StyleGAN2 state dict by NVIDIA's names"
 FILTER = "resample_filter"
 CLAMP = 256.0
+ASSUMED = ("the mapping's learning rate is .01 and layers are limited to 256, as NVIDIA's training script has it",)
 
 
 def recognises(candidate: Candidate) -> bool:
@@ -37,7 +38,9 @@ def load(archive: Archive, candidate: Candidate) -> ForeignFile:
     check_filters(archive, candidate.state)
     design = Design(**architecture_of(places, FAMILY, archive), clamp=CLAMP)
     network = read_state(archive, lambda: StyleGAN2(design), places, FAMILY, OPTIONAL)
-    return ForeignFile(StyleGAN2Generator(network, noise="const"), archive, places, FAMILY, candidate)
+    generator = StyleGAN2Generator(network, noise="const")
+    generator.assumed = ASSUMED
+    return ForeignFile(generator, archive, places, FAMILY, candidate)
 
 
 def check_filters(archive: Archive, state: Mapping[str, Placed]) -> None:
@@ -73,6 +76,8 @@ def architecture_of(places: Mapping[str, Placed], family: str, archive: Archive)
         "mapping_layers": depth,
         "channels": {side: places[f"synthesis.b{side}.conv1.weight"].shape[0] for side in sides},
         "architecture": _architecture(places, sides),
+        "first_height": places["synthesis.b4.const"].shape[-2],
+        "first_width": places["synthesis.b4.const"].shape[-1],
         "colours": places[f"synthesis.b{sides[-1]}.torgb.weight"].shape[0],
         "c_dim": embedding.shape[1] if embedding else 0,
         "embed_dim": width or None,

@@ -7,10 +7,14 @@ beside it, and its tensors are found by walking through its modules.
 from collections.abc import Iterator
 from typing import Any
 
-from rewrite.checkpoints.archives import DEEPEST
+from torch import nn
+
+from rewrite.checkpoints.archives import DEEPEST, Archive
 from rewrite.checkpoints.pickles import Made, Named
+from rewrite.checkpoints.states import BY_HAND
 from rewrite.checkpoints.tensors import Placed
 
+GENERATOR, FILTERS = "Generator", ("resample_filter", "up_filter", "down_filter")
 PERSISTENT = Named("torch_utils.persistence", "_reconstruct_persistent_obj")
 
 
@@ -38,6 +42,31 @@ def _meta(made: Any) -> dict:
 def class_name(made: Any) -> str:
     """The name of the object's class."""
     return str(_meta(made).get("class_name", "network"))
+
+
+def check_class(archive: Archive, network: Made) -> None:
+    """Refuse a generator of another class than NVIDIA's own: a subclass may compute something else from equal tensors.
+
+    Raises:
+        ValueError: It is one.
+    """
+    if class_name(network) != GENERATOR:
+        raise ValueError(
+            f"{archive.path} holds a {class_name(network)}, which is another class than NVIDIA's {GENERATOR} and is "
+            f"not read here: {BY_HAND}"
+        )
+
+
+def check_known(archive: Archive, network: Made, built: nn.Module) -> None:
+    """Refuse a generator with tensors that ours has no use for, but for fixed filters.
+
+    Raises:
+        ValueError: It has.
+    """
+    ours = set(built.state_dict())
+    more = [name for name, _ in tensors_of(network) if name not in ours and not name.endswith(FILTERS)]
+    if more:
+        raise ValueError(f"{archive.path} holds {more[0]}, for which a {GENERATOR} of NVIDIA's has no use; {BY_HAND}")
 
 
 def attributes_of(made: Any) -> dict:

@@ -12,12 +12,14 @@ import torch
 from rewrite.checkpoints.archives import Archive
 from rewrite.checkpoints.candidates import Candidate
 from rewrite.checkpoints.foreign import ForeignFile, read_state
+from rewrite.checkpoints.states import BY_HAND
 from rewrite.checkpoints.tensors import Placed
 from rewrite.generators.discriminator import SMALLEST, DiscriminatorDesign
 from rewrite.generators.stylegan2 import OPTIONAL, Design, StyleGAN2
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 
 FAMILY = "StyleGAN2 of rosinality's port"
+NO_MEAN = "the file holds no mean latent: truncation is towards the mean of 4,096 latents, as in rosinality's tools"
 LAYER = {
     "conv.weight": "weight",
     "conv.modulation.weight": "affine.weight",
@@ -72,15 +74,30 @@ def load(archive: Archive, candidate: Candidate) -> ForeignFile:
     places = {ours: state[theirs] for theirs, ours in _names(state, sides) if theirs in state}
     if not all(f"synthesis.b{side}.conv1.weight" in places for side in sides) or "mapping.fc0.weight" not in places:
         raise ValueError(f"{archive.path} is not a complete {FAMILY}")
+    wide, read = places["mapping.fc0.weight"].shape
+    if read != wide:
+        raise ValueError(
+            f"{archive.path} is a {FAMILY} whose first layer reads {read} numbers and writes {wide}: z and "
+            f"something else, such as a class, which is not read; {BY_HAND}"
+        )
+    constant = places["synthesis.b4.const"].shape
     design = Design(
         z_dim=places["mapping.fc0.weight"].shape[1],
         w_dim=places["mapping.fc0.weight"].shape[0],
         mapping_layers=sum(bool(re.fullmatch(r"mapping\.fc\d+\.weight", name)) for name in places),
         channels={side: places[f"synthesis.b{side}.conv1.weight"].shape[1] for side in sides},
+        first_height=constant[-2],
+        first_width=constant[-1],
+        colours=places[f"synthesis.b{sides[-1]}.torgb.weight"].shape[1],
         conv_gain=True,
     )
     network = read_state(archive, lambda: StyleGAN2(design), places, FAMILY, OPTIONAL)
-    return ForeignFile(StyleGAN2Generator(network, noise="const"), archive, places, FAMILY, candidate)
+    # Without kept noise, rosinality's tools draw it anew for each image: here by its seed.
+    kept = any(name.endswith("noise_const") for name in places)
+    generator = StyleGAN2Generator(network, noise="const" if kept else "seed")
+    if not network.mapping.averaged:
+        generator.assumed = (NO_MEAN,)
+    return ForeignFile(generator, archive, places, FAMILY, candidate)
 
 
 def discriminator(archive: Archive) -> tuple[DiscriminatorDesign, dict[str, Placed]] | None:

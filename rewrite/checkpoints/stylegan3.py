@@ -6,7 +6,16 @@ from typing import Any
 from rewrite.checkpoints.archives import Archive
 from rewrite.checkpoints.candidates import Candidate
 from rewrite.checkpoints.foreign import ForeignFile, read_state
-from rewrite.checkpoints.persistent import attributes_of, child_of, is_network, limit, tensors_of, whole
+from rewrite.checkpoints.persistent import (
+    attributes_of,
+    check_class,
+    check_known,
+    child_of,
+    is_network,
+    limit,
+    tensors_of,
+    whole,
+)
 from rewrite.generators.stylegan3 import Design3, StyleGAN3
 from rewrite.generators.stylegan3_layers import StyleGAN3Generator
 
@@ -39,6 +48,7 @@ def load(archive: Archive, candidate: Candidate) -> ForeignFile:
         ValueError: It is not complete, or built in a way that is not known here.
     """
     network = candidate.content
+    check_class(archive, network)
     state, places = attributes_of(network), dict(tensors_of(network))
     first = attributes_of(child_of(child_of(network, "mapping"), "fc0"))
     design = Design3(
@@ -52,6 +62,7 @@ def load(archive: Archive, candidate: Candidate) -> ForeignFile:
         **_synthesis(archive, attributes_of(child_of(network, "synthesis")).get("_init_kwargs")),
     )
     built = read_state(archive, lambda: StyleGAN3(design), places, FAMILY, ("w_avg",))
+    check_known(archive, network, built)
     return ForeignFile(StyleGAN3Generator(built), archive, places, FAMILY, candidate)
 
 

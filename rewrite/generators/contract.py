@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from rewrite.generators.batches import in_batches
 from rewrite.generators.demodulation import demodulation_of
 from rewrite.generators.devices import device_named
+from rewrite.generators.latents import Latents
 from rewrite.generators.layers import Layer
 from rewrite.reports.rendering import render
 
@@ -22,16 +23,6 @@ TEMPLATE = Path(__file__).parent / "templates" / "generator.html"
 
 # Of the kind that the generator is; not `Self`, which the check of types at run time knows in whole classes only.
 Own = TypeVar("Own", bound="Generator")
-
-
-class Latents(NamedTuple):
-    """Inputs of a generator, one row for each image, and the seeds that its noise depends on."""
-
-    z: Float[Tensor, "images size"]
-    seeds: tuple[int, ...]
-
-    def __repr__(self) -> str:
-        return f"<Latents: images={len(self.seeds)}, numbers={self.z.shape[1]}>"
 
 
 class Cut(NamedTuple):
@@ -56,6 +47,10 @@ class Generator(ABC):
         layers: The editable layers by name, in the order in which they run.
         size: Height and width of an image.
         truncation: How far latents are drawn from the mean; 1 leaves them alone.
+        classes: How many classes it draws; 0 for a generator without classes.
+        label: The class that it draws; None for all in turn, by the seeds.
+        noise: Where its noise inputs come from; empty for a generator without such.
+        assumed: What its file does not say and was taken to be as is usual, a sentence each.
         together: `sample` fills batches up to a multiple of this, so that an image is the same in any of them.
         checkpoint: The file that it was loaded from, or None.
     """
@@ -65,6 +60,10 @@ class Generator(ABC):
     size: tuple[int, int]
     z_dim: int
     truncation: float = 1.0
+    classes: int = 0
+    label: int | None = 0
+    noise: str = ""
+    assumed: tuple[str, ...] = ()
     together: int = 1
     checkpoint: Path | None = None
 
@@ -76,6 +75,27 @@ class Generator(ABC):
     def _repr_html_(self) -> str:
         return render(TEMPLATE, generator=self, kind=type(self).__name__)
 
+    @property
+    def styles_shape(self) -> tuple[int, int]:
+        """How many w a StyleGAN reads for an image, and the length of each; 0, 0 for other generators."""
+        return 0, 0
+
+    def draw_class(self, label: int | None) -> None:
+        """Draw another class from now on.
+
+        Args:
+            label: Its number; None for all in turn, by the seeds.
+
+        Raises:
+            ValueError: There is no such class.
+        """
+        if label is None or label:
+            if not self.classes:
+                raise ValueError("this generator has no classes: leave the class out")
+            if label is not None and not 0 <= label < self.classes:
+                raise ValueError(f"this generator draws classes 0 to {self.classes - 1}, got {label}")
+        self.label = label
+
     def latents(self, seeds: Iterable[int]) -> Latents:
         """The latent of each seed, numbered as NVIDIA's tools do: `RandomState(seed).randn(1, z_dim)`."""
         seeds = tuple(int(seed) for seed in seeds)
@@ -85,7 +105,7 @@ class Generator(ABC):
         return Latents(torch.from_numpy(z).float().to(self.device, self.dtype), seeds)
 
     @abstractmethod
-    def images(self, latents: Latents) -> Float[Tensor, "images 3 height width"]:
+    def images(self, latents: Latents) -> Float[Tensor, "images colours height width"]:
         """Draw the images of latents, in [-1, 1] up to what the network overshoots.
 
         Returns:
@@ -120,7 +140,7 @@ class Generator(ABC):
         return self.finish(layer, cut, written, self.demodulation(layer, cut.style))
 
     @abstractmethod
-    def onward(self, layer: str, cut: Cut, output: Tensor) -> Float[Tensor, "images 3 height width"]:
+    def onward(self, layer: str, cut: Cut, output: Tensor) -> Float[Tensor, "images colours height width"]:
         """Go on from the output of `layer`, as `finish` gives it, to the images.
 
         Args:
@@ -134,7 +154,7 @@ class Generator(ABC):
 
     def resume(
         self, layer: str, cut: Cut, written: Tensor, demodulation: Tensor | None
-    ) -> Float[Tensor, "images 3 height width"]:
+    ) -> Float[Tensor, "images colours height width"]:
         """Go on from what `layer` wrote (before demodulation) to the images.
 
         Args:
@@ -230,7 +250,7 @@ class Generator(ABC):
         weight = (self.weight(layer) if weight is None else weight) * self.layer(layer).gain
         return demodulation_of(style, weight)
 
-    def rerun(self, layer: str, cut: Cut) -> Float[Tensor, "images 3 height width"]:
+    def rerun(self, layer: str, cut: Cut) -> Float[Tensor, "images colours height width"]:
         """Run `layer` with its present weight and everything after it: what an edit makes of a cut.
 
         Returns:
@@ -239,7 +259,7 @@ class Generator(ABC):
         return self.onward(layer, cut, self.output(layer, cut))
 
     @torch.no_grad()
-    def sample(self, seeds: Iterable[int], batch: int = 16) -> Float[Tensor, "images 3 height width"]:
+    def sample(self, seeds: Iterable[int], batch: int = 16) -> Float[Tensor, "images colours height width"]:
         """Images of seeds in [-1, 1]. An image depends on its seed alone, not on the batch around it.
 
         Raises:

@@ -9,7 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rewrite.generators.latents import Latents
+
 LEAK, GAIN = 0.2, math.sqrt(2)
+# As many as rosinality's tools draw by default.
+MEAN_OVER = 4096
 
 
 def activate(x: Tensor) -> Tensor:
@@ -50,7 +54,8 @@ class Mapping(nn.Module):
         self, z_dim: int, w_dim: int, depth: int, *, c_dim: int = 0, embed_dim: int | None = None, rate: float = 0.01
     ):
         super().__init__()
-        self.depth, self.c_dim = depth, c_dim
+        self.z_dim, self.depth, self.c_dim = z_dim, depth, c_dim
+        self._mean: Tensor | None = None
         inputs = z_dim
         if c_dim:
             self.embed = Linear(c_dim, embed_dim or w_dim)
@@ -66,6 +71,51 @@ class Mapping(nn.Module):
         for i in range(self.depth):
             x = activate(getattr(self, f"fc{i}")(x))
         return x
+
+    @property
+    def averaged(self) -> bool:
+        """Whether it has a mean latent, as networks do that kept one in training."""
+        return bool(self.w_avg.any())
+
+    def mean(self) -> Tensor:
+        """The mean latent: that of training where it was kept, or that of many z, as rosinality's tools take it."""
+        if self.averaged:
+            return self.w_avg
+        if self._mean is None:
+            z = torch.randn(MEAN_OVER, self.z_dim, generator=torch.Generator().manual_seed(0)).to(self.w_avg)
+            self._mean = self(z).mean(dim=0)
+        return self._mean.to(self.w_avg)
+
+    def styles(self, latents: Latents, label: int | None, truncation: float, count: int) -> Tensor:
+        """The w of each image for each of several layers, shape (images, count, w_dim).
+
+        Latents that are w already are taken as they are: neither the class nor the truncation changes them.
+        """
+        if latents.w is not None:
+            return latents.w.expand(-1, count, -1)
+        w = self(latents.z, one_hot(label, self.c_dim, latents))
+        if truncation != 1:
+            w = self.mean().lerp(w, truncation)
+        return w[:, None].expand(-1, count, -1)
+
+
+def one_hot(label: int | None, count: int, latents: Latents) -> Tensor | None:
+    """The class of each image as one-hot rows; None for a network without classes.
+
+    Args:
+        label: The class of all images; None for all classes in turn, by the seeds.
+        count: How many classes there are.
+        latents: What images are drawn from.
+
+    Raises:
+        ValueError: There is no such class.
+    """
+    if not count:
+        return None
+    if label is not None and not 0 <= label < count:
+        raise ValueError(f"this generator draws classes 0 to {count - 1}, got {label}")
+    numbers = [seed % count if label is None else label for seed in latents.seeds]
+    return F.one_hot(torch.tensor(numbers, dtype=torch.int64), count).to(latents.z)
 
 
 def _normalised(x: Tensor) -> Tensor:

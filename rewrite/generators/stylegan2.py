@@ -32,7 +32,7 @@ class SynthesisLayer(nn.Module):
     Args:
         inputs, outputs: Numbers of channels.
         w_dim: Length of w.
-        resolution: Side of what it writes.
+        size: Height and width of what it writes.
         up: Whether it doubles the side.
         gain: The effective weight is the stored one times this (rosinality's files; 1 in NVIDIA's).
         clamp: Outputs beyond ± this are cut off; None for no limit.
@@ -46,7 +46,7 @@ class SynthesisLayer(nn.Module):
         inputs: int,
         outputs: int,
         w_dim: int,
-        resolution: int,
+        size: tuple[int, int],
         *,
         up: bool,
         gain: float = 1.0,
@@ -54,12 +54,12 @@ class SynthesisLayer(nn.Module):
         scale: float = 1.0,
     ):
         super().__init__()
-        self.up, self.resolution, self.gain, self.clamp, self.scale = up, resolution, gain, clamp, scale
+        self.up, self.size, self.gain, self.clamp, self.scale = up, size, gain, clamp, scale
         self.affine = Linear(w_dim, inputs, bias=1.0)
         self.weight = normal(outputs, inputs, 3, 3)
         self.bias = nn.Parameter(torch.zeros(outputs))
         self.noise_strength = nn.Parameter(torch.zeros([]))
-        self.register_buffer("noise_const", normal(resolution, resolution).data)
+        self.register_buffer("noise_const", normal(*size).data)
         if up:
             self.blur = Blur(4.0)
 
@@ -153,6 +153,7 @@ class Design:
         embed_dim: Length of a class's embedding; w_dim if left out.
         mapping_rate: Learning-rate multiplier of the mapping.
         clamp: Limit of what a layer writes; None for none.
+        first_height, first_width: Height and width of the first map, 4 and 4 for square images.
         conv_gain: Whether stored weights of convolutions are scaled by 1/√fan-in, as in rosinality's files.
     """
 
@@ -166,6 +167,8 @@ class Design:
     embed_dim: int | None = None
     mapping_rate: float = 0.01
     clamp: float | None = None
+    first_height: int = 4
+    first_width: int = 4
     conv_gain: bool = False
 
     def __post_init__(self) -> None:
@@ -176,6 +179,12 @@ class Design:
             raise ValueError(f"sides double from 4, got {sides}")
         if min(self.z_dim, self.w_dim, self.colours, *self.channels.values()) < 1:
             raise ValueError("a number of channels is at least 1, got 0")
+        if not 1 <= min(self.first_height, self.first_width) <= max(self.first_height, self.first_width) <= 64:
+            raise ValueError(f"the first map has 1 to 64 rows and columns, got {self.first_height}, {self.first_width}")
+
+    def size(self, resolution: int) -> tuple[int, int]:
+        """Height and width of the maps of a resolution: of one with this name, where images are no squares."""
+        return resolution * self.first_height // 4, resolution * self.first_width // 4
 
 
 class Block(nn.Module):
@@ -183,16 +192,16 @@ class Block(nn.Module):
 
     def __init__(self, design: Design, resolution: int):
         super().__init__()
-        self.resolution = resolution
+        self.resolution, self.size = resolution, design.size(resolution)
         inputs, outputs = design.channels.get(resolution // 2, 0), design.channels[resolution]
         residual = bool(inputs) and design.architecture == "resnet"
 
         def layer(inputs: int, **how: Any) -> SynthesisLayer:
             gain = 1 / math.sqrt(inputs * 9) if design.conv_gain else 1.0
-            return SynthesisLayer(inputs, outputs, design.w_dim, resolution, gain=gain, clamp=design.clamp, **how)
+            return SynthesisLayer(inputs, outputs, design.w_dim, self.size, gain=gain, clamp=design.clamp, **how)
 
         if not inputs:
-            self.const = normal(outputs, resolution, resolution)
+            self.const = normal(outputs, *self.size)
         else:
             if residual:
                 self.skip = Shortcut(inputs, outputs)
@@ -206,7 +215,7 @@ class Block(nn.Module):
 class Noise:
     """Where the noise inputs of a run come from.
 
-    `draw` gives the noise of one layer, shape (images, 1, side, side), or None for no noise at all.
+    `draw` gives the noise of one layer, shape (images, 1, height, width), or None for no noise at all.
     """
 
     def __init__(self, mode: str = "const", seeds: tuple[int, ...] = ()):
@@ -215,15 +224,14 @@ class Noise:
         self.mode, self.seeds = mode, seeds
 
     def draw(self, layer: SynthesisLayer, number: int, like: Tensor) -> Tensor | None:
-        side = layer.resolution
         # Drawing noise from seeds takes time; a trained layer that gives it no strength needs none.
         if self.mode == "none" or not (layer.training or layer.noise_strength):
             return None
         if self.mode == "const":
             return layer.noise_const[None, None]
         if self.mode == "random":
-            return torch.randn(like.shape[0], 1, side, side, device=like.device)
-        drawn = [_seeded_noise(seed, number, side) for seed in self.seeds]
+            return torch.randn(like.shape[0], 1, *layer.size, device=like.device)
+        drawn = [_seeded_noise(seed, number, layer.size) for seed in self.seeds]
         return torch.stack(drawn)[:, None].to(like.device)
 
 
@@ -232,25 +240,25 @@ class NoiseWindow(Noise):
 
     Args:
         whole: The noise of whole maps.
-        side: Side of the maps that `rows` and `columns` are counted in; those of later layers are larger.
+        height: Height of the maps that `rows` and `columns` are counted in; those of later layers are larger.
         rows, columns: The window.
     """
 
-    def __init__(self, whole: Noise, side: int, rows: slice, columns: slice):
+    def __init__(self, whole: Noise, height: int, rows: slice, columns: slice):
         super().__init__(whole.mode, whole.seeds)
-        self.side, self.rows, self.columns = side, rows, columns
+        self.height, self.rows, self.columns = height, rows, columns
 
     def draw(self, layer: SynthesisLayer, number: int, like: Tensor) -> Tensor | None:
-        drawn, times = super().draw(layer, number, like), layer.resolution // self.side
+        drawn, times = super().draw(layer, number, like), layer.size[0] // self.height
         if drawn is None:
             return None
         rows, columns = (slice(each.start * times, each.stop * times) for each in (self.rows, self.columns))
         return drawn[..., rows, columns]
 
 
-def _seeded_noise(seed: int, number: int, side: int) -> Tensor:
+def _seeded_noise(seed: int, number: int, size: tuple[int, int]) -> Tensor:
     generator = torch.Generator().manual_seed((seed * 64 + number) % 2**63)
-    return torch.randn(side, side, generator=generator)
+    return torch.randn(*size, generator=generator)
 
 
 class State(NamedTuple):

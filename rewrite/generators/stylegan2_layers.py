@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from torch import Tensor
 
+from rewrite.generators.colours import check_colours, coloured
 from rewrite.generators.contract import Cut, Generator, Latents
 from rewrite.generators.layers import Layer
 from rewrite.generators.mapping import activate
@@ -20,31 +21,33 @@ class StyleGAN2Generator(Generator):
         truncation: Latents w are moved towards their mean by this factor (1: not at all).
         noise: `seed` draws each image's noise from its seed, `const` uses the noise stored in the network,
             `none` uses none.
-        label: The class to draw, for a network of several.
+        label: The class to draw, for a network of several; None for all in turn, by the seeds.
     """
 
     together = 4
 
-    def __init__(self, network: StyleGAN2, *, truncation: float = 1.0, noise: str = "seed", label: int = 0):
+    def __init__(self, network: StyleGAN2, *, truncation: float = 1.0, noise: str = "seed", label: int | None = 0):
         Noise(noise)
-        self.label = label
+        check_colours(network.design.colours)
+        self.label, self.classes = label, network.design.c_dim
         self.module, self.truncation, self.noise = network.eval().requires_grad_(False), truncation, noise
         self.network = network
         self.z_dim = network.z_dim
-        side = network.synthesis.resolutions[-1]
-        self.size = (side, side)
+        self.size = network.design.size(network.synthesis.resolutions[-1])
         self.layers: Mapping[str, Layer] = {name: self._describe(name) for name in network.synthesis.stages}
 
     def start(self, latents: Latents) -> State:
         """The state before the first stage."""
-        mapping = self.network.mapping
-        w = mapping.w_avg.lerp(mapping(latents.z, classes_of(self.label, mapping.c_dim, latents)), self.truncation)
-        ws = w[:, None].expand(-1, self.network.num_ws, -1)
+        ws = self.network.mapping.styles(latents, self.label, self.truncation, self.network.num_ws)
         return self.network.synthesis.start(ws, Noise(self.noise, latents.seeds), ws.dtype)
+
+    @property
+    def styles_shape(self) -> tuple[int, int]:
+        return self.network.num_ws, self.network.design.w_dim
 
     def images(self, latents: Latents) -> Tensor:
         synthesis = self.network.synthesis
-        return synthesis.run(self.start(latents), tuple(synthesis.stages)).drawn
+        return coloured(synthesis.run(self.start(latents), tuple(synthesis.stages)).drawn)
 
     def cut(self, layer: str, latents: Latents) -> Cut:
         self.layer(layer)
@@ -64,13 +67,13 @@ class StyleGAN2Generator(Generator):
         end = 1 + max(names.index(self.layer(layer).name) for layer in layers)
         with keeping_outputs(synthesis, layers) as found:
             state = synthesis.run(self.start(latents), names[:end])
-        return found, lambda: synthesis.run(state, names[end:]).drawn
+        return found, lambda: coloured(synthesis.run(state, names[end:]).drawn)
 
     def onward(self, layer: str, cut: Cut, output: Tensor) -> Tensor:
         synthesis = self.network.synthesis
         names = tuple(synthesis.stages)
         state = synthesis.store(cut.state, layer, output)
-        return synthesis.run(state, names[names.index(layer) + 1 :]).drawn
+        return coloured(synthesis.run(state, names[names.index(layer) + 1 :]).drawn)
 
     def early_image(self, layer: str, cut: Cut, side: int) -> Tensor | None:
         """As of any generator: the colours that are added up to a side, where every side adds some (`skip`)."""
@@ -101,7 +104,7 @@ class StyleGAN2Generator(Generator):
             x=state.x[..., rows, columns],
             added=None if state.added is None else state.added[..., rows, columns],
             image=None if state.image is None else state.image[..., *half],
-            noise=NoiseWindow(state.noise, stage.resolution, rows, columns),
+            noise=NoiseWindow(state.noise, stage.size[0], rows, columns),
         )
         return Cut(window, cut.features[..., rows, columns], cut.style)
 
@@ -127,34 +130,19 @@ class StyleGAN2Generator(Generator):
 
     def _describe(self, name: str) -> Layer:
         stage = self.network.synthesis.stage(name)
-        side = self.network.synthesis.block(name).resolution
+        height, width = self.network.synthesis.block(name).size
         full = isinstance(stage, SynthesisLayer)
         up = full and stage.up
-        read = side // 2 if up or isinstance(stage, Shortcut) else side
+        step = 2 if up or isinstance(stage, Shortcut) else 1
         # The factor of colours is in their keys already.
         gain = 1.0 if isinstance(stage, ToRGB) else stage.gain
         return Layer.of_stylegan2(
             name,
             f"synthesis.{name}.weight",
             stage.weight.shape,
-            (read, read),
+            (height // step, width // step),
             up=up,
             gain=gain,
             modulated=full,
             bias=None if isinstance(stage, Shortcut) else f"synthesis.{name}.bias",
         )
-
-
-def classes_of(label: int, count: int, latents: Latents) -> Tensor | None:
-    """The class to draw as one-hot rows; None for a network without classes.
-
-    Raises:
-        ValueError: There is no such class.
-    """
-    if not count:
-        return None
-    if not 0 <= label < count:
-        raise ValueError(f"this generator draws classes 0 to {count - 1}, got {label}")
-    classes = latents.z.new_zeros(len(latents.z), count)
-    classes[:, label] = 1
-    return classes

@@ -73,8 +73,8 @@ class Design3:
         least = min(self.z_dim, self.w_dim, self.img_channels, self.channel_base, self.channel_max, self.filter_size)
         if least < 1 or not LAST <= self.num_layers <= 64 or not 0 <= self.num_critical < self.num_layers:
             raise ValueError("a StyleGAN3 has 2 to 64 layers, fewer critical ones, and channels in each")
-        if not 4 <= self.img_resolution <= 4096 or self.img_resolution & (self.img_resolution - 1):
-            raise ValueError(f"the side of an image is a power of two from 4 to 4096, got {self.img_resolution}")
+        if not 4 <= self.img_resolution <= 4096:
+            raise ValueError(f"the side of an image is 4 to 4096 pixels, got {self.img_resolution}")
         if not 0 <= self.margin_size <= 64 or self.conv_kernel not in (1, 3) or not 1 <= self.lrelu_upsampling <= 8:
             raise ValueError("a margin has 0 to 64 cells, a kernel 1 or 3, and an activation is 1 to 8 times finer")
         if not self.first_cutoff > 0 or not self.first_stopband > self.first_cutoff or not self.last_stopband_rel > 1:

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from rewrite.generators.colours import check_colours, coloured
 from rewrite.generators.contract import Cut, Generator, Latents
 from rewrite.generators.layers import Layer
-from rewrite.generators.stylegan2_layers import classes_of
-from rewrite.generators.stylegan3 import FourierInput, State3, StyleGAN3
+from rewrite.generators.stylegan3 import Band, FourierInput, State3, StyleGAN3, bands
 
 
 class StyleGAN3Generator(Generator):
@@ -16,26 +16,30 @@ class StyleGAN3Generator(Generator):
     Args:
         network: The network.
         truncation: Latents w are moved towards their mean by this factor (1: not at all).
-        label: The class to draw, for a network of several.
+        label: The class to draw, for a network of several; None for all in turn, by the seeds.
     """
 
     together = 4
 
-    def __init__(self, network: StyleGAN3, *, truncation: float = 1.0, label: int = 0):
-        self.module, self.truncation, self.label = network.eval().requires_grad_(False), truncation, label
+    def __init__(self, network: StyleGAN3, *, truncation: float = 1.0, label: int | None = 0):
+        check_colours(network.design.img_channels)
+        self.label, self.classes = label, network.design.c_dim
+        self.module, self.truncation = network.eval().requires_grad_(False), truncation
         self.network, self.z_dim = network, network.z_dim
         self.size = (network.design.img_resolution, network.design.img_resolution)
         self.layers: Mapping[str, Layer] = {name: self._describe(name) for name in network.synthesis.stages}
 
     def start(self, latents: Latents) -> State3:
         """The state before the first stage."""
-        mapping = self.network.mapping
-        w = mapping.w_avg.lerp(mapping(latents.z, classes_of(self.label, mapping.c_dim, latents)), self.truncation)
-        return State3(w[:, None].expand(-1, self.network.num_ws, -1))
+        return State3(self.network.mapping.styles(latents, self.label, self.truncation, self.network.num_ws))
+
+    @property
+    def styles_shape(self) -> tuple[int, int]:
+        return self.network.num_ws, self.network.design.w_dim
 
     def images(self, latents: Latents) -> Tensor:
         synthesis = self.network.synthesis
-        return synthesis.run(self.start(latents), tuple(synthesis.stages)).map * synthesis.output_scale
+        return coloured(synthesis.run(self.start(latents), tuple(synthesis.stages)).map * synthesis.output_scale)
 
     def cut(self, layer: str, latents: Latents) -> Cut:
         self.layer(layer)
@@ -52,7 +56,7 @@ class StyleGAN3Generator(Generator):
         synthesis = self.network.synthesis
         names = tuple(synthesis.stages)
         state = cut.state._replace(x=output)
-        return synthesis.run(state, names[names.index(layer) + 1 :]).map * synthesis.output_scale
+        return coloured(synthesis.run(state, names[names.index(layer) + 1 :]).map * synthesis.output_scale)
 
     def finish(self, layer: str, cut: Cut, written: Tensor, demodulation: Tensor | None) -> Tensor:
         stage = self.network.synthesis.stage(layer)
@@ -69,7 +73,7 @@ class StyleGAN3Generator(Generator):
         path = f"synthesis.{name}.weight"
         if isinstance(stage, FourierInput):
             band, wide = stage.band, stage.band.channels
-            sticks_out = (band.size - band.rate) / 2
+            sticks_out = (band.size - self._shown(band)) / 2
             # Its weight is a plain matrix, applied at every position.
             return Layer(
                 name,
@@ -83,7 +87,7 @@ class StyleGAN3Generator(Generator):
                 margin=sticks_out,
             )
         outputs, inputs, kernel, _ = stage.weight.shape
-        side, rate = stage.before.size, stage.before.rate
+        side = stage.before.size
         return Layer(
             name=name,
             weight=path,
@@ -93,8 +97,13 @@ class StyleGAN3Generator(Generator):
             grid=(side, side),
             kernel=(kernel, kernel),
             padding=(kernel - 1, kernel - 1),
-            overhang=(side + kernel - 1 - rate) / 2,
+            overhang=(side + kernel - 1 - self._shown(stage.before)) / 2,
             modulated=not stage.colours,
-            margin=(stage.after.size - stage.after.rate) / 2,
+            margin=(stage.after.size - self._shown(stage.after)) / 2,
             bias=f"synthesis.{name}.bias",
         )
+
+    def _shown(self, band: Band) -> float:
+        """How many of a signal's samples lie side by side in an image: one at a rate above its side shows not all."""
+        last = bands(self.network.design)[-1]
+        return band.rate * last.size / last.rate

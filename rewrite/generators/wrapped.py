@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from rewrite.generators.biases import with_bias
+from rewrite.generators.colours import check_colours, coloured
 from rewrite.generators.contract import Cut, Generator, Latents
 from rewrite.generators.layers import Layer, grid_of
 from rewrite.generators.modules import PLAIN, Kind, kind_of
@@ -175,7 +176,8 @@ class WrappedGenerator(Generator):
         if not isinstance(output, Tensor) or output.ndim != 4 or len(output) != len(latents.z):
             shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
             raise ValueError(f"the module gives {shape} where images (n, 3, h, w) are expected: name a conversion")
-        return output
+        check_colours(output.shape[1])
+        return coloured(output)
 
     def _forward(self, latents: Latents) -> Any:
         dtype = next(self.module.parameters()).dtype

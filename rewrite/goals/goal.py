@@ -88,5 +88,7 @@ def check_origin(generator: Generator, rule: Rule) -> None:
     """
     if rule.model != generator.fingerprint:
         raise ValueError(f"this rule was written on model {rule.model}, not on model {generator.fingerprint}")
+    if rule.label != generator.label:
+        raise ValueError(f"this rule was written on class {rule.label}, the generator draws class {generator.label}")
     if rule.truncation != generator.truncation:
         raise ValueError(f"this rule was written at truncation {rule.truncation}, not {generator.truncation}")

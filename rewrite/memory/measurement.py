@@ -144,6 +144,8 @@ class _Run:
             key_space=self.key_space,
             model=self.generator.fingerprint,
             truncation=self.generator.truncation,
+            label=self.generator.label,
+            noise=self.generator.noise,
             seeds=((self.first_seed, self.first_seed + self.images),),
             accuracy=accuracy,
         )

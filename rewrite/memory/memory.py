@@ -35,6 +35,8 @@ class Memory:
         key_space: `patch` or `channel`.
         model: Fingerprint of the generator's weights.
         truncation: Truncation of the latents.
+        label: The class that was drawn; None for all in turn.
+        noise: Where noise inputs came from; None where that was not kept.
         seeds: Ranges of seeds that were read, as (first, one after the last).
         accuracy: How far its forecasts may be off, where the measurement asked for that (`samples="auto"`).
     """
@@ -48,6 +50,8 @@ class Memory:
     model: str
     truncation: float = 1.0
     seeds: tuple[tuple[int, int], ...] = field(default=())
+    label: int | None = 0
+    noise: str | None = None
     accuracy: Accuracy | None = None
 
     def __repr__(self) -> str:
@@ -80,7 +84,7 @@ class Memory:
         Raises:
             ValueError: They are of different layers, models or keys, or share seeds.
         """
-        for name in ("layer", "key_space", "model", "truncation"):
+        for name in ("layer", "key_space", "model", "truncation", "label", "noise"):
             mine, theirs = getattr(self, name), getattr(other, name)
             if mine != theirs:
                 raise ValueError(f"memories can be joined only if their {name} agree, got {mine} and {theirs}")
@@ -111,6 +115,10 @@ class Memory:
             raise ValueError(f"this memory was measured on model {self.model}, not on model {generator.fingerprint}")
         if self.truncation != generator.truncation:
             raise ValueError(f"this memory was measured at truncation {self.truncation}, not {generator.truncation}")
+        if self.label != generator.label:
+            raise ValueError(f"this memory was measured on class {_class(self)}, not on class {_class(generator)}")
+        if self.noise not in (None, generator.noise):
+            raise ValueError(f"this memory was measured with noise {self.noise!r}, not {generator.noise!r}")
 
     def save(self, path: str | Path) -> None:
         """Write the memory as safetensors, with its provenance as metadata.
@@ -125,6 +133,8 @@ class Memory:
             "key_space": self.key_space,
             "model": self.model,
             "truncation": self.truncation,
+            "label": self.label,
+            "noise": self.noise,
             "seeds": self.seeds,
         }
         if self.accuracy is not None:
@@ -154,6 +164,8 @@ class Memory:
                 model=str(about["model"]),
                 truncation=float(about["truncation"]),
                 seeds=tuple((int(first), int(last)) for first, last in about["seeds"]),
+                label=None if about.get("label", 0) is None else int(about.get("label", 0)),
+                noise=None if about.get("noise") is None else str(about["noise"]),
                 accuracy=_accuracy(about.get("accuracy")),
             )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
@@ -167,6 +179,10 @@ class Memory:
         if memory.key_space not in KEY_SPACES or not (0 < memory.images < 2**63 and 0 < memory.count < 2**63):
             raise ValueError(f"{path} is a damaged memory: it does not say of how many keys, or of which kind")
         return memory
+
+
+def _class(drawn: Memory | Generator) -> str:
+    return "mixed" if drawn.label is None else str(drawn.label)
 
 
 def _accuracy(about: Any) -> Accuracy | None:
@@ -204,5 +220,7 @@ def describe(path: str | Path) -> dict:
         **said_of(memory.accuracy),
         "model": memory.model,
         "truncation": memory.truncation,
+        "class": _class(memory),
+        "noise": memory.noise,
         "condition": float(eigenvalues[-1] / eigenvalues[0].clamp(min=1e-300)),
     }

@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import binary_dilation, binary_erosion
 from torch import Tensor
 
+from rewrite.generators.colours import COLOURED
 from rewrite.storage import files
 
 TILE = 128
@@ -45,7 +46,7 @@ class Pair(NamedTuple):
     after: Image.Image
 
 
-def pixels(images: Float[Tensor, "images 3 height width"]) -> UInt8[np.ndarray, "images height width 3"]:
+def pixels(images: Float[Tensor, "images colours height width"]) -> UInt8[np.ndarray, "images height width colours"]:
     """Images in [-1, 1] as bytes; what overshoots is clipped."""
     scaled = images.detach().float().cpu().clamp(-1, 1).add(1).mul(127.5).round()
     return scaled.byte().permute(0, 2, 3, 1).numpy()
@@ -55,7 +56,8 @@ def to_pil(images: Tensor) -> list[Image.Image]:
     """Images as Pillow pictures of the same size.
 
     Args:
-        images: Of shape (images, 3, height, width), in [-1, 1]; what lies beyond is clipped.
+        images: Of shape (images, 3 or 4, height, width), in [-1, 1]; what lies beyond is clipped. A fourth channel is
+            opacity.
 
     Returns:
         One picture for each image.
@@ -63,7 +65,7 @@ def to_pil(images: Tensor) -> list[Image.Image]:
     Raises:
         ValueError: It is something else than images in colour.
     """
-    if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
+    if images.ndim != 4 or images.shape[1] not in COLOURED or not images.is_floating_point():
         raise ValueError(
             f"images are numbers in [-1, 1] of shape (images, 3, height, width), got {images.dtype} of shape "
             f"{tuple(images.shape)}"

@@ -1,0 +1,73 @@
+"""Latents that other tools keep in files: w and W+ of StyleGANs, from projectors and encoders."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from rewrite.generators.contract import Generator
+from rewrite.generators.latents import Latents
+from rewrite.storage import files
+
+KINDS = (".npz", ".npy", ".pt", ".pth", ".safetensors")
+# What projectors call it.
+NAMES = ("w", "ws", "latent", "latents", "latent_code", "w_plus")
+
+
+def read_latents(path: str | Path, generator: Generator) -> Latents:
+    """The w of a file: of one image or several, one for all layers or one for each.
+
+    Args:
+        path: A file of numpy (`projected_w.npz` of NVIDIA's projector), of torch, or safetensors.
+        generator: What they are for.
+
+    Returns:
+        The latents; their seeds, on which noise may hang, count from 0.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It holds no latents, or not those of such a generator.
+    """
+    layers, width = generator.styles_shape
+    if not width:
+        raise ValueError("this generator has no w: give seeds, or latents z in a rule")
+    w = _numbers(files.existing(path)).float()
+    shaped = w.reshape(1, *w.shape) if w.ndim == 2 and w.shape == (layers, width) else w
+    shaped = shaped.reshape(-1, 1, shaped.shape[-1]) if shaped.ndim < 3 else shaped
+    if shaped.ndim != 3 or shaped.shape[1] not in (1, layers) or shaped.shape[2] != width or not len(shaped):
+        raise ValueError(
+            f"{path} holds latents of shape {tuple(w.shape)}, the generator takes ({width}), (images, {width}) or "
+            f"(images, {layers}, {width})"
+        )
+    if not torch.isfinite(shaped).all():
+        raise ValueError(f"{path} holds latents that are not finite")
+    seeds = tuple(range(len(shaped)))
+    return Latents(generator.latents(seeds).z, seeds, shaped.to(generator.device, generator.dtype))
+
+
+def _numbers(path: Path) -> Float[Tensor, "*shape"]:
+    ending = path.suffix.lower()
+    if ending not in KINDS:
+        raise ValueError(f"latents come in files of {', '.join(KINDS)}, got {path}")
+    try:
+        if ending in (".npz", ".npy"):
+            content = np.load(path, allow_pickle=False)
+            found = dict(content) if ending == ".npz" else {"w": content}
+        elif ending == ".safetensors":
+            found = load_file(path)
+        else:
+            found = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, ValueError, SafetensorError, RuntimeError, EOFError) as error:
+        raise ValueError(f"{path} cannot be read as latents: {' '.join(str(error).split())[:120]}") from None
+    except Exception as error:  # pickle.UnpicklingError and whatever else a pickle that is not one gives
+        raise ValueError(f"{path} cannot be read as latents: {type(error).__name__}") from None
+    entry = found if not isinstance(found, dict) else next((found[name] for name in NAMES if name in found), None)
+    if entry is None and isinstance(found, dict) and len(found) == 1:
+        entry = next(iter(found.values()))
+    if not isinstance(entry, Tensor | np.ndarray):
+        raise ValueError(f"{path} holds no latents under any of the names {', '.join(NAMES)}")
+    return torch.as_tensor(entry)
