@@ -184,12 +184,10 @@ def test_w_of_a_projector_stand_in_for_seeds(files, tmp_path, answer, kind, endi
 def test_latents_of_another_generator_are_refused(files, tmp_path, refusal):
     np.savez(tmp_path / "w.npz", w=np.zeros((1, 3, 8), np.float32))
     arguments = ["sample", files["model"], "--latents", tmp_path / "w.npz", "--out", tmp_path / "a.png"]
-    assert "of shape (1, 3, 8), the generator takes (8), (images, 8) or (images, 6, 8)" in refusal(
-        *arguments
-    )
+    assert "of shape (1, 3, 8), the generator takes (8), (images, 8) or (images, 6, 8)" in refusal(*arguments)
     (tmp_path / "w.npz").write_bytes(b"PK nothing")
     assert "cannot be read as latents" in refusal(*arguments)
-    assert "name a picture with --out" in refusal("sample", files["model"])
+    assert "required: --out, a picture, or --each" in refusal("sample", files["model"])
 
 
 def test_each_seed_has_a_picture_of_its_own(files, tmp_path, answer):

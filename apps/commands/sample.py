@@ -27,7 +27,7 @@ def run(options: Namespace) -> dict:
     if not options.patches and (options.compare or options.strengths):
         raise ValueError("--compare and --strength are for patches: name one with --patch")
     if options.out is None and options.each is None:
-        raise ValueError("name a picture with --out, a folder with --each, or both")
+        raise ValueError("the following arguments are required: --out, a picture, or --each, a folder")
     generator = load_generator(options.model, truncation=options.truncation, label=options.label, device=options.device)
     held = load_patches(generator, options.patches, options.strengths)
     if options.noise:

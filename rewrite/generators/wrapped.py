@@ -5,7 +5,6 @@ convolutions and linear layers of torch, and the modulated convolutions of Style
 repositories. The one requirement is that the weight is a plain parameter and the layer runs once per image.
 """
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -18,14 +17,18 @@ from torch import Tensor, nn
 from rewrite.generators.biases import with_bias
 from rewrite.generators.colours import check_colours, coloured
 from rewrite.generators.contract import Cut, Generator, Latents
+from rewrite.generators.inputs import InputForm
 from rewrite.generators.layers import Layer, grid_of
+from rewrite.generators.left_out import check_module, reasons
 from rewrite.generators.modules import PLAIN, Kind, kind_of
 from rewrite.generators.outputs import keeping_outputs
 
 TRIAL_SEEDS = (0, 1)
 ALIKE = 1e-3
+IN_UNIT_RANGE = "the images of the first run lie in [0, 1]: if that is their range, give images=lambda x: 2 * x - 1"
 
-DrawLatents = Callable[[tuple[int, ...]], Tensor]
+Inputs = Tensor | tuple[Tensor, ...] | dict[str, Tensor]
+DrawLatents = Callable[[tuple[int, ...]], Inputs]
 
 
 def wrap(
@@ -41,7 +44,8 @@ def wrap(
     Args:
         module: From latents to images. It runs in the mode that it is in: call `eval()` first if that is wanted.
         latents: The length or shape of one latent, drawn as `RandomState(seed).randn`; or a function from seeds to the
-            module's input, one row a seed.
+            module's input, one row a seed; a tuple of inputs, or a dictionary of them by the names of the module's
+            arguments, where it takes several (noise and classes).
         layers: Paths of the layers to offer; all that can be edited if left out.
         images: From what the module returns to images (n, 3, h, w) in [-1, 1]; the identity if left out.
         margins: How many cells of what a layer writes lie outside the image on each side, where later convolutions
@@ -53,8 +57,9 @@ def wrap(
     Raises:
         LookupError: The module has no layer of that name.
         ValueError: A named layer cannot be edited, a margin leaves nothing of a map, or the module does not return
-            images.
+            images, does not run on these latents, or is a kind of module that cannot be seen into.
     """
+    check_module(module)
     generator = WrappedGenerator(module, latents, layers, images)
     generator.layers = {**generator.layers, **_with_margins(generator, margins or {})}
     return generator
@@ -72,9 +77,10 @@ class WrappedGenerator(Generator):
     ):
         self.module, self.convert = module, images or _as_it_is
         self.draw_latents = latents if callable(latents) else None
-        self.shape = _shape_of(latents)
-        self.z_dim = math.prod(self.shape)
+        self.inputs = InputForm.of(latents(TRIAL_SEEDS)) if callable(latents) else InputForm.plain(latents)
+        self.z_dim = self.inputs.size
         self.alone = False
+        self.left_out: Mapping[str, str] = {}
         self.restless: frozenset[str] = frozenset()
         self.layers: Mapping[str, Layer] = {}
         self._try(layers)
@@ -88,11 +94,7 @@ class WrappedGenerator(Generator):
         if self.draw_latents is None:
             return super().latents(seeds)
         seeds = tuple(int(seed) for seed in seeds)
-        drawn = self.draw_latents(seeds).to(self.device)
-        if tuple(drawn.shape) != (len(seeds), *self.shape):
-            expected = f"{len(seeds)} latents of shape {self.shape}"
-            raise ValueError(f"the function of latents must give {expected}, it gave {tuple(drawn.shape)}")
-        return Latents(drawn.flatten(1), seeds)
+        return Latents(self.inputs.joined(self.draw_latents(seeds), len(seeds)).to(self.device), seeds)
 
     def images(self, latents: Latents) -> Tensor:
         return torch.cat([self._run(part) for part in self._parts(latents)])
@@ -175,19 +177,33 @@ class WrappedGenerator(Generator):
         output = self.convert(self._forward(latents))
         if not isinstance(output, Tensor) or output.ndim != 4 or len(output) != len(latents.z):
             shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-            raise ValueError(f"the module gives {shape} where images (n, 3, h, w) are expected: name a conversion")
+            scores = isinstance(output, Tensor) and output.ndim == 2
+            hint = (
+                "a classifier is dissected with dissect.PictureProbe" if scores else "name a conversion with images=…"
+            )
+            raise ValueError(f"the module gives {shape} where images (n, 3, h, w) are expected: {hint}")
         check_colours(output.shape[1])
         return coloured(output)
 
     def _forward(self, latents: Latents) -> Any:
         dtype = next(self.module.parameters()).dtype
-        z = latents.z.reshape(len(latents.z), *self.shape).to(dtype)
+        given, named = self.inputs.split(latents.z, dtype)
         if not self.alone:
-            return self.module(z)
+            return self.module(*given, **named)
         # The module's own random numbers depend on the image's seed, as everything else does.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(latents.seeds[0])
-            return self.module(z)
+            return self.module(*given, **named)
+
+    def _first(self, latents: Latents) -> Tensor:
+        """The first run, whose errors say what is wrong with the arguments of `wrap`."""
+        try:
+            return self._run(latents)
+        except (TypeError, RuntimeError, IndexError, KeyError, AttributeError) as error:
+            reason = " ".join(str(error).split())[:160]
+            raise ValueError(
+                f"the module does not run on latents of {self.inputs} ({reason}): say what it takes with latents=…"
+            ) from None
 
     def _read(self, described: Layer, latents: Latents) -> tuple[Tensor, Tensor | None]:
         """Run up to a layer and take what enters it."""
@@ -231,40 +247,32 @@ class WrappedGenerator(Generator):
         latents, before = self.latents(TRIAL_SEEDS), _copied(self.module)
         with _noting_inputs(names) as seen:
             state = torch.get_rng_state()
-            together = self._run(latents)
+            together = self._first(latents)
             by_chance = not torch.equal(state, torch.get_rng_state())
             torch.set_rng_state(state)
         after = dict(self.module.named_buffers())
         self.restless = frozenset(name for name, old in before.items() if not torch.equal(old, after[name]))
         self.size = grid_of(together)
+        self.assumed = (IN_UNIT_RANGE,) if together.min() >= 0 and together.max() <= 1 else ()
         self.alone = True
         apart = self.images(latents)
         self.alone = by_chance or bool((apart - together).abs().max() > ALIKE * together.abs().max())
+        for name in self.restless:
+            after[name].copy_(before[name])
+        self.left_out = reasons(self.module, {name: len(calls) for name, calls in seen.items()})
         self.layers = {
             name: with_bias(self._kind(name).describe(name, stage, seen[name][0]), self.module)
             for name, stage in names.items()
-            if len(seen[name]) == 1 and _editable(stage)
+            if name not in self.left_out
         }
         if wanted is None:
             return
         chosen = list(wanted)
         for name in chosen:
-            if name in names and name not in self.layers:
-                why = (
-                    "runs more than once for an image"
-                    if len(seen[name]) > 1
-                    else "does not run, or has no plain weight"
-                )
-                raise ValueError(f"layer {name} cannot be edited: it {why}")
+            if name in self.left_out:
+                raise ValueError(f"layer {name} cannot be edited: it {self.left_out[name]}")
             self.layer(name)
         self.layers = {name: self.layers[name] for name in chosen}
-
-
-def _shape_of(latents: int | tuple[int, ...] | DrawLatents) -> tuple[int, ...]:
-    """The shape of one latent."""
-    if isinstance(latents, int):
-        return (latents,)
-    return tuple(latents(TRIAL_SEEDS).shape[1:] if callable(latents) else latents)
 
 
 def _with_margins(generator: Generator, margins: Mapping[str, int | float]) -> dict[str, Layer]:
@@ -304,8 +312,3 @@ def _noting_inputs(stages: Mapping[str, nn.Module]) -> Iterator[dict[str, list[t
 
 def _noting(calls: list[tuple]) -> Callable:
     return lambda module, inputs, output: calls.append(inputs)
-
-
-def _editable(stage: nn.Module) -> bool:
-    padding = getattr(stage, "padding_mode", "zeros")
-    return isinstance(stage._parameters.get("weight"), nn.Parameter) and padding == "zeros"
