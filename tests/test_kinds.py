@@ -1,5 +1,7 @@
 """Networks as people have them: of any shape and colours, of classes, without what files may leave out; and their w."""
 
+import re
+import zipfile
 from dataclasses import replace
 
 import numpy as np
@@ -195,3 +197,47 @@ def test_each_seed_has_a_picture_of_its_own(files, tmp_path, answer):
     assert [path.name for path in sorted((tmp_path / "each").iterdir())] == ["seed0003.png", "seed0012.png"]
     with Image.open(tmp_path / "each" / "seed0012.png") as found:
         assert np.array_equal(np.asarray(found), np.asarray(to_pil(load_generator(files["model"]).sample([12]))[0]))
+
+
+OTHER_TOOLS = {
+    "model.onnx": (b"\x08\x08\x12\x07pytorch\x1a\x052.1.0:\xf4", "is a ONNX model, .* export from the PyTorch model"),
+    "model.gguf": (b"GGUF\x03\x00\x00\x00" + bytes(64), "is a GGUF file, .* quantised weights"),
+    "model.h5": (b"\x89HDF\r\n\x1a\n" + bytes(64), "is a HDF5 file, .* convert its weights"),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_TOOLS)
+@pytest.mark.filterwarnings("ignore")
+def test_files_of_other_tools_are_named_alike_by_all_commands_with_what_to_do(tmp_path, name, refusal, answer):
+    content, said = OTHER_TOOLS[name]
+    (tmp_path / name).write_bytes(content)
+    for command in (["sample", tmp_path / name], ["measure", tmp_path / name, "--layer", "a"]):
+        assert re.search(said, refusal(*command, "--out", tmp_path / "out.png"))
+    assert re.search(answer("inspect", tmp_path / name)["kind"].split(",")[0], said)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_torchscript_archive_and_a_keras_archive_are_refused_with_what_to_do(tmp_path, refusal):
+    torch.jit.script(nn.Linear(2, 2)).save(tmp_path / "script.pt")
+    with zipfile.ZipFile(tmp_path / "model.keras", "w") as archive:
+        for name in ("config.json", "metadata.json", "model.weights.h5"):
+            archive.writestr(name, "{}")
+    out = ["--out", tmp_path / "a.png"]
+    assert "is a TorchScript archive, in which no generator is read: save" in refusal(
+        "sample", tmp_path / "script.pt", *out
+    )
+    assert "is a Keras archive, in which no generator is read" in refusal("sample", tmp_path / "model.keras", *out)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("decoder.conv_in.weight", "an autoencoder of diffusers"),
+        ("generator.gen_z.weight", "it is a BigGAN"),
+        ("layers.3.weight", r"where it is a generator, .*rewrite\.wrap"),
+    ],
+)
+def test_what_holds_no_known_generator_says_what_to_do(tmp_path, name, said):
+    torch.save({"state_dict": {name: torch.zeros(2, 3)}}, tmp_path / "model.pt")
+    with pytest.raises(ValueError, match=f"holds no generator that is known here; it holds state_dict; .*{said}"):
+        load_generator(tmp_path / "model.pt")

@@ -25,7 +25,9 @@ def names_in(folder: Path) -> list[str]:
 def test_a_file_that_is_no_checkpoint(tmp_path, refusal):
     (tmp_path / "text.pt").write_text("hello")
     (tmp_path / "empty.pt").touch()
-    assert "not a safetensors file" in refusal("sample", tmp_path / "text.pt", "--out", tmp_path / "a.png")
+    assert "is not a file that this library knows" in refusal(
+        "sample", tmp_path / "text.pt", "--out", tmp_path / "a.png"
+    )
     assert "is not a file that this library knows" in refusal("inspect", tmp_path / "text.pt")
     assert "is empty" in refusal("inspect", tmp_path / "empty.pt")
     assert "is a folder" in refusal("inspect", tmp_path)

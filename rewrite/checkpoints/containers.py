@@ -2,6 +2,7 @@
 
 import io
 import pickletools
+import re
 import zipfile
 import zlib
 from collections import Counter
@@ -12,6 +13,8 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 LOOKED_AT = 2**20
+# A protocol buffer whose first field is a small number (the version) and whose second is a text (the producer).
+ONNX_START = re.compile(rb"\x08[\x01-\x14]\x12[\x01-\x40][ -~]")
 SHOWN = 8
 ZIP, STREAM, PICKLE = "PyTorch checkpoint (zip)", "PyTorch checkpoint of before 2020 (pickle)", "pickle"
 SAFETENSORS = "safetensors file of another tool"
@@ -23,9 +26,22 @@ PICTURES = {
     b"\xff\xd8\xff": "JPEG picture",
     b"GIF8": "GIF picture",
 }
+ONNX, KERAS, TORCHSCRIPT = "ONNX model", "Keras archive", "TorchScript archive"
+BUILD = "build the module in Python, load the weights into it and use rewrite.wrap"
+# What to do with a file in which no generator is read.
+HELP = {
+    ONNX: f"its graph has no layers that can be edited: export from the PyTorch model it was made of, or {BUILD}",
+    KERAS: f"convert its weights to PyTorch, {BUILD}",
+    TORCHSCRIPT: f"save the state_dict() of the module that it was made from, or {BUILD}",
+    "HDF5 file, as TensorFlow and Keras write it": f"convert its weights to PyTorch, {BUILD}",
+    "GGUF file, as llama.cpp and its like write it": "it holds quantised weights: use the file that it was made from",
+    "NumPy array": "latents are drawn by rewrite sample --latents",
+    "NumPy archive": "latents are drawn by rewrite sample --latents",
+}
 OTHERS = {
     b"\x89HDF\r\n\x1a\n": "HDF5 file, as TensorFlow and Keras write it",
     b"\x93NUMPY": "NumPy array",
+    b"GGUF": "GGUF file, as llama.cpp and its like write it",
     b"\x1f\x8b": "gzip archive: unpack it first",
     b"%PDF": "PDF document",
     b"version https://git-lfs": "pointer of Git LFS: the file itself was not downloaded",
@@ -54,6 +70,8 @@ def describe(path: str | Path) -> dict[str, Any]:
         raise ValueError(f"{path} is a zip archive, such as torch.save writes, but it is cut short or damaged")
     if start[8:9] == b"{":
         return _safetensors(path)
+    if ONNX_START.match(start):
+        return {"kind": ONNX}
     if start[:1] == b"\x80" and start[1:2] in (b"\2", b"\3", b"\4", b"\5"):
         kind = STREAM if start.startswith(LEGACY) else PICKLE
         return {"kind": kind, "names": _names(start.removeprefix(LEGACY))}
@@ -72,6 +90,8 @@ def _archive(path: Path) -> dict[str, Any]:
         names = archive.namelist()
         pickled = next((name for name in names if name.endswith("/data.pkl") or name == "data.pkl"), None)
         if pickled is None:
+            if {"config.json", "metadata.json"} <= set(names) and any(name.endswith(".h5") for name in names):
+                return {"kind": KERAS}
             numpy = bool(names) and all(name.endswith(".npy") for name in names)
             return {"kind": "NumPy archive" if numpy else "zip archive", "files": len(names), "first": names[:SHOWN]}
         scripted = any("/code/" in name for name in names)
@@ -79,7 +99,7 @@ def _archive(path: Path) -> dict[str, Any]:
             found = _names(file.read(LOOKED_AT))
         stored = [entry for entry in archive.infolist() if "/data/" in f"/{entry.filename}"]
     return {
-        "kind": "TorchScript archive" if scripted else ZIP,
+        "kind": TORCHSCRIPT if scripted else ZIP,
         "storages": len(stored),
         "bytes": sum(entry.file_size for entry in stored),
         "names": found,

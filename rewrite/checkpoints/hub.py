@@ -1,8 +1,11 @@
 """The Hugging Face hub: `hf://owner/name/file` becomes a file in that hub's own cache."""
 
 import re
+import socket
 from pathlib import Path
 from types import ModuleType
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 SCHEME = "hf://"
 ADDRESS = re.compile(r"hf://(?P<repository>[^/@]+/[^/@]+)(@(?P<revision>[^/]+))?/(?P<file>.+)")
@@ -19,6 +22,8 @@ def fetch(address: str) -> Path:
         ValueError: The address is not valid, or the hub, the network or the disk refused.
     """
     where, package = _where(address), _package(address)
+    if not isinstance(package.try_to_load_from_cache(**where), str):
+        _check_reachable(address)
     try:
         return Path(package.hf_hub_download(**where))
     except Exception as error:  # its own types, and those of the HTTP library below it, which has changed before
@@ -41,6 +46,26 @@ def cached(address: str) -> Path:
     if not isinstance(found, str):
         raise FileNotFoundError(f"{address} has not been downloaded yet")
     return Path(found)
+
+
+def _check_reachable(address: str) -> None:
+    """Say at once where the hub cannot be found: its package would try for most of a minute.
+
+    Raises:
+        ValueError: Its host has no address here, and there is no proxy that might know one.
+    """
+    from huggingface_hub import constants
+
+    host = urlsplit(constants.ENDPOINT).hostname
+    if constants.HF_HUB_OFFLINE or getproxies():
+        return
+    try:
+        socket.getaddrinfo(host, None)
+    except OSError:
+        raise ValueError(
+            f"cannot download {address}: {host} cannot be reached from here; if you can get the file in another way, "
+            "give its path"
+        ) from None
 
 
 def _where(address: str) -> dict[str, str | None]:

@@ -8,6 +8,7 @@ from types import ModuleType
 import torch
 
 from rewrite.checkpoints import (
+    containers,
     dcgan,
     exports,
     hub,
@@ -28,6 +29,7 @@ from rewrite.checkpoints.candidates import CHOICE, Candidate, candidates, fittin
 from rewrite.checkpoints.flat import looks_flat
 from rewrite.checkpoints.foreign import ForeignFile, complete
 from rewrite.checkpoints.pickles import Made
+from rewrite.checkpoints.states import BY_HAND
 from rewrite.generators.contract import Generator
 from rewrite.generators.devices import device_named
 from rewrite.patch import Patch, Stack, held_at
@@ -47,6 +49,13 @@ FOREIGN = (
     resnet,
     dcgan,
 )
+# Networks that are known by one of their names, and what to do with them.
+ELSEWHERE = {
+    "decoder.conv_in.weight": "it is an autoencoder of diffusers: wrap its decoder, with latents of its own shape",
+    "down_blocks.0.resnets.0.conv1.weight": "it is the denoiser of a diffusion model, which draws in many steps",
+    "generator.gen_z.weight": f"it is a BigGAN: {BY_HAND}, with latents=… giving noise and classes",
+    "shared.weight": f"it is a BigGAN: {BY_HAND}, with latents=… giving noise and classes",
+}
 
 
 def open_checkpoint(path: Path) -> native.NativeFile | ForeignFile:
@@ -64,6 +73,8 @@ def open_checkpoint(path: Path) -> native.NativeFile | ForeignFile:
     with files.existing(path).open("rb") as file:
         start = file.read(9)
     pickled = not looks_flat(start) and (start[:4] == b"PK\x03\x04" or start[:1] == b"\x80")
+    if not looks_flat(start):
+        _check_kind(path)
     if not pickled and not native.of_another_tool(path):
         return native.NativeFile(path)
     archive = Archive(path)
@@ -78,7 +89,29 @@ def open_checkpoint(path: Path) -> native.NativeFile | ForeignFile:
             return family.load(archive, candidate)
     if ours:
         return native.NativeFile(path)  # which says what it is, and refuses
-    raise ValueError(f"{path} holds no generator that is known here; it holds {_described(archive.content)}"[:300])
+    held = _described(archive.content)[:120]
+    raise ValueError(f"{path} holds no generator that is known here; it holds {held}; {_advice(archive.content)}")
+
+
+def _check_kind(path: Path) -> None:
+    """Refuse a file of a kind in which no generator is read, and say what to do.
+
+    Raises:
+        ValueError: It is one, or of no known kind at all.
+    """
+    kind = containers.describe(path)["kind"]
+    if kind not in containers.OF_WEIGHTS:
+        advice = f": {containers.HELP[kind]}" if kind in containers.HELP else ""
+        raise ValueError(f"{path} is a {kind}, in which no generator is read{advice}")
+
+
+def _advice(content: object) -> str:
+    """What to do with a file of which no family is recognised."""
+    names = {name for each in candidates(content) for name in each.state}
+    for mark, advice in ELSEWHERE.items():
+        if mark in names:
+            return advice
+    return f"where it is a generator, {BY_HAND}"
 
 
 def _recognised(path: Path, content: object, key: str | None = None) -> tuple[ModuleType, Candidate] | None:
@@ -104,7 +137,7 @@ def _recognised(path: Path, content: object, key: str | None = None) -> tuple[Mo
 def _described(held: object) -> str:
     """What a file holds, in words."""
     if isinstance(held, Made):
-        return f"an object of {held.named}, and not its state_dict()"
+        return f"an object of {held.named}"
     if isinstance(held, dict):
         return ", ".join(str(name) for name in list(held)[:5]) or "nothing"
     return type(held).__name__
