@@ -81,10 +81,11 @@ class Mapping(nn.Module):
         """The mean latent: that of training where it was kept, or that of many z, as rosinality's tools take it."""
         if self.averaged:
             return self.w_avg
-        if self._mean is None:
+        mean = self._mean
+        if mean is None:
             z = torch.randn(MEAN_OVER, self.z_dim, generator=torch.Generator().manual_seed(0)).to(self.w_avg)
-            self._mean = self(z).mean(dim=0)
-        return self._mean.to(self.w_avg)
+            mean = self._mean = self(z).mean(dim=0)
+        return mean.to(self.w_avg)
 
     def styles(self, latents: Latents, label: int | None, truncation: float, count: int) -> Tensor:
         """The w of each image for each of several layers, shape (images, count, w_dim).
