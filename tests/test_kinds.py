@@ -200,7 +200,7 @@ def test_each_seed_has_a_picture_of_its_own(files, tmp_path, answer):
 
 
 OTHER_TOOLS = {
-    "model.onnx": (b"\x08\x08\x12\x07pytorch\x1a\x052.1.0:\xf4", "is a ONNX model, .* export from the PyTorch model"),
+    "model.onnx": (b"\x08\x08\x12\x07pytorch\x1a\x052.1.0:\xf4", "is an ONNX model, .* export from the PyTorch model"),
     "model.gguf": (b"GGUF\x03\x00\x00\x00" + bytes(64), "is a GGUF file, .* quantised weights"),
     "model.h5": (b"\x89HDF\r\n\x1a\n" + bytes(64), "is a HDF5 file, .* convert its weights"),
 }

@@ -102,7 +102,8 @@ def _check_kind(path: Path) -> None:
     kind = containers.describe(path)["kind"]
     if kind not in containers.OF_WEIGHTS:
         advice = f": {containers.HELP[kind]}" if kind in containers.HELP else ""
-        raise ValueError(f"{path} is a {kind}, in which no generator is read{advice}")
+        article = "an" if kind == containers.ONNX else "a"
+        raise ValueError(f"{path} is {article} {kind}, in which no generator is read{advice}")
 
 
 def _advice(content: object) -> str:
