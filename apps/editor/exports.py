@@ -12,6 +12,7 @@ from apps.editor.session import Session
 from apps.editor.stack import Entry
 from apps.editor.work import Work
 from rewrite import Patch, export, model_card
+from rewrite.checkpoints.candidates import split_choice
 from rewrite.checkpoints.loading import checkpoint_path
 from rewrite.reports.report import load_report
 from rewrite.storage.files import write_text, write_together
@@ -105,7 +106,7 @@ class Export:
 
     def _checkpoint(self) -> None:
         model = self.work.model
-        path = self.private / f"{self.name}{checkpoint_path(model.name).suffix}"
+        path = self.private / f"{self.name}{checkpoint_path(split_choice(model.name)[0]).suffix}"
         with model.lock:
             export(model.generator, self._patches, path, model=model.name, strengths=self._strengths)
 
@@ -124,7 +125,7 @@ class Export:
     def _card(self) -> None:
         model, report = self.work.model, load_report(self.private) if "report" in self.kinds else None
         about = {"strengths": self._strengths, "report": report}
-        out = f"{self.name}{checkpoint_path(model.name).suffix}"
+        out = f"{self.name}{checkpoint_path(split_choice(model.name)[0]).suffix}"
         with model.lock:
             text = model_card(model.generator, self._patches, model=model.name, out=out, **about)
         write_text(self.private / "README.md", text)
