@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rewrite.storage import files
+from rewrite.storage import files, swapped
 
 
 def full_disk(path: Path) -> None:
@@ -101,6 +101,13 @@ def failing_at(path: Path, error: type[BaseException], monkeypatch) -> None:
     monkeypatch.setattr(Path, "replace", replace)
 
 
+@pytest.fixture
+def unswapped(monkeypatch):
+    """A system that cannot put a folder in place of another."""
+    monkeypatch.setattr(swapped, "possible", lambda folder, targets: False)
+
+
+@pytest.mark.usefixtures("unswapped")
 @pytest.mark.parametrize("error", [PermissionError, KeyboardInterrupt])
 @pytest.mark.parametrize(
     "there", [("a", "b", "c"), ("a",), ("b",), ()], ids=["all old", "first old", "second old", "new"]
@@ -114,6 +121,7 @@ def test_files_written_together_are_all_as_they_were_when_one_cannot_be_renamed(
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {name: f"old {name}" for name in there}
 
 
+@pytest.mark.usefixtures("unswapped")
 def test_a_folder_made_for_files_that_could_not_be_written_is_taken_away(tmp_path, monkeypatch):
     folder = tmp_path / "report"
     failing_at(folder / "b", PermissionError, monkeypatch)

@@ -5,6 +5,7 @@ import io
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -200,10 +201,12 @@ def write(artifacts: Artifacts, document: Mapping[str, Any], tested: Table, out:
     if pairs:
         strip = before_after([each.before for each in pairs], [each.after for each in pairs], columns=8)
         contents["before-after.png"] = png(strip)
-    write_together(out, contents)
     if document["units"]:
         patch = ablation_patch(artifacts.generator, artifacts.layer, document["units"], name="artifacts")
-        patch.save(out / PATCH)
+        with TemporaryDirectory() as made:
+            patch.save(Path(made) / PATCH)
+            contents[PATCH] = (Path(made) / PATCH).read_bytes()
+    write_together(out, contents)
 
 
 def changed_pairs(artifacts: Artifacts, units: Sequence[int], tested: Table) -> list[Pair]:

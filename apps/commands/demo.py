@@ -2,6 +2,7 @@
 
 from argparse import Namespace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from apps.commands.report import UNKNOWN, result_of
 from apps.memories import memory_of
@@ -12,6 +13,7 @@ from rewrite.reports.perceptual import load_perceptual
 from rewrite.reports.rendering import percent
 from rewrite.reports.report import unseen_seeds
 from rewrite.rules import rule_path
+from rewrite.storage.files import write_together
 
 RULE = "tree-on-towers"
 MODEL = "towers"
@@ -32,9 +34,11 @@ def run(options: Namespace) -> dict:
         goals=goals,
         progress=True,
     )
-    found.save(options.out)
-    patch.save(options.out / "patch.safetensors")
-    export(generator, patch, options.out / "towers-edited.safetensors", model=MODEL)
+    with TemporaryDirectory() as made:
+        found.save(made)
+        patch.save(Path(made) / "patch.safetensors")
+        export(generator, patch, Path(made) / "towers-edited.safetensors", model=MODEL)
+        write_together(options.out, {name: (Path(made) / name).read_bytes() for name in FILES})
     result = result_of(found, options.out)
     return {**result, "rule": rule.name, "layer": patch.layer, "rank": patch.rank, "files": list(FILES)}
 

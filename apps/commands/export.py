@@ -43,7 +43,7 @@ def tell(result: dict) -> str:
 def _card(
     options: Namespace, generator: Generator, patches: Sequence[Patch], strengths: Sequence[float], container: str
 ) -> str | None:
-    """The text of the card, made before anything is written: an error leaves no files, and MODEL may be overwritten."""
+    """The text of the card, made before anything is written: an error leaves no files."""
     if options.card is None:
         return None
     return model_card(

@@ -10,10 +10,11 @@ from PIL import Image
 from apps.seeds import parse_seeds
 from rewrite import Generator, Proposal, ProposedLayer, Rule, load_generator, propose_contexts, propose_layers, to_pil
 from rewrite.goals.scene import latents_of
-from rewrite.reports.pictures import grid, outlined, save_picture, strips
+from rewrite.reports.pictures import grid, outlined, png, save_picture, strips
 from rewrite.reports.proposals import SEEDS
 from rewrite.reports.report import unseen_seeds
 from rewrite.rules import rule_path
+from rewrite.storage.files import write_together
 
 PICTURE, LAYERS, RULE, ALL = "proposals.png", "layers.png", "rule.json", "all"
 SHOWN, SHOWN_LAYERS = 6, 5
@@ -61,11 +62,12 @@ def further_contexts(generator: Generator, rule: Rule, options: Namespace) -> di
     if named and named[-1] > len(proposals):
         raise ValueError(f"--accept names proposal {named[-1]}, but there are {len(proposals)}")
     accepted = range(1, len(proposals) + 1) if options.accept == ALL else named
-    if proposals:
-        save_picture(options.out / PICTURE, sheet(generator, proposals))
+    contents = {PICTURE: png(sheet(generator, proposals))} if proposals else {}
     if accepted:
         regions = [region for number in accepted for region in proposals[number - 1].regions]
-        rule.with_contexts(regions).save(options.out / RULE)
+        contents[RULE] = rule.with_contexts(regions).to_json().encode()
+    if contents:
+        write_together(options.out, contents)
     return {"contexts": [_document(each) for each in proposals], "accepted": list(accepted)}
 
 

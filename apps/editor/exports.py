@@ -73,6 +73,9 @@ class Export:
         if not entries:
             raise ValueError("there is no rule that is on: rewrite one first")
         name = name.strip()
+        model = checkpoint_path(work.model.name)
+        if (out / name / f"{name}{model.suffix}").resolve() == model.resolve():
+            raise ValueError(f"an export named {name} would overwrite the model that it is of: give it another name")
         return cls(work, entries, max(seeds) + 1, name, set(kinds), out / name, private / secrets.token_hex(16))
 
     def steps(self) -> Iterator[str]:

@@ -13,6 +13,7 @@ from rewrite import Generator, load_generator
 from rewrite.checkpoints import loading
 from rewrite.checkpoints.registry import PUBLISHED
 from rewrite.reports.concepts import ConceptSource
+from rewrite.storage.files import is_temporary
 
 ENDINGS = (".safetensors", ".pt", ".pth", ".pkl")
 MOST_MODELS = 2
@@ -85,7 +86,11 @@ class Models:
 
 def checkpoints(folder: Path) -> list[str]:
     """The checkpoints in a folder and its subfolders, as relative paths."""
-    found = (path for path in sorted(folder.rglob("*")) if path.suffix in ENDINGS and path.is_file())
+    found = (
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.suffix in ENDINGS and path.is_file() and not is_temporary(path)
+    )
     return [str(path.relative_to(folder)) for path in found][:MOST_FILES]
 
 

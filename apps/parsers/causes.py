@@ -2,8 +2,16 @@
 
 from pathlib import Path
 
-from apps.parsers.parser import add_command, add_model, add_segmenter, add_truncation, new_folder
+from apps.parsers.parser import add_command, add_model, add_out, add_segmenter, add_truncation, new_folder
 
+ARTIFACTS = (
+    *("artifacts.html", "artifacts.json", "artifacts.csv", "before-after.png", "patch.safetensors"),
+    *("reference.safetensors", "seen.safetensors", "steps.safetensors", "tested.safetensors"),
+)
+OMISSIONS = (
+    *("omissions.html", "omissions.json", "omissions.csv", "inversion.png"),
+    *("training.safetensors", "generated.safetensors"),
+)
 RANKS = ("effect", "images")
 
 
@@ -43,7 +51,7 @@ def _artifacts(commands) -> None:
     parser.add_argument("--test", type=int, default=1000, help="other images to test on (default: 1000)")
     parser.add_argument("--good", type=int, default=2000, help="number of reference images (default: 2000)")
     parser.add_argument("--random", type=int, default=3, help="random sets of units to compare with (default: 3)")
-    parser.add_argument("--out", type=new_folder, required=True, help="folder to write into")
+    add_out(parser, new_folder, "folder to write into", writes=ARTIFACTS)
 
 
 def _omissions(commands) -> None:
@@ -69,7 +77,7 @@ def _omissions(commands) -> None:
     )
     parser.add_argument("--layer", help="layer to invert from (default: the first with a grid of 8)")
     parser.add_argument("--steps", type=int, default=400, help="steps of the inversion (default: 400)")
-    parser.add_argument("--out", type=new_folder, required=True, help="folder to write into")
+    add_out(parser, new_folder, "folder to write into", writes=OMISSIONS)
 
 
 COMMANDS = {

@@ -6,11 +6,15 @@ from apps.parsers.parser import (
     Parser,
     add_command,
     add_model,
+    add_out,
     add_segmenter,
     add_truncation,
     new_file,
     new_folder,
 )
+
+UNITS = ("units.html", "units.json", "units.csv", "units.safetensors")
+ROTATION = ("rotation.html", "rotation.json", "rotation.csv", "rotation.safetensors")
 
 
 def _units(commands) -> None:
@@ -34,7 +38,7 @@ def _units(commands) -> None:
         metavar="K/N",
         help="count only part K of N, on one of N machines; with all parts in one folder, --workers N joins them",
     )
-    parser.add_argument("--out", type=new_folder, required=True, help="folder to write into")
+    add_out(parser, new_folder, "folder to write into", writes=UNITS)
 
 
 def _rotation(commands) -> None:
@@ -48,7 +52,7 @@ def _rotation(commands) -> None:
     add_model(parser)
     _add_dissection(parser)
     parser.add_argument("--seed", type=int, default=0, help="seed of the rotation and of the weights (default: 0)")
-    parser.add_argument("--out", type=new_folder, required=True, help="folder to write into")
+    add_out(parser, new_folder, "folder to write into", writes=ROTATION)
 
 
 def _rule(commands) -> None:
@@ -69,7 +73,7 @@ def _rule(commands) -> None:
     parser.add_argument("--layer", help="layer of the rule (default: the first at half the image's side)")
     parser.add_argument("--name", help="name of the rule (default: that of the file)")
     add_segmenter(parser)
-    parser.add_argument("--out", type=new_file, required=True, help="the rule file to write")
+    add_out(parser, new_file, "the rule file to write")
 
 
 def _add_dissection(parser: Parser) -> None:

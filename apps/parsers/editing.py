@@ -10,15 +10,20 @@ from apps.parsers.parser import (
     add_device,
     add_memory_options,
     add_model,
+    add_out,
     add_patches,
     add_strength,
     add_truncation,
     new_file,
     new_folder,
+    new_place,
 )
 
 NOISES = ("seed", "const", "none")
 CONTAINERS = ("container", "safetensors", "state-dict", "peft")
+REPORT = ("report.html", "report.json", "before-after.png")
+DEMO = (*REPORT, "patch.safetensors", "towers-edited.safetensors")
+PROPOSALS = ("proposals.png", "layers.png", "rule.json")
 TRUNKS = ("squeeze", "alex", "vgg")
 
 
@@ -31,6 +36,8 @@ def _demo(commands) -> None:
     )
     add_device(parser)
     parser.add_argument("--out", type=new_folder, default="demo", help="folder to write into (default: demo)")
+    # What it made before, it makes again.
+    parser.set_defaults(writes=DEMO, force=True)
 
 
 def _sample(commands) -> None:
@@ -50,7 +57,7 @@ def _sample(commands) -> None:
     parser.add_argument("--heat", metavar="RULE", help="show where this rule would fire")
     add_memory_options(parser)
     parser.add_argument("--columns", type=int, default=8, help="images in one row (default: 8)")
-    parser.add_argument("--out", type=new_file, help="the PNG file to write")
+    add_out(parser, new_file, "the PNG file to write", required=False)
     parser.add_argument("--each", metavar="DIR", type=new_folder, help="also write one PNG a seed: seed0007.png")
 
 
@@ -77,7 +84,7 @@ def _measure(commands) -> None:
     parser.add_argument("--layer", required=True, help="name of the layer; rewrite inspect MODEL lists them")
     add_memory_options(parser)
     add_truncation(parser)
-    parser.add_argument("--out", type=new_file, required=True, help="the file to write")
+    add_out(parser, new_file, "the file to write")
 
 
 def _solve(commands) -> None:
@@ -92,9 +99,7 @@ def _solve(commands) -> None:
     parser.add_argument("--memory", type=Path, help="a memory that rewrite measure wrote")
     add_memory_options(parser)
     parser.add_argument("--rank", type=int, help="number of directions (default: as in the rule)")
-    parser.add_argument(
-        "--out", type=new_file, default="patch.safetensors", help="the file to write (default: patch.safetensors)"
-    )
+    add_out(parser, new_file, "the file to write", default="patch.safetensors")
 
 
 def _propose(commands) -> None:
@@ -118,7 +123,7 @@ def _propose(commands) -> None:
         "--layers", metavar="WHICH", help="compare layers instead: all, or names such as b16.conv1,b32.conv1"
     )
     parser.add_argument("--layer", help="the layer whose units say what looks alike (default: that of the rule)")
-    parser.add_argument("--out", type=new_folder, default="proposals", help="folder to write into (default: proposals)")
+    add_out(parser, new_folder, "folder to write into", default="proposals", writes=PROPOSALS)
 
 
 def _report(commands) -> None:
@@ -141,7 +146,7 @@ def _report(commands) -> None:
     parser.add_argument(
         "--download-lpips", choices=TRUNKS, help="download the weights of this trunk (squeeze has 5 MB), once"
     )
-    parser.add_argument("--out", type=new_folder, required=True, help="folder to write into")
+    add_out(parser, new_folder, "folder to write into", writes=REPORT)
 
 
 def _export(commands) -> None:
@@ -164,7 +169,7 @@ def _export(commands) -> None:
     )
     parser.add_argument("--card", metavar="FILE", type=new_file, help="also write a model card, such as README.md")
     parser.add_argument("--report", type=Path, help="a report on these patches, for the figures of the card")
-    parser.add_argument("--out", type=Path, required=True, help="the file to write; for peft, the folder")
+    add_out(parser, new_place, "the file to write; for peft, the folder")
 
 
 COMMANDS = {

@@ -3,7 +3,7 @@
 from argparse import ArgumentTypeError
 from pathlib import Path
 
-from apps.parsers.parser import add_command, add_model, add_segmenter, add_truncation
+from apps.parsers.parser import add_command, add_model, add_segmenter, add_truncation, new_folder
 
 
 def _app(commands) -> None:
@@ -24,8 +24,10 @@ def _app(commands) -> None:
         help="a folder whose checkpoints the page may open; may be repeated",
     )
     parser.add_argument(
-        "--out", type=Path, default=Path("export"), help="folder that the page exports into (default: export)"
+        "--out", type=new_folder, default="export", help="folder that the page exports into (default: export)"
     )
+    # The page names the files; `apps/editor/exports.py` keeps the models that it reads.
+    parser.set_defaults(writes=(), force=True)
     parser.add_argument("--tiles", type=int, help="images on the wall, 1 to 24 (default: 16, or fewer if slow)")
     parser.add_argument("--samples", type=int, default=2000, help="images to measure a memory on (default: 2000)")
     parser.add_argument("--auth", metavar="NAME:PASSWORD", type=_auth, help="ask for a name and a password")

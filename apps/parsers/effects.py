@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from apps.parsers.parser import add_command, add_model, add_segmenter, add_truncation
+from apps.parsers.parser import add_command, add_model, add_out, add_segmenter, add_truncation, new_folder
+
+EFFECTS = ("effects.html", "effects.json", "effects.csv", "curves.csv", "context.csv", "effects.safetensors")
 
 
 def _effects(commands) -> None:
@@ -45,7 +47,7 @@ def _effects(commands) -> None:
         "--positions", type=int, default=8, help="places in each image to insert concepts at; 0 for none (default: 8)"
     )
     parser.add_argument("--side", type=int, help="side of such a place in cells (default: an eighth of the grid)")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write into")
+    add_out(parser, new_folder, "folder to write into", writes=EFFECTS)
 
 
 COMMANDS = {"effects": _effects}

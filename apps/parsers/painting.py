@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from apps.parsers.parser import add_command, add_model, add_truncation, new_file
+from apps.parsers.parser import add_command, add_model, add_out, add_truncation, new_file
 
 DISSECTION = "units.safetensors of rewrite units (default: the one that comes with the model, if any)"
 
@@ -21,9 +21,7 @@ def _ablate(commands) -> None:
     parser.add_argument("--count", type=int, help="number of units of each concept, the best first (default: all)")
     parser.add_argument("--seeds", default="0-15", help="images to compare on (default: 0-15)")
     add_truncation(parser)
-    parser.add_argument(
-        "--out", type=new_file, default=Path("patch.safetensors"), help="the file to write (default: patch.safetensors)"
-    )
+    add_out(parser, new_file, "the file to write", default="patch.safetensors")
 
 
 def _paint(commands) -> None:
@@ -34,7 +32,7 @@ def _paint(commands) -> None:
     parser.add_argument(
         "--seeds", help="other images to apply the strokes to, such as 0-15 (default: the painting's own)"
     )
-    parser.add_argument("--out", type=new_file, required=True, help="the PNG file to write")
+    add_out(parser, new_file, "the PNG file to write")
 
 
 COMMANDS = {

@@ -2,10 +2,13 @@
 
 import os
 from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
 AUTO = "auto"
+Place = Callable[[str], Path]
+Files = tuple[str, ...] | None
 KEY_SPACES = ("patch", "channel")
 MIXED = "mixed"
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -27,11 +30,38 @@ def add_command(commands, name: str, text: str, details: str = "") -> Parser:
     return commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}. {details}".strip())
 
 
+def add_out(
+    parser: Parser,
+    place: Place,
+    text: str,
+    *,
+    default: str | None = None,
+    required: bool = True,
+    writes: Files = None,
+) -> None:
+    """Where to write, and whether over a checkpoint.
+
+    Args:
+        parser: The command's.
+        place: One of the functions below: a file, a folder or either.
+        text: What it is, for the help.
+        default: Where, if it is left out.
+        required: Whether it must be given where there is no default.
+        writes: Names of the files that are written into a folder; None where the place is a file.
+    """
+    hint, needed = "" if default is None else f" (default: {default})", required and default is None
+    parser.add_argument("--out", type=place, default=default, required=needed, help=f"{text}{hint}")
+    parser.add_argument("--force", action="store_true", help="overwrite a checkpoint, if that is what is there")
+    parser.set_defaults(writes=writes)
+
+
 def new_file(text: str) -> Path:
     """The path of a file to write; an error, before any work is done, if it cannot be written."""
     path = Path(text)
     if path.is_dir():
         raise ArgumentTypeError(f"cannot write {path}: it is a folder")
+    if path.exists() and not path.is_file():
+        raise ArgumentTypeError(f"cannot write {path}: it is not a file, but a pipe, a socket or a device")
     return _placed(path, path.parent)
 
 
@@ -48,6 +78,11 @@ def images_or_auto(text: str) -> int | str:
         return int(text)
     except ValueError:
         raise ArgumentTypeError(f"a number of images or {AUTO}, got {text!r}") from None
+
+
+def new_place(text: str) -> Path:
+    """The path of a file to write, or of a folder to write into; an error if it cannot be written."""
+    return new_folder(text) if Path(text).is_dir() else new_file(text)
 
 
 def _placed(path: Path, folder: Path) -> Path:

@@ -98,6 +98,7 @@ def to_peft(
     for path, held in by_path.items():
         tensors |= _factors(path, generator.layer(held[0][0].layer), held)
         ranks[path] = sum(patch.rank for patch, _ in held)
+    tensors = {name: files.held_as(tensor, tensor.dtype, name) for name, tensor in tensors.items()}
     about = {path: _story(held) for path, held in by_path.items()}
     story = {"model": generator.fingerprint, "library": __version__, "layers": about}
     header = {"format": "pt", OURS: json.dumps(story, sort_keys=True)}

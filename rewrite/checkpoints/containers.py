@@ -18,6 +18,7 @@ ONNX_START = re.compile(rb"\x08[\x01-\x14]\x12[\x01-\x40][ -~]")
 SHOWN = 8
 ZIP, STREAM, PICKLE = "PyTorch checkpoint (zip)", "PyTorch checkpoint of before 2020 (pickle)", "pickle"
 SAFETENSORS = "safetensors file of another tool"
+HDF5 = "HDF5 file, as TensorFlow and Keras write it"
 # The kinds in which a generator may be found.
 OF_WEIGHTS = (ZIP, STREAM, PICKLE, SAFETENSORS)
 LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
@@ -33,13 +34,13 @@ HELP = {
     ONNX: f"its graph has no layers that can be edited: export from the PyTorch model it was made of, or {BUILD}",
     KERAS: f"convert its weights to PyTorch, {BUILD}",
     TORCHSCRIPT: f"save the state_dict() of the module that it was made from, or {BUILD}",
-    "HDF5 file, as TensorFlow and Keras write it": f"convert its weights to PyTorch, {BUILD}",
+    HDF5: f"convert its weights to PyTorch, {BUILD}",
     "GGUF file, as llama.cpp and its like write it": "it holds quantised weights: use the file that it was made from",
     "NumPy array": "latents are drawn by rewrite sample --latents",
     "NumPy archive": "latents are drawn by rewrite sample --latents",
 }
 OTHERS = {
-    b"\x89HDF\r\n\x1a\n": "HDF5 file, as TensorFlow and Keras write it",
+    b"\x89HDF\r\n\x1a\n": HDF5,
     b"\x93NUMPY": "NumPy array",
     b"GGUF": "GGUF file, as llama.cpp and its like write it",
     b"\x1f\x8b": "gzip archive: unpack it first",

@@ -65,7 +65,7 @@ class ForeignFile:
         named = self.names()
         if not named:
             ours = {**self.generator.module.state_dict(), **tensors}
-            return {(name,): tensor.detach().cpu() for name, tensor in ours.items()}
+            return {(name,): files.held_as(tensor, tensor.dtype, name) for name, tensor in ours.items()}
         changed = {placed.where: values for placed, values in self._placed(tensors)}
         return {
             name: changed[placed.where].clone() if placed.where in changed else self.archive.read(placed)
@@ -78,7 +78,7 @@ class ForeignFile:
         The history of edits is not written: every byte that does not belong to an edited number stays as it was.
 
         Raises:
-            ValueError: The file holds no such tensor, or cannot be written.
+            ValueError: The file holds no such tensor or not such numbers, or cannot be written.
         """
         self.archive.write(path, self._placed(tensors))
 
@@ -87,8 +87,11 @@ class ForeignFile:
         missing = sorted(set(tensors) - set(self.places))
         if missing:
             raise ValueError(f"{self.archive.path} holds no tensor {missing[0]}")
-        places = [(self.places[name], values) for name, values in tensors.items()]
-        return [(place, values.detach().cpu().reshape(place.shape).to(place.dtype)) for place, values in places]
+        return [
+            (place, files.held_as(values.reshape(place.shape), place.dtype, name))
+            for name, values in tensors.items()
+            for place in [self.places[name]]
+        ]
 
 
 def read_state(

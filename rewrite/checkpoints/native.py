@@ -74,7 +74,8 @@ def save(path: str | Path, generator: Generator, tensors: Mapping[str, Tensor], 
         more: Further entries of the header.
     """
     about = {**described(generator), "training": {}, **more}
-    files.save_tensors(path, {**generator.module.state_dict(), **tensors}, KIND, about)
+    changed = {name: files.held_as(tensor, tensor.dtype, name) for name, tensor in tensors.items()}
+    files.save_tensors(path, {**generator.module.state_dict(), **changed}, KIND, about)
 
 
 class NativeFile:
@@ -96,14 +97,16 @@ class NativeFile:
     def state(self, tensors: Mapping[str, Tensor]) -> dict[tuple[str, ...], Tensor]:
         """All tensors, with other values for some."""
         original, _ = files.load_tensors(self.path, KIND)
-        return {(name,): tensors.get(name, tensor).to(tensor.dtype) for name, tensor in original.items()}
+        return {
+            (name,): files.held_as(tensors.get(name, tensor), tensor.dtype, name) for name, tensor in original.items()
+        }
 
     def export(self, path: str | Path, tensors: Mapping[str, Tensor], edits: Mapping[str, Any]) -> None:
         """Write the file again with some tensors replaced, and say so in its header."""
         original, about = files.load_tensors(self.path, KIND)
         history = edits_of(self.path)
         for name, tensor in tensors.items():
-            original[name] = tensor.to(original[name].dtype).reshape(original[name].shape)
+            original[name] = files.held_as(tensor, original[name].dtype, name).reshape(original[name].shape)
         files.save_tensors(path, original, KIND, {**about, "edits": [*history, edits]})
 
 

@@ -1,13 +1,7 @@
-"""Files of this library: safetensors with a JSON header, written whole or not at all.
-
-Atomic writes are by hand: the package `atomicwrites` is no longer kept, and writes one file, not several together.
-"""
+"""Files of this library: safetensors with a JSON header, written whole or not at all."""
 
 import json
-import secrets
-import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,77 +10,13 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from rewrite.storage.whole import check_place as check_place
+from rewrite.storage.whole import is_temporary as is_temporary
+from rewrite.storage.whole import write_together as write_together
+from rewrite.storage.whole import write_whole
 from rewrite.version import __version__
 
 FORMAT = "rewrite"
-
-
-def write_whole(path: str | Path, write: Callable[[Path], object]) -> None:
-    """Write a file under a temporary name beside `path` and rename it: a half-written file is never seen.
-
-    Raises:
-        ValueError: The folder cannot be written to, or the disk is full; the old file is still there.
-    """
-    path = Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _temporary(path) as temporary:
-            write(temporary)
-            temporary.replace(path)
-    except (OSError, SafetensorError) as error:
-        raise ValueError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from None
-
-
-def write_together(folder: str | Path, contents: Mapping[str, bytes]) -> None:
-    """Write several files into a folder: all of them, or none.
-
-    Raises:
-        ValueError: The folder cannot be written to, or the disk is full; the old files are still there.
-    """
-    folder = Path(folder)
-    made = not folder.exists()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with ExitStack() as stack:
-            new = {folder / name: stack.enter_context(_temporary(folder / name)) for name in contents}
-            old = {path: stack.enter_context(_temporary(path)) for path in new if path.exists()}
-            for temporary, content in zip(new.values(), contents.values(), strict=True):
-                temporary.write_bytes(content)
-            for path, kept in old.items():
-                shutil.copy2(path, kept)
-            _rename_together(new, old)
-        made = False
-    except OSError as error:
-        raise ValueError(f"cannot write into {folder}: {error.strerror or error}") from None
-    finally:
-        if made:
-            with suppress(OSError):
-                folder.rmdir()
-
-
-def _rename_together(new: Mapping[Path, Path], old: Mapping[Path, Path]) -> None:
-    """Put new files in place; where that fails on the way, each place gets back what it held before."""
-    with ExitStack() as restoring:
-        for path, temporary in new.items():
-            if path in old:
-                restoring.callback(old[path].replace, path)
-            else:
-                restoring.callback(path.unlink, missing_ok=True)
-            temporary.replace(path)
-        restoring.pop_all()
-
-
-@contextmanager
-def _temporary(path: Path) -> Iterator[Path]:
-    """An empty file beside `path`, taken away at the end; its permissions are those of any new file."""
-    # Not by `tempfile`, whose files are closed to others: the mask that would open them can be read only by setting it,
-    # for all threads at once.
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}{path.suffix}")
-    temporary.touch(exist_ok=False)
-    try:
-        yield temporary
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -204,6 +134,19 @@ def finite(tensors: Mapping[str, Tensor], path: str | Path) -> None:
             continue
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise ValueError(f"{path} holds values that are not finite, first in {name}")
+
+
+def held_as(values: Tensor, dtype: torch.dtype, name: str) -> Tensor:
+    """Values in the type in which a file holds them.
+
+    Raises:
+        ValueError: One would not be finite there.
+    """
+    found = values.detach().cpu().to(dtype)
+    if found.is_floating_point() and not torch.isfinite(found).all():
+        kind = str(dtype).removeprefix("torch.")
+        raise ValueError(f"nothing is written: {name} would hold values that are not finite as {kind}")
+    return found
 
 
 def tensor_bytes(
