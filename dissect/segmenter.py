@@ -4,9 +4,10 @@ Its weights are package data (`segmenter.safetensors`), made by `python -m apps.
 metadata of that file says how, when and with which held-out scores.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,10 +16,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dissect.scenes import CONCEPTS
+from rewrite.checkpoints.foreign import filled, hollow
+from rewrite.reports.concepts import Concepts
 from rewrite.storage import files
 
 WIDTHS = (32, 48, 96, 96)
 BATCH = 50
+# Labels are bytes.
+MOST_CONCEPTS, MOST_SIDES, MOST_CHANNELS = 256, 12, 2**16
 PACKAGED = Path(__file__).with_name("segmenter.safetensors")
 
 
@@ -122,17 +127,32 @@ def load_segmenter(path: Path | str | None = None) -> Segmenter:
     weights, about = files.load_tensors(path, "segmenter")
     files.finite(weights, path)
     try:
-        segmenter = Segmenter(tuple(about["concepts"]), tuple(about["widths"]))
-        segmenter.provenance = about["provenance"]
+        concepts, widths, provenance = _header(about)
+        segmenter = hollow(lambda: Segmenter(concepts, widths))
     except (KeyError, TypeError, ValueError, RuntimeError):
         raise ValueError(f"{path} is damaged: its header names no concepts, widths and provenance") from None
+    segmenter.provenance = provenance
     wanted = {name: weight.shape for name, weight in segmenter.state_dict().items()}
     given = {name: weight.shape for name, weight in weights.items()}
     wrong = sorted(name for name in wanted | given if wanted.get(name) != given.get(name))
     if wrong:
         raise ValueError(f"{path} is damaged: {len(wrong)} of its weights do not fit its header, first {wrong[0]}")
-    segmenter.load_state_dict({name: weight.float() for name, weight in weights.items()})
-    return segmenter.eval().requires_grad_(False)
+    # safetensors maps the file into memory, and another program may change the file.
+    return filled(segmenter, {name: weight.clone() for name, weight in weights.items()}).eval().requires_grad_(False)
+
+
+def _header(about: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[int, ...], dict]:
+    """Concepts, widths and provenance; nothing is built from more of them than any segmenter has.
+
+    Raises:
+        KeyError, TypeError, ValueError: They are missing, or are none.
+    """
+    concepts, widths, provenance = (about[name] for name in ("concepts", "widths", "provenance"))
+    counted = all(isinstance(width, int) and 1 <= width <= MOST_CHANNELS for width in widths)
+    named = all(isinstance(name, str) and name for name in concepts)
+    if not (counted and 2 <= len(widths) <= MOST_SIDES and named and 1 <= len(set(concepts)) <= MOST_CONCEPTS):
+        raise ValueError("a segmenter has at least two widths and one concept")
+    return Concepts.of(concepts).names, tuple(widths), dict(provenance)
 
 
 def save_segmenter(segmenter: Segmenter, path: Path | str) -> None:

@@ -8,14 +8,9 @@ import os
 import pickle
 import pickletools
 import random
-import signal
-import sys
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from types import FrameType
 
 import pytest
 import torch
@@ -25,94 +20,14 @@ from rewrite.checkpoints import native
 from rewrite.checkpoints.containers import describe
 from tests.conftest import CONFIG, Peak, random_discriminator, random_stylegan2, random_stylegan3
 from tests.foreign_files import proggan_state, write_rosinality
+from tests.guards import outcome
 from tests.nvidia_files import discriminator, stylegan2, write_network, write_stylegan3
 
 FILES = int(os.environ.get("REWRITE_FUZZ", "120"))
 PARTS = -(-FILES // 500)
 ACTS = (load_generator, load_discriminator, describe)
-SECONDS = 5
 # What an allocator takes in one go is no matter of the file's size.
 ALLOCATOR = 8 * 2**20
-FORBIDDEN = {
-    "exec",
-    "compile",
-    "import",
-    "os.system",
-    "os.exec",
-    "os.fork",
-    "os.posix_spawn",
-    "os.remove",
-    "os.rename",
-    "pickle.find_class",
-    "socket.connect",
-    "subprocess.Popen",
-    "ctypes.dlopen",
-}
-
-watched: list[str] = []
-watching = False
-
-
-def _hook(event: str, arguments: tuple) -> None:
-    if watching and (event in FORBIDDEN or (event == "open" and str(arguments[1]).strip("rb"))):
-        # The checks of types that the tests switch on are compiled as functions are first called.
-        frames = [Path(frame.f_code.co_filename).parts for frame in _frames(sys._getframe(1))]
-        if "jaxtyping" not in frames[0] and not any("beartype" in parts for parts in frames):
-            watched.append(event)
-
-
-def _frames(frame: FrameType | None) -> Iterator[FrameType]:
-    while frame is not None:
-        yield frame
-        frame = frame.f_back
-
-
-sys.addaudithook(_hook)
-
-
-@contextmanager
-def nothing_runs() -> Iterator[None]:
-    """Fail where code is run, a module imported, a file written, a process started or a connection made."""
-    global watching
-    watched.clear()
-    watching = True
-    try:
-        yield
-    finally:
-        watching = False
-    assert not watched
-
-
-@contextmanager
-def limited(seconds: int) -> Iterator[None]:
-    """Fail after some seconds of the processor, or after far more on the clock, of which other work takes its share."""
-
-    def stop(*_: object) -> None:
-        raise AssertionError(f"it hung for {seconds} s")
-
-    clocks = ((signal.ITIMER_PROF, signal.SIGPROF, seconds), (signal.ITIMER_REAL, signal.SIGALRM, 12 * seconds))
-    before = [signal.signal(raised, stop) for _, raised, _ in clocks]
-    try:
-        for clock, _, most in clocks:
-            signal.setitimer(clock, most)
-        yield
-    finally:
-        for (clock, raised, _), handler in zip(clocks, before):
-            signal.setitimer(clock, 0)
-            signal.signal(raised, handler)
-
-
-def outcome(act: Callable[[Path], object], path: Path) -> str:
-    """Open a file; what is wrong with it is said in one sentence."""
-    try:
-        with limited(SECONDS), nothing_runs():
-            act(path)
-    except (ValueError, LookupError, OSError) as error:
-        said = " ".join(str(error).split())
-        assert 0 < len(said) < 500
-        assert "Traceback" not in said
-        return said
-    return "opened"
 
 
 @pytest.fixture

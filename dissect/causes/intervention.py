@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from rewrite.generators.contract import Cut, Generator
+from rewrite.storage.quoting import quoted
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,8 @@ class Intervention:
     mask: Float[Tensor, "height width"] | Float[Tensor, "images height width"] | None = None
 
     def __post_init__(self) -> None:
-        wrong = [unit for unit in self.units if unit < 0 or self.units.count(unit) > 1]
-        if wrong:
-            raise ValueError(f"units are different numbers from 0 on, got {wrong[0]} in {list(self.units)}")
+        if len(set(self.units)) < len(self.units) or min(self.units, default=0) < 0:
+            raise ValueError(f"units are different numbers from 0 on, got {quoted(self.units)}")
         if len(self.values) != len(self.units):
             raise ValueError(f"each unit has one value, got {len(self.units)} units and {len(self.values)} values")
         numbers = torch.tensor([*self.values, self.share])

@@ -50,8 +50,8 @@ class Stroke:
         require(0 < self.strength <= 1, "strength is more than 0 and at most 1", self.strength)
         require(1 <= self.count <= MOST_UNITS, f"a stroke has 1 to {MOST_UNITS} units", self.count)
         require(len(self.units) <= MOST_UNITS, f"a stroke has 1 to {MOST_UNITS} units", len(self.units))
-        wrong = [unit for unit in self.units if unit < 0 or self.units.count(unit) > 1]
-        require(not wrong, "units are different numbers from 0 on", wrong[:1])
+        different = len(set(self.units)) == len(self.units)
+        require(different and min(self.units, default=0) >= 0, "units are different numbers from 0 on", self.units)
         require(max(self.mask.size) <= LARGEST_SIDE, f"a mask has at most {LARGEST_SIDE} pixels a side", self.mask.size)
         require(len(self.mask.runs) <= MOST_RUNS, f"a mask has at most {MOST_RUNS} runs", len(self.mask.runs))
 
@@ -88,7 +88,8 @@ class Stroke:
         values = brush.levels if self.action == ADD else (0.0,) * len(brush.units)
         shares = cover_of(self.mask.array(), grid, margin).float()
         alone = self.alone and self.action == ADD and bool(self.concept)
-        others = tuple(unit for unit in range(units) if unit not in brush.units) if alone else ()
+        chosen = set(brush.units)
+        others = tuple(unit for unit in range(units) if unit not in chosen) if alone else ()
         return Intervention((*brush.units, *others), (*values, *[0.0] * len(others)), self.strength, shares)
 
 

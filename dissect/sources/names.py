@@ -12,12 +12,13 @@ NUMBER, NAME = "Idx", "Name"
 def unique(names: Iterable[str]) -> tuple[str, ...]:
     """The names, with a number after each that stood before: tree, tree 2, tree 3."""
     found: dict[str, None] = {}
+    last: dict[str, int] = {}
     for plain in names:
-        name, times = plain, 1
+        name, times = plain, last.get(plain, 1)
         while name in found:
             times += 1
             name = f"{plain} {times}"
-        found[name] = None
+        found[name], last[plain] = None, times
     return tuple(found)
 
 

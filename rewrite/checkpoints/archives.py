@@ -9,7 +9,7 @@ import shutil
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -17,17 +17,21 @@ from typing import Any
 
 from torch import Tensor
 
+from rewrite.checkpoints.budget import MOST_PATHS, Budget
 from rewrite.checkpoints.containers import LEGACY
 from rewrite.checkpoints.cursor import DamagedError, Stretch
 from rewrite.checkpoints.flat import flat_tensors, looks_flat
 from rewrite.checkpoints.pickles import Made, Pickle
 from rewrite.checkpoints.tensors import MAKERS, NumpyArray, Placed, Storage, storage_type
 from rewrite.storage import files
+from rewrite.storage.quoting import quoted
 
 MAGIC = 0x1950A86A20F9469CFC6C
 PROTOCOL = 1001
 LOCAL_HEADER = 30
 DEEPEST = 50
+# Steps that a stream inside of a pickle costs, and letters in the name of a storage.
+NESTED, LONGEST_KEY = 20, 200
 CHECKERS = 2
 NOTE = "rewrite.json"
 
@@ -59,6 +63,7 @@ class Archive:
             self.mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         self.buffer = memoryview(self.mapped)
         self.entries: dict[str, zipfile.ZipInfo] = {}
+        self.budget = Budget()
         self._right: set[str] = set()
         try:
             self.content = self._open()
@@ -137,7 +142,7 @@ class Archive:
             return self._open_stream(0, len(self.buffer))
         self.kind = "pickle"
         makers = {**MAKERS, ("torch.storage", "_load_from_bytes"): self._nested}
-        return Pickle(self.buffer, makers=makers).load()
+        return Pickle(self.buffer, makers=makers, budget=self.budget).load()
 
     # The zip archive
 
@@ -161,27 +166,27 @@ class Archive:
             kind, key, count = _identity(identity)
             entry = self.entries.get(f"{folder}data/{key}")
             if entry is None:
-                raise DamagedError(f"its numbers {key!r} are missing")
+                raise DamagedError(f"its numbers {quoted(key)} are missing")
             if key not in storages:
                 first, last = self._place(entry)
                 storages[key] = Storage(kind, count, first, entry.filename)
                 if storages[key].size > last - first:
-                    raise DamagedError(f"its numbers {key!r} are cut short")
+                    raise DamagedError(f"its numbers {quoted(key)} are cut short")
             return _same(storages[key], kind, count)
 
-        return Pickle(self.buffer[:stop], start, makers=MAKERS, persistent=persistent).load()
+        return Pickle(self.buffer[:stop], start, makers=MAKERS, persistent=persistent, budget=self.budget).load()
 
     def _place(self, entry: zipfile.ZipInfo) -> tuple[int, int]:
         """Where the bytes of an entry lie."""
         if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
-            raise DamagedError(f"its entry {entry.filename!r} is compressed, as torch.save never does")
+            raise DamagedError(f"its entry {quoted(entry.filename)} is compressed, as torch.save never does")
         header = self.buffer[entry.header_offset : entry.header_offset + LOCAL_HEADER]
         if len(header) < LOCAL_HEADER or bytes(header[:4]) != b"PK\x03\x04":
-            raise DamagedError(f"its entry {entry.filename!r} is not where it should be")
+            raise DamagedError(f"its entry {quoted(entry.filename)} is not where it should be")
         name, extra = struct.unpack("<HH", header[26:30])
         start = entry.header_offset + LOCAL_HEADER + name + extra
         if start + entry.file_size > len(self.buffer):
-            raise DamagedError(f"its entry {entry.filename!r} is cut short")
+            raise DamagedError(f"its entry {quoted(entry.filename)} is cut short")
         return start, start + entry.file_size
 
     def _check(self, storage: Storage) -> None:
@@ -190,7 +195,7 @@ class Archive:
         if entry is None or storage.name in self._right:
             return
         if zlib.crc32(self.buffer[slice(*self._place(entry))]) != entry.CRC:
-            raise DamagedError(f"its entry {storage.name!r} is damaged: the checksum is wrong")
+            raise DamagedError(f"its entry {quoted(storage.name)} is damaged: the checksum is wrong")
         self._right.add(storage.name)
 
     def _seal(self, buffer: memoryview, names: set[str]) -> None:
@@ -224,7 +229,8 @@ class Archive:
         persistent = partial(_announced, storages)
         position, parts = start, []
         for number in range(5):
-            pickle = Pickle(self.buffer[:stop], position, makers=MAKERS, persistent=persistent if number == 3 else None)
+            found = persistent if number == 3 else None
+            pickle = Pickle(self.buffer[:stop], position, makers=MAKERS, persistent=found, budget=self.budget)
             parts.append(pickle.load())
             position = pickle.cursor.position
         magic, protocol, system, content, keys = parts
@@ -245,30 +251,41 @@ class Archive:
         """The storage that a tensor of a plain pickle carries with it."""
         if not isinstance(stretch, Stretch):
             raise DamagedError("it holds a tensor without numbers")
+        self.budget.spend(NESTED)
         content = self._open_stream(stretch.start, stretch.stop)
         if not isinstance(content, Storage):
             raise DamagedError("it holds a tensor without numbers")
         return content
 
 
-def tensors(content: Any, path: tuple = ()) -> Iterator[tuple[tuple, Placed]]:
-    """Every tensor in what an archive holds, with the keys that lead to it; one that two paths reach comes twice."""
-    if len(path) > DEEPEST:
-        raise ValueError("the content is nested too deeply")
+def tensors(content: Any) -> Iterator[tuple[tuple, Placed]]:
+    """Every tensor in what an archive holds, with the keys that lead to it; one that two paths reach comes twice.
+
+    Raises:
+        DamagedError: It is nested too deeply, or parts of it are shared so that there is no end of paths.
+    """
+    yield from _tensors(content, (), 0, Budget(MOST_PATHS))
+
+
+def _tensors(content: Any, path: tuple, depth: int, budget: Budget) -> Iterator[tuple[tuple, Placed]]:
+    budget.spend(1)
+    if depth > DEEPEST:
+        raise DamagedError("its content is nested too deeply")
+    entries: Iterable = ()
     if isinstance(content, Placed):
         yield path, content
     elif isinstance(content, NumpyArray):
         if content.placed is not None:
             yield path, content.placed
     elif isinstance(content, dict):
-        for key, value in content.items():
-            yield from tensors(value, (*path, key))
+        entries = content.items()
     elif isinstance(content, list | tuple):
-        for number, value in enumerate(content):
-            yield from tensors(value, (*path, number))
+        entries = enumerate(content)
     elif isinstance(content, Made):
         for part in (content.state, content.entries, content.items):
-            yield from tensors(part, path)
+            yield from _tensors(part, path, depth + 1, budget)
+    for key, value in entries:
+        yield from _tensors(value, (*path, key), depth + 1, budget)
 
 
 def _identity(identity: Any) -> tuple[Any, str, int]:
@@ -276,7 +293,7 @@ def _identity(identity: Any) -> tuple[Any, str, int]:
     if not isinstance(identity, tuple) or len(identity) < 5 or identity[0] != "storage":
         raise DamagedError("it refers to something that is not a storage")
     _, kind, key, _, count = identity[:5]
-    if not isinstance(key, str) or not isinstance(count, int) or not 0 <= count < 2**48:
+    if not isinstance(key, str) or len(key) > LONGEST_KEY or not isinstance(count, int) or not 0 <= count < 2**48:
         raise DamagedError("it refers to a storage of no size")
     if len(identity) > 5 and identity[5] is not None:
         raise DamagedError("it holds a view of a storage, as only torch before 0.4 wrote them")
@@ -291,7 +308,7 @@ def _announced(storages: dict[str, Storage], identity: Any) -> Storage:
 
 def _same(storage: Storage, kind: Any, count: int) -> Storage:
     if (storage.dtype, storage.count) != (kind, count):
-        raise DamagedError(f"its numbers {storage.name!r} are of two types")
+        raise DamagedError(f"its numbers {quoted(storage.name)} are of two types")
     return storage
 
 
@@ -303,4 +320,4 @@ def _record(directory: bytes, name: str) -> int:
         if directory[position + 46 : position + 46 + sizes[0]] == wanted:
             return position
         position += 46 + sum(sizes)
-    raise DamagedError(f"its directory does not name {name!r}")
+    raise DamagedError(f"its directory does not name {quoted(name)}")

@@ -11,10 +11,12 @@ from torch import Tensor, nn
 
 from rewrite.checkpoints.archives import Archive
 from rewrite.checkpoints.candidates import Candidate
+from rewrite.checkpoints.cursor import DamagedError
 from rewrite.checkpoints.names import NamePath, own_names
 from rewrite.checkpoints.tensors import Placed
 from rewrite.generators.contract import Generator
 from rewrite.storage import files
+from rewrite.storage.quoting import quoted
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -163,8 +165,10 @@ def complete(path: Path, family: str) -> Iterator[None]:
     """
     try:
         yield
+    except DamagedError as error:
+        raise ValueError(f"{path} cannot be read: {error}") from None
     except (TypeError, IndexError, KeyError, AttributeError, OverflowError) as error:
-        raise ValueError(f"{path} is not a complete {family}: {error!r}"[:300]) from None
+        raise ValueError(f"{path} is not a complete {family}: {quoted(error)}") from None
 
 
 def _plain(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -25,6 +25,7 @@ from rewrite.checkpoints.tensors import Placed
 from rewrite.generators.discriminator import SMALLEST, DiscriminatorDesign
 from rewrite.generators.stylegan2 import OPTIONAL, Design, StyleGAN2
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
+from rewrite.storage.quoting import quoted
 
 FAMILY = "StyleGAN2 of NVIDIA's PyTorch repositories"
 DISCRIMINATOR = "D"
@@ -126,4 +127,6 @@ def _check_layer(archive: Archive, layer: Any) -> None:
     """Refuse another activation than ours."""
     activation = attributes_of(layer).get("activation", "lrelu")
     if activation != "lrelu":
-        raise ValueError(f"{archive.path} was trained with the activation {activation!r}, which is not known here")
+        raise ValueError(
+            f"{archive.path} was trained with the activation {quoted(activation)}, which is not known here"
+        )

@@ -10,9 +10,12 @@ from typing import Any
 from torch import nn
 
 from rewrite.checkpoints.archives import DEEPEST, Archive
+from rewrite.checkpoints.budget import MOST_PATHS, Budget
+from rewrite.checkpoints.cursor import DamagedError
 from rewrite.checkpoints.pickles import Made, Named
 from rewrite.checkpoints.states import BY_HAND
 from rewrite.checkpoints.tensors import Placed
+from rewrite.storage.quoting import named, quoted
 
 GENERATOR, FILTERS = "Generator", ("resample_filter", "up_filter", "down_filter")
 PERSISTENT = Named("torch_utils.persistence", "_reconstruct_persistent_obj")
@@ -41,7 +44,7 @@ def _meta(made: Any) -> dict:
 
 def class_name(made: Any) -> str:
     """The name of the object's class."""
-    return str(_meta(made).get("class_name", "network"))
+    return named(_meta(made).get("class_name", "network"))
 
 
 def check_class(archive: Archive, network: Made) -> None:
@@ -85,17 +88,27 @@ def child_of(made: Any, name: str) -> Any:
     return modules.get(name) if isinstance(modules, dict) else None
 
 
-def tensors_of(made: Any, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Placed]]:
-    """All parameters and buffers by their paths."""
+def tensors_of(made: Any) -> Iterator[tuple[str, Placed]]:
+    """All parameters and buffers by their paths.
+
+    Raises:
+        DamagedError: Modules are nested too deeply, or shared so that there is no end of paths.
+    """
+    yield from _tensors_of(made, "", 0, Budget(MOST_PATHS))
+
+
+def _tensors_of(made: Any, prefix: str, depth: int, budget: Budget) -> Iterator[tuple[str, Placed]]:
+    budget.letters(len(prefix))
     if depth > DEEPEST:
-        raise ValueError("the network is nested too deeply")
+        raise DamagedError("its network is nested too deeply")
     attributes = attributes_of(made)
     for kind in ("_parameters", "_buffers"):
         for name, tensor in (attributes.get(kind) or {}).items():
+            budget.letters(len(prefix))
             if isinstance(tensor, Placed):
                 yield f"{prefix}{name}", tensor
     for name, child in (attributes.get("_modules") or {}).items():
-        yield from tensors_of(child, f"{prefix}{name}.", depth + 1)
+        yield from _tensors_of(child, f"{prefix}{name}.", depth + 1, budget)
 
 
 def modules_of(made: Any, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Made]]:
@@ -111,7 +124,7 @@ def modules_of(made: Any, prefix: str = "", depth: int = 0) -> Iterator[tuple[st
 def whole(value: Any) -> int:
     """A count in a file, checked."""
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 2**16:
-        raise ValueError(f"a size in the file is not valid: {value!r}"[:120])
+        raise ValueError(f"a size in the file is not valid: {quoted(value)}")
     return value
 
 

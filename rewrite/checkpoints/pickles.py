@@ -2,18 +2,21 @@
 
 Python's own unpickler, even with its `find_class` closed, can be made to allocate any amount of memory by a few bytes,
 or to hash forever, and torch's reader (`weights_only=True`) refuses NVIDIA's objects. So this one is by hand: it
-allocates no more than the file holds, takes only plain values as keys, and says where in the file each tensor lies, so
-that it can be written there again.
+allocates no more than the file holds, pays for what it copies and hashes, and says where in the file each tensor lies,
+so that it can be written there again.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from rewrite.checkpoints.budget import Budget
 from rewrite.checkpoints.cursor import Cursor, DamagedError
 
-MOST_OPERATIONS = 1_000_000
 LONGEST_NUMBER = 1000
+LONGEST_KEY = 16
+# Hashes of whole numbers below it are different.
+LEAST_HASHED = 2**61 - 1
 MARK = object()
 
 Value = Any
@@ -40,6 +43,9 @@ class Made:
     items: list = field(default_factory=list)
     entries: dict = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        return f"an object of {self.named}" if isinstance(self.named, Named) else "an object"
+
     def build(self, state: Value) -> None:
         """Take the state that the object would have been given."""
         self.state = state
@@ -56,6 +62,7 @@ class Pickle:
         start: Where the pickle begins.
         makers: Our own functions for the callables that are known, by (module, name). Every other call gives a `Made`.
         persistent: What a persistent id stands for.
+        budget: What the pickle may cost, which it shares with others of the file.
     """
 
     def __init__(
@@ -65,8 +72,10 @@ class Pickle:
         *,
         makers: Mapping[tuple[str, str], Maker] | None = None,
         persistent: Callable[[Value], Value] | None = None,
+        budget: Budget | None = None,
     ):
-        self.cursor = Cursor(buffer, start)
+        self.cursor, self.budget = Cursor(buffer, start), budget or Budget()
+        self.unsure = 0
         self.makers, self.persistent = makers or {}, persistent
         self.stack: list[Value] = []
         self.memo: dict[int, Value] = {}
@@ -77,7 +86,8 @@ class Pickle:
         Raises:
             DamagedError: It is cut short, or does what a pickle of data never does.
         """
-        for _ in range(MOST_OPERATIONS):
+        while True:
+            self.budget.spend(1)
             code = self.cursor.take(1)[0]
             if code == 0x2E:  # STOP
                 return self._pop()
@@ -85,7 +95,6 @@ class Pickle:
             if operation is None:
                 raise DamagedError(f"it holds opcode {code:#04x}, which is not read here")
             operation(self)
-        raise DamagedError(f"it has more than {MOST_OPERATIONS} operations")
 
     # The stack
 
@@ -128,13 +137,19 @@ class Pickle:
         if not isinstance(target, dict) or len(values) % 2:
             raise DamagedError(f"it sets items of a {type(target).__name__}")
         for key, value in zip(values[::2], values[1::2], strict=True):
-            target[checked_key(key)] = value
+            if not sure_key(key):
+                # Each may have the hash of all those before it, and be compared with them.
+                self.unsure += 1
+                self.budget.spend(self.unsure)
+            target[key] = value
 
     # Calls
 
     def _call(self, named: Value, arguments: Value, keywords: Value = None) -> Value:
         if not isinstance(arguments, tuple):
             raise DamagedError("it calls with arguments that are not a tuple")
+        given = (*arguments, keywords)
+        self.budget.spend(sum(len(each) for each in given if isinstance(each, list | tuple | dict)))
         maker = self.makers.get((named.module, named.name)) if isinstance(named, Named) else None
         if maker is None:
             return Made(named, arguments, entries=dict(keywords) if isinstance(keywords, dict) else {})
@@ -256,12 +271,31 @@ class Pickle:
         self._set(values)
 
 
-def checked_key(key: Value) -> Value:
-    """A key of a dictionary, if it is a plain value: nested tuples could take forever to hash."""
-    plain = str | int | float | bool | bytes | None
-    if isinstance(key, plain) or (isinstance(key, tuple) and all(isinstance(part, plain) for part in key)):
-        return key
+def sure_key(key: Value) -> bool:
+    """Whether a key of a dictionary is hashed at once, to what no other key is made to have.
+
+    Raises:
+        DamagedError: It is not a plain value: nested tuples could take forever to hash.
+    """
+    if isinstance(key, str | bool | None) or (isinstance(key, int) and abs(key) < LEAST_HASHED):
+        return True
+    plain = str | int | float | bool | None
+    if isinstance(key, plain) or (
+        isinstance(key, tuple) and len(key) <= LONGEST_KEY and all(isinstance(part, plain) for part in key)
+    ):
+        return False
     raise DamagedError(f"it uses a {type(key).__name__} as a key")
+
+
+def ordered(pairs: Value = ()) -> dict:
+    """An ordered dictionary made from pairs.
+
+    Raises:
+        DamagedError: A key is none that such dictionaries have.
+    """
+    if not all(sure_key(key) for key, _ in pairs):
+        raise DamagedError("it makes a dictionary of keys that are not texts or whole numbers")
+    return dict(pairs)
 
 
 def _pushes(read: Callable[[Pickle], Value]) -> Callable[[Pickle], None]:

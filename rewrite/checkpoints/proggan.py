@@ -9,6 +9,8 @@ from rewrite.checkpoints.tensors import Placed
 from rewrite.generators.proggan import ProgressiveGAN
 from rewrite.generators.wrapped import wrap
 
+# Two for each side from 4 to at most 4096.
+MOST_LAYERS = 22
 FAMILY = "ProgressiveGAN of the dissection papers"
 
 
@@ -28,7 +30,7 @@ def load(archive: Archive, candidate: Candidate) -> ForeignFile:
     while f"layer{layers + 1}.conv.weight" in state:
         layers += 1
     weights = [state[f"layer{number + 1}.conv.weight"].shape for number in range(layers)]
-    if layers < 2 or layers % 2 or any(len(shape) != 4 for shape in weights):
+    if not 2 <= layers <= MOST_LAYERS or layers % 2 or any(len(shape) != 4 for shape in weights):
         raise ValueError(f"{archive.path} is not a complete {FAMILY}: it has {layers} layers")
     sizes = [weights[0][1], *(shape[0] for shape in weights[::2])]
     places = {_renamed(name, 4 * 2 ** (layers // 2 - 1)): tensor for name, tensor in state.items()}

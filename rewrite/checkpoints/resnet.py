@@ -20,6 +20,7 @@ from rewrite.generators.resnet import Residual, ResNetGAN
 from rewrite.generators.wrapped import wrap
 
 FAMILY = "residual generator of SNGAN's ports"
+MOST_BLOCKS = 64
 COUNTER = "num_batches_tracked"
 
 
@@ -63,7 +64,7 @@ def load(archive: Archive, candidate: Candidate) -> ForeignFile:
 
 def _blocks(places: Mapping[str, Placed]) -> list[Residual]:
     blocks = []
-    while (name := f"block{len(blocks) + 2}") and f"{name}.c1.weight" in places:
+    while (name := f"block{len(blocks) + 2}") and f"{name}.c1.weight" in places and len(blocks) <= MOST_BLOCKS:
         hidden, inputs = places[f"{name}.c1.weight"].shape[:2]
         up = f"{name}.c_sc.weight" in places
         blocks.append(Residual(inputs, hidden, places[f"{name}.c2.weight"].shape[0], up))
@@ -72,6 +73,8 @@ def _blocks(places: Mapping[str, Placed]) -> list[Residual]:
 
 def _fit(blocks: Sequence[Residual]) -> bool:
     """Whether each block reads what the one before it writes."""
+    if len(blocks) > MOST_BLOCKS:
+        return False
     whole = all(min(block.inputs, block.hidden, block.outputs) > 0 for block in blocks)
     chained = all(before.outputs == after.inputs for before, after in pairwise(blocks))
     return whole and chained and all(block.up or block.inputs == block.outputs for block in blocks)

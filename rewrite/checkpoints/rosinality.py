@@ -18,6 +18,8 @@ from rewrite.generators.discriminator import SMALLEST, DiscriminatorDesign
 from rewrite.generators.stylegan2 import OPTIONAL, Design, StyleGAN2
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 
+# Sides double from 4 to at most 4096.
+MOST_BLOCKS = 10
 FAMILY = "StyleGAN2 of rosinality's port"
 NO_MEAN = "the file holds no mean latent: truncation is towards the mean of 4,096 latents, as in rosinality's tools"
 LAYER = {
@@ -70,6 +72,8 @@ def load(archive: Archive, candidate: Candidate) -> ForeignFile:
     """
     state = _state(archive, candidate)
     blocks = len({name.split(".")[1] for name in state if name.startswith("to_rgbs.") and name.endswith(".bias")})
+    if blocks > MOST_BLOCKS:
+        raise ValueError(f"{archive.path} is not a complete {FAMILY}: it has {blocks} blocks")
     sides = [4 * 2**i for i in range(blocks + 1)]
     places = {ours: state[theirs] for theirs, ours in _names(state, sides) if theirs in state}
     if not all(f"synthesis.b{side}.conv1.weight" in places for side in sides) or "mapping.fc0.weight" not in places:
@@ -110,7 +114,7 @@ def discriminator(archive: Archive) -> tuple[DiscriminatorDesign, dict[str, Plac
     if not isinstance(content, dict) or "final_conv.0.weight" not in content:
         return None
     blocks = 0
-    while f"convs.{blocks + 1}.conv1.0.weight" in content:
+    while blocks <= MOST_BLOCKS and f"convs.{blocks + 1}.conv1.0.weight" in content:
         blocks += 1
     named = _discriminator_names(blocks)
     places = {ours: content[theirs] for theirs, ours in named if isinstance(content.get(theirs), Placed)}

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from rewrite.checkpoints.archives import Archive
+from rewrite.checkpoints.budget import Budget
 from rewrite.checkpoints.candidates import Candidate
 from rewrite.checkpoints.foreign import ForeignFile, read_state
 from rewrite.checkpoints.nvidia_states import architecture_of
@@ -22,6 +23,7 @@ from rewrite.checkpoints.pickles import Made, Named
 from rewrite.checkpoints.tensors import NumpyArray, Placed
 from rewrite.generators.stylegan2 import OPTIONAL, Design, StyleGAN2
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
+from rewrite.storage.quoting import named, quoted
 
 FAMILY = "StyleGAN2 of NVIDIA's TensorFlow repositories"
 NETWORK = Named("dnnlib.tflib.network", "Network")
@@ -101,14 +103,16 @@ def _network(content: Any) -> Made | None:
     return last if isinstance(last, Made) and last.named == NETWORK and isinstance(last.state, dict) else None
 
 
-def _variables(network: Any, prefix: str = "") -> Iterator[tuple[str, Placed]]:
+def _variables(network: Any, prefix: str = "", budget: Budget | None = None) -> Iterator[tuple[str, Placed]]:
     """The variables of a network and of the networks that it is made of; none of these is made of others again."""
+    budget = budget or Budget()
     for variable in network.state.get("variables") or []:
+        budget.letters(len(prefix))
         value = variable[1]
         if isinstance(value, NumpyArray) and value.placed is not None:
             yield f"{prefix}{variable[0]}", value.placed
     for name, part in (network.state.get("components") or {}).items() if not prefix else ():
-        yield from _variables(part, f"{name}/")
+        yield from _variables(part, f"{name}/", budget)
 
 
 def _check(path: Path, network: Made, variables: Mapping[str, Placed], settings: Mapping[str, Any]) -> None:
@@ -116,7 +120,7 @@ def _check(path: Path, network: Made, variables: Mapping[str, Placed], settings:
     version, made = network.state.get("version"), network.state.get("build_func_name")
     if not isinstance(version, int) or version < OLDEST or not all(name in variables for name in NEEDED):
         raise ValueError(
-            f"{path} holds a TensorFlow network of {made!r}, which is not a StyleGAN2 that is read here"[:300]
+            f"{path} holds a TensorFlow network of {quoted(made)}, which is not a StyleGAN2 that is read here"
         )
     if any("ToRGB_lod" in name for name in variables):
         raise ValueError(f"{path} was trained by progressive growing (configurations B to D), which is not read here")
@@ -126,7 +130,7 @@ def _check(path: Path, network: Made, variables: Mapping[str, Placed], settings:
     strange += [name for name, value in FIXED.items() if _listed(settings.get(name, value)) != value]
     if strange:
         raise ValueError(
-            f"{path} was built with {strange[0]} = {settings[strange[0]]!r}, which is not known here"[:300]
+            f"{path} was built with {named(strange[0])} = {quoted(settings[strange[0]])}, which is not known here"
         )
 
 

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from rewrite.checkpoints.cursor import DamagedError, Stretch
-from rewrite.checkpoints.pickles import Maker, Named, checked_key
+from rewrite.checkpoints.pickles import Maker, Named, ordered
+from rewrite.storage.quoting import quoted
 
 TYPES = {
     "FloatStorage": torch.float32,
@@ -76,11 +77,11 @@ class Placed:
     stride: tuple[int, ...]
 
     def __post_init__(self) -> None:
+        if len(self.shape) != len(self.stride) or len(self.shape) > MOST_DIMENSIONS:
+            raise DamagedError("it holds a tensor whose size and stride do not fit together")
         whole = (*self.shape, *self.stride, self.offset)
         if not all(isinstance(number, int) and not isinstance(number, bool) and number >= 0 for number in whole):
             raise DamagedError("it holds a tensor whose size is not valid")
-        if len(self.shape) != len(self.stride) or len(self.shape) > MOST_DIMENSIONS:
-            raise DamagedError("it holds a tensor whose size and stride do not fit together")
         last = self.offset + sum((size - 1) * step for size, step in zip(self.shape, self.stride, strict=True))
         count = math.prod(self.shape)
         # A stride of zero would make a huge tensor of a few numbers.
@@ -135,6 +136,8 @@ class NumpyType:
 
     def build(self, state: tuple) -> None:
         """Take the byte order."""
+        if not isinstance(state[1], str):
+            raise DamagedError("it holds an array of no byte order")
         self.order = state[1]
 
     @property
@@ -159,8 +162,7 @@ class NumpyArray:
         _, shape, kind, by_columns, content = state
         if not isinstance(content, Stretch) or not isinstance(kind, NumpyType) or not kind.known:
             return
-        shape = tuple(shape)
-        dtype = ARRAY_TYPES[kind.code]
+        shape, dtype = _shape(shape), ARRAY_TYPES[kind.code]
         if len(content) % dtype.itemsize:
             raise DamagedError("it holds an array that is cut short")
         storage = Storage(dtype, len(content) // dtype.itemsize, content.start)
@@ -183,6 +185,17 @@ def _from_buffer(content: Any, kind: NumpyType, shape: tuple, order: str, *_: An
     return array
 
 
+def _shape(shape: Any) -> tuple[int, ...]:
+    """A shape, which a file may have made of any size.
+
+    Raises:
+        DamagedError: It has more dimensions than any tensor.
+    """
+    if not isinstance(shape, tuple | list) or len(shape) > MOST_DIMENSIONS:
+        raise DamagedError(f"it holds a tensor that has not at most {MOST_DIMENSIONS} dimensions")
+    return tuple(shape)
+
+
 def _rows_first(shape: Sequence[int]) -> tuple[int, ...]:
     return tuple(math.prod(shape[i + 1 :]) for i in range(len(shape)))
 
@@ -194,7 +207,7 @@ def _columns_first(shape: Sequence[int]) -> tuple[int, ...]:
 def _tensor(storage: Storage, offset: int, shape: tuple, stride: tuple, *_: Any) -> Placed:
     if not isinstance(storage, Storage):
         raise DamagedError("it holds a tensor without numbers")
-    return Placed(storage, offset, tuple(shape), tuple(stride))
+    return Placed(storage, offset, _shape(shape), _shape(stride))
 
 
 def _parameter(data: Placed, *_: Any) -> Placed:
@@ -207,12 +220,12 @@ def storage_type(named: Any) -> torch.dtype:
     """The type of numbers that a storage class of torch holds."""
     name = named.name if isinstance(named, Named) else None
     if name not in TYPES:
-        raise DamagedError(f"it holds numbers of type {named}, which is not read here")
+        raise DamagedError(f"it holds numbers of type {quoted(name)}, which is not read here")
     return TYPES[name]
 
 
 MAKERS: dict[tuple[str, str], Maker] = {
-    ("collections", "OrderedDict"): lambda pairs=(): {checked_key(key): value for key, value in pairs},
+    ("collections", "OrderedDict"): ordered,
     ("dnnlib.util", "EasyDict"): lambda: {},
     ("torch._utils", "_rebuild_tensor"): _tensor,
     ("torch._utils", "_rebuild_tensor_v2"): _tensor,

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from rewrite.generators.filters import Blur
 from rewrite.generators.mapping import GAIN, LEAK, Linear, Mapping, activate, normal
 from rewrite.generators.stylegan2 import ARCHITECTURES
+from rewrite.storage.quoting import quoted
 
 SMALLEST = 4
 
@@ -51,8 +52,10 @@ class DiscriminatorDesign:
         if self.architecture not in ARCHITECTURES:
             raise ValueError(f"the architecture is one of {', '.join(ARCHITECTURES)}, got {self.architecture!r}")
         sides = sorted(self.channels)
-        if len(sides) < 2 or sides != [SMALLEST * 2**i for i in range(len(sides))]:
-            raise ValueError(f"sides halve down to {SMALLEST}, got {sides}")
+        if not 2 <= len(sides) <= 11 or sides != [SMALLEST * 2**i for i in range(len(sides))]:
+            raise ValueError(f"sides halve down to {SMALLEST}, from at most 4096, got {quoted(sides)}")
+        if self.mapping_layers > 32:
+            raise ValueError(f"a mapping has at most 32 layers, got {self.mapping_layers}")
         if min(self.colours, *self.channels.values()) < 1 or self.group == 0:
             raise ValueError("a number of channels or of images is at least 1, got 0")
         if self.spreads < 0 or (self.spreads and self.channels[SMALLEST] % self.spreads):

@@ -18,9 +18,11 @@ from torch.nn import functional as F
 from rewrite.generators.demodulation import demodulation_of
 from rewrite.generators.filters import Blur
 from rewrite.generators.mapping import GAIN, LEAK, Linear, Mapping, normal
+from rewrite.storage.quoting import quoted
 
 ARCHITECTURES, NOISE_MODES = ("skip", "resnet", "orig"), ("const", "seed", "random", "none")
 # Files may leave these out: a network without noise, or one whose mean latent was not kept.
+LARGEST_SIDE, MOST_LAYERS = 4096, 32
 OPTIONAL = ("noise_const", "noise_strength", "w_avg")
 
 
@@ -175,8 +177,10 @@ class Design:
         if self.architecture not in ARCHITECTURES:
             raise ValueError(f"the architecture is one of {', '.join(ARCHITECTURES)}, got {self.architecture!r}")
         sides = sorted(self.channels)
-        if not sides or sides[0] != 4 or any(b != 2 * a for a, b in pairwise(sides)):
-            raise ValueError(f"sides double from 4, got {sides}")
+        if not sides or sides[0] != 4 or any(b != 2 * a for a, b in pairwise(sides)) or sides[-1] > LARGEST_SIDE:
+            raise ValueError(f"sides double from 4, to at most {LARGEST_SIDE}, got {quoted(sides)}")
+        if not 1 <= self.mapping_layers <= MOST_LAYERS:
+            raise ValueError(f"a mapping has 1 to {MOST_LAYERS} layers, got {self.mapping_layers}")
         if min(self.z_dim, self.w_dim, self.colours, *self.channels.values()) < 1:
             raise ValueError("a number of channels is at least 1, got 0")
         if not 1 <= min(self.first_height, self.first_width) <= max(self.first_height, self.first_width) <= 64:

@@ -19,6 +19,10 @@ from rewrite.generators.layers import Layer
 from rewrite.memory.accuracy import Accuracy
 from rewrite.rules.rule import KEY_SPACES
 from rewrite.storage import files
+from rewrite.storage.quoting import quoted
+
+MOST_RANGES = 10_000
+ROWS = 256
 
 
 @dataclass(frozen=True)
@@ -169,13 +173,17 @@ class Memory:
                 accuracy=_accuracy(about.get("accuracy")),
             )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise ValueError(f"{path} is a damaged memory: {error!r}") from None
+            raise ValueError(f"{path} is a damaged memory: {quoted(error)}") from None
         total, power = memory.total, memory.style_power
-        if total.ndim != 2 or total.shape[0] != total.shape[1] or total.dtype != torch.float64:
+        if len(memory.seeds) > MOST_RANGES:
+            raise ValueError(f"{path} is a damaged memory: it names more than {MOST_RANGES} ranges of seeds")
+        if total.ndim != 2 or len(total) == 0 or total.shape[0] != total.shape[1] or total.dtype != torch.float64:
             raise ValueError(f"{path} is a damaged memory: its second moment is {tuple(total.shape)} {total.dtype}")
         files.finite(tensors, path)
         if (total.diagonal() < 0).any() or power.ndim != 1 or (power < 0).any():
             raise ValueError(f"{path} is a damaged memory: its second moment is not that of any keys")
+        if not _symmetric(total):
+            raise ValueError(f"{path} is a damaged memory: its second moment is not symmetric")
         if memory.key_space not in KEY_SPACES or not (0 < memory.images < 2**63 and 0 < memory.count < 2**63):
             raise ValueError(f"{path} is a damaged memory: it does not say of how many keys, or of which kind")
         return memory
@@ -183,6 +191,13 @@ class Memory:
 
 def _class(drawn: Memory | Generator) -> str:
     return "mixed" if drawn.label is None else str(drawn.label)
+
+
+def _symmetric(total: Tensor) -> bool:
+    """Whether sums of k kᵀ are such; each entry and its mirror are the same products, in another order at most."""
+    allowed = 1e-9 * total.diagonal().max()
+    rows = range(0, len(total), ROWS)  # not all at once: a large memory is there a second time then
+    return all((total[at : at + ROWS] - total[:, at : at + ROWS].T).abs().max() <= allowed for at in rows)
 
 
 def _accuracy(about: Any) -> Accuracy | None:

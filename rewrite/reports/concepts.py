@@ -1,6 +1,7 @@
 """Concepts, and whatever tells which of them the pixels of an image show."""
 
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -9,6 +10,8 @@ from typing import Protocol, runtime_checkable
 
 from jaxtyping import Int16
 from torch import Tensor
+
+from rewrite.storage.quoting import quoted
 
 NONE = -1
 # Concepts that a message lists.
@@ -33,9 +36,9 @@ class Concepts:
 
     def __post_init__(self) -> None:
         if not self.names or len(set(self.names)) != len(self.names):
-            double = next((name for name in self.names if self.names.count(name) > 1), None)
+            double = [name for name, times in Counter(self.names).items() if times > 1]
             raise ValueError(
-                f"concepts need different names, got {double!r} twice" if double else "there is no concept"
+                f"concepts need different names, got {quoted(double[0])} twice" if double else "there is no concept"
             )
         if len(self.names) != len(self.categories):
             raise ValueError(f"{len(self.names)} concepts need a category each, got {len(self.categories)}")
@@ -60,7 +63,8 @@ class Concepts:
     @cached_property
     def kind_numbers(self) -> tuple[int, ...]:
         """For each concept the number of its category in `kinds`."""
-        return tuple(self.kinds.index(category) for category in self.categories)
+        numbers = {kind: number for number, kind in enumerate(self.kinds)}
+        return tuple(numbers[category] for category in self.categories)
 
     def number(self, name: str) -> int:
         """The number of a concept.
