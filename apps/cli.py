@@ -25,6 +25,8 @@ COMMANDS = {
     **editor.COMMANDS,
 }
 
+# Of a message; two paths of the greatest length fit.
+LONGEST = 10_000
 EXAMPLES = """examples:
   rewrite demo --out demo
   rewrite sample towers --seeds 0-15 --out grid.png
@@ -66,7 +68,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read stdout has gone; what is left of it must not complain once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (ValueError, LookupError, OSError, MemoryError) as error:
+    except (ValueError, LookupError, OSError, MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "memory" not in str(error):  # torch says so in this way
+            raise
         if os.environ.get("REWRITE_TRACEBACK"):
             raise
         print(f"rewrite: {_sentence(error)}", file=sys.stderr)
@@ -105,10 +109,14 @@ def _parse(arguments: list[str]) -> Namespace:
 
 def _sentence(error: BaseException) -> str:
     """What an error says, on one line."""
+    from rewrite.storage.quoting import plain
+
+    if isinstance(error, MemoryError | RuntimeError):
+        return "there is not enough memory"
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
-    text = " ".join(str(error.args[0] if error.args else "").split())
-    return text or ("there is not enough memory" if isinstance(error, MemoryError) else type(error).__name__)
+        return plain(f"{error.strerror}: {error.filename}" if error.filename else error.strerror)
+    text = plain(" ".join(str(error.args[0] if error.args else "").split()))
+    return text[:LONGEST] or type(error).__name__
 
 
 if __name__ == "__main__":

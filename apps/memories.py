@@ -54,7 +54,11 @@ def memory_of(
         ValueError: The numbers are out of range.
     """
     generator.layer(layer)
-    path = cached_path(generator, layer, samples, key_space)
+    try:
+        path = cached_path(generator, layer, samples, key_space)
+    except ValueError as error:
+        print(f"the memory is not kept: {error}", file=sys.stderr)
+        return measure(generator, layer, samples, key_space=key_space, progress=progress, on_progress=on_progress)
     if path.is_file():
         try:
             return _checked(Memory.load(path), generator, layer, samples, key_space)

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from rewrite.generators.contract import batched
 from rewrite.storage import files
+from rewrite.storage.quoting import lacking
 
 BATCH = 16
 # Images of one shard are those with one quotient by this number.
@@ -179,7 +180,7 @@ def read(path: str | Path, kind: str) -> tuple[dict[str, Stage], dict[str, Any]]
             found[stage][key] = tensor
         stages = {name: Stage(found[name], _images(done)) for name, done in about["done"].items()}
     except (KeyError, AttributeError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is damaged: {error}") from None
+        raise ValueError(f"{path} is damaged: {lacking(error)}") from None
     if not all(stage.tensors for stage in stages.values()):
         raise ValueError(f"{path} is damaged: its tensors and its stages differ")
     return stages, about

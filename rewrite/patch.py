@@ -19,6 +19,7 @@ from rewrite.reports.forecast import told
 from rewrite.reports.rendering import render
 from rewrite.rules.rule import Rule
 from rewrite.storage import files
+from rewrite.storage.quoting import lacking
 
 NEGLIGIBLE = 1e-7
 TEMPLATE = Path(__file__).parent / "templates" / "patch.html"
@@ -170,7 +171,7 @@ class Patch:
                 bias=tensors.get("bias"),
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path} is a damaged patch: {error!r}") from None
+            raise ValueError(f"{path} is a damaged patch: {lacking(error)}") from None
         if patch.left.ndim != 2 or patch.right.ndim != 2 or patch.left.shape[1] != patch.right.shape[0]:
             raise ValueError(f"{path} is a damaged patch: its factors do not fit together")
         if patch.bias is not None and patch.bias.shape != patch.left.shape[:1]:

@@ -24,6 +24,7 @@ from rewrite.reports.report import SCHEMA as REPORT
 from rewrite.rules import BUILT_IN as RULES
 from rewrite.rules.rule import LARGEST_FILE
 from rewrite.storage import files
+from rewrite.storage.quoting import quoted
 
 LONGEST_OPTION = 120
 OUTSIDE = ("outside_strict", "outside_lenient", "outside")
@@ -120,7 +121,7 @@ def _binary(path: Path) -> dict[str, Any]:
         return {"kind": kind, **known[kind]()}
     if "done" in about:
         return {"kind": f"{kind} of a run, which can go on from it", **ledger.describe(path, kind)}
-    raise ValueError(f"{path} is a file of this library, but holds a {kind!r}, which this version does not know")
+    raise ValueError(f"{path} is a file of this library, but holds a {quoted(kind)}, which this version does not know")
 
 
 def _foreign(path: Path, key: str | None = None) -> dict[str, Any]:
@@ -159,11 +160,15 @@ def _plain(options: Mapping) -> dict[str, Any]:
 
 def _generator(path: Path, about: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "family": about["family"],
-        **_network(open_checkpoint(path).generator),
+        **_native(path, about),
         "training": about.get("training", {}),
         "edits": _edits(about),
     }
+
+
+def _native(path: Path, about: Mapping[str, Any]) -> dict[str, Any]:
+    opened = open_checkpoint(path)
+    return {"family": about.get("family", opened.family), **_network(opened.generator)}
 
 
 def _edits(about: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ import os
 import secrets
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +28,7 @@ MOST_SESSIONS = 64
 ALIVE = "/alive"
 # No telemetry. huggingface_hub reads its variable on import, so that it stays silent if it is first imported here.
 QUIET = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1"}
+PROXIES = [name for plain in ("http_proxy", "https_proxy", "all_proxy") for name in (plain, plain.upper())]
 _running = threading.Lock()
 
 
@@ -41,18 +42,24 @@ def serving(options: Options) -> Iterator[str]:
     """
     if options.tiles is not None and not 1 <= options.tiles <= MOST_TILES:
         raise ValueError(f"the wall shows 1 to {MOST_TILES} seeds, got {options.tiles}")
+    if options.port is not None and not 1 <= options.port <= 65535:
+        raise ValueError(f"a port lies between 1 and 65535, got --port {options.port}")
     heap.share()
     with _alone(), environment(**QUIET), tempfile.TemporaryDirectory(prefix="rewrite-editor-") as private:
         # Imported before the folder is set: Gradio's modules keep the folder that they find, and this one is deleted.
-        from apps.editor.models import Models
-        from apps.editor.page import build
+        # Nor does a proxy of the environment concern it: Gradio asks its own page alone.
+        with environment(**dict.fromkeys(PROXIES)):
+            from apps.editor.models import Models
+            from apps.editor.page import build
 
         # Gradio serves every file in this folder.
         with environment(GRADIO_TEMP_DIR=private):
             models = Models(options)
             page = build(models, private=Path(private))
             try:
-                yield _launched(page, options)
+                with environment(**dict.fromkeys(PROXIES)):
+                    url = _launched(page, options)
+                yield url
             finally:
                 models.stop()
                 page.close(verbose=False)
@@ -70,18 +77,22 @@ def _alone() -> Iterator[None]:
 
 
 @contextmanager
-def environment(**values: str) -> Iterator[None]:
-    """Set environment variables inside a `with` block; afterwards they are what they were."""
+def environment(**values: str | None) -> Iterator[None]:
+    """Set environment variables, or none, inside a `with` block; afterwards they are what they were."""
     before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
+    _set(values)
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        _set(before)
+
+
+def _set(values: Mapping[str, str | None]) -> None:
+    for name, value in values.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 def _launched(page: "Blocks", options: Options) -> str:

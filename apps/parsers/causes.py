@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from apps.parsers.parser import add_command, add_model, add_out, add_segmenter, add_truncation, new_folder
+from apps.parsers.parser import add_command, add_model, add_out, add_segmenter, add_truncation, new_folder, whole
 
 ARTIFACTS = (
     *("artifacts.html", "artifacts.json", "artifacts.csv", "before-after.png", "patch.safetensors"),
@@ -45,12 +45,12 @@ def _artifacts(commands) -> None:
         default=RANKS[0],
         help="order of candidates: by the estimated effect of their removal, or by their top images (default: effect)",
     )
-    parser.add_argument("--most", type=int, default=20, help="largest number of units (default: 20)")
-    parser.add_argument("--samples", type=int, default=1000, help="images to rank units on (default: 1000)")
-    parser.add_argument("--choose", type=int, default=400, help="how many of them to choose units on (default: 400)")
-    parser.add_argument("--test", type=int, default=1000, help="other images to test on (default: 1000)")
-    parser.add_argument("--good", type=int, default=2000, help="number of reference images (default: 2000)")
-    parser.add_argument("--random", type=int, default=3, help="random sets of units to compare with (default: 3)")
+    parser.add_argument("--most", type=whole, default=20, help="largest number of units (default: 20)")
+    parser.add_argument("--samples", type=whole, default=1000, help="images to rank units on (default: 1000)")
+    parser.add_argument("--choose", type=whole, default=400, help="how many of them to choose units on (default: 400)")
+    parser.add_argument("--test", type=whole, default=1000, help="other images to test on (default: 1000)")
+    parser.add_argument("--good", type=whole, default=2000, help="number of reference images (default: 2000)")
+    parser.add_argument("--random", type=whole, default=3, help="random sets of units to compare with (default: 3)")
     add_out(parser, new_folder, "folder to write into", writes=ARTIFACTS)
 
 
@@ -66,17 +66,17 @@ def _omissions(commands) -> None:
     add_truncation(parser)
     add_segmenter(parser)
     parser.add_argument("--training", default="scenes", help="scenes, or a folder of images (default: scenes)")
-    parser.add_argument("--samples", type=int, default=2000, help="images on each side (default: 2000)")
-    parser.add_argument("--first-seed", type=int, default=0, help="seed of the first image (default: 0)")
+    parser.add_argument("--samples", type=whole, default=2000, help="images on each side (default: 2000)")
+    parser.add_argument("--first-seed", type=whole, default=0, help="seed of the first image (default: 0)")
     parser.add_argument(
         "--invert",
-        type=int,
+        type=whole,
         default=0,
         metavar="N",
         help="number of training images to invert: to draw as well as the model can",
     )
     parser.add_argument("--layer", help="layer to invert from (default: the first with a grid of 8)")
-    parser.add_argument("--steps", type=int, default=400, help="steps of the inversion (default: 400)")
+    parser.add_argument("--steps", type=whole, default=400, help="steps of the inversion (default: 400)")
     add_out(parser, new_folder, "folder to write into", writes=OMISSIONS)
 
 

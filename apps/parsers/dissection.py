@@ -11,6 +11,7 @@ from apps.parsers.parser import (
     add_truncation,
     new_file,
     new_folder,
+    whole,
 )
 
 UNITS = ("units.html", "units.json", "units.csv", "units.safetensors")
@@ -27,12 +28,12 @@ def _units(commands) -> None:
     )
     add_model(parser)
     _add_dissection(parser)
-    parser.add_argument("--first-seed", type=int, default=0, help="seed of the first image (default: 0)")
+    parser.add_argument("--first-seed", type=whole, default=0, help="seed of the first image (default: 0)")
     parser.add_argument("--tail", type=float, default=0.01, help="share of pixels above a unit's level (default: 0.01)")
     parser.add_argument(
         "--informative", action="store_true", help="also find the most informative level for each unit and concept"
     )
-    parser.add_argument("--workers", type=int, default=1, help="processes that share the images (default: 1)")
+    parser.add_argument("--workers", type=whole, default=1, help="processes that share the images (default: 1)")
     parser.add_argument(
         "--part",
         metavar="K/N",
@@ -51,7 +52,7 @@ def _rotation(commands) -> None:
     )
     add_model(parser)
     _add_dissection(parser)
-    parser.add_argument("--seed", type=int, default=0, help="seed of the rotation and of the weights (default: 0)")
+    parser.add_argument("--seed", type=whole, default=0, help="seed of the rotation and of the weights (default: 0)")
     add_out(parser, new_folder, "folder to write into", writes=ROTATION)
 
 
@@ -82,8 +83,8 @@ def _add_dissection(parser: Parser) -> None:
     )
     add_truncation(parser)
     add_segmenter(parser)
-    parser.add_argument("--samples", type=int, default=1000, help="images to count (default: 1000)")
-    parser.add_argument("--level-samples", type=int, default=400, help="other images for the levels (default: 400)")
+    parser.add_argument("--samples", type=whole, default=1000, help="images to count (default: 1000)")
+    parser.add_argument("--level-samples", type=whole, default=400, help="other images for the levels (default: 400)")
     parser.add_argument("--iou", type=float, default=0.04, help="agreement above which a unit detects (default: 0.04)")
 
 

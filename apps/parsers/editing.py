@@ -17,6 +17,7 @@ from apps.parsers.parser import (
     new_file,
     new_folder,
     new_place,
+    whole,
 )
 
 NOISES = ("seed", "const", "none")
@@ -56,7 +57,7 @@ def _sample(commands) -> None:
     parser.add_argument("--compare", action="store_true", help="also show the images without the patches, above")
     parser.add_argument("--heat", metavar="RULE", help="show where this rule would fire")
     add_memory_options(parser)
-    parser.add_argument("--columns", type=int, default=8, help="images in one row (default: 8)")
+    parser.add_argument("--columns", type=whole, default=8, help="images in one row (default: 8)")
     add_out(parser, new_file, "the PNG file to write", required=False)
     parser.add_argument("--each", metavar="DIR", type=new_folder, help="also write one PNG a seed: seed0007.png")
 
@@ -98,7 +99,7 @@ def _solve(commands) -> None:
     add_model(parser, option=True)
     parser.add_argument("--memory", type=Path, help="a memory that rewrite measure wrote")
     add_memory_options(parser)
-    parser.add_argument("--rank", type=int, help="number of directions (default: as in the rule)")
+    parser.add_argument("--rank", type=whole, help="number of directions (default: as in the rule)")
     add_out(parser, new_file, "the file to write", default="patch.safetensors")
 
 
@@ -113,7 +114,7 @@ def _propose(commands) -> None:
     parser.add_argument("rule", metavar="RULE", help="a rule file, or the name of a built-in rule")
     add_model(parser, option=True)
     parser.add_argument(
-        "--contexts", type=int, metavar="N", default=24, help="the most images to propose contexts in (default: 24)"
+        "--contexts", type=whole, metavar="N", default=24, help="the most images to propose contexts in (default: 24)"
     )
     parser.add_argument(
         "--accept", metavar="WHICH", help="all, or numbers such as 1,3 or 1-5: the same search gives the same numbers"

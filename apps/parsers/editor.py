@@ -3,7 +3,7 @@
 from argparse import ArgumentTypeError
 from pathlib import Path
 
-from apps.parsers.parser import add_command, add_model, add_segmenter, add_truncation, new_folder
+from apps.parsers.parser import add_command, add_model, add_segmenter, add_truncation, new_folder, whole
 
 
 def _app(commands) -> None:
@@ -14,7 +14,7 @@ def _app(commands) -> None:
         "The page is served to this machine only, and needs no network.",
     )
     add_model(parser)
-    parser.add_argument("--port", type=int, help="port of the page (default: the first free one from 7860 on)")
+    parser.add_argument("--port", type=whole, help="port of the page (default: the first free one from 7860 on)")
     parser.add_argument(
         "--models",
         metavar="DIR",
@@ -28,8 +28,8 @@ def _app(commands) -> None:
     )
     # The page names the files; `apps/editor/exports.py` keeps the models that it reads.
     parser.set_defaults(writes=(), force=True)
-    parser.add_argument("--tiles", type=int, help="images on the wall, 1 to 24 (default: 16, or fewer if slow)")
-    parser.add_argument("--samples", type=int, default=2000, help="images to measure a memory on (default: 2000)")
+    parser.add_argument("--tiles", type=whole, help="images on the wall, 1 to 24 (default: 16, or fewer if slow)")
+    parser.add_argument("--samples", type=whole, default=2000, help="images to measure a memory on (default: 2000)")
     parser.add_argument("--auth", metavar="NAME:PASSWORD", type=_auth, help="ask for a name and a password")
     add_segmenter(parser)
     add_truncation(parser)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from apps.parsers.parser import add_command, add_model, add_out, add_segmenter, add_truncation, new_folder
+from apps.parsers.parser import add_command, add_model, add_out, add_segmenter, add_truncation, new_folder, whole
 
 EFFECTS = ("effects.html", "effects.json", "effects.csv", "curves.csv", "context.csv", "effects.safetensors")
 
@@ -21,10 +21,10 @@ def _effects(commands) -> None:
     parser.add_argument("--concepts", required=True, help="names of concepts, such as tree,dome")
     add_segmenter(parser)
     parser.add_argument(
-        "--samples", type=int, default=100, help="images for the curves, and as many for the context (default: 100)"
+        "--samples", type=whole, default=100, help="images for the curves, and as many for the context (default: 100)"
     )
     parser.add_argument(
-        "--training", type=int, default=100, help="other images, for rankings and the search (default: 100)"
+        "--training", type=whole, default=100, help="other images, for rankings and the search (default: 100)"
     )
     parser.add_argument("--units", help="a set of units to measure beside the rankings, such as 3,17 or tree")
     parser.add_argument(
@@ -37,16 +37,16 @@ def _effects(commands) -> None:
         "--screen",
         metavar="N",
         dest="promising",
-        type=int,
+        type=whole,
         help="estimate the effects of all units to first order, and compute only those of the N best for each concept",
     )
     parser.add_argument(
-        "--steps", type=int, default=60, help="steps of the search for a set of units; 0 for no search (default: 60)"
+        "--steps", type=whole, default=60, help="steps of the search for a set of units; 0 for no search (default: 60)"
     )
     parser.add_argument(
-        "--positions", type=int, default=8, help="places in each image to insert concepts at; 0 for none (default: 8)"
+        "--positions", type=whole, default=8, help="places in each image to insert concepts at; 0 for none (default: 8)"
     )
-    parser.add_argument("--side", type=int, help="side of such a place in cells (default: an eighth of the grid)")
+    parser.add_argument("--side", type=whole, help="side of such a place in cells (default: an eighth of the grid)")
     add_out(parser, new_folder, "folder to write into", writes=EFFECTS)
 
 

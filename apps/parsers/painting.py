@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from apps.parsers.parser import add_command, add_model, add_out, add_truncation, new_file
+from apps.parsers.parser import add_command, add_model, add_out, add_truncation, new_file, whole
 
 DISSECTION = "units.safetensors of rewrite units (default: the one that comes with the model, if any)"
 
@@ -18,7 +18,7 @@ def _ablate(commands) -> None:
     parser.add_argument("--layer", required=True, help="name of the layer; rewrite inspect MODEL lists them")
     parser.add_argument("--units", required=True, help="units by number or by concept, such as 3,17 or tree")
     parser.add_argument("--dissection", metavar="FILE", type=Path, help=DISSECTION)
-    parser.add_argument("--count", type=int, help="number of units of each concept, the best first (default: all)")
+    parser.add_argument("--count", type=whole, help="number of units of each concept, the best first (default: all)")
     parser.add_argument("--seeds", default="0-15", help="images to compare on (default: 0-15)")
     add_truncation(parser)
     add_out(parser, new_file, "the file to write", default="patch.safetensors")

@@ -9,6 +9,7 @@ from typing import NoReturn
 AUTO = "auto"
 Place = Callable[[str], Path]
 Files = tuple[str, ...] | None
+LARGEST_COUNT = 2**32 - 1
 KEY_SPACES = ("patch", "channel")
 MIXED = "mixed"
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -55,6 +56,17 @@ def add_out(
     parser.set_defaults(writes=writes)
 
 
+def whole(text: str) -> int:
+    """A whole number, no larger than any count of images, units or steps."""
+    try:
+        number = int(text)
+    except ValueError:
+        raise ArgumentTypeError(f"a whole number, got {text[:40]!r}") from None
+    if abs(number) > LARGEST_COUNT:
+        raise ArgumentTypeError(f"a whole number of at most {LARGEST_COUNT}, got {text[:40]}")
+    return number
+
+
 def new_file(text: str) -> Path:
     """The path of a file to write; an error, before any work is done, if it cannot be written."""
     path = Path(text)
@@ -72,12 +84,7 @@ def new_folder(text: str) -> Path:
 
 def images_or_auto(text: str) -> int | str:
     """A number of images, or `auto`."""
-    if text == AUTO:
-        return text
-    try:
-        return int(text)
-    except ValueError:
-        raise ArgumentTypeError(f"a number of images or {AUTO}, got {text!r}") from None
+    return text if text == AUTO else whole(text)
 
 
 def new_place(text: str) -> Path:

@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from rewrite.storage.quoting import quoted, writable
+
 LONGEST_TEXT = 100
 
 
@@ -14,7 +16,7 @@ def require(holds: bool, rule: str, given: Any = None) -> None:
         ValueError: The rule does not hold.
     """
     if not holds:
-        raise ValueError(rule if given is None else f"{rule}, got {repr(given)[:80]}")
+        raise ValueError(rule if given is None else f"{rule}, got {quoted(given)}")
 
 
 def only(document: Mapping[str, Any], names: set[str], what: str) -> None:
@@ -26,6 +28,7 @@ def only(document: Mapping[str, Any], names: set[str], what: str) -> None:
 def text(value: Any, name: str) -> str:
     """A short text."""
     require(isinstance(value, str) and len(value) <= LONGEST_TEXT, f"{name} is a text", type(value).__name__)
+    require(writable(value), f"{name} is a text of UTF-8", value)
     return value
 
 

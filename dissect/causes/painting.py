@@ -22,6 +22,7 @@ from dissect.units.dissection import Dissection
 from rewrite.generators.contract import Generator
 from rewrite.generators.layers import grid_of
 from rewrite.storage import files
+from rewrite.storage.quoting import lacking
 
 SCHEMA = "rewrite-painting/1"
 MOST_STROKES = 500
@@ -131,7 +132,7 @@ class Painting:
         try:
             document = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise ValueError(f"this is not a painting: {error}") from None
+            raise ValueError(f"this is not a painting: {lacking(error)}") from None
         return _painting_of(document)
 
     def save(self, path: str | Path) -> None:

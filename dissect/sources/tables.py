@@ -22,8 +22,8 @@ def read_text(path: Path) -> str:
         raise ValueError(f"a table has at most {LARGEST} bytes, {path} has {path.stat().st_size}")
     try:
         return path.read_text(encoding="utf-8-sig")
-    except ValueError as error:
-        raise ValueError(f"{path} is not a text in UTF-8: {error}") from None
+    except ValueError:
+        raise ValueError(f"{path} is not a text in UTF-8") from None
 
 
 def read_rows(path: Path, needed: Iterable[str], separator: str = ",") -> list[Mapping[str, str]]:

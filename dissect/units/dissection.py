@@ -18,6 +18,7 @@ from dissect.units.tops import Tops
 from rewrite.reports.concepts import Concepts
 from rewrite.reports.rendering import render
 from rewrite.storage import files
+from rewrite.storage.quoting import lacking
 
 KIND = "dissection"
 TEMPLATE = Path(__file__).parent / "templates" / "dissection.html"
@@ -156,7 +157,7 @@ def load_dissections(path: str | Path) -> dict[str, Dissection]:
     try:
         return dissections_of(stage, about)
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is a damaged dissection: {error}") from None
+        raise ValueError(f"{path} is a damaged dissection: {lacking(error)}") from None
 
 
 def describe(path: str | Path) -> dict[str, Any]:

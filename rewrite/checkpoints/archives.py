@@ -150,6 +150,8 @@ class Archive:
         try:
             with zipfile.ZipFile(self.path) as archive:
                 self.entries = {entry.filename: entry for entry in archive.infolist()}
+        except UnicodeDecodeError:
+            raise DamagedError("its zip archive is damaged (a name in it is not UTF-8)") from None
         except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError) as error:
             raise DamagedError(f"its zip archive is damaged ({error})") from None
         name = next((name for name in self.entries if name == "data.pkl" or name.endswith("/data.pkl")), None)

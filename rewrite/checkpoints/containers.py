@@ -82,7 +82,9 @@ def describe(path: str | Path) -> dict[str, Any]:
 def _zip(path: Path) -> dict[str, Any]:
     try:
         return _archive(path)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is a damaged zip archive: a name in it is not UTF-8") from None
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
         raise ValueError(f"{path} is a damaged zip archive: {error}") from None
 
 

@@ -1,13 +1,15 @@
 """Safetensors files of any tool: tensors by name, each where it lies in the file."""
 
 import json
+import math
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
 
 from rewrite.checkpoints.cursor import DamagedError
-from rewrite.checkpoints.tensors import Placed, Storage
+from rewrite.checkpoints.tensors import MOST_DIMENSIONS, Placed, Storage
+from rewrite.storage.quoting import named
 
 # A header's length has eight bytes, of which no header fills more than four, and then comes the object.
 START = slice(4, 9)
@@ -53,8 +55,11 @@ def flat_tensors(path: Path, buffer: memoryview) -> dict[str, Placed]:
 
 
 def _placed(name: str, entry: dict, end: int) -> Placed:
+    if len(entry["shape"]) > MOST_DIMENSIONS or max(entry["shape"], default=0) >= 2**63:
+        raise DamagedError(f"it holds {named(name)} in a shape that no tensor has")
     if entry["dtype"] not in TYPES:
-        raise DamagedError(f"it holds {name} as {entry['dtype']}, which is not read here")
+        raise DamagedError(f"it holds {named(name)} as {entry['dtype']}, which is not read here")
     dtype, shape, (first, last) = TYPES[entry["dtype"]], tuple(entry["shape"]), entry["data_offsets"]
-    stride = torch.empty(shape, device="meta").stride()
+    # As torch lays a tensor out, which itself refuses a side of more than it can count.
+    stride = tuple(math.prod(max(side, 1) for side in shape[axis + 1 :]) for axis in range(len(shape)))
     return Placed(Storage(dtype, (last - first) // dtype.itemsize, end + first, name), 0, shape, stride)

@@ -16,7 +16,7 @@ from rewrite.checkpoints.names import NamePath, own_names
 from rewrite.checkpoints.tensors import Placed
 from rewrite.generators.contract import Generator
 from rewrite.storage import files
-from rewrite.storage.quoting import quoted
+from rewrite.storage.quoting import lacking
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -168,7 +168,7 @@ def complete(path: Path, family: str) -> Iterator[None]:
     except DamagedError as error:
         raise ValueError(f"{path} cannot be read: {error}") from None
     except (TypeError, IndexError, KeyError, AttributeError, OverflowError) as error:
-        raise ValueError(f"{path} is not a complete {family}: {quoted(error)}") from None
+        raise ValueError(f"{path} is not a complete {family}: {lacking(error)}") from None
 
 
 def _plain(shape: tuple[int, ...]) -> tuple[int, ...]:

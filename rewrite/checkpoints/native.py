@@ -19,6 +19,7 @@ from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 from rewrite.generators.stylegan3 import Design3, StyleGAN3
 from rewrite.generators.stylegan3_layers import StyleGAN3Generator
 from rewrite.storage import files
+from rewrite.storage.quoting import named, quoted
 
 
 class Family(NamedTuple):
@@ -130,7 +131,7 @@ def of_another_tool(path: Path) -> bool:
         kind, about = files.read_header(path)
     except ValueError:
         return False
-    return kind == KIND and about.get("family") not in FAMILIES
+    return kind == KIND and about.get("family") not in list(FAMILIES)
 
 
 def load(path: str | Path) -> Generator:
@@ -143,7 +144,7 @@ def load(path: str | Path) -> Generator:
     tensors, about = files.load_tensors(path, KIND)
     word = about.get("family")
     if not isinstance(word, str) or word not in FAMILIES:
-        raise ValueError(f"{path} holds a generator of family {word!r}, which is not known here")
+        raise ValueError(f"{path} holds a generator of family {quoted(word)}, which is not known here")
     design = _design(about.get("config"), FAMILIES[word].design, path)
     try:
         network = hollow(lambda: FAMILIES[word].network(design))
@@ -242,8 +243,8 @@ def _check_tensors(tensors: Mapping[str, Tensor], expected: Mapping[str, tuple[i
             raise ValueError(f"{path} does not hold what its header says: {name} is {found}, not {size}")
     unknown = sorted(set(tensors) - set(expected))
     if unknown:
-        raise ValueError(f"{path} does not hold what its header says: nothing is named {unknown[0]}")
+        raise ValueError(f"{path} does not hold what its header says: nothing is named {named(unknown[0])}")
     for name, tensor in tensors.items():
         if tensor.dtype not in TYPES:
-            raise ValueError(f"{path} holds {name} as {tensor.dtype}, in which no weight is kept")
+            raise ValueError(f"{path} holds {named(name)} as {tensor.dtype}, in which no weight is kept")
     files.finite(tensors, path)

@@ -1,6 +1,7 @@
 """What every generator can do: draw images from seeds, be cut before a layer, and be resumed after it."""
 
 import hashlib
+import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
@@ -18,6 +19,7 @@ from rewrite.generators.devices import device_named
 from rewrite.generators.latents import Latents
 from rewrite.generators.layers import Layer
 from rewrite.reports.rendering import render
+from rewrite.storage.quoting import quoted
 
 TEMPLATE = Path(__file__).parent / "templates" / "generator.html"
 
@@ -97,8 +99,12 @@ class Generator(ABC):
         self.label = label
 
     def latents(self, seeds: Iterable[int]) -> Latents:
-        """The latent of each seed, numbered as NVIDIA's tools do: `RandomState(seed).randn(1, z_dim)`."""
-        seeds = tuple(int(seed) for seed in seeds)
+        """The latent of each seed, numbered as NVIDIA's tools do: `RandomState(seed).randn(1, z_dim)`.
+
+        Raises:
+            ValueError: A seed is not a whole number from 0 to 4294967295.
+        """
+        seeds = tuple(whole_seed(seed) for seed in seeds)
         rows = [np.random.RandomState(seed).randn(1, self.z_dim) for seed in seeds]
         z = np.concatenate(rows) if rows else np.zeros((0, self.z_dim))
         # Rounded first, so that a seed stands for the same numbers at every precision.
@@ -265,7 +271,7 @@ class Generator(ABC):
         Raises:
             MemoryError: Not even one image fits in the memory there is.
         """
-        drawn = [images for _, images in in_batches(seeds, batch, self._drawn)]
+        drawn = [images for _, images in in_batches(map(whole_seed, seeds), batch, self._drawn)]
         return torch.cat(drawn) if drawn else torch.zeros(0, 3, *self.size, dtype=self.dtype, device=self.device)
 
     def _drawn(self, seeds: tuple[int, ...]) -> Tensor:
@@ -345,6 +351,21 @@ def hash_of(tensors: Mapping[str, Tensor]) -> str:
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()[:16]
+
+
+def whole_seed(seed: Any) -> int:
+    """A seed, of whatever kind of whole number it is.
+
+    Raises:
+        ValueError: It is not a whole number from 0 to 4294967295.
+    """
+    try:
+        found = operator.index(seed)
+    except TypeError:
+        found = -1
+    if not 0 <= found < 2**32:
+        raise ValueError(f"seeds are whole numbers from 0 to 4294967295, got {quoted(seed)}")
+    return found
 
 
 def batched(items: Iterable[int], size: int) -> Iterator[tuple[int, ...]]:

@@ -73,8 +73,10 @@ class Design3:
         least = min(self.z_dim, self.w_dim, self.img_channels, self.channel_base, self.channel_max, self.filter_size)
         if least < 1 or not LAST <= self.num_layers <= 64 or not 0 <= self.num_critical < self.num_layers:
             raise ValueError("a StyleGAN3 has 2 to 64 layers, fewer critical ones, and channels in each")
-        if not 1 <= self.mapping_layers <= 32 or self.filter_size > 64:
-            raise ValueError("a mapping has 1 to 32 layers, and a filter at most 64 taps")
+        if not 1 <= self.mapping_layers <= 32:
+            raise ValueError(f"a mapping has 1 to 32 layers, got {self.mapping_layers}")
+        if self.filter_size > 64:
+            raise ValueError(f"a filter has at most 64 taps, got {self.filter_size}")
         if not 4 <= self.img_resolution <= 4096:
             raise ValueError(f"the side of an image is 4 to 4096 pixels, got {self.img_resolution}")
         if not 0 <= self.margin_size <= 64 or self.conv_kernel not in (1, 3) or not 1 <= self.lrelu_upsampling <= 8:

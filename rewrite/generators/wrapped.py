@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from rewrite.generators.biases import with_bias
 from rewrite.generators.colours import check_colours, coloured
-from rewrite.generators.contract import Cut, Generator, Latents
+from rewrite.generators.contract import Cut, Generator, Latents, whole_seed
 from rewrite.generators.inputs import InputForm
 from rewrite.generators.layers import Layer, grid_of
 from rewrite.generators.left_out import check_module, reasons
@@ -93,7 +93,7 @@ class WrappedGenerator(Generator):
         """
         if self.draw_latents is None:
             return super().latents(seeds)
-        seeds = tuple(int(seed) for seed in seeds)
+        seeds = tuple(whole_seed(seed) for seed in seeds)
         return Latents(self.inputs.joined(self.draw_latents(seeds), len(seeds)).to(self.device), seeds)
 
     def images(self, latents: Latents) -> Tensor:

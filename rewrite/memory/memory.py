@@ -19,7 +19,7 @@ from rewrite.generators.layers import Layer
 from rewrite.memory.accuracy import Accuracy
 from rewrite.rules.rule import KEY_SPACES
 from rewrite.storage import files
-from rewrite.storage.quoting import quoted
+from rewrite.storage.quoting import lacking
 
 MOST_RANGES = 10_000
 ROWS = 256
@@ -173,7 +173,7 @@ class Memory:
                 accuracy=_accuracy(about.get("accuracy")),
             )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise ValueError(f"{path} is a damaged memory: {quoted(error)}") from None
+            raise ValueError(f"{path} is a damaged memory: {lacking(error)}") from None
         total, power = memory.total, memory.style_power
         if len(memory.seeds) > MOST_RANGES:
             raise ValueError(f"{path} is a damaged memory: it names more than {MOST_RANGES} ranges of seeds")

@@ -5,6 +5,8 @@ All functions raise ValueError for what they refuse.
 
 from typing import Any
 
+from rewrite.storage.quoting import quoted, writable
+
 MOST_DIGITS = 20
 NAMES = {str: "a text", int: "a whole number", list: "a list", dict: "an object"}
 
@@ -35,6 +37,8 @@ def typed(value: Any, kind: type, name: str) -> Any:
     """A value of a type."""
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise ValueError(f"{name} must be {NAMES[kind]}, got {'nothing' if value is None else type(value).__name__}")
+    if isinstance(value, str) and not writable(value):
+        raise ValueError(f"{name} must be a text that can be written in UTF-8, got {shown(value)}")
     return value
 
 
@@ -53,5 +57,4 @@ def require(holds: bool, rule: str, given: Any) -> None:
 
 def shown(given: Any) -> str:
     """A given value on one short line, whatever it holds."""
-    text = repr(given)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    return quoted(given)

@@ -11,6 +11,7 @@ from typing import Any
 from rewrite.rules.entries import number, only, pair, require, shown, typed, whole
 from rewrite.rules.masks import Mask
 from rewrite.storage import files
+from rewrite.storage.quoting import lacking
 
 SCHEMA = "rewrite-rule/1"
 ACTIONS = ("paste", "erase")
@@ -249,8 +250,10 @@ class Rule:
             if path.stat().st_size > LARGEST_FILE:
                 raise ValueError(f"a rule file has at most {LARGEST_FILE} bytes")
             return cls.from_json(path.read_text(encoding="utf-8"))
-        except (ValueError, OSError) as error:
-            raise ValueError(f"{path} is not a valid rule: {error}") from None
+        except OSError as error:
+            raise ValueError(f"{path} cannot be read: {error.strerror or error}") from None
+        except ValueError as error:
+            raise ValueError(f"{path} is not a valid rule: {lacking(error)}") from None
 
     @classmethod
     def from_json(cls, text: str) -> "Rule":
@@ -264,8 +267,8 @@ class Rule:
         """
         try:
             document = json.loads(text, parse_int=whole)
-        except RecursionError:
-            raise ValueError("the document is nested too deeply") from None
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise ValueError(lacking(error)) from None
         if not isinstance(document, dict) or document.get("schema") != SCHEMA:
             raise ValueError(f'the document must say "schema": "{SCHEMA}"')
         return _rule(document)

@@ -6,7 +6,18 @@ from pathlib import Path
 
 
 def cache_folder() -> Path:
-    """The folder of the environment variable `REWRITE_CACHE`, or the system's folder for caches."""
+    """The folder of the environment variable `REWRITE_CACHE`, or the system's folder for caches.
+
+    Raises:
+        ValueError: This user has no home folder.
+    """
+    try:
+        return _folder()
+    except RuntimeError:
+        raise ValueError("this user has no home folder for a cache: name a folder in REWRITE_CACHE") from None
+
+
+def _folder() -> Path:
     if "REWRITE_CACHE" in os.environ:
         return Path(os.environ["REWRITE_CACHE"])
     if sys.platform == "win32":

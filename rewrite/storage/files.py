@@ -10,6 +10,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from rewrite.storage.quoting import lacking
 from rewrite.storage.whole import check_place as check_place
 from rewrite.storage.whole import is_temporary as is_temporary
 from rewrite.storage.whole import write_together as write_together
@@ -53,10 +54,10 @@ def read_json(path: Path, kind: str) -> Any:
     existing(path, kind)
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except UnicodeDecodeError:
-        raise ValueError(f"{path} is not a valid {kind}: it is not a text") from None
-    except (ValueError, OSError, RecursionError) as error:
-        raise ValueError(f"{path} is not a valid {kind}: {error}") from None
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror or error}") from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not a valid {kind}: {lacking(error)}") from None
 
 
 def save_tensors(

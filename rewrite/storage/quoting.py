@@ -1,9 +1,11 @@
 """What others wrote, as it may stand in a message: short, on one line, and without characters that steer a terminal."""
 
+import json
 import reprlib
 from typing import Any
 
 LONGEST = 80
+LONGEST_REASON = 300
 
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = _short.maxlong = LONGEST
@@ -24,6 +26,30 @@ def named(value: Any) -> str:
     """A name without quotes, if it looks like one."""
     is_name = isinstance(value, str) and len(value) <= LONGEST and value.isprintable()
     return value if is_name else quoted(value)
+
+
+def lacking(error: Exception) -> str:
+    """What is wrong with a document, from the error of whoever took it apart."""
+    if isinstance(error, KeyError):
+        return f"it has no {quoted(error.args[0] if error.args else None)}"
+    if isinstance(error, json.JSONDecodeError):
+        return f"it is not JSON, from line {error.lineno}, column {error.colno} on"
+    if isinstance(error, UnicodeError):
+        return "it is not a text in UTF-8"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if type(error) is ValueError:
+        return plain(str(error))[:LONGEST_REASON]
+    return "a value in it is of the wrong kind"
+
+
+def writable(text: str) -> bool:
+    """Whether a text can be written in UTF-8: JSON may name halves of letters, which cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def plain(text: str) -> str:
