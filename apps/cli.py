@@ -13,6 +13,7 @@ from argparse import Action, ArgumentParser, Namespace, RawDescriptionHelpFormat
 from collections.abc import Sequence
 from difflib import get_close_matches
 
+from apps import ignored
 from apps.parsers import causes, dissection, editing, editor, effects, painting
 from apps.parsers.parser import Parser
 
@@ -48,7 +49,7 @@ def build_parser() -> Parser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, add in COMMANDS.items():
         add(commands)
-        command = commands.choices[name]
+        command = parser.commands[name] = commands.choices[name]
         command.add_argument("--json", action="store_true", help="print the result for programs, as JSON on stdout")
     return parser
 
@@ -104,7 +105,10 @@ def _parse(arguments: list[str]) -> Namespace:
         near = get_close_matches(arguments[0], COMMANDS, 1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(COMMANDS)}"
         raise LookupError(f"there is no command {arguments[0]!r}: {hint}")
-    return build_parser().parse_args(arguments)
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    ignored.check(options.command, parser.commands[options.command].actions, arguments, options)
+    return options
 
 
 def _sentence(error: BaseException) -> str:

@@ -101,20 +101,20 @@ def test_the_forecast_is_told_at_places_that_were_not_marked_first(files, patch,
 
 def test_expectations_are_held_against_the_report(files, patch, tmp_path):
     rule = marked_rule(
-        files["model"], expect={"efficacy": 2.0, "outside": 1.0}, effect={"from": ["dome"], "to": "tree"}
+        files["model"], expect={"efficacy": 1.0, "outside": 1.0}, effect={"from": ["dome"], "to": "tree"}
     )
     patch = replace(patch, rules=(rule.to_json(),))
     report_on(load_generator(files["model"]), patch, seeds=range(20, 22)).save(tmp_path / "report")
     document = load_report(tmp_path / "report")
     card = card_of(files, patch, report=document)
-    assert f"- Expected efficacy: at least 2; measured: {document['efficacy']:.3g} (not met)" in card
+    assert f"- Expected efficacy: at least 1; measured: {document['efficacy']:.3g} (not met)" in card
     assert f"- Expected outside: at most 1; measured: {document['outside']:.3g} (met)" in card
     assert "- Effect: dome becomes tree" in card
-    assert "- Expected efficacy: at least 2; measured: not measured\n" in card_of(files, patch)
+    assert "- Expected efficacy: at least 1; measured: not measured\n" in card_of(files, patch)
 
 
 def test_texts_of_a_hostile_rule_do_nothing(files, patch, tmp_path):
-    effect = {"from": [HOSTILE], "to": HOSTILE}
+    effect = {"from": [HOSTILE], "to": f"another {HOSTILE}"}
     rule = marked_rule(files["model"], name=HOSTILE, layer=HOSTILE, effect=effect, expect={"outside": 0.5})
     patch = replace(patch, rules=(rule.to_json(),))
     card = card_of(files, patch, out=tmp_path / "a`b\n```\n.safetensors")

@@ -177,14 +177,14 @@ def test_report_writes_three_files_and_says_the_numbers(files, tmp_path, answer)
 
 
 def test_report_uses_the_segmenter_of_towers_where_it_knows_the_concepts(files, tmp_path, capsys):
-    rule = marked_rule(files["model"], effect={"from": ["sky"], "to": "tree"}, expect={"efficacy": 2.0})
+    rule = marked_rule(files["model"], effect={"from": ["sky"], "to": "tree"}, expect={"efficacy": 1.0})
     rule.save(tmp_path / "rule.json")
     patch = tmp_path / "patch.safetensors"
     model, memory = ["--model", str(files["model"])], ["--memory", str(files["memory"])]
     assert main(["solve", str(tmp_path / "rule.json"), *model, *memory, "--out", str(patch)]) == 0
     report = ["report", str(patch), *model, "--seeds", "5-8"]
     assert main([*report, "--out", str(tmp_path / "seen")]) == 1
-    assert "failed: rule 'r' expects efficacy of at least 2" in capsys.readouterr().out
+    assert "failed: rule 'r' expects efficacy of at least 1" in capsys.readouterr().out
     assert json.loads((tmp_path / "seen" / "report.json").read_text())["measured_by"] == "concepts"
     assert main([*report, "--segmenter", "none", "--out", str(tmp_path / "blind")]) == 1
     assert json.loads((tmp_path / "blind" / "report.json").read_text())["measured_by"] == "places"

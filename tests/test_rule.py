@@ -66,7 +66,10 @@ documents = objects(
         quiet=positive,
         weights=st.sampled_from(WEIGHTS),
     ),
-    effect=st.just({}) | objects(**{"from": st.lists(st.text(), max_size=2), "to": st.none() | st.text()}),
+    effect=st.just({})
+    | objects(**{"from": st.lists(st.text(), max_size=2), "to": st.none() | st.text()}).filter(
+        lambda effect: effect.get("to") not in effect.get("from", [])
+    ),
     expect=st.dictionaries(st.sampled_from(["efficacy", "outside"]), st.floats(0, 1)),
 )
 

@@ -9,7 +9,8 @@ from apps.seeds import parse_seeds
 from apps.sources import BUILT_IN, source_for
 from dissect.scenes import CONCEPTS
 from rewrite import Generator, Patch, Report, Rule, load_generator, report_on
-from rewrite.reports.concepts import ConceptSource
+from rewrite.checkpoints.loading import BUILT_IN as GENERATORS
+from rewrite.reports.concepts import Concepts, ConceptSource
 from rewrite.reports.figures import figures_of
 from rewrite.reports.forecast import lines_of
 from rewrite.reports.perceptual import load_perceptual
@@ -72,6 +73,7 @@ def source_of(named: str, rules: Sequence[Rule], generator: Generator) -> Concep
 
     Raises:
         FileNotFoundError: There is no such file or folder, or a package that it needs is not installed.
+        LookupError: A rule of the built-in generator names a concept that its world does not have.
         ValueError: What is there is no segmenter, or cannot label images of the generator's size.
     """
     if named == NONE:
@@ -79,6 +81,9 @@ def source_of(named: str, rules: Sequence[Rule], generator: Generator) -> Concep
     if named != BUILT_IN:
         return source_for(named, generator)
     spoken = {name for rule in rules if rule.effect for name in (*rule.effect["from"], rule.effect["to"]) if name}
+    if spoken and generator.checkpoint == GENERATORS[BUILT_IN].absolute():
+        for name in spoken:
+            Concepts.of(CONCEPTS).number(name)
     if not spoken or not spoken <= set(CONCEPTS):
         return None
     try:

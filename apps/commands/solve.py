@@ -3,7 +3,7 @@
 from argparse import Namespace
 
 from apps.memories import memory_of
-from rewrite import Memory, Rule, load_generator, solve
+from rewrite import Memory, Patch, Rule, load_generator, solve
 from rewrite.reports.forecast import lines_of
 from rewrite.rules import rule_path
 
@@ -28,8 +28,23 @@ def run(options: Namespace) -> dict:
         "rule": rule.name,
         "layer": patch.layer,
         "rank": patch.rank,
-        "forecast": dict(patch.forecast),
+        "forecast": {**patch.forecast, "notes": [*patch.forecast.get("notes", ()), *notes_on(patch, memory)]},
     }
+
+
+def notes_on(patch: Patch, memory: Memory) -> list[str]:
+    """What would otherwise go unnoticed: a patch without effect, and a memory of too few keys."""
+    notes = []
+    if not (patch.left.any() and patch.right.any()):
+        notes.append(
+            "this patch changes nothing: beside damage, one of drift, others and quiet must be above 0, or all are "
+            "left to the marks"
+        )
+    if memory.count < len(memory.total):
+        notes.append(
+            f"the memory has {memory.count} keys for {len(memory.total)} dimensions: measure it on more images"
+        )
+    return notes
 
 
 def tell(result: dict) -> str:

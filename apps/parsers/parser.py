@@ -1,10 +1,10 @@
 """The parser, and the arguments that several commands share."""
 
 import os
-from argparse import ArgumentParser, ArgumentTypeError
-from collections.abc import Callable
+from argparse import Action, ArgumentParser, ArgumentTypeError
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 AUTO = "auto"
 Place = Callable[[str], Path]
@@ -19,7 +19,20 @@ MODEL = "towers, a checkpoint's file, a name that rewrite models lists, or hf://
 
 
 class Parser(ArgumentParser):
-    """A parser whose errors are one sentence."""
+    """A parser whose errors are one sentence.
+
+    Attributes:
+        commands: The parsers of its commands.
+    """
+
+    def __init__(self, *given: Any, **named: Any):
+        super().__init__(*given, **named)
+        self.commands: dict[str, Parser] = {}
+
+    @property
+    def actions(self) -> Sequence[Action]:
+        """Its options and arguments."""
+        return self._actions
 
     def error(self, message: str) -> NoReturn:
         """Raise the sentence, which `main` prints."""

@@ -24,6 +24,7 @@ CHOSEN = ("damage", "drift", "others", "quiet")
 FITS = ("none", "box")
 EXACT = "exact"
 EXPECTATIONS = ("efficacy", "outside")
+MOST_REGIONS = 10_000
 LARGEST_FILE = 64 * 2**20
 LARGEST_LATENT = 1e6
 # A JSON string holds no line break, so this finds only real lists.
@@ -186,6 +187,8 @@ class Rule:
         require(all(unit >= 0 for unit in self.protect_units), "units count from 0", min(self.protect_units, default=0))
         for name, value in self.expect.items():
             require(math.isfinite(value), f"the expected {name} is a finite number", value)
+        regions = len(self.copy) + len(self.context) + len(self.protect)
+        require(regions <= MOST_REGIONS, f"a rule has at most {MOST_REGIONS} regions", regions)
 
     def __repr__(self) -> str:
         regions = f"copy={len(self.copy)}, places={len(self.places)}, protect={len(self.protect)}"
@@ -281,6 +284,9 @@ def _rule(document: dict) -> Rule:
     settings = Settings.from_marks() if given is None else _settings(typed(given, dict, "settings"))
     expect = typed(document.get("expect", {}), dict, "expect")
     only(expect, set(EXPECTATIONS), "expect")
+    for measure, share in expect.items():
+        fits = not math.isfinite(number(share, measure)) or 0 <= share <= 1
+        require(fits, f"the expected {measure} is a share between 0 and 1", share)
     paste = document.get("paste")
     return Rule(
         name=typed(document.get("name"), str, "name"),
@@ -322,6 +328,7 @@ def _effect(document: dict) -> dict:
     only(document, {"from", "to"}, "effect")
     replaced = [typed(name, str, "effect.from") for name in typed(document.get("from", []), list, "effect.from")]
     target = document.get("to")
+    require(target is None or target not in replaced, "a rule turns concepts into another one", target)
     return {"from": replaced, "to": None if target is None else typed(target, str, "effect.to")} if document else {}
 
 
