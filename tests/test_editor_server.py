@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import string
 import subprocess
 import sys
@@ -132,6 +133,60 @@ def test_the_model_of_the_server_is_no_file_that_is_served(editor, files):
 @pytest.mark.parametrize("path", ["/docs", "/redoc", "/monitoring", "/gradio_api/mcp/"])
 def test_nothing_is_served_beside_the_page(editor, path):
     assert ask(editor.url, path)[0] in (401, 403, 404)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/openapi.json", "/app_id", "/dev/reload", "/runs", "/profiling/summary", "/proxy=http://127.0.0.1", "/vibe-code"],
+)
+def test_routes_of_gradio_that_no_page_needs_are_closed(editor, path):
+    for prefix in ("", "/gradio_api"):
+        status, text = ask(editor.url, prefix + path)
+        assert (status, text) == (404, '"this editor has no such page"')
+
+
+def test_every_answer_forbids_to_be_shown_inside_of_another_page(editor):
+    for path in ("", "/alive", "/gradio_api/info", "/no-such-page", "/openapi.json"):
+        try:
+            headers = urllib.request.urlopen(editor.url.rstrip("/") + path, timeout=10).headers
+        except urllib.error.HTTPError as error:
+            headers = error.headers
+        assert headers["X-Frame-Options"] == "DENY"
+        assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+        assert "default-src 'self'" in headers["Content-Security-Policy"]
+
+
+def spoken(editor: Editor, first: bytes, then: bytes = b"", times: int = 0, *, wait: float = 60) -> bytes:
+    """What the server answers to bytes; nothing once it has closed the connection."""
+    with socket.create_connection(("127.0.0.1", editor.port), timeout=wait) as talking:
+        try:
+            talking.sendall(first)
+            for _ in range(times):
+                talking.sendall(then)
+            return talking.recv(1000)
+        except (BrokenPipeError, ConnectionResetError):
+            return talking.recv(1000)
+
+
+@pytest.mark.parametrize(
+    "path", ["/gradio_api/queue/join", "/gradio_api/run/rule_marks", "/login", "/gradio_api/upload"]
+)
+def test_the_body_of_every_route_is_limited(editor, path):
+    begun = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{editor.port}\r\nContent-Type: application/json\r\n"
+    said = spoken(editor, f"{begun}Content-Length: {2**40}\r\n\r\n".encode())
+    assert said.startswith(b"HTTP/1.1 413")
+
+
+def test_a_body_that_does_not_say_its_length_is_limited_too(editor):
+    begun = f"POST /gradio_api/queue/join HTTP/1.1\r\nHost: 127.0.0.1:{editor.port}\r\n"
+    begun += "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    part = b"100000\r\n" + b" " * 2**20 + b"\r\n"
+    assert spoken(editor, begun.encode(), part, 24).startswith(b"HTTP/1.1 413")
+
+
+@pytest.mark.parametrize("first", [b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: 1\r\n"])
+def test_a_connection_that_asks_for_nothing_is_closed(editor, first):
+    assert spoken(editor, first) == b""
 
 
 def test_the_whole_story_without_a_browser(client, editor, tmp_path):

@@ -18,6 +18,7 @@ Each handler runs in one of these queues:
 
 import functools
 import inspect
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ from apps.editor.models import Models
 from apps.editor.session import Session
 from apps.editor.work import Stopped
 from rewrite.reports.rendering import render
+from rewrite.storage.quoting import plain
 
 Updates = dict[Block, Any]
 Handler = Callable[..., Updates | Iterator[Updates]]
@@ -40,6 +42,8 @@ Handler = Callable[..., Updates | Iterator[Updates]]
 LINE = Path(__file__).parent / "templates" / "line.html"
 PROGRESS = Path(__file__).parent / "templates" / "progress.html"
 REFUSED = (ValueError, LookupError, OSError, MemoryError)
+# What Python shows of an object that does not say what it is.
+ADDRESS = re.compile(r" (object )?at 0x[0-9a-f]+")
 STOPPED = "Stopped; nothing was kept."
 
 
@@ -150,8 +154,10 @@ def _errors_shown() -> Iterator[None]:
         yield
     except Stopped:
         raise gr.Error(STOPPED, print_exception=False) from None
-    except REFUSED as error:
-        raise gr.Error(escape(sentence(error)), print_exception=False) from None
+    except gr.Error:
+        raise
+    except Exception as error:  # what is none of the library's refusals is a fault, which the terminal shows whole
+        raise gr.Error(escape(sentence(error)), print_exception=not isinstance(error, REFUSED)) from None
 
 
 def message(text: str, *, soft: bool = False) -> str:
@@ -172,4 +178,4 @@ def progress(done: float, text: str) -> str:
 def sentence(error: BaseException) -> str:
     """The message of an error, on one line of at most 400 characters."""
     text = str(error.args[-1] if isinstance(error, OSError) and error.strerror else error.args[0] if error.args else "")
-    return " ".join(text.split())[:400] or "that did not work"
+    return plain(ADDRESS.sub("", " ".join(text.split())))[:400] or "that did not work"

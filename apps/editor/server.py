@@ -4,7 +4,6 @@
 it. All protection against other programs and sites is here.
 """
 
-import json
 import os
 import secrets
 import tempfile
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from apps.editor import heap
+from apps.editor.guarded import LARGEST_UPLOAD, Guarded, answer, close_idle
 from apps.editor.options import MOST_TILES, Options
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 ADDRESS = "127.0.0.1"
 HOSTS = (ADDRESS, "localhost")
-LARGEST_UPLOAD = 64 * 2**20
 MOST_SESSIONS = 64
 ALIVE = "/alive"
 # No telemetry. huggingface_hub reads its variable on import, so that it stays silent if it is first imported here.
@@ -59,7 +58,8 @@ def serving(options: Options) -> Iterator[str]:
             try:
                 with environment(**dict.fromkeys(PROXIES)):
                     url = _launched(page, options)
-                yield url
+                with close_idle(page.server):
+                    yield url
             finally:
                 models.stop()
                 page.close(verbose=False)
@@ -136,6 +136,7 @@ def guards(token: str) -> Sequence:
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
     return [
+        Middleware(Guarded),
         Middleware(TrustedHostMiddleware, allowed_hosts=list(HOSTS)),
         Middleware(OwnPages),
         Middleware(Alive, token=token),
@@ -172,10 +173,3 @@ class Alive:
             await answer(send, 200, self.token)
         else:
             await self.app(scope, receive, send)
-
-
-async def answer(send: Callable, status: int, text: str) -> None:
-    """Send a short text as JSON."""
-    headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": json.dumps(text).encode()})

@@ -1,0 +1,144 @@
+"""What every answer of the editor's server tells the browser, which routes it has, and how much it takes how slowly.
+
+Gradio has routes for its own hub, its profiler and its schema, which no page of this editor needs.
+"""
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+LARGEST_UPLOAD = 64 * 2**20
+LARGEST_BODY = 16 * 2**20
+UPLOAD = "/gradio_api/upload"
+# A request's body comes without longer pauses, and a connection asks for something at once.
+SECONDS_BETWEEN_PARTS, SECONDS_IDLE = 20.0, 20.0
+POLICY = "; ".join(
+    (
+        "default-src 'self'",
+        # Gradio's page holds scripts of its own, and components compile theirs.
+        "script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:",
+        "style-src 'self' 'unsafe-inline'",
+        "img-src 'self' data: blob:",
+        "media-src 'self' data: blob:",
+        "font-src 'self' data:",
+        "connect-src 'self' data: blob:",
+        "worker-src 'self' blob:",
+        *("object-src 'none'", "base-uri 'self'", "form-action 'self'", "frame-ancestors 'none'"),
+    )
+)
+HEADERS = {
+    "content-security-policy": POLICY,
+    "x-frame-options": "DENY",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+}
+# After the prefix that Gradio may put before them.
+CLOSED = (
+    *("/openapi.json", "/docs", "/redoc", "/app_id", "/dev/", "/runs", "/run-history", "/monitoring", "/profiling"),
+    *("/vibe-", "/undo-vibe-", "/process_recording", "/proxy=", "/deep_link", "/pwa_icon", "/token"),
+)
+
+
+class Guarded:
+    """Limits the bodies of requests, closes routes, and adds headers to each answer."""
+
+    def __init__(self, app: Callable):
+        self.app = app
+
+    async def __call__(self, scope, receive, send) -> None:
+        """Pass a request on, or answer 404, 408 or 413."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        refused: list[int] = []
+        told = _told(send, refused)
+        path = scope["path"].removeprefix("/gradio_api")
+        if any(path.startswith(closed) for closed in CLOSED):
+            await answer(told, 404, "this editor has no such page")
+            return
+        most = LARGEST_UPLOAD if scope["path"].rstrip("/") == UPLOAD else LARGEST_BODY
+        sizes = [value for name, value in scope["headers"] if name == b"content-length"]
+        if any(not size.isdigit() or int(size[:20]) > most for size in sizes):
+            await answer(told, 413, f"a request has at most {most} bytes")
+            return
+        try:
+            await self.app(scope, _limited(receive, most, refused), told)
+        except ValueError:
+            if not refused:
+                raise
+            await answer(told, refused[0], "the request is too long or too slow")
+
+
+def _limited(receive: Callable, most: int, refused: list[int]) -> Callable:
+    """What comes of a request: no more than its limit, and no more slowly."""
+    left, whole = most, False
+
+    async def limited() -> dict[str, Any]:
+        nonlocal left, whole
+        if whole:  # what comes now is the end of the connection, for which streams wait
+            return await receive()
+        try:
+            part = await asyncio.wait_for(receive(), SECONDS_BETWEEN_PARTS)
+        except TimeoutError:
+            refused.append(408)
+            raise ValueError("the rest of the request did not come") from None
+        left -= len(part.get("body", b""))
+        if left < 0:
+            refused.append(413)
+            raise ValueError(f"a request has at most {most} bytes")
+        whole = not part.get("more_body", False)
+        return part
+
+    return limited
+
+
+def _told(send: Callable, refused: Sequence[int]) -> Callable:
+    """What is answered, with our headers, and with the status of a refusal if there was one."""
+    ours = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
+
+    async def told(part: dict[str, Any]) -> None:
+        if part["type"] == "http.response.start":
+            status = refused[0] if refused else part["status"]
+            part = {**part, "status": status, "headers": [*part.get("headers", ()), *ours]}
+        await send(part)
+
+    return told
+
+
+@contextmanager
+def close_idle(server: Any) -> Iterator[None]:
+    """Close connections that ask for nothing, inside of a `with` block; the server itself would wait for ever.
+
+    Args:
+        server: Uvicorn's.
+    """
+    ended, since = threading.Event(), {}
+
+    def look() -> None:
+        while not ended.wait(SECONDS_IDLE / 8):
+            now, open_now = time.monotonic(), list(server.server_state.connections)
+            idle = {each for each in open_now if getattr(each, "cycle", None) is None and hasattr(each, "transport")}
+            for gone in set(since) - idle:
+                del since[gone]
+            for each in idle:
+                if now - since.setdefault(each, now) > SECONDS_IDLE:
+                    each.loop.call_soon_threadsafe(each.transport.close)
+
+    watcher = threading.Thread(target=look, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()
+
+
+async def answer(send: Callable, status: int, text: str) -> None:
+    """Send a short text as JSON."""
+    headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": json.dumps(text).encode()})
