@@ -6,7 +6,6 @@
 import io
 import os
 import pickle
-import pickletools
 import random
 import zipfile
 from functools import cache
@@ -20,7 +19,9 @@ from rewrite.checkpoints import native
 from rewrite.checkpoints.containers import describe
 from tests.conftest import CONFIG, Peak, random_discriminator, random_stylegan2, random_stylegan3
 from tests.foreign_files import proggan_state, write_rosinality
+from tests.fuzzing import CORPUS, failure, fuzz, kinds, warm
 from tests.guards import outcome
+from tests.mutations import mutated
 from tests.nvidia_files import discriminator, stylegan2, write_network, write_stylegan3
 
 FILES = int(os.environ.get("REWRITE_FUZZ", "120"))
@@ -47,34 +48,6 @@ def seeds(tmp_path, scaled) -> list[bytes]:
         path.write_bytes(content)
         load_generator(path)
     return found
-
-
-def mutated(chance: random.Random, content: bytes) -> bytes:
-    """A file with something wrong in it."""
-    changed = bytearray(content)
-    # Most of a file is numbers; what steers a reader lies at its ends.
-    place = chance.choice((chance.randrange(len(changed)), chance.randrange(min(4000, len(changed)))))
-    place = chance.choice((place, len(changed) - 1 - chance.randrange(min(4000, len(changed)))))
-    kind = chance.randrange(7)
-    if kind == 0:
-        for _ in range(chance.choice((1, 1, 2, 8, 64))):
-            changed[(place + chance.randrange(64)) % len(changed)] ^= 1 << chance.randrange(8)
-    elif kind == 1:
-        del changed[place:]
-    elif kind == 2:
-        opcodes = [each.code.encode("latin-1") for each in pickletools.opcodes]
-        changed[place:place] = b"".join(chance.choice(opcodes) for _ in range(chance.randrange(1, 6)))
-    elif kind == 3:
-        length = chance.randrange(1, 200)
-        changed[place : place + length] = chance.randbytes(length)
-    elif kind == 4:
-        other = chance.randrange(len(changed))
-        changed[place : place + 100] = changed[other : other + 100]
-    elif kind == 5:
-        changed[place : place + 8] = chance.choice((b"\xff" * 8, b"\0" * 8, (2**40).to_bytes(8, "little")))
-    else:
-        del changed[place : place + chance.randrange(1, 300)]
-    return bytes(changed)
 
 
 @pytest.mark.parametrize("part", range(PARTS))
@@ -149,3 +122,18 @@ def test_hostile_files_do_nothing(tmp_path, monkeypatch, name):
         assert peak.bytes() <= 4 * path.stat().st_size + ALLOCATOR
         assert said != "opened" or act is describe
     assert [each.name for each in tmp_path.iterdir()] == ["file"]
+
+
+def test_inputs_of_every_kind_end_in_a_sentence(tmp_path):
+    tried, failed = fuzz(max(len(kinds(tmp_path)), FILES // 2), 7)
+    assert len(tried) == len(kinds(tmp_path))
+    assert failed == {}
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in CORPUS.glob("*.*")))
+def test_what_failed_once_fails_no_more(tmp_path, name):
+    known, path = kinds(tmp_path), tmp_path / "input"
+    warm(known, path)
+    kind = next(each for label, each in known.items() if label.replace(" ", "-") == name.partition(".")[0])
+    path.write_bytes((CORPUS / name).read_bytes())
+    assert [failure(act, path, Peak()) for act in kind.acts] == [None] * len(kind.acts)
