@@ -107,7 +107,7 @@ class Ledger:
         with tqdm(total=len(numbers), initial=done, desc=stage, unit="img", delay=1, disable=not self.progress) as bar:
             self._bar = bar
             for part in shards(rest) if batch is None else batched(rest, batch):
-                found, known = measure(part), self.stages.get(stage)
+                found, known = self._measured(measure, part), self.stages.get(stage)
                 together = found if known is None else join(known.tensors, found)
                 done, images = done + len(part), meeting((*images, *ranges_of(part)))
                 self.stages[stage] = Stage(together, images)
@@ -118,6 +118,18 @@ class Ledger:
         if rest:
             self.save()
         return self.stages.get(stage, Stage({})).tensors
+
+    def _measured(self, measure: Callable[[tuple[int, ...]], Tensors], part: tuple[int, ...]) -> Tensors:
+        """What is found of some images; where the user ends the run meanwhile, what was found before is kept."""
+        try:
+            return measure(part)
+        except KeyboardInterrupt:
+            if self.path is not None and self.stages:
+                self.save()
+                raise KeyboardInterrupt(
+                    f"what was counted is in {self.path}: the same command goes on from there"
+                ) from None
+            raise
 
     def seen(self, images: int) -> None:
         """Move the progress bar inside of what `measure` does."""

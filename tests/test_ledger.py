@@ -79,3 +79,16 @@ def test_files_of_other_runs_and_versions_and_damaged_ones_are_refused(tmp_path)
         files.save_tensors(path, tensors, "ledger", about)
         with pytest.raises(ValueError, match=text):
             Ledger(path, {})
+
+
+def test_an_interrupt_keeps_what_was_counted_and_says_how_to_go_on(tmp_path):
+    def measure(part: tuple[int, ...]) -> dict[str, torch.Tensor]:
+        if part[0] >= 4:
+            raise KeyboardInterrupt
+        return {"sum": torch.tensor([sum(part)])}
+
+    path = tmp_path / "state.safetensors"
+    with pytest.raises(KeyboardInterrupt, match="the same command goes on from there"):
+        Ledger(path, {"run": 1}).over("count", range(8), measure, batch=2)
+    kept = Ledger(path, {"run": 1})
+    assert list(kept.left("count", range(8), whole=False)) == [4, 5, 6, 7]
