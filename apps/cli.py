@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _run(_parse(list(sys.argv[1:] if argv is None else argv)))
     except KeyboardInterrupt as error:
-        print(f"rewrite: interrupted; {error or 'nothing half-written was left'}", file=sys.stderr)
+        print(f"rewrite: interrupted; {str(error) or 'nothing half-written was left'}", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # Whoever read stdout has gone; what is left of it must not complain once more at exit.
