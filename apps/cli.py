@@ -115,7 +115,7 @@ def _sentence(error: BaseException) -> str:
     """What an error says, on one line."""
     from rewrite.storage.quoting import plain
 
-    if isinstance(error, MemoryError | RuntimeError):
+    if isinstance(error, RuntimeError) or (isinstance(error, MemoryError) and not error.args):
         return "there is not enough memory"
     if isinstance(error, OSError) and error.strerror:
         return plain(f"{error.strerror}: {error.filename}" if error.filename else error.strerror)

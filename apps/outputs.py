@@ -15,7 +15,9 @@ READ = (
     *("model", "rule", "heat", "patches", "strokes", "memory", "dissection", "weights", "lpips", "segmenter"),
     *("reference", "training", "report", "file", "models", "latents"),
 )
-WRITTEN = ("out", "card")
+WRITTEN = ("out", "card", "each")
+# Of these, the folders that files of any names are written into.
+FOLDERS = ("each",)
 ADAPTER = "peft"
 # Kinds of files that hold weights, beside those in which a generator is looked for.
 MODELS = (*containers.OF_WEIGHTS, containers.TORCHSCRIPT, containers.HDF5)
@@ -36,7 +38,8 @@ def check(options: Namespace) -> None:
             raise ValueError(f"--{first} and --{second} name the same file {other}")
     inputs = list(inputs_of(options))
     for option, path in outputs:
-        files.check_place(path)
+        if option not in FOLDERS:
+            files.check_place(path)
         for named, read in inputs:
             if path.exists() and (_same(path, read) or _within(path, read)):
                 raise ValueError(f"--{option} would overwrite {path}, which is read as {named}: name another")

@@ -132,7 +132,8 @@ def model(tmp_path_factory):
     return path
 
 
-SMALL = ("--samples", 64, "--choose", 32, "--test", 48, "--good", 80, "--random", 2, "--most", 2)
+FEW = ("--samples", 64, "--choose", 32, "--test", 48, "--good", 80, "--random", 2)
+SMALL = (*FEW, "--most", 2)
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +190,7 @@ def test_a_run_that_was_cut_short_ends_as_an_undisturbed_one(model, written, tmp
 
 def test_units_that_are_given_are_tested_and_not_chosen(model, tmp_path, answer):
     units = ("--units", "2,7", "--reference", "seeds")
-    result = answer("artifacts", model, "--layer", LAYER, *SMALL, *units, "--out", tmp_path)
+    result = answer("artifacts", model, "--layer", LAYER, *FEW, *units, "--out", tmp_path)
     assert result["units"] == [2, 7]
     assert result["after"]["units"] == [2, 7]
     assert [len(each["units"]) for each in result["random"]] == [2, 2]
@@ -210,5 +211,5 @@ def test_units_that_are_given_are_tested_and_not_chosen(model, tmp_path, answer)
 )
 def test_bad_input_is_one_sentence_and_writes_nothing(arguments, text, model, tmp_path, refusal):
     out = tmp_path / "out"
-    assert text in refusal("artifacts", model, *SMALL, *arguments, "--out", out)
+    assert text in refusal("artifacts", model, *FEW, *arguments, "--out", out)
     assert not (out / "artifacts.json").exists()

@@ -195,6 +195,7 @@ def test_latents_of_another_generator_are_refused(files, tmp_path, refusal):
 def test_each_seed_has_a_picture_of_its_own(files, tmp_path, answer):
     answer("sample", files["model"], "--seeds", "3,12", "--each", tmp_path / "each", "--out", tmp_path / "all.png")
     assert [path.name for path in sorted((tmp_path / "each").iterdir())] == ["seed0003.png", "seed0012.png"]
+    answer("sample", files["model"], "--seeds", "12", "--each", tmp_path / "each")  # into a folder that is there
     with Image.open(tmp_path / "each" / "seed0012.png") as found:
         assert np.array_equal(np.asarray(found), np.asarray(to_pil(load_generator(files["model"]).sample([12]))[0]))
 

@@ -177,7 +177,7 @@ def test_a_folder_of_images_is_what_the_model_was_trained_on(tmp_path, answer):
     [
         (("--samples", "1"), "--samples is 2 or more"),
         (("--training", "/nowhere"), "no folder of images /nowhere"),
-        (("--layer", "b7"), "no layer 'b7'"),
+        (("--layer", "b7", "--invert", "1"), "no layer 'b7'"),
         (("--invert", "-1"), "--invert is 0 or more"),
     ],
 )

@@ -97,7 +97,11 @@ def new_folder(text: str) -> Path:
 
 def images_or_auto(text: str) -> int | str:
     """A number of images, or `auto`."""
-    return text if text == AUTO else whole(text)
+    if text == AUTO:
+        return text
+    if not text.lstrip("+-").isdecimal():
+        raise ArgumentTypeError(f"a number of images or {AUTO}, got {text[:40]!r}")
+    return whole(text)
 
 
 def new_place(text: str) -> Path:
