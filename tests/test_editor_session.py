@@ -347,13 +347,14 @@ def test_more_caution_costs_less_elsewhere(session):
 @pytest.fixture
 def choices(monkeypatch) -> list:
     """The choices of weights that were made meanwhile."""
-    made, choose = [], solving.choose
+    made, choose = [], solving._chosen
 
     def kept(*given):
-        made.append(choose(*given))
-        return made[-1]
+        found = choose(*given)
+        made.append(found[1])
+        return found
 
-    monkeypatch.setattr(solving, "choose", kept)
+    monkeypatch.setattr(solving, "_chosen", kept)
     return made
 
 

@@ -214,7 +214,7 @@ def test_the_same_rule_is_solved_once_for_two_that_ask_at_once(session, monkeypa
 
 
 def test_a_press_of_rewrite_uses_the_weights_that_are_being_chosen_for_the_price(session, monkeypatch):
-    choosing, go_on, choices, choose = threading.Event(), threading.Event(), [], solving.choose
+    choosing, go_on, choices, choose = threading.Event(), threading.Event(), [], solving._chosen
 
     def slowly(*given: Any) -> Any:
         choosing.set()
@@ -222,7 +222,7 @@ def test_a_press_of_rewrite_uses_the_weights_that_are_being_chosen_for_the_price
         choices.append(choose(*given))
         return choices[-1]
 
-    monkeypatch.setattr(solving, "choose", slowly)
+    monkeypatch.setattr(solving, "_chosen", slowly)
     session.set_marks(WHOLE)
     view = built(RewriteTab, session.models).view
 
@@ -267,7 +267,7 @@ def test_a_memory_lends_the_generator_while_it_is_measured_and_is_measured_once(
 def test_a_choice_lends_the_generator_to_those_who_wait_and_comes_to_the_same_answer(session, monkeypatch):
     session.set_marks(WHOLE)
     expected = rewrite(session)
-    other, begun, choose = Session(session.models), threading.Event(), solving.choose
+    other, begun, choose = Session(session.models), threading.Event(), solving._chosen
     other.set_marks(WHOLE)
     drawn, ended = [], []
 
@@ -278,7 +278,7 @@ def test_a_choice_lends_the_generator_to_those_who_wait_and_comes_to_the_same_an
             pass
         return choose(*given)
 
-    monkeypatch.setattr(solving, "choose", eagerly)
+    monkeypatch.setattr(solving, "_chosen", eagerly)
 
     def draw() -> None:
         assert begun.wait(PATIENCE)

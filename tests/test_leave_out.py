@@ -10,9 +10,21 @@ from rewrite.goals.goal import Goal, build_goal
 from rewrite.goals.keys import Keys
 from rewrite.goals.pasted import Moved, aims_of, pasted_images
 from rewrite.goals.quiet import IMAGES, with_quiet
-from rewrite.solvers.choice import CAREFUL, DRIFTS, MARGIN, MOST_DRAWN, OTHERS, choose, energy_unit, posed, weighed
+from rewrite.solvers import solving
+from rewrite.solvers.choice import (
+    CAREFUL,
+    DRIFTS,
+    MARGIN,
+    MOST_DRAWN,
+    OTHERS,
+    choose,
+    energy_unit,
+    outdone,
+    posed,
+    weighed,
+)
 from rewrite.solvers.closed_form import ClosedForm
-from rewrite.solvers.drawn import draw_left_out
+from rewrite.solvers.drawn import Drawn, draw_left_out
 from rewrite.solvers.leave_out import LEAST_BESIDE, LeftOut, Refits, folds_of, left_out
 from rewrite.solvers.problem import Problem
 from tests.test_solvers import region, rule_on
@@ -215,3 +227,37 @@ def test_the_choice_tells_its_progress_and_ends_when_asked_to(tiny_generator):
     assert told == sorted(told)
     assert told[0] == 0
     assert told[-1] < 0.6
+
+
+@pytest.mark.parametrize("helps", [False, True])
+def test_values_are_refined_only_where_left_out_images_gain_by_it(tiny_generator, monkeypatch, helps):
+    rule = replace(rule_on(tiny_generator, "b16.conv1"), settings=replace(Settings.from_marks(), refine=2, finish=0))
+    memory, seen = measure(tiny_generator, "b16.conv1", 64), []
+
+    def judged(*given, **named):
+        found = outdone(*given, **named)
+        seen.append(found)
+        return not helps
+
+    monkeypatch.setattr(solving, "outdone", judged)
+    (settled,) = [Rule.from_json(text).settings for text in solve(tiny_generator, memory, rule).rules]
+    assert settled.refine == (2 if helps else 0)
+    assert len(seen) == 1
+    monkeypatch.undo()
+    (settled,) = [Rule.from_json(text).settings for text in solve(tiny_generator, memory, rule).rules]
+    assert settled.refine == (0 if seen[0] else 2)
+
+
+def test_another_problem_outdoes_a_choice_where_it_does_more_for_the_pictures(tiny_generator):
+    rule = rule_on(tiny_generator, "b16.conv1")
+    asked = posed(tiny_generator, replace(rule, settings=Settings.from_marks()))
+    problem = problem_of(tiny_generator, "b16.conv1", asked.settings, asked)
+    aims = aims_of(tiny_generator, [rule], [1.0])
+    choice = choose(tiny_generator, aims, problem)
+    best = max(found.worth for found in choice.drawn.values())
+    worse, better = (
+        replace(choice, drawn={choice.weights: Drawn(1.0, 1.0 / worth, ())}) for worth in (0.01 * best, 100 * best)
+    )
+    assert outdone(tiny_generator, aims, problem, worse)
+    assert not outdone(tiny_generator, aims, problem, better)
+    assert not outdone(tiny_generator, aims, problem, replace(choice, drawn={}))

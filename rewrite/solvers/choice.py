@@ -163,6 +163,31 @@ def choose(
     return Choice(found[best], best, tried, drawn)
 
 
+def outdone(
+    generator: Generator,
+    aims: Mapping[int, Pasted],
+    problem: Problem,
+    choice: Choice,
+    on_progress: Callable[[float], object] | None = None,
+) -> bool:
+    """Whether another problem with the same images does more for the pictures of those that are left out.
+
+    Args:
+        generator: The generator.
+        aims: As `choose` takes them.
+        problem: The other problem; it is tried at the drift that was chosen, with either weight of hard negatives.
+        choice: What was chosen.
+        on_progress: As `choose` takes it.
+    """
+    if choice.pictures is None:
+        return False
+    unit, refits = energy_unit(problem), Refits(problem, folds_of(problem))
+    tried = [weighed(problem.settings, Weights(choice.weights.drift, others), unit) for others in OTHERS]
+    step = _counted(on_progress, len(tried) * len(drawn_folds(generator, refits.folds)))
+    found = draw_left_out(generator, aims, refits, tried, on_refit=step)
+    return max(each.worth for each in found) > choice.pictures.worth
+
+
 def judge(generator: Generator, aims: Mapping[int, Pasted], problem: Problem) -> Choice:
     """The settings of a problem as they are, with what they do in images that are left out; see `choose`."""
     settings, folds = problem.settings, folds_of(problem)
