@@ -13,6 +13,7 @@ from collections.abc import Callable
 import torch
 
 from rewrite.checkpoints.containers import LEGACY
+from rewrite.generators.filters import Blur
 from rewrite.storage.files import tensor_bytes
 
 START = b"\x80\x02"
@@ -139,7 +140,7 @@ def storage_names() -> bytes:
     return archived(START + identity + b"q\0" + b"Q0h\0" * 200_000 + b"Q.", {})
 
 
-def state_of(names: list[str], shape: tuple[int, ...]) -> bytes:
+def state_of(names: list[str], shape: tuple[int, ...], numbers: bytes = b"") -> bytes:
     """A state dict all of whose tensors have the same numbers."""
     strides = tuple(torch.empty(shape, device="meta").stride())
     sizes, steps = (b"(" + b"".join(b"K" + bytes([each]) for each in part) + b"t" for part in (shape, strides))
@@ -147,7 +148,7 @@ def state_of(names: list[str], shape: tuple[int, ...]) -> bytes:
     storage = b"(" + text("storage") + named("torch", "FloatStorage") + text("0") + text("cpu") + whole(count) + b"tQ"
     tensor = named("torch._utils", "_rebuild_tensor_v2") + b"(" + storage + b"K\0" + sizes + steps + b"\x89}tR"
     entries = b"".join(text(name) + b"h\0" for name in names)
-    return archived(START + tensor + b"q\0" + b"0}(" + entries + b"u.", {"0": bytes(4 * count)})
+    return archived(START + tensor + b"q\0" + b"0}(" + entries + b"u.", {"0": numbers or bytes(4 * count)})
 
 
 def header_of(kind: str, tensors: dict, **about: object) -> bytes:
@@ -181,6 +182,12 @@ CHECKPOINTS: dict[str, Callable[[], bytes]] = {
     )
 } | {
     "blocks": lambda: state_of(["convs.0.conv.weight", *(f"to_rgbs.{n}.bias" for n in range(100_000))], (1, 1)),
+    "other names": lambda: state_of(["convs.0.conv.weight", *(f"layer{n}_sconv_mconv" for n in range(90_000))], (1, 1)),
+    "filters": lambda: state_of(
+        ["synthesis.b4.conv1.affine.weight", *(f"{n}_resample_filter" for n in range(90_000))],
+        (4, 4),
+        Blur().taps.numpy().tobytes(),
+    ),
     "layers": lambda: state_of([f"layer{n}.conv.weight" for n in range(1, 100_001)], (1, 1, 3, 3)),
     "residual blocks": lambda: state_of(
         ["l1.weight", *(f"block{n}.c{i}.weight" for n in range(2, 40_000) for i in (1, 2))], (1, 1)

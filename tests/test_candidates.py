@@ -171,6 +171,19 @@ def test_labels_among_the_inputs_of_a_dcgan_are_not_drawn_as_noise(tmp_path, fir
         load_generator(saved(tmp_path / "netG.pth", state))
 
 
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"first.weight": torch.zeros(4, 3), "second.weight": torch.zeros(3, 3), "norm.running_mean": torch.zeros(3)},
+        {"first.weight": torch.zeros(4, 3), "norm.running_mean": torch.tensor(1.0)},
+    ],
+    ids=["two linear layers", "a mean of one number"],
+)
+def test_what_looks_a_little_like_a_generator_hides_none(tmp_path, beside):
+    network = example()
+    same_images(saved(tmp_path / "both.pt", {"embedding": beside, "netG": state_of(network)}), network)
+
+
 @pytest.mark.parametrize("wrapped", [True, False])
 @pytest.mark.parametrize("how", [{}, {"architecture": "resnet"}, {"architecture": "orig"}, {"c_dim": 3}])
 def test_a_state_dict_of_nvidias_stylegan2_draws_its_images(tmp_path, how, wrapped):

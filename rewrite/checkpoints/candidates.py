@@ -1,12 +1,13 @@
 """The networks that a file may hold: state dicts and pickled modules, at any depth and under any prefix."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from rewrite.checkpoints.archives import DEEPEST
+from rewrite.checkpoints.budget import Budget
 from rewrite.checkpoints.persistent import is_module, tensors_of
 from rewrite.checkpoints.pickles import Made
 from rewrite.checkpoints.tensors import Placed
@@ -15,6 +16,8 @@ CHOICE = "::"
 # What torch puts before names of its own accord: DataParallel and torch.compile.
 WRAPPERS = ("module", "_orig_mod")
 LONGEST_PREFIX = 4
+# Steps that a candidate costs, which each family looks at, and one of its tensors.
+LOOKS, ENTRY = 30, 5
 WORD = re.compile(r"[._]|(?<=[a-z])(?=[A-Z])")
 AVERAGES = {"ema", "ge"}
 GENERATORS = {"g", "gen", "gs", "generator", "netg"} | AVERAGES
@@ -70,24 +73,35 @@ class Candidate:
         return next((each[name] for each in self.around if name in each), None)
 
 
-def candidates(content: Any) -> Iterator[Candidate]:
-    """Everything in a file that may be a network; the whole comes first."""
-    yield from _within(content, (), (), set())
-
-
-def fitting(content: Any, recognises: Callable[[Candidate], bool], key: str | None = None) -> list[Candidate]:
-    """The likeliest of the networks that a family recognises; several if none is likelier than the others.
+def candidates(content: Any, budget: Budget | None = None) -> Iterator[Candidate]:
+    """Everything in a file that may be a network; the whole comes first.
 
     Args:
         content: What the file holds.
-        recognises: Whether the family reads a candidate.
-        key: Of which part of the file; all of it if left out.
+        budget: What the walk may cost, which it shares with the reading of the file; as much again if left out.
+
+    Raises:
+        DamagedError: There are so many, or modules are nested or shared so that there is no end of their tensors.
     """
+    budget = budget or Budget()
+    for each in _within(content, (), (), set(), budget):
+        # Its key is taken apart into words.
+        budget.spend(max(LOOKS, len(each.key)))
+        yield each
+
+
+def chosen(held: Sequence[Candidate], key: str) -> list[Candidate]:
+    """Those that the user named by a key: what lies there, and inside of it. None if nothing lies there."""
+    if all(each.key != key for each in held):
+        return []
+    return [replace(each, chosen=True) for each in held if f"{each.key}.".startswith(f"{key}.")]
+
+
+def fitting(held: Sequence[Candidate], recognises: Callable[[Candidate], bool]) -> list[Candidate]:
+    """The likeliest of the networks that a family recognises; several if none is likelier than the others."""
     found: dict[frozenset, Candidate] = {}
-    for each in candidates(content):
-        if key is not None:
-            each = replace(each, chosen=each.key == key or each.key.startswith(f"{key}."))
-        if (each.chosen or key is None) and recognises(each):
+    for each in held:
+        if recognises(each):
             # One network under two names is one; the outermost comes first.
             found.setdefault(_tensors(each), each)
     least = min((each.rank for each in found.values()), default=0)
@@ -106,30 +120,35 @@ def _tensors(candidate: Candidate) -> frozenset:
     return frozenset(tensor.where for tensor in candidate.state.values())
 
 
-def _within(content: Any, path: tuple[str, ...], around: tuple[Mapping, ...], seen: set[int]) -> Iterator[Candidate]:
+def _within(
+    content: Any, path: tuple[str, ...], around: tuple[Mapping, ...], seen: set[int], budget: Budget
+) -> Iterator[Candidate]:
     if len(path) > DEEPEST or id(content) in seen:
         return
     seen.add(id(content))
     if isinstance(content, Made) and is_module(content):
-        yield from _prefixed(content, dict(tensors_of(content)), path, around)
+        yield from _prefixed(content, dict(tensors_of(content, budget)), path, around, budget)
     elif isinstance(content, dict):
         state = {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, Placed)}
-        yield from _prefixed(content, state, path, around)
+        yield from _prefixed(content, state, path, around, budget)
         for name, value in content.items():
             if isinstance(name, str):
-                yield from _within(value, (*path, name), (content, *around), seen)
+                yield from _within(value, (*path, name), (content, *around), seen, budget)
     elif not path:
         yield Candidate(content)
 
 
 def _prefixed(
-    content: Any, tensors: Mapping[str, Placed], path: tuple[str, ...], around: tuple[Mapping, ...]
+    content: Any, tensors: Mapping[str, Placed], path: tuple[str, ...], around: tuple[Mapping, ...], budget: Budget
 ) -> Iterator[Candidate]:
     """What is in one dictionary or module: all of it, and the tensors of each prefix."""
     groups: dict[str, dict[str, str]] = {"": {}}
     for name in tensors:
+        budget.spend(name.count("."))
         parts = [part for part in name.split(".") if part not in WRAPPERS]
         for depth in range(min(len(parts), LONGEST_PREFIX + 1)):
+            budget.spend(ENTRY)
+            budget.letters(len(name))
             groups.setdefault(".".join(parts[:depth]), {})[".".join(parts[depth:])] = name
     for prefix, names in groups.items():
         state = {short: tensors[name] for short, name in names.items()}

@@ -7,7 +7,7 @@ batch normalisation with torch's own epsilon. What shapes leave open is refused.
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -27,6 +27,8 @@ from rewrite.generators.wrapped import wrap
 FAMILY = "DCGAN"
 ASSUMED = ("ReLU follows each layer but the last, and tanh that one",)
 COLOURS = (1, 3)
+# A chain that doubles the side to 4096 has 13 layers of up to 7 tensors, and a linear one.
+MOST_TENSORS = 500
 # Kernels with which one stride alone is in use: stride, padding and output padding that double the side.
 DOUBLING = {2: (2, 0, 0), 4: (2, 1, 0), 5: (2, 2, 1)}
 COUNTER = "num_batches_tracked"
@@ -96,7 +98,9 @@ def _ordered(state: Parts) -> Parts | None:
     Files have them in the order in which they were made, or in that of their names (safetensors), where 10 comes before
     2. Where neither is a chain, the channels say which layer follows which.
     """
-    return next((order for order in (state, _by_number(state), _by_channels(state)) if _chained(order)), None)
+    if len(state) > MOST_TENSORS:
+        return None
+    return next((each for order in (dict, _by_number, _by_channels) if _chained(each := order(state))), None)
 
 
 def _chained(state: Parts) -> bool:
@@ -125,28 +129,42 @@ def _by_channels(state: Parts) -> Parts:
     modules = _modules(state)
     norms = {name: parts for name, parts in modules.items() if "running_mean" in parts}
     layers = {name: parts["weight"].shape for name, parts in modules.items() if name not in norms and "weight" in parts}
-    kernels = {name: shape for name, shape in layers.items() if len(shape) == 4}
-    order = [name for name, shape in layers.items() if len(shape) == 2]
-    written = {shape[1] for shape in kernels.values()}
-    # Read backwards, a discriminator is a chain too: from its one number to the colours that it reads.
-    reads = [name for name, shape in kernels.items() if shape[0] not in {*written, *COLOURS}]
-    while len(reads) == 1 and reads[0] not in order:
-        order.append(reads[0])
-        reads = [name for name, shape in kernels.items() if shape[0] == kernels[order[-1]][1]]
-    follow = [[norm for norm, parts in norms.items() if _fits(parts, layers[name], order, kernels)] for name in order]
-    if sorted(norm for norms in follow for norm in norms) != sorted(norms) or any(len(norms) > 1 for norms in follow):
-        return {}
-    ran = [each for name, norms in zip(order, follow, strict=True) for each in (name, *norms)]
+    order, after = _chain(layers), {}
+    writers = _writers(order)
+    for norm, parts in norms.items():
+        before = writers.get(parts["running_mean"].shape[:1], [])
+        if len(before) != 1 or before[0] in after:
+            return {}
+        after[before[0]] = [norm]
+    ran = [each for name in order for each in (name, *after.get(name, []))]
     found = {f"{module}.{part}".lstrip("."): tensor for module in ran for part, tensor in modules[module].items()}
     return found if len(found) == len(state) else {}
 
 
-def _fits(norm: Parts, layer: tuple[int, ...], order: Sequence[str], kernels: Mapping[str, tuple[int, ...]]) -> bool:
-    """Whether a batch normalisation has the channels that a layer writes: outputs, or those of the first map."""
-    count = norm["running_mean"].shape[0]
-    if len(layer) == 4:
-        return count == layer[1]
-    return count in (layer[0], *(kernels[name][0] for name in order[1:2]))
+def _chain(layers: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    """Linear layers, and convolutions as far as one alone reads what the last one writes; with the weights' shapes."""
+    order: dict[str, tuple[int, ...]] = {name: shape for name, shape in layers.items() if len(shape) == 2}
+    readers: dict[int, list[str]] = {}
+    for name, shape in layers.items():
+        if len(shape) == 4:
+            readers.setdefault(shape[0], []).append(name)
+    # Read backwards, a discriminator is a chain too: from its one number to the colours that it reads.
+    written = {*COLOURS, *(layers[name][1] for names in readers.values() for name in names)}
+    reads = [name for count, names in readers.items() if count not in written for name in names]
+    while len(reads) == 1 and reads[0] not in order:
+        order[reads[0]] = shape = layers[reads[0]]
+        reads = readers.get(shape[1], [])
+    return order
+
+
+def _writers(order: Mapping[str, tuple[int, ...]]) -> dict[tuple[int, ...], list[str]]:
+    """The layers that write a number of channels: a convolution its outputs, a linear one also those of the next."""
+    following = {shape[0] for shape in list(order.values())[1:2]}
+    writers: dict[tuple[int, ...], list[str]] = {}
+    for name, shape in order.items():
+        for count in {shape[1]} if len(shape) == 4 else {shape[0], *following}:
+            writers.setdefault((count,), []).append(name)
+    return writers
 
 
 def _check_module(path: Path, candidate: Candidate, stages: Mapping[str, Stage]) -> None:

@@ -25,7 +25,7 @@ from rewrite.checkpoints import (
     tensorflow,
 )
 from rewrite.checkpoints.archives import Archive
-from rewrite.checkpoints.candidates import CHOICE, Candidate, candidates, fitting, split_choice
+from rewrite.checkpoints.candidates import CHOICE, Candidate, candidates, chosen, fitting, split_choice
 from rewrite.checkpoints.flat import looks_flat
 from rewrite.checkpoints.foreign import ForeignFile, complete
 from rewrite.checkpoints.pickles import Made
@@ -82,15 +82,17 @@ def open_checkpoint(path: Path) -> native.NativeFile | ForeignFile:
         with complete(path, "state dict of this library"):
             return native.load_noted(archive, archive.note)
     ours = not pickled and files.metadata(path).get("format") == files.FORMAT
-    found = _recognised(path, archive.content, key)
+    with complete(path, "checkpoint"):
+        held = list(candidates(archive.content, archive.budget))
+        found = _recognised(path, held, key)
     if found is not None and (not ours or files.read_header(path)[1].get("family") == found[0].FAMILY):
         family, candidate = found
         with complete(path, family.FAMILY):
             return family.load(archive, candidate)
     if ours:
         return native.NativeFile(path)  # which says what it is, and refuses
-    held = _described(archive.content)[:120]
-    raise ValueError(f"{path} holds no generator that is known here; it holds {held}; {_advice(archive.content)}")
+    known = _described(archive.content)[:120]
+    raise ValueError(f"{path} holds no generator that is known here; it holds {known}; {_advice(held)}")
 
 
 def _check_kind(path: Path) -> None:
@@ -106,25 +108,25 @@ def _check_kind(path: Path) -> None:
         raise ValueError(f"{path} is {article} {kind}, in which no generator is read{advice}")
 
 
-def _advice(content: object) -> str:
+def _advice(held: Sequence[Candidate]) -> str:
     """What to do with a file of which no family is recognised."""
-    names = {name for each in candidates(content) for name in each.state}
     for mark, advice in ELSEWHERE.items():
-        if mark in names:
+        if any(mark in each.state for each in held):
             return advice
     return f"where it is a generator, {BY_HAND}"
 
 
-def _recognised(path: Path, content: object, key: str | None = None) -> tuple[ModuleType, Candidate] | None:
-    """The network that a file's content holds, and the family that reads it; None if there is none.
+def _recognised(path: Path, held: Sequence[Candidate], key: str | None = None) -> tuple[ModuleType, Candidate] | None:
+    """The network among what a file holds, and the family that reads it; None if there is none.
 
     Raises:
         ValueError: There are several, or nothing is at the key.
     """
-    if key is not None and not any(each.key == key for each in candidates(content)):
-        raise ValueError(f"{path} holds nothing at {key!r}; it holds {_described(content)}"[:300])
+    wanted = held if key is None else chosen(held, key)
+    if not wanted:
+        raise ValueError(f"{path} holds nothing at {key!r}; it holds {_described(held[0].content)}"[:300])
     for family in FOREIGN:
-        found = fitting(content, family.recognises, key)
+        found = fitting(wanted, family.recognises)
         if len(found) > 1:
             names = [f"{path.name}{CHOICE}{each.key}" for each in found]
             raise ValueError(
@@ -272,5 +274,5 @@ def _recognised_by_names(checkpoint: exports.Checkpoint) -> bool:
     """Whether the tensors of a checkpoint, by the tool's own names, are all that is needed to load it."""
     if isinstance(checkpoint, native.NativeFile):
         return False
-    found = _recognised(checkpoint.path, exports.flat(checkpoint.names()))
+    found = _recognised(checkpoint.path, list(candidates(exports.flat(checkpoint.names()))))
     return found is not None and checkpoint.family == found[0].FAMILY

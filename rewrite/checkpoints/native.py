@@ -19,7 +19,7 @@ from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 from rewrite.generators.stylegan3 import Design3, StyleGAN3
 from rewrite.generators.stylegan3_layers import StyleGAN3Generator
 from rewrite.storage import files
-from rewrite.storage.quoting import named, quoted
+from rewrite.storage.quoting import lacking, named, quoted
 
 
 class Family(NamedTuple):
@@ -201,8 +201,8 @@ def _design(config: Any, kind: type, path: str | Path) -> Any:
         known = {entry.name: str(entry.type) for entry in fields(kind)}
         values = {name: _checked(name, value, known[name]) for name, value in config.items() if name in known}
         design = kind(**values)
-    except (TypeError, KeyError, ValueError, OverflowError, AttributeError):
-        raise ValueError(f"{path} does not say how its generator is built") from None
+    except (TypeError, KeyError, ValueError, OverflowError, AttributeError) as error:
+        raise ValueError(f"{path} does not say how its generator is built: {lacking(error)}") from None
     sides = design.channels if isinstance(design, Design) else [design.img_resolution]
     if max(sides) > LARGEST_SIDE or not 1 <= design.mapping_layers <= MOST_LAYERS:
         raise ValueError(f"{path} names sizes that no generator has")

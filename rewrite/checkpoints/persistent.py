@@ -18,6 +18,8 @@ from rewrite.checkpoints.tensors import Placed
 from rewrite.storage.quoting import named, quoted
 
 GENERATOR, FILTERS = "Generator", ("resample_filter", "up_filter", "down_filter")
+# Steps that a module costs, however few tensors it has.
+MODULE = 4
 PERSISTENT = Named("torch_utils.persistence", "_reconstruct_persistent_obj")
 
 
@@ -88,16 +90,21 @@ def child_of(made: Any, name: str) -> Any:
     return modules.get(name) if isinstance(modules, dict) else None
 
 
-def tensors_of(made: Any) -> Iterator[tuple[str, Placed]]:
+def tensors_of(made: Any, budget: Budget | None = None) -> Iterator[tuple[str, Placed]]:
     """All parameters and buffers by their paths.
+
+    Args:
+        made: A module.
+        budget: What the walk may cost; enough for any network if left out.
 
     Raises:
         DamagedError: Modules are nested too deeply, or shared so that there is no end of paths.
     """
-    yield from _tensors_of(made, "", 0, Budget(MOST_PATHS))
+    yield from _tensors_of(made, "", 0, budget or Budget(MOST_PATHS))
 
 
 def _tensors_of(made: Any, prefix: str, depth: int, budget: Budget) -> Iterator[tuple[str, Placed]]:
+    budget.spend(MODULE)
     budget.letters(len(prefix))
     if depth > DEEPEST:
         raise DamagedError("its network is nested too deeply")

@@ -16,7 +16,7 @@ FAMILY = "ProgressiveGAN of the dissection papers"
 
 def recognises(candidate: Candidate) -> bool:
     """Whether this is such a network: by its names."""
-    return "layer1.conv.weight" in _state(candidate)
+    return "layer1.conv.weight" in candidate.state or "features.0.conv.weight" in candidate.state
 
 
 def load(archive: Archive, candidate: Candidate) -> ForeignFile:

@@ -30,6 +30,12 @@ LAYER = {
     "activate.bias": "bias",
     "bias": "bias",
 }
+# The first convolution that doubles the side, in files of rosinality's and of the rewriting release.
+FIRST = tuple(
+    f"{layer}.{inner}weight"
+    for layer in ("convs.0.conv", "layer3.sconv.mconv", "layer3.sconv.conv")
+    for inner in ("", "dconv.")
+)
 # Of the discriminator: a residual block, and what follows the last.
 BLOCK = {
     "conv1.0.weight": "conv0.weight",
@@ -48,20 +54,20 @@ EPILOGUE = {
 }
 # The names of the rewriting release (sequential modules), back to rosinality's.
 SEQUENTIAL = (
-    (r"^layer2\.conv\.mconv\.", "conv1.conv."),
-    (r"^layer2\.conv\.", "conv1."),
-    (r"^layer(\d+)\.sconv\.mconv\.", lambda found: f"convs.{int(found[1]) - 3}.conv."),
-    (r"^layer(\d+)\.sconv\.", lambda found: f"convs.{int(found[1]) - 3}."),
-    (r"^to_rgb1\.rgb\.", "to_rgb1."),
-    (r"^to_rgb(\d+)\.rgb\.", lambda found: f"to_rgbs.{int(found[1]) - 2}."),
-    (r"^(.*)conv\.dconv\.weight$", r"\1conv.weight"),
-    (r"^latents\.latent_avg$", "latent_avg"),
+    (re.compile(r"^layer2\.conv\.mconv\."), "conv1.conv."),
+    (re.compile(r"^layer2\.conv\."), "conv1."),
+    (re.compile(r"^layer(\d+)\.sconv\.mconv\."), lambda found: f"convs.{int(found[1]) - 3}.conv."),
+    (re.compile(r"^layer(\d+)\.sconv\."), lambda found: f"convs.{int(found[1]) - 3}."),
+    (re.compile(r"^to_rgb1\.rgb\."), "to_rgb1."),
+    (re.compile(r"^to_rgb(\d+)\.rgb\."), lambda found: f"to_rgbs.{int(found[1]) - 2}."),
+    (re.compile(r"^(.*)conv\.dconv\.weight$"), r"\1conv.weight"),
+    (re.compile(r"^latents\.latent_avg$"), "latent_avg"),
 )
 
 
 def recognises(candidate: Candidate) -> bool:
     """Whether this is such a network: by its names."""
-    return any(_renamed(name) == "convs.0.conv.weight" for name in candidate.state)
+    return any(name in candidate.state for name in FIRST)
 
 
 def load(archive: Archive, candidate: Candidate) -> ForeignFile:
@@ -145,7 +151,7 @@ def _row(archive: Archive, mean: Placed) -> Placed:
 
 def _renamed(name: str) -> str:
     for pattern, replacement in SEQUENTIAL:
-        name = re.sub(pattern, replacement, name)
+        name = pattern.sub(replacement, name)
     return name
 
 

@@ -57,6 +57,10 @@ def _layers(places: Mapping[str, Placed]) -> list[tuple[int, int, int]]:
 def _designs(places: Mapping[str, Placed]) -> Iterator[Design3]:
     """The designs by NVIDIA's defaults that have just these layers."""
     layers = _layers(places)
+    if [number for number, *_ in layers] != list(range(len(layers))):
+        return
+    mapping_layers = sum(bool(re.fullmatch(r"mapping\.fc\d+\.weight", name)) for name in places)
+    radial = any(name.endswith("down_filter") and len(tensor.shape) == 2 for name, tensor in places.items())
     first = places[f"synthesis.L0_{layers[0][1]}_{layers[0][2]}.weight"]
     embedding = places.get("mapping.embed.weight")
     width, classes = embedding.shape if embedding else (0, 0)
@@ -67,15 +71,13 @@ def _designs(places: Mapping[str, Placed]) -> Iterator[Design3]:
             w_dim=w_dim,
             img_resolution=layers[-1][1],
             img_channels=layers[-1][2],
-            mapping_layers=sum(bool(re.fullmatch(r"mapping\.fc\d+\.weight", name)) for name in places),
+            mapping_layers=mapping_layers,
             c_dim=classes,
             channel_base=base,
             channel_max=most,
             num_layers=len(layers) - 1,
             conv_kernel=first.shape[2],
-            use_radial_filters=any(
-                name.endswith("down_filter") and len(tensor.shape) == 2 for name, tensor in places.items()
-            ),
+            use_radial_filters=radial,
         )
         if [(number, each.size, each.channels) for number, each in enumerate(bands(design))] == layers:
             yield design
