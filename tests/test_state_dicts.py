@@ -150,6 +150,12 @@ def test_a_discriminator_is_taken_for_no_generator(tmp_path):
         load_generator(path)
 
 
+def test_a_refusal_ends_the_names_that_it_quotes_between_two_of_them(tmp_path):
+    state = {f"a_layer_of_a_long_name.{index}.weight": torch.zeros(2) for index in range(9)}
+    with pytest.raises(ValueError, match=r"it holds a_layer_of_a_long_name\.0\.weight, [^;]*\.weight …; where"):
+        load_generator(saved(tmp_path / "model.pt", state))
+
+
 @pytest.mark.parametrize("last", ["c5", "conv5"])
 def test_a_residual_generator_draws_its_images(tmp_path, last):
     network = settled(Mimicry(last))

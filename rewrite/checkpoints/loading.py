@@ -35,6 +35,7 @@ from rewrite.generators.devices import device_named
 from rewrite.patch import Patch, Stack, held_at
 from rewrite.storage import files
 
+MOST_DESCRIBED = 120  # characters of a file's names that a sentence quotes
 BUILT_IN = {"towers": Path(__file__).parent.parent / "generators" / "towers.safetensors"}
 # Those recognised by names come first, those recognised by shapes alone last.
 FOREIGN = (
@@ -91,7 +92,7 @@ def open_checkpoint(path: Path) -> native.NativeFile | ForeignFile:
             return family.load(archive, candidate)
     if ours:
         return native.NativeFile(path)  # which says what it is, and refuses
-    known = _described(archive.content)[:120]
+    known = _described(archive.content)
     raise ValueError(f"{path} holds no generator that is known here; it holds {known}; {_advice(held)}")
 
 
@@ -142,7 +143,11 @@ def _described(held: object) -> str:
     if isinstance(held, Made):
         return f"an object of {held.named}"
     if isinstance(held, dict):
-        return ", ".join(str(name) for name in list(held)[:5]) or "nothing"
+        names = ", ".join(str(name)[:80] for name in list(held)[:5]) or "nothing"
+        if len(names) <= MOST_DESCRIBED and len(held) <= 5:
+            return names
+        begun = names[: MOST_DESCRIBED - 2]
+        return f"{names if len(names) <= len(begun) else begun.rpartition(', ')[0] or begun} …"
     return type(held).__name__
 
 
