@@ -2,6 +2,8 @@
 
 from argparse import Namespace
 
+from tqdm import tqdm
+
 from apps.memories import memory_of
 from rewrite import Memory, Patch, Rule, load_generator, solve
 from rewrite.reports.forecast import lines_of
@@ -21,7 +23,11 @@ def run(options: Namespace) -> dict:
         memory = Memory.load(options.memory)
     else:
         memory = memory_of(generator, rule.layer, options.samples, rule.settings.key_space, progress=True)
-    patch = solve(generator, memory, rule, rank=options.rank)
+    with tqdm(total=100, desc="solve", unit="%", delay=1) as bar:
+        patch = solve(
+            generator, memory, rule, rank=options.rank, on_progress=lambda share: bar.update(int(100 * share) - bar.n)
+        )
+        bar.update(100 - bar.n)
     patch.save(options.out)
     return {
         "out": str(options.out),
