@@ -16,7 +16,7 @@ from rewrite.solvers.closed_form import ClosedForm
 from rewrite.solvers.leave_out import Refits, folds_of, left_out
 from rewrite.solvers.problem import Problem
 from rewrite.solvers.spectrum import Spectrum
-from rewrite.solvers.systems import Dual, Primal, systems_of
+from rewrite.solvers.systems import Dual, Primal, Read, systems_of
 from tests.test_solvers import region, rule_on
 
 PLACES = {"b8.conv1": "tiny_generator", "b16.conv0": "tiny_generator", "conv": "plain_generator"}
@@ -105,3 +105,28 @@ def test_rules_of_one_memory_share_its_directions(tiny_generator, monkeypatch):
     for drift in (1.0, 3.0):
         solve(tiny_generator, memory, replace(rule, settings=weighed(CHEAP, Weights(drift), unit)))
     assert len(calls) == 1
+
+
+def test_directions_that_are_not_among_the_largest_are_charged_what_they_cost_on_average(problem, monkeypatch):
+    # A second moment of which four directions and an equal rest say everything.
+    monkeypatch.setattr(spectra, "DIRECTIONS", 4)
+    scale, moment = problem.style_row, torch.zeros_like(problem.moment)
+    for part in problem.parts:
+        columns = torch.arange(len(scale))[part.columns]
+        rows = torch.randn(4, len(columns), generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+        moment[columns[:, None], columns] = torch.diag(0.5 * scale[columns]) + 3 * rows.T @ rows
+    given = replace(problem, moment=moment, settings=replace(CHEAP, damage=0.01), spectra={})
+    entries = ClosedForm(given).solve()
+    monkeypatch.setattr(problems, "TOLERANCE", math.inf)
+    keys = ClosedForm(over_keys(replace(given, spectra={}), monkeypatch)).solve()
+    assert keys.objective[-1] == pytest.approx(entries.objective[-1], rel=1e-5)
+    assert float((keys.change - entries.change).norm() / entries.change.norm()) < 1e-3
+
+
+def test_some_keys_that_stand_for_all_weigh_as_much(problem):
+    (whole,) = [Read.of(problem.others, part) for part in problem.parts[:1]]
+    some = whole.every(3)
+    assert torch.equal(some.keys, whole.keys[::3])
+    assert torch.equal(some.written, whole.written[::3])
+    assert torch.equal(some.image, whole.image[::3])
+    assert float(some.weights.sum()) == pytest.approx(float(whole.weights.sum()), rel=1e-12)
