@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from rewrite.generators.contract import Generator
-from rewrite.generators.stylegan2 import Design
+from rewrite.generators.stylegan2 import Design, StyleGAN2
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 from tests.conftest import CONFIG, random_stylegan2
 
@@ -163,3 +163,12 @@ def test_a_generator_pickles_and_draws_the_same(name, request):
     again = pickle.loads(pickle.dumps(generator))
     assert torch.equal(again.sample(range(3)), generator.sample(range(3)))
     assert again.fingerprint == generator.fingerprint
+
+
+def test_an_early_image_of_a_grey_network_is_drawn_in_three_colours_as_the_image_is():
+    channels = {4: 6, 8: 5, 16: 4}
+    network = StyleGAN2(Design(z_dim=8, w_dim=8, mapping_layers=2, channels=channels, colours=1))
+    generator = StyleGAN2Generator(network)
+    cut = generator.cut("b8.conv1", generator.latents([1]))
+    assert generator.early_image("b8.conv1", cut, 8).shape == (1, 3, 8, 8)
+    assert generator.sample([1]).shape == (1, 3, 16, 16)

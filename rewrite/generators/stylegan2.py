@@ -21,8 +21,8 @@ from rewrite.generators.mapping import GAIN, LEAK, Linear, Mapping, normal
 from rewrite.storage.quoting import quoted
 
 ARCHITECTURES, NOISE_MODES = ("skip", "resnet", "orig"), ("const", "seed", "random", "none")
-# Files may leave these out: a network without noise, or one whose mean latent was not kept.
 LARGEST_SIDE, MOST_LAYERS = 4096, 32
+# Files may leave these out: a network without noise, or one whose mean latent was not kept.
 OPTIONAL = ("noise_const", "noise_strength", "w_avg")
 
 

@@ -83,7 +83,7 @@ class StyleGAN2Generator(Generator):
         if self.network.design.architecture != "skip" or last not in names[place:]:
             return None
         state = synthesis.store(cut.state, layer, self.output(layer, cut))
-        return synthesis.run(state, names[place + 1 : names.index(last) + 1]).drawn
+        return coloured(synthesis.run(state, names[place + 1 : names.index(last) + 1]).drawn)
 
     def finish(self, layer: str, cut: Cut, written: Tensor, demodulation: Tensor | None) -> Tensor:
         synthesis = self.network.synthesis

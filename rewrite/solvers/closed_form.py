@@ -12,12 +12,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from rewrite.generators.layers import Part
 from rewrite.solvers import algebra
 from rewrite.solvers.algebra import Metric
 from rewrite.solvers.directions import channel_rows, patch_rows, phase_metrics
 from rewrite.solvers.problem import Problem, Trial
 from rewrite.solvers.solution import Solution
-from rewrite.solvers.systems import Asked, Dual, Primal, systems_of
+from rewrite.solvers.systems import Asked, Dual, Primal, Read, metric_of, systems_of
 
 MOST_RESTORING_STEPS = 30
 STEP_SIZES = (1.0, 0.5, 0.25, 0.1)
@@ -115,12 +116,11 @@ class _Block:
     @cached_property
     def metric(self) -> Metric:
         """What a change costs over all entries, but for the wanted keys."""
-        problem, columns = self.problem, self.columns
-        matrix = problem.settings.damage * problem.moment[columns, columns]
-        matrix.diagonal().add_(problem.settings.drift * problem.style_row[columns])
-        for at in problem.soft:
-            matrix += algebra.gram(at.keys.keys[:, columns], at.keys.weights)
-        return Metric(matrix)
+        first, *more = self.systems
+        if isinstance(first, Primal) and not more:
+            return first.metric
+        whole = Part(self.rows, slice(None), self.columns)
+        return metric_of(self.problem, whole, [Read.of(at, whole) for at in self.problem.soft])
 
     @cached_property
     def within(self) -> Float[Tensor, "directions columns"] | None:

@@ -122,8 +122,8 @@ def left_out(
 Refit = Callable[[Settings], Float[Tensor, "outputs columns"]]
 
 
-class _Asked:
-    """What a part is asked for before the demodulation moves.
+class _Refitted:
+    """A part that is solved without some images, and what it is asked for before the demodulation moves.
 
     Attributes:
         wanted, others, protected: The keys.
@@ -147,7 +147,7 @@ class _Asked:
         return settings.others / own if own else 1.0
 
 
-class _Sums(_Asked):
+class _Sums(_Refitted):
     """A part that is refitted over the entries of its keys: by the sums of all images less those that are left out."""
 
     def __init__(self, problem: Problem, part: Part) -> None:
@@ -178,7 +178,7 @@ class _Sums(_Asked):
         return solve
 
 
-class _Kernels(_Asked):
+class _Kernels(_Refitted):
     """A part that is refitted over its keys: those of the images that are left out are dropped from their kernel.
 
     Some of the hard negatives stand for all: which settings are best hardly depends on more of them.

@@ -297,13 +297,15 @@ class Trial:
         """The change as the solution of the problem, with the objective after each step on the way to it."""
         problem, goal = self.problem, self.problem.goal
         start = problem.tried(torch.zeros_like(self.change))._missed
-        usual = problem.through(problem.matrix, exact=True)
+        usual, ordinary = problem.usual, self.added.ordinary
+        if problem.over_keys:
+            usual, ordinary = (problem.through(each, exact=True) for each in (problem.matrix, self.change))
         power = float((problem.first.mean(dim=0).square()[:, None] * problem.matrix * usual).sum())
         return Solution(
             change=self.change,
             objective=path,
             residual=(self._missed / max(start, 1e-300)) ** 0.5,
-            damage=self._damage(problem.through(self.change, exact=True), usual) / max(power, 1e-300),
+            damage=self._damage(ordinary, usual) / max(power, 1e-300),
             drift=float((self.factor / problem.first).mean()),
             interference={
                 name: float((values - keys.values).norm() / keys.values.norm())

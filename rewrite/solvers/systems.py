@@ -71,6 +71,15 @@ class Asked:
     share: Float[Tensor, " outputs"]
 
 
+def metric_of(problem: Problem, part: Part, soft: Sequence[Read]) -> Metric:
+    """What a change of a part costs, but for the wanted keys: M with the soft keys."""
+    matrix = problem.settings.damage * problem.moment_of(part)
+    matrix.diagonal().add_(problem.settings.drift * problem.style_row[part.columns])
+    for read in soft:
+        matrix += algebra.gram(read.keys, read.weights)
+    return Metric(matrix)
+
+
 class Primal:
     """A part that is solved over the entries of its keys."""
 
@@ -82,27 +91,18 @@ class Primal:
     @cached_property
     def metric(self) -> Metric:
         """What a change costs, but for the wanted keys."""
-        problem = self.problem
-        matrix = problem.settings.damage * problem.moment_of(self.part)
-        matrix.diagonal().add_(problem.settings.drift * problem.style_row[self.part.columns])
-        for read in self.soft:
-            matrix += algebra.gram(read.keys, read.weights)
-        return Metric(matrix)
+        return metric_of(self.problem, self.part, self.soft)
 
     def solve(self, asked: Asked) -> Float[Tensor, "outputs columns"]:
         """The change of the part."""
         wanted, pull = self.wanted, None
         if self.problem.modulated:
-            pull = self.problem.settings.damage * asked.share[:, None] * self._usual
+            usual = self.problem.usual[self.part.rows, self.part.own]
+            pull = self.problem.settings.damage * asked.share[:, None] * usual
             for read, missing in zip(self.soft, asked.missing, strict=True):
                 pull = pull + (read.weights[:, None] * missing[read.there]).T @ read.keys
         residual, weights = asked.residual[wanted.there], asked.weights[wanted.there]
         return algebra.minimise(self.metric, wanted.keys, residual, weights, fixed=self.fixed, pull=pull)
-
-    @cached_property
-    def _usual(self) -> Float[Tensor, "outputs columns"]:
-        """W C."""
-        return self.problem.matrix[self.part.rows, self.part.own] @ self.problem.moment_of(self.part)
 
 
 @dataclass(frozen=True)
