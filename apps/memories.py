@@ -65,6 +65,8 @@ def memory_of(
         except ValueError as error:
             print(f"the kept memory is not used: {error}", file=sys.stderr)
     memory = measure(generator, layer, samples, key_space=key_space, progress=progress, on_progress=on_progress)
+    if on_progress is not None:
+        on_progress(memory.images)  # a stop that came while the last images were summed counts too
     try:
         memory.save(path)
     except ValueError as error:

@@ -305,6 +305,19 @@ def test_a_memory_of_as_many_images_as_are_needed_is_kept(files, cache, monkeypa
     assert torch.equal(memory_of(generator, LAYER, "auto").total, found.total)
 
 
+def test_a_stop_after_the_last_images_were_read_keeps_nothing(files, cache):
+    said = []
+
+    def stop(images: int) -> None:
+        said.append(images)
+        if said.count(20) > 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        memory_of(load_generator(files["model"]), LAYER, 20, on_progress=stop)
+    assert list(cache.rglob("*.safetensors")) == []
+
+
 def test_a_number_of_images_that_is_none_is_refused(files, refusal, tmp_path):
     said = refusal(
         "measure", files["model"], "--layer", LAYER, "--samples", "many", "--out", tmp_path / "m.safetensors"
