@@ -8,7 +8,7 @@ import torch
 from playwright.sync_api import Page
 
 from rewrite import load_generator
-from tests.editors import TILES, Editor, needs_chromium
+from tests.editors import TILES, Editor, needs_chromium, running
 
 pytestmark = needs_chromium
 EDITED = f"#wall .wall[data-edited='{TILES}']"
@@ -321,19 +321,21 @@ def test_a_second_session_sees_nothing_of_the_first(open_page):
     assert "no marks" in marks(second, PLACE[0])
 
 
-def test_long_work_is_stopped_and_leaves_nothing(open_page, towers_editor):
-    page, cache = open_page(), towers_editor.folder / "cache"
-    kept = sorted(path.name for path in cache.rglob("*"))
-    page.click("role=tab[name='Model']")
-    page.click("#layer-to-measure input")
-    page.click("role=option[name='b64.conv1']")
-    page.click("#measure")
-    page.wait_for_selector("#progress progress")
-    page.click("#stop-measuring")
-    page.wait_for_selector("#progress >> text=Stopped")
-    page.wait_for_timeout(1000)
-    assert "Stopped" in page.inner_text("#progress")
-    assert sorted(path.name for path in cache.rglob("*")) == kept
+def test_long_work_is_stopped_and_leaves_nothing(open_page, tmp_path):
+    # So many images that a busy machine is not done with them before Stop is pressed.
+    with running(tmp_path, "towers", "--samples", 20_000, "--tiles", 4) as editor:
+        page, cache = open_page(editor.url), editor.folder / "cache"
+        kept = sorted(path.name for path in cache.rglob("*"))
+        page.click("role=tab[name='Model']")
+        page.click("#layer-to-measure input")
+        page.click("role=option[name='b64.conv1']")
+        page.click("#measure")
+        page.wait_for_selector("#progress progress")
+        page.click("#stop-measuring")
+        page.wait_for_selector("#progress >> text=Stopped")
+        page.wait_for_timeout(1000)
+        assert "Stopped" in page.inner_text("#progress")
+        assert sorted(path.name for path in cache.rglob("*")) == kept
 
 
 def open_model(page: Page, name: str) -> None:
