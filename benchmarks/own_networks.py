@@ -33,7 +33,7 @@ from rewrite.rules.rule import Settings
 from rewrite.solvers.choice import Weights, energy_unit, posed, prior, weighed
 from rewrite.solvers.leave_out import LeftOut, Refits, folds_of, left_out
 from rewrite.solvers.problem import Problem
-from rewrite.solvers.solving import quieted
+from rewrite.solvers.quieting import quiet_of, quieted
 
 BEFORE = {
     "Settings()": Settings(damage=0.03, drift=0.03, others=1.0, refine=0),
@@ -140,11 +140,10 @@ class Swept:
 
 def swept(judge: Judge, memory: Memory, rule: Rule, goals: Goals) -> list[Swept]:
     """Every drift with the other weights of a choice: what left-out images predict of it, and what it does."""
-    generator = judge.generator
-    problem = Problem.of(
-        generator, memory, goals.of(generator, posed(generator, rule)), posed(generator, rule).settings
-    )
-    unit, first = energy_unit(problem), quieted(generator, replace(problem, settings=prior(problem)))
+    generator, asked = judge.generator, posed(judge.generator, rule)
+    problem = Problem.of(generator, memory, goals.of(generator, asked), asked.settings)
+    problem = replace(problem, settings=prior(problem))
+    unit, first = energy_unit(problem), quieted(problem, quiet_of(generator, memory, [asked], [1.0], goals))
     candidates = [weighed(problem.settings, Weights(drift), unit) for drift in DRIFTS]
     predicted = left_out(Refits(first, folds_of(first)), candidates)
     patches = (solve(generator, memory, replace(rule, settings=each), goals=goals) for each in candidates)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from rewrite import Rule, Settings, measure, solve
+from rewrite.goals.cache import Goals
 from rewrite.goals.goal import build_goal
 from rewrite.goals.pasted import aims_of, pasted_images
 from rewrite.goals.refine import EMPHASIS
@@ -15,7 +16,7 @@ from rewrite.solvers.drawn import draw_left_out
 from rewrite.solvers.finish import finish
 from rewrite.solvers.leave_out import Refits, folds_of
 from rewrite.solvers.problem import Problem
-from rewrite.solvers.solving import quieted
+from rewrite.solvers.quieting import quiet_of, quieted
 from tests.test_solvers import region, rule_on
 
 SETTINGS = Settings(damage=0.02, drift=0.05, others=1.0)
@@ -102,7 +103,8 @@ def test_the_marks_take_a_finish_only_where_left_out_images_gain_by_it(tiny_gene
     patch = solve(tiny_generator, memory, rule)
     goal = build_goal(tiny_generator, posed(tiny_generator, rule))
     problem = Problem.of(tiny_generator, memory, goal, posed(tiny_generator, rule).settings)
-    problem = quieted(tiny_generator, replace(problem, settings=prior(problem)))
+    quiet = quiet_of(tiny_generator, memory, [posed(tiny_generator, rule)], [1.0], Goals())
+    problem = quieted(replace(problem, settings=prior(problem)), quiet)
     (chosen,) = [Rule.from_json(text).settings for text in patch.rules]
     aims = aims_of(tiny_generator, [rule], [1.0])
     left = (tiny_generator, aims, Refits(problem, folds_of(problem)), [chosen])

@@ -172,3 +172,32 @@ def test_an_early_image_of_a_grey_network_is_drawn_in_three_colours_as_the_image
     cut = generator.cut("b8.conv1", generator.latents([1]))
     assert generator.early_image("b8.conv1", cut, 8).shape == (1, 3, 8, 8)
     assert generator.sample([1]).shape == (1, 3, 16, 16)
+
+
+def test_a_sketch_draws_what_the_network_has_drawn_so_far_at_a_lower_side(tiny_generator):
+    sketch, latents = tiny_generator.sketch("b4.conv1", 8), tiny_generator.latents([1, 2])
+    assert sketch.size == (8, 8)
+    assert sketch.fingerprint == tiny_generator.fingerprint
+    cut = tiny_generator.cut("b4.conv1", latents)
+    torch.testing.assert_close(sketch.images(latents), tiny_generator.early_image("b4.conv1", cut, 8))
+    assert tiny_generator.images(latents).shape[2:] == tiny_generator.size
+    again = sketch.cut("b8.conv0", latents)
+    factor = sketch.demodulation("b8.conv0", again.style)
+    written = sketch.layer("b8.conv0").apply(again.features, sketch.weight("b8.conv0"))
+    torch.testing.assert_close(sketch.resume("b8.conv0", again, written, factor), sketch.images(latents))
+
+
+def test_a_sketch_is_twice_as_fine_as_the_layer_and_follows_the_generator(tiny_generator):
+    assert tiny_generator.sketch("b8.conv1", 8) is tiny_generator
+    sketch = tiny_generator.sketch("b4.conv1", 8)
+    assert tiny_generator.sketch("b4.conv1", 8) is sketch
+    tiny_generator.truncation = 0.5
+    try:
+        assert tiny_generator.sketch("b4.conv1", 8).truncation == 0.5
+    finally:
+        tiny_generator.truncation = 1.0
+
+
+def test_networks_that_draw_at_the_end_alone_are_their_own_sketch(plain_generator):
+    name = next(iter(plain_generator.layers))
+    assert plain_generator.sketch(name, 8) is plain_generator

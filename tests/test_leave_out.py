@@ -9,7 +9,7 @@ from rewrite import Rule, Settings, measure, solve
 from rewrite.goals.goal import Goal, build_goal
 from rewrite.goals.keys import Keys
 from rewrite.goals.pasted import Moved, aims_of, pasted_images
-from rewrite.goals.quiet import IMAGES, with_quiet
+from rewrite.goals.quiet import IMAGES, quiet_places
 from rewrite.solvers import solving
 from rewrite.solvers.choice import (
     CAREFUL,
@@ -19,8 +19,8 @@ from rewrite.solvers.choice import (
     OTHERS,
     choose,
     energy_unit,
-    outdone,
     posed,
+    rival,
     weighed,
 )
 from rewrite.solvers.closed_form import ClosedForm
@@ -183,7 +183,7 @@ def test_a_layer_that_cannot_be_resumed_is_judged_by_itself_and_its_patch_replay
 def test_quiet_places_are_ordinary_ones_where_a_change_writes_little(tiny_generator):
     problem = problem_of(tiny_generator, "b16.conv1")
     change = ClosedForm(problem).solve().change
-    goal: Goal = with_quiet(tiny_generator, problem.layer, problem.goal, change, 30.0)
+    goal: Goal = quiet_places(tiny_generator, problem.layer, problem.goal, change).among(problem.goal, 30.0)
     added = goal.others.image >= len(problem.goal.styles)
     assert len(goal.styles) == len(problem.goal.styles) + IMAGES
     assert float(goal.others.weights[added].sum()) == pytest.approx(30.0)
@@ -235,17 +235,18 @@ def test_values_are_refined_only_where_left_out_images_gain_by_it(tiny_generator
     memory, seen = measure(tiny_generator, "b16.conv1", 64), []
 
     def judged(*given, **named):
-        found = outdone(*given, **named)
-        seen.append(found)
-        return not helps
+        generator, aims, problem, choice, _ = given
+        seen.append(rival(*given))
+        forced = replace(choice, drawn={choice.weights: Drawn(1.0, 1e4 if not helps else 1e-4, ())})
+        return rival(generator, aims, problem, forced)
 
-    monkeypatch.setattr(solving, "outdone", judged)
+    monkeypatch.setattr(solving, "rival", judged)
     (settled,) = [Rule.from_json(text).settings for text in solve(tiny_generator, memory, rule).rules]
     assert settled.refine == (2 if helps else 0)
     assert len(seen) == 1
     monkeypatch.undo()
     (settled,) = [Rule.from_json(text).settings for text in solve(tiny_generator, memory, rule).rules]
-    assert settled.refine == (0 if seen[0] else 2)
+    assert settled.refine == (2 if seen[0] is None else 0)
 
 
 def test_another_problem_outdoes_a_choice_where_it_does_more_for_the_pictures(tiny_generator):
@@ -258,6 +259,10 @@ def test_another_problem_outdoes_a_choice_where_it_does_more_for_the_pictures(ti
     worse, better = (
         replace(choice, drawn={choice.weights: Drawn(1.0, 1.0 / worth, ())}) for worth in (0.01 * best, 100 * best)
     )
-    assert outdone(tiny_generator, aims, problem, worse)
-    assert not outdone(tiny_generator, aims, problem, better)
-    assert not outdone(tiny_generator, aims, problem, replace(choice, drawn={}))
+    found = rival(tiny_generator, aims, problem, worse)
+    assert found is not None
+    assert found.weights.drift == choice.weights.drift
+    assert found.settings.finish == choice.settings.finish
+    assert found.pictures.worth > worse.pictures.worth
+    assert rival(tiny_generator, aims, problem, better) is None
+    assert rival(tiny_generator, aims, problem, replace(choice, drawn={})) is None

@@ -14,7 +14,7 @@ from rewrite.solvers import spectrum as spectra
 from rewrite.solvers.choice import Weights, weighed
 from rewrite.solvers.closed_form import ClosedForm
 from rewrite.solvers.leave_out import Refits, folds_of, left_out
-from rewrite.solvers.problem import Problem
+from rewrite.solvers.problem import Known, Problem
 from rewrite.solvers.spectrum import Spectrum
 from rewrite.solvers.systems import Dual, Primal, Read, systems_of
 from tests.test_solvers import region, rule_on
@@ -68,7 +68,7 @@ def test_images_are_left_out_over_keys_as_over_their_entries(problem, monkeypatc
 def test_what_the_keys_alone_cannot_say_is_solved_over_their_entries(problem, monkeypatch, changes):
     over_keys(problem, monkeypatch)
     monkeypatch.setattr(spectra, "DIRECTIONS", 1)
-    given = replace(problem, settings=replace(CHEAP, **changes), spectra={})
+    given = replace(problem, settings=replace(CHEAP, **changes), known=Known())
     assert all(isinstance(system, Primal) for system in systems_of(given))
 
 
@@ -115,10 +115,10 @@ def test_directions_that_are_not_among_the_largest_are_charged_what_they_cost_on
         columns = torch.arange(len(scale))[part.columns]
         rows = torch.randn(4, len(columns), generator=torch.Generator().manual_seed(1), dtype=torch.float64)
         moment[columns[:, None], columns] = torch.diag(0.5 * scale[columns]) + 3 * rows.T @ rows
-    given = replace(problem, moment=moment, settings=replace(CHEAP, damage=0.01), spectra={})
+    given = replace(problem, moment=moment, settings=replace(CHEAP, damage=0.01), known=Known())
     entries = ClosedForm(given).solve()
     monkeypatch.setattr(problems, "TOLERANCE", math.inf)
-    keys = ClosedForm(over_keys(replace(given, spectra={}), monkeypatch)).solve()
+    keys = ClosedForm(over_keys(replace(given, known=Known()), monkeypatch)).solve()
     assert keys.objective[-1] == pytest.approx(entries.objective[-1], rel=1e-5)
     assert float((keys.change - entries.change).norm() / entries.change.norm()) < 1e-3
 

@@ -1,5 +1,6 @@
 """StyleGAN2 seen as editable layers: cut before any convolution, resumed after it."""
 
+import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
 
@@ -35,6 +36,7 @@ class StyleGAN2Generator(Generator):
         self.z_dim = network.z_dim
         self.size = network.design.size(network.synthesis.resolutions[-1])
         self.layers: Mapping[str, Layer] = {name: self._describe(name) for name in network.synthesis.stages}
+        self._stages, self._sketches = tuple(network.synthesis.stages), dict[str, StyleGAN2Generator]()
 
     def start(self, latents: Latents) -> State:
         """The state before the first stage."""
@@ -47,13 +49,12 @@ class StyleGAN2Generator(Generator):
 
     def images(self, latents: Latents) -> Tensor:
         synthesis = self.network.synthesis
-        return coloured(synthesis.run(self.start(latents), tuple(synthesis.stages)).drawn)
+        return coloured(synthesis.run(self.start(latents), self._stages).drawn)
 
     def cut(self, layer: str, latents: Latents) -> Cut:
         self.layer(layer)
         synthesis = self.network.synthesis
-        names = tuple(synthesis.stages)
-        state = synthesis.run(self.start(latents), names[: names.index(layer)])
+        state = synthesis.run(self.start(latents), self._stages[: self._stages.index(layer)])
         stage = synthesis.stage(layer)
         if isinstance(stage, Shortcut):
             return Cut(state, state.x)
@@ -62,8 +63,7 @@ class StyleGAN2Generator(Generator):
 
     def outputs(self, layers: Sequence[str], latents: Latents) -> tuple[dict[str, Tensor], Callable[[], Tensor]]:
         """As of any generator, in one run."""
-        synthesis = self.network.synthesis
-        names = tuple(synthesis.stages)
+        synthesis, names = self.network.synthesis, self._stages
         end = 1 + max(names.index(self.layer(layer).name) for layer in layers)
         with keeping_outputs(synthesis, layers) as found:
             state = synthesis.run(self.start(latents), names[:end])
@@ -71,9 +71,25 @@ class StyleGAN2Generator(Generator):
 
     def onward(self, layer: str, cut: Cut, output: Tensor) -> Tensor:
         synthesis = self.network.synthesis
-        names = tuple(synthesis.stages)
         state = synthesis.store(cut.state, layer, output)
-        return coloured(synthesis.run(state, names[names.index(layer) + 1 :]).drawn)
+        return coloured(synthesis.run(state, self._stages[self._stages.index(layer) + 1 :]).drawn)
+
+    def sketch(self, layer: str, side: int) -> "StyleGAN2Generator":
+        """As of any generator: ends with the colours of a lower side, where every side adds some (`skip`)."""
+        self.layer(layer)
+        if self.network.design.architecture != "skip":
+            return self
+        least, stages = max(side, 2 * max(self.layers[layer].output_grid)), self._stages
+        sizes = {name: self.network.synthesis.block(name).size for name in stages if name.endswith("torgb")}
+        last = next((name for name, size in sizes.items() if min(size) >= least), stages[-1])
+        if last == stages[-1]:
+            return self
+        if last not in self._sketches:
+            found = self._sketches[last] = copy.copy(self)
+            found.size, found._stages, found._sketches = sizes[last], stages[: stages.index(last) + 1], {}
+        found = self._sketches[last]
+        found.truncation, found.noise, found.label = self.truncation, self.noise, self.label
+        return found
 
     def early_image(self, layer: str, cut: Cut, side: int) -> Tensor | None:
         """As of any generator: the colours that are added up to a side, where every side adds some (`skip`)."""

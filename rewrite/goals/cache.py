@@ -1,16 +1,23 @@
 """The goals that were built last."""
 
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import torch
 
 from rewrite.generators.contract import Generator
 from rewrite.goals.goal import Goal, build_goal
 from rewrite.goals.keys import Keys
+from rewrite.goals.quiet import Quiet
 from rewrite.goals.unedited import Unedited
+from rewrite.memory import Memory
 from rewrite.rules.rule import Rule, Settings
 
-KEPT = 8
+# Pictures are kept of the network and of its sketch.
+KEPT, KEPT_PICTURES = 8, 2
+
+Kept = TypeVar("Kept")
 
 
 class Goals:
@@ -18,35 +25,56 @@ class Goals:
 
     Refining takes most of a rule's time, and depends on the marks and the generator, not on the solver's settings. A
     goal is reused only for the same generator with the same weights and settings, and the same marks; the weight of
-    its hard negatives is a setting of the solver.
+    its hard negatives is a setting of the solver. So it is with quiet places, of the same memory.
     """
 
     def __init__(self, most: int = KEPT):
         self.most = most
-        self._kept: dict[tuple, Goal] = {}
-        self._unedited: dict[tuple, Unedited] = {}
+        self._kept: dict[Hashable, Goal] = {}
+        self._quiet: dict[Hashable, tuple[Memory, Quiet]] = {}
+        self._unedited: dict[Hashable, Unedited] = {}
 
     def __repr__(self) -> str:
         return f"<Goals: kept={len(self._kept)}, most={self.most}>"
 
     def of(self, generator: Generator, rule: Rule) -> Goal:
         """The result of `build_goal`, or that of an earlier call; it raises the same errors."""
-        settings = rule.settings
-        given = Settings(others=float(settings.others > 0), margin=settings.margin, refine=settings.refine)
-        marks = replace(rule, name="", effect={}, expect={}, settings=given).to_json()
-        key = (*_state_of(generator), marks)
-        goal = self._kept.pop(key, None) or build_goal(generator, rule, self.unedited(generator))
-        self._kept[key] = goal
-        while len(self._kept) > self.most:
-            del self._kept[next(iter(self._kept))]
+        settings, key = rule.settings, (*_state_of(generator), _marks_of(rule, rule.settings.refine))
+        goal = _last(self._kept, key, lambda: build_goal(generator, rule, self.unedited), self.most)
         return replace(goal, others=_weighed(goal.others, settings.others))
+
+    def quiet(
+        self,
+        generator: Generator,
+        memory: Memory,
+        rules: Sequence[Rule],
+        strengths: Sequence[float],
+        find: Callable[[], Quiet],
+    ) -> Quiet:
+        """The quiet places of some rules together, found by `find` unless they were before."""
+        key = (*_state_of(generator), tuple(strengths), *(_marks_of(rule, 0) for rule in rules))
+        if key in self._quiet and self._quiet[key][0] is not memory:
+            del self._quiet[key]
+        return _last(self._quiet, key, lambda: (memory, find()), self.most)[1]
 
     def unedited(self, generator: Generator) -> Unedited:
         """Pictures of the generator as it is now."""
-        state = _state_of(generator)
-        if state not in self._unedited:
-            self._unedited = {state: Unedited(generator)}
-        return self._unedited[state]
+        return _last(self._unedited, _state_of(generator), lambda: Unedited(generator), KEPT_PICTURES)
+
+
+def _last(kept: dict[Hashable, Kept], key: Hashable, make: Callable[[], Kept], most: int) -> Kept:
+    """The item of a key, which is kept as the last of so many."""
+    item = kept.pop(key) if key in kept else make()
+    kept[key] = item
+    while len(kept) > most:
+        del kept[next(iter(kept))]
+    return item
+
+
+def _marks_of(rule: Rule, refine: int) -> str:
+    """What a goal depends on beside the generator."""
+    given = Settings(others=float(rule.settings.others > 0), margin=rule.settings.margin, refine=refine)
+    return replace(rule, name="", effect={}, expect={}, settings=given).to_json()
 
 
 def _state_of(generator: Generator) -> tuple:

@@ -1,5 +1,6 @@
 """A rule becomes numbers: the keys whose values are to change, their new values, and the keys that must not change."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +11,7 @@ from rewrite.generators.contract import Generator
 from rewrite.goals.keys import Keys
 from rewrite.goals.others import others_of
 from rewrite.goals.scene import Scene
+from rewrite.goals.sketch import sketched
 from rewrite.goals.unedited import Unedited
 from rewrite.goals.wanted import Wanted
 from rewrite.goals.wishes import refined
@@ -39,13 +41,13 @@ class Goal:
     kept_units: tuple[int, ...] = ()
 
 
-def build_goal(generator: Generator, rule: Rule, unedited: Unedited | None = None) -> Goal:
+def build_goal(generator: Generator, rule: Rule, unedited: Callable[[Generator], Unedited] = Unedited) -> Goal:
     """Run the generator up to the rule's layer and collect what the rule asks for.
 
     Args:
         generator: The generator.
         rule: The rule.
-        unedited: Pictures of the generator that were drawn before.
+        unedited: Gives the pictures of the generator, or of its sketch, that were drawn before.
 
     Raises:
         LookupError: The generator has no such layer.
@@ -68,7 +70,8 @@ def build_goal(generator: Generator, rule: Rule, unedited: Unedited | None = Non
     if not wanted:
         raise ValueError("the marked places cover no cell of this layer: mark more, or take a layer of a finer grid")
     if rule.settings.refine:
-        wanted = refined(generator, scene, rule, wanted, unedited or Unedited(generator))
+        drawing = sketched(generator, layer.name)
+        wanted = refined(drawing, scene, rule, wanted, unedited(drawing))
     return Goal(
         wanted=scene.collect([(place.image, place.cells) for place in wanted], [place.share for place in wanted], 1.0),
         targets=torch.cat([place.targets for place in wanted]),

@@ -6,9 +6,17 @@ from dataclasses import replace
 
 import torch
 
+from rewrite.generators.contract import Generator
+from rewrite.goals.cache import Goals
 from rewrite.goals.goal import Goal
 from rewrite.goals.keys import Keys
-from rewrite.rules.rule import Settings
+from rewrite.rules.rule import Rule, Settings
+
+
+def joint_goal(generator: Generator, rules: Sequence[Rule], strengths: Sequence[float], goals: Goals) -> Goal:
+    """What some rules of one layer want together, each at its strength."""
+    wanted = zip((goals.of(generator, rule) for rule in rules), strengths, strict=True)
+    return join([weaken(goal, strength) for goal, strength in wanted])
 
 
 def joint_settings(settings: Sequence[Settings], rank: int | None) -> Settings:

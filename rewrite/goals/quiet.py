@@ -6,7 +6,7 @@ what it writes at the marks, nothing was meant to change.
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -27,22 +27,37 @@ FIRES = 0.25
 MOST = 1000
 
 
+@dataclass(frozen=True)
+class Quiet:
+    """Quiet places of ordinary images.
+
+    Attributes:
+        keys: Their keys, of one weight in all; images are numbered from 0.
+        styles: The modulation of each image, empty for a plain layer.
+    """
+
+    keys: Keys
+    styles: Float[Tensor, "images inputs"]
+
+    def among(self, goal: Goal, total: float) -> Goal:
+        """A goal of the same layer, whose hard negatives hold these places too, with a weight of all together."""
+        keys = replace(self.keys, weights=self.keys.weights * total, image=self.keys.image + len(goal.styles))
+        return replace(goal, others=Keys.joined([goal.others, keys]), styles=torch.cat([goal.styles, self.styles]))
+
+
 @torch.no_grad()
-def with_quiet(
-    generator: Generator, layer: Layer, goal: Goal, change: Float[Tensor, "outputs group_width"], total: float
-) -> Goal:
-    """The goal, whose hard negatives also hold quiet places of ordinary images.
+def quiet_places(generator: Generator, layer: Layer, goal: Goal, change: Float[Tensor, "outputs group_width"]) -> Quiet:
+    """Find quiet places.
 
     Args:
         generator: The generator.
         layer: The goal's layer.
         goal: A goal.
         change: A first solution of it.
-        total: What the quiet places weigh together.
     """
     added, matrix = layer.weight_from(change), layer.matrix(generator.weight(layer.name)).cpu().double()
     usual = _usual_reach(generator, layer, goal, change)
-    parts, styles, first = [], [], len(goal.styles)
+    parts, styles, first = [], [], 0
     for cut in _cuts(generator, layer):
         moved = layer.apply(cut.features, added.to(cut.features))
         factor = generator.demodulation(layer.name, cut.style)
@@ -65,9 +80,8 @@ def with_quiet(
                 )
             )
         first += len(size)
-    count = sum(len(part) for part in parts)
-    quiet = [replace(part, weights=part.weights * (total / max(1, count))) for part in parts]
-    return replace(goal, others=Keys.joined([goal.others, *quiet]), styles=torch.cat([goal.styles, *styles]).double())
+    keys = Keys.joined(parts)
+    return Quiet(replace(keys, weights=keys.weights / max(1, len(keys))), torch.cat(styles).double())
 
 
 def _cuts(generator: Generator, layer: Layer) -> Iterator[Cut]:

@@ -133,7 +133,7 @@ def choose(
 
     Args:
         generator: The generator.
-        aims: What the marked images are to look like, by their numbers in the problem's goal.
+        aims: What the marked images are to look like as `sketched` draws them, by their numbers in the problem's goal.
         problem: The problem, whose hard negatives should hold its quiet places already.
         on_progress: Called with the share that is done, 0 to 1; may raise to end the choice.
     """
@@ -163,29 +163,40 @@ def choose(
     return Choice(found[best], best, tried, drawn)
 
 
-def outdone(
+def rival(
     generator: Generator,
     aims: Mapping[int, Pasted],
     problem: Problem,
     choice: Choice,
     on_progress: Callable[[float], object] | None = None,
-) -> bool:
-    """Whether another problem with the same images does more for the pictures of those that are left out.
+) -> Choice | None:
+    """The choice for another problem with the same images, if it does more for the pictures of those that are left out.
 
     Args:
         generator: The generator.
         aims: As `choose` takes them.
-        problem: The other problem; it is tried at the drift that was chosen, with either weight of hard negatives.
+        problem: The other problem; it is tried at the drift that was chosen, with either weight of hard negatives, and
+            finished if that was.
         choice: What was chosen.
         on_progress: As `choose` takes it.
     """
     if choice.pictures is None:
-        return False
+        return None
     unit, refits = energy_unit(problem), Refits(problem, folds_of(problem))
-    tried = [weighed(problem.settings, Weights(choice.weights.drift, others), unit) for others in OTHERS]
-    step = _counted(on_progress, len(tried) * len(drawn_folds(generator, refits.folds)))
-    found = draw_left_out(generator, aims, refits, tried, on_refit=step)
-    return max(each.worth for each in found) > choice.pictures.worth
+    tried = {
+        weights: weighed(problem.settings, weights, unit)
+        for weights in (Weights(choice.weights.drift, others) for others in OTHERS)
+    }
+    step = _counted(on_progress, len(tried) * len(drawn_folds(generator, refits.folds)) + len(refits.folds))
+    finish = choice.settings.finish
+    steps = _tried_steps(generator, problem) if finish else 0
+    seen = draw_left_out(generator, aims, refits, list(tried.values()), steps=steps, on_refit=step)
+    drawn = dict(zip(tried, seen, strict=True))
+    best = best_of(drawn)
+    if drawn[best].worth <= choice.pictures.worth:
+        return None
+    (at_layer,) = left_out(refits, [tried[best]], step)
+    return Choice(replace(tried[best], finish=finish), best, {best: at_layer}, drawn)
 
 
 def judge(generator: Generator, aims: Mapping[int, Pasted], problem: Problem) -> Choice:

@@ -9,6 +9,7 @@ import torch
 from rewrite.generators.contract import Generator
 from rewrite.goals.pasted import Moved, Pasted
 from rewrite.goals.scene import latents_of
+from rewrite.goals.sketch import sketched
 from rewrite.rules.rule import Settings
 from rewrite.solvers.finish import finish
 from rewrite.solvers.leave_out import Refits, worth_of
@@ -70,23 +71,23 @@ def draw_left_out(
 ) -> list[Drawn]:
     """Draw images that are left out with each of several settings.
 
-    Only the part of the network behind the layer is run.
+    Only the part of the network behind the layer is run, of a large network that of its sketch.
 
     Args:
         generator: The generator, whose layer can be resumed.
-        aims: What the images are to look like, by their numbers in the goal.
+        aims: What the images are to look like as `sketched` draws them, by their numbers in the goal.
         refits: The problem without parts of its images.
         candidates: The settings, as `Refits.solutions` takes them.
         steps: Steps of the finish that each solution gets on the images that it knows.
         on_refit: As `Refits.solutions` takes it.
     """
     problem, layer = refits.problem, refits.problem.layer
+    drawing = sketched(generator, layer.name)
     weight, kept = generator.weight(layer.name), problem.goal.kept_units
     folds = drawn_folds(generator, refits.folds)
     shown = {fold: [aims[image] for image in fold[: 1 if is_large(generator) else MOST_OF_A_FOLD]] for fold in folds}
     cuts = {
-        fold: generator.cut(layer.name, latents_of(generator, [aim.latent for aim in here]))
-        for fold, here in shown.items()
+        fold: drawing.cut(layer.name, latents_of(drawing, [aim.latent for aim in here])) for fold, here in shown.items()
     }
     found: list[list[Moved]] = [[] for _ in candidates]
     for fold, number, change in refits.solutions(candidates, on_refit, folds):
@@ -96,6 +97,6 @@ def draw_left_out(
         cut = cuts[fold]
         edited = weight + layer.weight_from(change).to(weight)
         factor = generator.demodulation(layer.name, cut.style, edited)
-        images = generator.resume(layer.name, cut, layer.apply(cut.features, edited), factor).float().cpu()
+        images = drawing.resume(layer.name, cut, layer.apply(cut.features, edited), factor).float().cpu()
         found[number] += [aim.moved(image) for aim, image in zip(shown[fold], images, strict=True)]
     return [Drawn.of(moved) for moved in found]

@@ -15,9 +15,10 @@ from torch import Tensor
 from rewrite.generators.layers import Part
 from rewrite.rules.rule import Settings
 from rewrite.solvers import algebra
+from rewrite.solvers.kernel import Kernel
 from rewrite.solvers.problem import Problem
 from rewrite.solvers.spectrum import Spectrum
-from rewrite.solvers.systems import Kernel, Read
+from rewrite.solvers.systems import Read
 
 MOST_FOLDS = 4
 # Changes that are smaller than this share do not count: a layer with few cells may have no place to change beside.

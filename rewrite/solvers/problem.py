@@ -17,6 +17,7 @@ from rewrite.goals.goal import Goal
 from rewrite.goals.keys import Keys
 from rewrite.memory import Memory
 from rewrite.rules.rule import Settings
+from rewrite.solvers.kernel import Kernel
 from rewrite.solvers.mapped import Mapped
 from rewrite.solvers.solution import Solution
 from rewrite.solvers.spectrum import DIRECTIONS, Spectrum
@@ -27,7 +28,22 @@ LEAST_WIDTH, MOST_KEYS = 1024, 1.0
 # Of the price of a change in the cheapest direction, the most by which a spectrum may be wrong in any.
 TOLERANCE = 0.05
 # By the sums of a memory: every rule that is solved on it uses the same.
-SPECTRA = WeakTensorKeyDictionary()
+KNOWN = WeakTensorKeyDictionary()
+
+
+@dataclass
+class Known:
+    """What is known of a memory from the problems before, of a layer of long keys.
+
+    Attributes:
+        spectra: The largest directions of the second moment in each part.
+        usual: W C, with all of the second moment.
+        kernels: The last keys of each part, and how far a change for one is felt at the others.
+    """
+
+    spectra: dict[int, Spectrum] = field(default_factory=dict)
+    usual: Tensor | None = None
+    kernels: dict[int, Kernel] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -41,7 +57,7 @@ class Problem:
         goal: What is to be achieved.
         settings: How.
         activate: What follows the bias, for losses after the activation.
-        spectra: The largest directions of the second moment in each part, found when they are asked for.
+        known: What is known of the memory from the problems before; more is found when it is asked for.
     """
 
     layer: Layer
@@ -51,7 +67,7 @@ class Problem:
     goal: Goal
     settings: Settings
     activate: Callable[[Tensor], Tensor]
-    spectra: dict[int, Spectrum] = field(default_factory=dict, repr=False)
+    known: Known = field(default_factory=Known, repr=False)
 
     @classmethod
     def of(cls, generator: Generator, memory: Memory, goal: Goal, settings: Settings) -> "Problem":
@@ -63,8 +79,8 @@ class Problem:
         if len(power) == 0:
             # A plain layer has no modulation; the energy of each input plays its part as a ridge.
             power = moment.diagonal().reshape(layer.inputs, -1).mean(dim=1)
-        spectra: dict[int, Spectrum] = SPECTRA.setdefault(memory.total, {})  # pyright: ignore
-        return cls(layer, matrix, moment, power, goal, settings, generator.activation(layer.name), spectra)
+        known: Known = KNOWN.setdefault(memory.total, Known())  # pyright: ignore
+        return cls(layer, matrix, moment, power, goal, settings, generator.activation(layer.name), known)
 
     @cached_property
     def parts(self) -> list[Part]:
@@ -89,10 +105,11 @@ class Problem:
             return None
         if self._keys_of(part) + DIRECTIONS >= MOST_KEYS * len(scale):
             return None
-        if number not in self.spectra:
+        spectra = self.known.spectra
+        if number not in spectra:
             least = 1e-12 * scale.mean()
-            self.spectra[number] = Spectrum.of(self.moment_of(part), scale.clamp(min=least))
-        found = self.spectra[number]
+            spectra[number] = Spectrum.of(self.moment_of(part), scale.clamp(min=least))
+        found = spectra[number]
         unseen, ridge = settings.damage * found.least, settings.drift + settings.damage * found.tail
         return found if unseen <= TOLERANCE * ridge else None
 
@@ -206,6 +223,13 @@ class Problem:
         return self.through(self.matrix)
 
     @property
+    def exactly_usual(self) -> Float[Tensor, "outputs group_width"]:
+        """W C, with all of the second moment."""
+        if self.known.usual is None:
+            self.known.usual = self.through(self.matrix, exact=True)
+        return self.known.usual
+
+    @property
     def style_row(self) -> Float[Tensor, " key"]:
         """E[s²] repeated over the taps."""
         return self.style_power.repeat_interleave(self.layer.taps)
@@ -255,6 +279,8 @@ class Trial:
 
     def towards(self, aim: "Trial", share: float) -> "Trial":
         """Part of the way from this change to another."""
+        if share == 1:
+            return aim
         added = self.added.towards(aim.added, share)
         return Trial(self.problem, torch.lerp(self.change, aim.change, share), added)
 
@@ -299,7 +325,7 @@ class Trial:
         start = problem.tried(torch.zeros_like(self.change))._missed
         usual, ordinary = problem.usual, self.added.ordinary
         if problem.over_keys:
-            usual, ordinary = (problem.through(each, exact=True) for each in (problem.matrix, self.change))
+            usual, ordinary = problem.exactly_usual, problem.through(self.change, exact=True)
         power = float((problem.first.mean(dim=0).square()[:, None] * problem.matrix * usual).sum())
         return Solution(
             change=self.change,

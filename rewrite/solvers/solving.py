@@ -1,29 +1,25 @@
 """Rules become a patch: goals are built, weights chosen where the marks are to say, and the problem solved."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rewrite.generators.contract import Generator, hash_of
 from rewrite.generators.layers import Layer
 from rewrite.goals.cache import Goals
-from rewrite.goals.goal import Goal
-from rewrite.goals.joint import checked_strengths, join, joint_settings, weaken
+from rewrite.goals.joint import checked_strengths, joint_goal, joint_settings
 from rewrite.goals.pasted import Pasted, aims_of
-from rewrite.goals.quiet import with_quiet
+from rewrite.goals.sketch import sketched
 from rewrite.memory import Memory
 from rewrite.patch import Patch
-from rewrite.rules.rule import Rule
-from rewrite.solvers.choice import Choice, choose, judge, outdone, posed, prior, settled
+from rewrite.rules.rule import Rule, Settings
+from rewrite.solvers.choice import Choice, choose, judge, posed, prior, rival, settled
 from rewrite.solvers.closed_form import ClosedForm
 from rewrite.solvers.finish import finish
 from rewrite.solvers.notes import notes_on
 from rewrite.solvers.problem import Problem
+from rewrite.solvers.quieting import quiet_of, quieted
 from rewrite.solvers.solution import Solution
-
-# Where a change writes little hardly depends on its last steps.
-FIRST_STEPS = 2
 
 
 def solve(
@@ -70,28 +66,48 @@ def solve(
         raise ValueError(
             f"this rule is solved over {settings.key_space} keys, this memory is of {memory.key_space} keys"
         )
-    goals = goals or Goals()
-    goal_of = partial(_joint_goal, generator, strengths=strengths, goals=goals)
-    problem = Problem.of(generator, memory, goal_of(rules), settings)
-    drawing = settings.weights == "marks" or judged or problem.finishes
-    aims = aims_of(generator, rules, strengths, goals.unedited(generator)) if drawing else {}
+    work = _Work(generator, memory, goals or Goals(), strengths)
+    problem, choice = work.problem(rules, settings), None
+    drawing = settings.weights == "marks" or judged
+    aims = aims_of(work.sketch, rules, strengths, work.goals.unedited(work.sketch)) if drawing else {}
     if settings.weights == "marks":
-        rules, choice = _chosen(generator, problem, rules, goal_of, aims, on_progress)
-        problem = replace(problem, goal=goal_of(rules), settings=choice.settings)
-    problem = quieted(generator, problem)
-    if judged and choice is None:
+        rules, choice = _chosen(work, problem, rules, aims, on_progress)
+        problem = work.problem(rules, choice.settings)
+    elif judged:
         choice = judge(generator, aims, problem)
-    solution, told = _finished(generator, problem, ClosedForm(problem).solve(), list(aims.values()))
+    solution, told = _finished(work, problem, ClosedForm(problem).solve(), rules)
     told |= {} if choice is None else choice.forecast()
     told["notes"] = notes_on(generator, rules) if settings.weights == "given" else []
     return _patch(generator, rules, layer, solution, told)
 
 
+@dataclass(frozen=True)
+class _Work:
+    """What all problems of some rules are set up from."""
+
+    generator: Generator
+    memory: Memory
+    goals: Goals
+    strengths: Sequence[float]
+
+    @property
+    def sketch(self) -> Generator:
+        """What draws the pictures that decide."""
+        return sketched(self.generator, self.memory.layer)
+
+    def problem(self, rules: Sequence[Rule], settings: Settings) -> Problem:
+        """The problem of the rules with some settings, their quiet places among its hard negatives."""
+        goal = joint_goal(self.generator, rules, self.strengths, self.goals)
+        problem = Problem.of(self.generator, self.memory, goal, settings)
+        if settings.quiet == 0:
+            return problem
+        return quieted(problem, quiet_of(self.generator, self.memory, rules, self.strengths, self.goals))
+
+
 def _chosen(
-    generator: Generator,
+    work: _Work,
     problem: Problem,
     rules: Sequence[Rule],
-    goal_of: Callable[[Sequence[Rule]], Goal],
     aims: Mapping[int, Pasted],
     on_progress: Callable[[float], object] | None,
 ) -> tuple[list[Rule], Choice]:
@@ -99,15 +115,14 @@ def _chosen(
 
     Adjusted values bring more of the copy to the marked images of most networks. Of some, they bring less to others.
     """
-    tell = [_part(on_progress, *share) for share in ((0.0, 0.6), (0.6, 0.7), (0.7, 1.0))]
-    first = quieted(generator, replace(problem, settings=prior(problem)))
-    choice = choose(generator, aims, first, tell[0])
+    tell = [_part(on_progress, *share) for share in ((0.0, 0.8), (0.8, 1.0))]
+    choice = choose(work.generator, aims, work.problem(rules, prior(problem)), tell[0])
     if any(rule.settings.refine for rule in rules):
         plain = [replace(rule, settings=replace(rule.settings, refine=0)) for rule in rules]
-        other = replace(problem, goal=goal_of(plain), settings=replace(prior(problem), refine=0))
-        other = quieted(generator, other)
-        if outdone(generator, aims, other, choice, tell[1]):
-            rules, choice = plain, choose(generator, aims, other, tell[2])
+        other = work.problem(plain, replace(prior(problem), refine=0))
+        better = rival(work.generator, aims, other, choice, tell[1])
+        if better is not None:
+            rules, choice = plain, better
     return [settled(rule, choice) for rule in rules], choice
 
 
@@ -117,13 +132,14 @@ def _part(on_progress: Callable[[float], object] | None, start: float, stop: flo
 
 
 def _finished(
-    generator: Generator, problem: Problem, solution: Solution, aims: Sequence[Pasted]
+    work: _Work, problem: Problem, solution: Solution, rules: Sequence[Rule]
 ) -> tuple[Solution, dict[str, Any]]:
     """The solution, adjusted in the image where its settings ask for it, and what is to be told of that."""
     if not problem.finishes:
         return solution, {}
-    steps, kept = problem.settings.finish, problem.goal.kept_units
-    found = finish(generator, problem.layer, aims, solution.change, steps, kept)
+    generator, steps, kept = work.generator, problem.settings.finish, problem.goal.kept_units
+    aims = aims_of(generator, rules, work.strengths, work.goals.unedited(generator))
+    found = finish(generator, problem.layer, list(aims.values()), solution.change, steps, kept)
     return problem.tried(found.change).solution(solution.objective), {"finish": {"missed": list(found.missed)}}
 
 
@@ -149,19 +165,3 @@ def _patch(
         rules=tuple(each.to_json() for each in rules),
         forecast={**solution.forecast(), **told},
     )
-
-
-def _joint_goal(generator: Generator, rules: Sequence[Rule], strengths: Sequence[float], goals: Goals) -> Goal:
-    """What some rules want together, each at its strength."""
-    wanted = zip((goals.of(generator, rule) for rule in rules), strengths, strict=True)
-    return join([weaken(goal, strength) for goal, strength in wanted])
-
-
-def quieted(generator: Generator, problem: Problem) -> Problem:
-    """The problem with the quiet places of ordinary images among its hard negatives, if its settings weigh them."""
-    if problem.settings.quiet == 0:
-        return problem
-    settings = replace(problem.settings, steps=min(problem.settings.steps, FIRST_STEPS))
-    first, _ = ClosedForm(replace(problem, settings=settings)).best()
-    goal = with_quiet(generator, problem.layer, problem.goal, first.change, problem.settings.quiet)
-    return replace(problem, goal=goal)

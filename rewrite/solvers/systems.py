@@ -17,6 +17,7 @@ from torch import Tensor
 from rewrite.generators.layers import Part
 from rewrite.solvers import algebra
 from rewrite.solvers.algebra import Metric
+from rewrite.solvers.kernel import Kernel
 from rewrite.solvers.mapped import Mapped
 from rewrite.solvers.problem import Problem
 from rewrite.solvers.spectrum import Spectrum
@@ -105,33 +106,12 @@ class Primal:
         return algebra.minimise(self.metric, wanted.keys, residual, weights, fixed=self.fixed, pull=pull)
 
 
-@dataclass(frozen=True)
-class Kernel:
-    """Keys, and how far a change that is made for one of them is felt at each other.
-
-    Attributes:
-        keys: K D⁻¹.
-        gram: K D⁻¹ Kᵀ.
-    """
-
-    keys: Float[Tensor, "n columns"]
-    gram: Float[Tensor, "n n"]
-
-    @classmethod
-    def of(cls, keys: Float[Tensor, "n columns"], scale: Float[Tensor, " columns"]) -> "Kernel":
-        """The kernel of some keys in the metric D."""
-        return cls((keys / scale).float(), algebra.squared(keys / scale.sqrt()))
-
-    def sum(self, weights: Float[Tensor, "n outputs"]) -> Float[Tensor, "outputs columns"]:
-        """A sum of keys times D⁻¹; in single precision, in which they were read, and in which a patch is kept."""
-        return (weights.T.float() @ self.keys).double()
-
-
 class Dual:
     """A part that is solved over its keys, of which there are fewer than entries."""
 
-    def __init__(self, problem: Problem, part: Part, spectrum: Spectrum) -> None:
-        self.problem, self.part, self.spectrum = problem, part, spectrum
+    def __init__(self, problem: Problem, number: int, spectrum: Spectrum) -> None:
+        part = problem.parts[number]
+        self.problem, self.number, self.part, self.spectrum = problem, number, part, spectrum
         self.wanted = Read.of(problem.wanted, part)
         self.soft = [Read.of(at, part) for at in problem.soft]
         self.matrix = problem.matrix[part.rows, part.own]
@@ -146,7 +126,9 @@ class Dual:
         """The soft keys, those of the second moment among them, and the wanted ones."""
         reads = [*self.soft, self.wanted]
         keys = torch.cat([self.spectrum.keys, *(read.keys for read in reads)])
-        return Kernel.of(keys, self.spectrum.scale)
+        known = self.problem.known.kernels
+        known[self.number] = Kernel.of(keys, self.spectrum.scale, known.get(self.number))
+        return known[self.number]
 
     @cached_property
     def _gram(self) -> Float[Tensor, "n n"]:
@@ -182,5 +164,5 @@ def systems_of(problem: Problem) -> list[Primal | Dual]:
     found = []
     for number, part in enumerate(problem.parts):
         spectrum = problem.spectrum(number)
-        found.append(Primal(problem, part) if spectrum is None else Dual(problem, part, spectrum))
+        found.append(Primal(problem, part) if spectrum is None else Dual(problem, number, spectrum))
     return found
