@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from rewrite import Rule, Settings, measure, solve
+from rewrite.generators.layers import Part
 from rewrite.goals.cache import Goals
 from rewrite.goals.goal import build_goal
 from rewrite.goals.pasted import aims_of, pasted_images
@@ -13,8 +14,9 @@ from rewrite.goals.refine import EMPHASIS
 from rewrite.solvers import drawn
 from rewrite.solvers.choice import TRIED_STEPS, posed, prior
 from rewrite.solvers.drawn import draw_left_out
-from rewrite.solvers.finish import finish
+from rewrite.solvers.finish import RATE, finish
 from rewrite.solvers.leave_out import Refits, folds_of
+from rewrite.solvers.preconditioner import RIDGE, Preconditioner
 from rewrite.solvers.problem import Problem
 from rewrite.solvers.quieting import quiet_of, quieted
 from tests.test_solvers import region, rule_on
@@ -76,13 +78,14 @@ def test_weak_rules_are_finished_at_their_strength(tiny_generator):
         torch.testing.assert_close(other.wanted, (one.before + one.wanted) / 2)
 
 
-def test_the_finish_is_gradient_descent_on_what_is_missed(tiny_generator):
-    """One step is Adam's first: against the sign of the gradient of an independent loss, by the rate."""
+def test_the_finish_is_preconditioned_descent_on_what_is_missed(tiny_generator):
+    """One step is Adam's first: against the sign of the gradient of an independent loss, by the rate, through P."""
     rule = replace(rule_on(tiny_generator, "b16.conv1"), settings=SETTINGS)
     layer, aims = tiny_generator.layer("b16.conv1"), list(aims_of(tiny_generator, [rule], [1.0]).values())
-    weight = tiny_generator.weight("b16.conv1")
+    memory, weight = measure(tiny_generator, "b16.conv1", 64), tiny_generator.weight("b16.conv1")
+    problem = Problem.of(tiny_generator, memory, build_goal(tiny_generator, rule), SETTINGS)
     change = torch.zeros_like(layer.matrix(weight)).double()
-    moved = layer.weight_from(finish(tiny_generator, layer, aims, change, 1).change)
+    moved = finish(tiny_generator, problem, aims, change, 1).change
     latents = tiny_generator.latents([aim.latent.seed for aim in aims])
     with torch.enable_grad():
         asked = weight.detach().clone().requires_grad_()
@@ -92,9 +95,22 @@ def test_the_finish_is_gradient_descent_on_what_is_missed(tiny_generator):
         weighed = torch.stack([1 + EMPHASIS * aim.inside for aim in aims])[:, None]
         loss = ((images - torch.stack([aim.wanted for aim in aims])).abs() * weighed).mean()
     (slope,) = torch.autograd.grad(loss, asked)
-    rate = 0.01 * float(weight.detach().square().mean().sqrt())
-    clear = slope.abs() > 1e-5
-    torch.testing.assert_close(moved[clear].float(), -rate * slope.sign()[clear], rtol=1e-2, atol=0)
+    energy, directions = torch.linalg.eigh(memory.patch_moment(layer))
+    steps = ((energy / energy.mean() + RIDGE) / (1 + RIDGE)).rsqrt()
+    across = directions @ torch.diag(steps) @ directions.T
+    rate = RATE * float(layer.matrix(weight).detach().square().mean().sqrt())
+    # The effective weight is the stored one times the gain, and so the gradients differ by it alone.
+    expected = -rate * torch.sign(layer.matrix(slope).double() @ across) @ across
+    torch.testing.assert_close(moved, expected, rtol=1e-3, atol=0.05 * rate)
+
+
+def test_steps_along_what_the_layer_usually_reads_are_short():
+    energy = torch.tensor([9.0, 3.0, 1.0, 1.0, 1.0, 0.0], dtype=torch.float64)
+    turned = torch.linalg.qr(torch.randn(6, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)).Q
+    moment = turned @ torch.diag(energy) @ turned.T
+    preconditioned = Preconditioner.of([Part(slice(None), slice(None), slice(None))], lambda part: moment)
+    lengths = preconditioned(turned.T).norm(dim=1)
+    torch.testing.assert_close(lengths, ((energy / energy.mean() + RIDGE) / (1 + RIDGE)).rsqrt())
 
 
 def test_the_marks_take_a_finish_only_where_left_out_images_gain_by_it(tiny_generator, monkeypatch):

@@ -18,10 +18,9 @@ RULES = Path(__file__).parents[2] / "rewrite" / "rules"
 SEEDS = range(10_000, 10_480)
 
 
-# With marks in eighty images the image says most: a closed form of little change is the start, and the finish the rest.
-# Chosen on other seeds than those that are reported. The drift is ten to a hundred times what ordinary keys charge, see
-# rewrite/solvers/choice.py.
-START = Settings(damage=3e-4, drift=2.9, others=10.0, finish=100)
+# With marks in eighty images the image says nearly all: a closed form of hardly any change is the start, and the finish
+# the rest. Chosen on other seeds than those that are reported.
+START = Settings(damage=3e-4, drift=300.0, others=10.0, finish=100)
 
 # What each rule shall do, and the least and the greatest size of what it copies.
 RECIPES = {
@@ -38,7 +37,7 @@ RECIPES = {
         None,
     ),
     "no-windows": (
-        RuleInWords(("window",), layer="b32.conv1", settings=replace(START, drift=0.29, finish=40)),
+        RuleInWords(("window",), layer="b32.conv1", settings=replace(START, drift=10.0, finish=70)),
         None,
     ),
 }

@@ -83,7 +83,7 @@ def draw_left_out(
     """
     problem, layer = refits.problem, refits.problem.layer
     drawing = sketched(generator, layer.name)
-    weight, kept = generator.weight(layer.name), problem.goal.kept_units
+    weight = generator.weight(layer.name)
     folds = drawn_folds(generator, refits.folds)
     shown = {fold: [aims[image] for image in fold[: 1 if is_large(generator) else MOST_OF_A_FOLD]] for fold in folds}
     cuts = {
@@ -93,7 +93,7 @@ def draw_left_out(
     for fold, number, change in refits.solutions(candidates, on_refit, folds):
         if steps:
             known = [aim for image, aim in aims.items() if image not in fold]
-            change = finish(generator, layer, known, change, steps, kept).change
+            change = finish(generator, problem, known, change, steps).change
         cut = cuts[fold]
         edited = weight + layer.weight_from(change).to(weight)
         factor = generator.demodulation(layer.name, cut.style, edited)

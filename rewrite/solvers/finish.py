@@ -17,9 +17,10 @@ from rewrite.goals.adam import Adam
 from rewrite.goals.pasted import Pasted
 from rewrite.goals.refine import EMPHASIS
 from rewrite.goals.scene import latents_of
+from rewrite.solvers.problem import Problem
 
-# Of the root mean square of the weight, the most that an entry moves in a step (Adam).
-RATE = 0.01
+# Of the root mean square of the weight, the most that an entry moves in a step (Adam), before it is preconditioned.
+RATE = 0.015
 BATCH = 8
 
 
@@ -38,43 +39,42 @@ class Finished:
 
 
 def finish(
-    generator: Generator,
-    layer: Layer,
-    aims: Sequence[Pasted],
-    change: Float[Tensor, "outputs key"],
-    steps: int,
-    kept_units: Sequence[int] = (),
+    generator: Generator, problem: Problem, aims: Sequence[Pasted], change: Float[Tensor, "outputs key"], steps: int
 ) -> Finished:
-    """Adjust a change by Adam, with a rate that falls to zero over the last quarter of the steps.
+    """Adjust a change by preconditioned Adam, with a rate that falls to zero over the last quarter of the steps.
 
     Args:
         generator: The unedited generator.
-        layer: The layer that the change is of.
+        problem: The problem that the change is a solution of; units that it keeps do not move.
         aims: What images are to look like; see `rewrite.goals.pasted.aims_of`.
         change: The closed-form solution.
         steps: Number of steps, of up to eight images each.
-        kept_units: Units of the layer that do not move.
 
     Raises:
         NotImplementedError: The layer cannot be resumed.
     """
-    first = generator.weight(layer.name).detach()
-    free = torch.ones(len(change), 1, dtype=change.dtype)
-    free[list(kept_units)] = 0
-    mask = layer.weight_from(free.expand_as(change)).to(first) != 0
-    parts = _parts(generator, layer, aims)
-    moved = layer.weight_from(change).to(first)
-    rate = RATE * float(first.square().mean().sqrt())
-    adam = Adam(moved)
-    before = _missed(generator, layer, parts, first + moved)
+    layer, first = problem.layer, generator.weight(problem.layer.name).detach()
+    free = torch.ones(len(change), 1).to(first)
+    free[list(problem.goal.kept_units)] = 0
+    parts, preconditioned = _parts(generator, layer, aims), problem.preconditioner
+    start = change.to(first)
+    steps_taken = torch.zeros_like(start)
+    rate = RATE * float(problem.matrix.square().mean().sqrt())
+    adam = Adam(steps_taken)
+
+    def weight(steps: Tensor) -> Tensor:
+        return first + layer.weight_from(start + preconditioned(steps) * free)
+
+    before = _missed(generator, layer, parts, weight(steps_taken))
     with torch.enable_grad():
         for step in range(steps):
-            weight = (first + moved).requires_grad_()
+            asked = steps_taken.clone().requires_grad_()
             part = parts[step % len(parts)]
-            (slope,) = torch.autograd.grad(part.missed(generator, layer, weight), weight)
-            moved = moved - mask * adam.step(slope, rate * min(1.0, 4 * (1 - step / steps)))
-    after = _missed(generator, layer, parts, first + moved)
-    return Finished(layer.matrix(moved).cpu().double(), (before, after))
+            (slope,) = torch.autograd.grad(part.missed(generator, layer, weight(asked)), asked)
+            steps_taken -= adam.step(slope, rate * min(1.0, 4 * (1 - step / steps)))
+    after = _missed(generator, layer, parts, weight(steps_taken))
+    moved = change + (preconditioned(steps_taken) * free).cpu().double()
+    return Finished(moved, (before, after))
 
 
 @dataclass(frozen=True)

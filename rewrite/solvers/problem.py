@@ -19,6 +19,7 @@ from rewrite.memory import Memory
 from rewrite.rules.rule import Settings
 from rewrite.solvers.kernel import Kernel
 from rewrite.solvers.mapped import Mapped
+from rewrite.solvers.preconditioner import Preconditioner
 from rewrite.solvers.solution import Solution
 from rewrite.solvers.spectrum import DIRECTIONS, Spectrum
 
@@ -39,11 +40,13 @@ class Known:
         spectra: The largest directions of the second moment in each part.
         usual: W C, with all of the second moment.
         kernels: The last keys of each part, and how far a change for one is felt at the others.
+        preconditioner: Of steps of descent.
     """
 
     spectra: dict[int, Spectrum] = field(default_factory=dict)
     usual: Tensor | None = None
     kernels: dict[int, Kernel] = field(default_factory=dict)
+    preconditioner: Preconditioner | None = None
 
 
 @dataclass(frozen=True)
@@ -228,6 +231,13 @@ class Problem:
         if self.known.usual is None:
             self.known.usual = self.through(self.matrix, exact=True)
         return self.known.usual
+
+    @property
+    def preconditioner(self) -> Preconditioner:
+        """What makes steps of descent cost alike at ordinary keys."""
+        if self.known.preconditioner is None:
+            self.known.preconditioner = Preconditioner.of(self.parts, self.moment_of)
+        return self.known.preconditioner
 
     @property
     def style_row(self) -> Float[Tensor, " key"]:

@@ -137,9 +137,9 @@ def _finished(
     """The solution, adjusted in the image where its settings ask for it, and what is to be told of that."""
     if not problem.finishes:
         return solution, {}
-    generator, steps, kept = work.generator, problem.settings.finish, problem.goal.kept_units
+    generator = work.generator
     aims = aims_of(generator, rules, work.strengths, work.goals.unedited(generator))
-    found = finish(generator, problem.layer, list(aims.values()), solution.change, steps, kept)
+    found = finish(generator, problem, list(aims.values()), solution.change, problem.settings.finish)
     return problem.tried(found.change).solution(solution.objective), {"finish": {"missed": list(found.missed)}}
 
 
