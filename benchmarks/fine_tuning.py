@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rewrite.generators.contract import Generator, batched
+from rewrite.generators.batches import batched
+from rewrite.generators.contract import Generator
 from rewrite.goals.pasted import Pasted, pasted_images
 from rewrite.goals.scene import latents_of
 from rewrite.patch import Patch, base_of

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from rewrite import Generator, measure
-from rewrite.generators.contract import Cut
+from rewrite.generators.cut import Cut
 from rewrite.generators.layers import Layer
 from rewrite.generators.stylegan2 import Design, StyleGAN2
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator

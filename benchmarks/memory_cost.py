@@ -23,7 +23,7 @@ from threadpoolctl import threadpool_limits
 from apps.parsers.parser import images_or_auto
 from benchmarks.networks import network
 from rewrite import Generator, measure
-from rewrite.generators.contract import batched
+from rewrite.generators.batches import batched
 from rewrite.memory.measurement import FIRST_SEED
 
 

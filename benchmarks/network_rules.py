@@ -11,9 +11,10 @@ import numpy as np
 import torch
 
 from rewrite import Generator, Mask
-from rewrite.generators.contract import Latents
+from rewrite.generators.latents import Latents
 from rewrite.goals.pasted import Pasted, pasted_images
-from rewrite.rules.rule import Latent, Region, Rule
+from rewrite.rules.regions import Latent, Region
+from rewrite.rules.rule import Rule
 
 FIRST_UNSEEN = 1000
 FIRST_HAIR, FIRST_EYES, FIRST_LABEL, MOUTH_OPEN = 0, 24, 128, 20

@@ -24,12 +24,12 @@ from benchmarks.network_rules import TASKS, Task
 from benchmarks.network_rules import Unseen as Images
 from benchmarks.trained_networks import load_network
 from rewrite import Generator, Memory, Patch, Rule, measure, solve
-from rewrite.generators.contract import batched
+from rewrite.generators.batches import batched
 from rewrite.goals.cache import Goals
 from rewrite.goals.pasted import Moved
 from rewrite.goals.scene import latents_of
 from rewrite.reports.pictures import before_after, save_picture, to_pil
-from rewrite.rules.rule import Settings
+from rewrite.rules.settings import Settings
 from rewrite.solvers.choice import Weights, energy_unit, posed, prior, weighed
 from rewrite.solvers.leave_out import LeftOut, Refits, folds_of, left_out
 from rewrite.solvers.problem import Problem

@@ -24,7 +24,7 @@ from rewrite.generators.stylegan2 import Design, StyleGAN2
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 from rewrite.goals.cache import Goals
 from rewrite.memory import Memory
-from rewrite.rules.rule import Latent, Region
+from rewrite.rules.regions import Latent, Region
 from rewrite.solvers.choice import Weights, weighed
 
 FEW_STEPS, BATCH = 40, 4

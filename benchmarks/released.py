@@ -13,13 +13,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from benchmarks.descent import RATE, STEPS, paper_descent
-from rewrite.generators.contract import Cut, Generator
+from rewrite.generators.contract import Generator
+from rewrite.generators.cut import Cut
 from rewrite.generators.layers import grid_of
 from rewrite.goals.scene import latents_of
 from rewrite.memory import Memory
 from rewrite.patch import Patch, base_of
 from rewrite.rules.masks import cover_of
-from rewrite.rules.rule import Region, Rule
+from rewrite.rules.regions import Region
+from rewrite.rules.rule import Rule
 
 ERASED_UNITS = 30
 

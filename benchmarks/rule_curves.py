@@ -19,7 +19,7 @@ import numpy as np
 
 from dissect.sources.towers import SegmenterSource
 from rewrite import Generator, Memory, Rule, load_generator, measure, solve
-from rewrite.generators.contract import batched
+from rewrite.generators.batches import batched
 from rewrite.reports.aims import Aim, Counts, count_concepts
 from rewrite.storage import files
 

@@ -22,7 +22,7 @@ from dissect.sources.towers import SegmenterSource
 from dissect.units.counting import dissect
 from dissect.units.probe import GeneratorProbe
 from rewrite import load_generator
-from rewrite.generators.contract import batched
+from rewrite.generators.batches import batched
 from rewrite.storage import files
 
 

@@ -5,7 +5,8 @@ from typing import NamedTuple
 import numpy as np
 
 from dissect.sources.towers import SegmenterSource
-from rewrite.generators.contract import Generator, batched
+from rewrite.generators.batches import batched
+from rewrite.generators.contract import Generator
 from rewrite.reports.aims import Aim
 
 

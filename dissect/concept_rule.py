@@ -10,7 +10,8 @@ from dissect.regions import Thing, things
 from dissect.units.dissection import Dissection
 from rewrite.generators.contract import Generator
 from rewrite.reports.concepts import ConceptSource
-from rewrite.rules.rule import Rule, Settings
+from rewrite.rules.rule import Rule
+from rewrite.rules.settings import Settings
 
 PROTECTED = 80
 LARGEST_USUAL = 64

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 from tqdm import tqdm
 
-from rewrite.generators.contract import batched
+from rewrite.generators.batches import batched
 from rewrite.storage import files
 from rewrite.storage.quoting import lacking
 

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from rewrite.reports.concepts import Concepts
 from rewrite.rules.masks import Mask
-from rewrite.rules.rule import Latent, Region, Rule
+from rewrite.rules.regions import Latent, Region
+from rewrite.rules.rule import Rule
 
 LEAST = 0.1
 LIFT = 3.0

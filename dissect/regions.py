@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from tqdm import tqdm
 
-from rewrite.generators.contract import Generator, batched
+from rewrite.generators.batches import batched
+from rewrite.generators.contract import Generator
 from rewrite.reports.concepts import ConceptSource
 from rewrite.rules.masks import Mask, regions_of
-from rewrite.rules.rule import Latent, Region
+from rewrite.rules.regions import Latent, Region
 
 BATCH = 32
 

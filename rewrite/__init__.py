@@ -7,7 +7,8 @@ version.
 from rewrite.checkpoints.adapters import from_peft, to_peft
 from rewrite.checkpoints.discriminators import load_discriminator
 from rewrite.checkpoints.loading import export, load_generator
-from rewrite.generators.contract import Generator, Latents
+from rewrite.generators.contract import Generator
+from rewrite.generators.latents import Latents
 from rewrite.generators.wrapped import WrappedGenerator, wrap
 from rewrite.goals.cache import Goals
 from rewrite.memory import Memory, measure
@@ -24,7 +25,9 @@ from rewrite.reports.pictures import show, to_pil
 from rewrite.reports.proposals import Proposal, propose_contexts
 from rewrite.reports.report import Report, load_report, report_on
 from rewrite.rules.masks import Mask
-from rewrite.rules.rule import Latent, Region, Rule, Settings
+from rewrite.rules.regions import Latent, Region
+from rewrite.rules.rule import Rule
+from rewrite.rules.settings import Settings
 from rewrite.solvers.solving import solve
 from rewrite.version import __version__
 

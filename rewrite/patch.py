@@ -13,7 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from rewrite.generators.contract import Generator, hash_of
+from rewrite.generators.contract import Generator
+from rewrite.generators.fingerprint import hash_of
 from rewrite.generators.layers import Layer
 from rewrite.reports.forecast import told
 from rewrite.reports.rendering import render

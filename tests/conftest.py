@@ -19,8 +19,11 @@ from torch.nn import functional as F
 from apps.cli import main
 from rewrite import Latent, Mask, Patch, Region, Rule, Settings, load_generator, measure, solve
 from rewrite.checkpoints import native
-from rewrite.generators.contract import Cut, Generator, Latents, hash_of
+from rewrite.generators.contract import Generator
+from rewrite.generators.cut import Cut
 from rewrite.generators.discriminator import Discriminator, DiscriminatorDesign
+from rewrite.generators.fingerprint import hash_of
+from rewrite.generators.latents import Latents
 from rewrite.generators.layers import Layer
 from rewrite.generators.stylegan2 import Design, StyleGAN2
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator

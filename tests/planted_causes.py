@@ -8,7 +8,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from dissect.sources.contract import checked
-from rewrite.generators.contract import Cut, Generator
+from rewrite.generators.contract import Generator
+from rewrite.generators.cut import Cut
 from rewrite.generators.layers import Layer
 from rewrite.reports.concepts import Concepts, ConceptSource
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rewrite.generators.contract import Cut
+from rewrite.generators.cut import Cut
 from rewrite.generators.layers import Layer
 from rewrite.memory import Memory, measure
 from rewrite.memory.accuracy import Accuracy, Halves

@@ -19,7 +19,7 @@ from dissect.quality.frechet import Moments
 from dissect.quality.table import Table
 from rewrite import Patch, load_generator
 from rewrite.checkpoints import native
-from rewrite.generators.contract import batched
+from rewrite.generators.batches import batched
 from tests.markup import assert_shown_as_text, renamed
 from tests.planted import LAYER, SMEARING, smearing_generator
 

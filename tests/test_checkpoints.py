@@ -9,7 +9,7 @@ import torch
 
 from rewrite.checkpoints import native
 from rewrite.checkpoints.loading import export, load_generator
-from rewrite.generators.contract import hash_of
+from rewrite.generators.fingerprint import hash_of
 from rewrite.patch import Stack
 from rewrite.storage import files
 from tests.conftest import CONFIG, Peak, patch_of, random_stylegan2

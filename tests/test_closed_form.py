@@ -15,7 +15,7 @@ from torch import Tensor
 from rewrite.generators.layers import Layer
 from rewrite.goals.goal import Goal
 from rewrite.goals.keys import Keys
-from rewrite.rules.rule import Settings
+from rewrite.rules.settings import Settings
 from rewrite.solvers.closed_form import ClosedForm
 from rewrite.solvers.problem import HEAVY, Problem
 

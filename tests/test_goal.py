@@ -13,7 +13,9 @@ from rewrite.goals.fill import filled
 from rewrite.goals.goal import build_goal
 from rewrite.goals.scene import written_values
 from rewrite.rules.masks import Mask
-from rewrite.rules.rule import Latent, Region, Rule, Settings
+from rewrite.rules.regions import Latent, Region
+from rewrite.rules.rule import Rule
+from rewrite.rules.settings import Settings
 
 
 def region(generator, seed: int, top: int, left: int, height: int, width: int, scale: int = 1) -> Region:

@@ -11,7 +11,7 @@ from test_layers import convolutions
 from test_layers import describe as describe_module
 from torch import nn
 
-from rewrite.generators.contract import Cut
+from rewrite.generators.cut import Cut
 from rewrite.generators.layers import Layer
 from rewrite.memory import Memory, describe, measure
 from rewrite.memory.sums import Sums, positions_per_image

@@ -12,7 +12,7 @@ from apps import outputs
 from apps.cli import build_parser
 from apps.parsers.parser import new_file, new_folder, new_place
 from rewrite import Patch, load_generator, to_peft
-from rewrite.generators.contract import hash_of
+from rewrite.generators.fingerprint import hash_of
 from tests.conftest import PlainGenerator, patch_of
 from tests.foreign_files import write_rosinality
 

@@ -11,7 +11,8 @@ from conftest import PlainGenerator
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from rewrite.generators.contract import Generator, hash_of
+from rewrite.generators.contract import Generator
+from rewrite.generators.fingerprint import hash_of
 from rewrite.patch import Patch, Stack, describe, held_at
 from rewrite.storage import files
 

@@ -14,7 +14,9 @@ from torch import nn
 from dissect import CallableSource, Concepts, GeneratorProbe, NetworkSource, PictureProbe, dissect, write_units
 from dissect.sources.folders import Annotations
 from rewrite import Mask, measure, solve, wrap
-from rewrite.rules.rule import Latent, Region, Rule, Settings
+from rewrite.rules.regions import Latent, Region
+from rewrite.rules.rule import Rule
+from rewrite.rules.settings import Settings
 
 FOLDER = Path(__file__).parents[2] / "shared" / "weights"
 LAYERS = {

@@ -10,19 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rewrite.rules.masks import Mask
-from rewrite.rules.rule import (
-    ACTIONS,
-    ANCHORS,
-    CONSTRAINTS,
-    CONTEXT_USES,
-    FITS,
-    KEY_SPACES,
-    WEIGHTS,
-    Latent,
-    Region,
-    Rule,
-    Settings,
-)
+from rewrite.rules.regions import Latent, Region
+from rewrite.rules.rule import ACTIONS, ANCHORS, CONTEXT_USES, FITS, Rule
+from rewrite.rules.settings import CONSTRAINTS, KEY_SPACES, WEIGHTS, Settings
 
 
 def objects(**parts) -> st.SearchStrategy[dict]:

@@ -13,7 +13,9 @@ from rewrite.goals.keys import Keys
 from rewrite.memory import Memory, measure
 from rewrite.patch import Patch, Stack
 from rewrite.rules.masks import Mask
-from rewrite.rules.rule import Latent, Region, Rule, Settings
+from rewrite.rules.regions import Latent, Region
+from rewrite.rules.rule import Rule
+from rewrite.rules.settings import Settings
 from rewrite.solvers.algebra import Metric, directions
 from rewrite.solvers.closed_form import ClosedForm
 from rewrite.solvers.problem import Problem

@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from rewrite import Mask, measure, solve, wrap
 from rewrite.rules.masks import cover
-from rewrite.rules.rule import Latent, Region, Rule
+from rewrite.rules.regions import Latent, Region
+from rewrite.rules.rule import Rule
 
 
 class Mixed(nn.Module):

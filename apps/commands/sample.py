@@ -12,7 +12,8 @@ from apps.commands.patches import load_patches
 from apps.memories import memory_of
 from apps.seeds import parse_seeds
 from rewrite import Rule, Stack, load_generator
-from rewrite.generators.contract import Generator, batched
+from rewrite.generators.batches import batched
+from rewrite.generators.contract import Generator
 from rewrite.generators.latent_files import read_latents
 from rewrite.generators.latents import Latents
 from rewrite.reports.firing import Search

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from rewrite import Settings
-from rewrite.rules.rule import CHOSEN
+from rewrite.rules.settings import CHOSEN
 
 ACTIONS = ("paste", "erase")
 MOST_RANK = 512

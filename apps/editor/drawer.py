@@ -21,7 +21,8 @@ from apps.editor.cache import Cache
 from apps.editor.turns import Turns
 from dissect.concept_rule import usual_layer
 from rewrite import Generator, Patch, Stack
-from rewrite.generators.contract import Cut, batched
+from rewrite.generators.batches import batched
+from rewrite.generators.cut import Cut
 
 LARGEST_TILE = 256
 EARLY_SIDE = 64

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from apps.editor.model import Model
 from rewrite import Region
-from rewrite.generators.contract import batched
+from rewrite.generators.batches import batched
 from rewrite.generators.layers import Layer
 from rewrite.goals.scene import LEAST_COVER
 from rewrite.reports.firing import ordinary_moment, ordinary_seeds, response, upsampled

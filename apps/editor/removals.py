@@ -19,7 +19,7 @@ from dissect.causes.experiment import Experiment, areas_of, measure_removals
 from dissect.causes.paired import Paired
 from dissect.causes.screen import first_order
 from dissect.units.dissection import Dissection
-from rewrite.generators.contract import batched
+from rewrite.generators.batches import batched
 from rewrite.reports.interval import Interval
 
 # In the built-in generator, first-order estimates of 16 images rank units as exact effects of these images do: against

@@ -20,7 +20,7 @@ from apps.editor.units import NONE, dissection, dissections, strips
 from apps.editor.work import Stopped
 from dissect.causes.ablation import ablation_patch, notes_of
 from dissect.causes.intervention import Intervention, Prefix
-from rewrite.generators.contract import batched
+from rewrite.generators.batches import batched
 
 COMPARED = 4
 HELP = (

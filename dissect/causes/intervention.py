@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from rewrite.generators.contract import Cut, Generator
+from rewrite.generators.contract import Generator
+from rewrite.generators.cut import Cut
 from rewrite.storage.quoting import quoted
 
 

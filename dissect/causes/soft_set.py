@@ -20,7 +20,7 @@ from dissect.causes.blocks import Cell, block_at, enlarged
 from dissect.causes.experiment import Experiment
 from dissect.causes.insertion import shares_of
 from dissect.causes.intervention import Prefix
-from rewrite.generators.contract import batched
+from rewrite.generators.batches import batched
 
 STEPS = 60
 # How many places of an image are tried for the one that the concept is inserted at.

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dissect.segmenter import Segmenter, load_segmenter
-from rewrite.generators.contract import hash_of
 from rewrite.generators.discriminator import Discriminator
+from rewrite.generators.fingerprint import hash_of
 
 # Vectors are always computed in batches of one size, filled up, because convolutions round by the size of a batch.
 TOGETHER = 16

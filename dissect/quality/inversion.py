@@ -13,7 +13,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dissect.quality.features import FeatureSpace
-from rewrite.generators.contract import Generator, Latents, batched
+from rewrite.generators.batches import batched
+from rewrite.generators.contract import Generator
+from rewrite.generators.latents import Latents
 
 BATCH = 16
 STARTS = 64

@@ -17,7 +17,7 @@ from dissect.quality.areas import areas
 from dissect.quality.frechet import Moments
 from dissect.quality.table import Table, tabulate
 from dissect.sources.pictures import Pictures
-from rewrite.generators.contract import batched
+from rewrite.generators.batches import batched
 from rewrite.reports.concepts import Concepts, ConceptSource
 from rewrite.reports.interval import NORMAL_ERRORS, Interval, bootstrapped
 

@@ -22,7 +22,7 @@ from torch import Tensor
 from dissect.sources.contract import checked
 from dissect.sources.names import unique
 from dissect.sources.network import IMAGES_AT_ONCE, most_likely
-from rewrite.generators.contract import hash_of
+from rewrite.generators.fingerprint import hash_of
 from rewrite.reports.concepts import Concepts, ConceptSource
 from rewrite.reports.pictures import to_pil
 from rewrite.storage import files

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dissect.sources.contract import DifferentiableSource, checked
-from rewrite.generators.contract import hash_of
+from rewrite.generators.fingerprint import hash_of
 from rewrite.reports.concepts import Concepts
 
 # Logits that are upsampled at once.

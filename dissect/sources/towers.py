@@ -10,7 +10,7 @@ from dissect.scenes import CONCEPTS, scenes
 from dissect.segmenter import Segmenter, images_of, load_segmenter
 from dissect.sources.contract import DifferentiableSource, checked
 from dissect.sources.pictures import LabelledPictures
-from rewrite.generators.contract import hash_of
+from rewrite.generators.fingerprint import hash_of
 from rewrite.reports.concepts import Concepts
 
 CATEGORIES = {

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from dissect.sources.network import told_apart
 from dissect.sources.pictures import LabelledPictures
-from rewrite.generators.contract import Generator, hash_of
+from rewrite.generators.contract import Generator
+from rewrite.generators.fingerprint import hash_of
 from rewrite.generators.outputs import keeping_outputs
 from rewrite.reports.concepts import Concepts, ConceptSource
 

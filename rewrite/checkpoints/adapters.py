@@ -18,7 +18,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from rewrite.generators.contract import Generator, hash_of
+from rewrite.generators.contract import Generator
+from rewrite.generators.fingerprint import hash_of
 from rewrite.generators.layers import Layer
 from rewrite.patch import Patch, held_at
 from rewrite.storage import files

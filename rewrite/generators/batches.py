@@ -10,6 +10,18 @@ Result = TypeVar("Result")
 RAN_OUT = ("can't allocate memory", "not enough memory", "out of memory")
 
 
+def batched(items: Iterable[int], size: int) -> Iterator[tuple[int, ...]]:
+    """Cut a sequence into tuples of at most `size` items."""
+    part: list[int] = []
+    for item in items:
+        part.append(item)
+        if len(part) == size:
+            yield tuple(part)
+            part = []
+    if part:
+        yield tuple(part)
+
+
 def in_batches(
     items: Iterable[int], size: int, work: Callable[[tuple[int, ...]], Result]
 ) -> Iterator[tuple[tuple[int, ...], Result]]:

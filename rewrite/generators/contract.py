@@ -1,12 +1,10 @@
 """What every generator can do: draw images from seeds, be cut before a layer, and be resumed after it."""
 
-import hashlib
-import operator
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -14,31 +12,19 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from rewrite.generators.batches import in_batches
+from rewrite.generators.cut import Cut
 from rewrite.generators.demodulation import demodulation_of
 from rewrite.generators.devices import device_named
+from rewrite.generators.fingerprint import hash_of
 from rewrite.generators.latents import Latents
 from rewrite.generators.layers import Layer
+from rewrite.generators.seeds import whole_seed
 from rewrite.reports.rendering import render
-from rewrite.storage.quoting import quoted
 
 TEMPLATE = Path(__file__).parent / "templates" / "generator.html"
 
 # Of the kind that the generator is; not `Self`, which the check of types at run time knows in whole classes only.
 Own = TypeVar("Own", bound="Generator")
-
-
-class Cut(NamedTuple):
-    """A run that stopped just before the weight of one layer is used.
-
-    Attributes:
-        state: What the generator needs to go on; opaque to everyone else.
-        features: The map that the layer reads. Its patches are the keys.
-        style: The modulation inside `features` (StyleGAN2), or None for a plain layer.
-    """
-
-    state: Any
-    features: Float[Tensor, "images inputs height width"]
-    style: Float[Tensor, "images inputs"] | None = None
 
 
 class Generator(ABC):
@@ -353,40 +339,3 @@ class Generator(ABC):
         count what is written through `.data`). That takes about 3 ms for a million weights, 0.15 s for 30 million.
         """
         return hash_of(self.state())
-
-
-def hash_of(tensors: Mapping[str, Tensor]) -> str:
-    """The first 16 hexadecimal digits of the SHA-256 over names, shapes, types and bytes."""
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()[:16]
-
-
-def whole_seed(seed: Any) -> int:
-    """A seed, of whatever kind of whole number it is.
-
-    Raises:
-        ValueError: It is not a whole number from 0 to 4294967295.
-    """
-    try:
-        found = operator.index(seed)
-    except TypeError:
-        found = -1
-    if not 0 <= found < 2**32:
-        raise ValueError(f"seeds are whole numbers from 0 to 4294967295, got {quoted(seed)}")
-    return found
-
-
-def batched(items: Iterable[int], size: int) -> Iterator[tuple[int, ...]]:
-    """Cut a sequence into tuples of at most `size` items."""
-    part: list[int] = []
-    for item in items:
-        part.append(item)
-        if len(part) == size:
-            yield tuple(part)
-            part = []
-    if part:
-        yield tuple(part)

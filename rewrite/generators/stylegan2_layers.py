@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from torch import Tensor
 
 from rewrite.generators.colours import check_colours, coloured
-from rewrite.generators.contract import Cut, Generator, Latents
+from rewrite.generators.contract import Generator
+from rewrite.generators.cut import Cut
+from rewrite.generators.latents import Latents
 from rewrite.generators.layers import Layer
 from rewrite.generators.mapping import activate
 from rewrite.generators.outputs import keeping_outputs

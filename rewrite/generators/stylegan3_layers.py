@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from rewrite.generators.colours import check_colours, coloured
-from rewrite.generators.contract import Cut, Generator, Latents
+from rewrite.generators.contract import Generator
+from rewrite.generators.cut import Cut
+from rewrite.generators.latents import Latents
 from rewrite.generators.layers import Layer
 from rewrite.generators.stylegan3 import Band, FourierInput, State3, StyleGAN3, bands
 

@@ -16,12 +16,15 @@ from torch import Tensor, nn
 
 from rewrite.generators.biases import with_bias
 from rewrite.generators.colours import check_colours, coloured
-from rewrite.generators.contract import Cut, Generator, Latents, whole_seed
+from rewrite.generators.contract import Generator
+from rewrite.generators.cut import Cut
 from rewrite.generators.inputs import InputForm
+from rewrite.generators.latents import Latents
 from rewrite.generators.layers import Layer, grid_of
 from rewrite.generators.left_out import check_module, reasons
 from rewrite.generators.modules import PLAIN, Kind, kind_of
 from rewrite.generators.outputs import keeping_outputs
+from rewrite.generators.seeds import whole_seed
 
 TRIAL_SEEDS = (0, 1)
 ALIKE = 1e-3

@@ -12,7 +12,8 @@ from rewrite.goals.keys import Keys
 from rewrite.goals.quiet import Quiet
 from rewrite.goals.unedited import Unedited
 from rewrite.memory import Memory
-from rewrite.rules.rule import Rule, Settings
+from rewrite.rules.rule import Rule
+from rewrite.rules.settings import Settings
 
 # Pictures are kept of the network and of its sketch.
 KEPT, KEPT_PICTURES = 8, 2

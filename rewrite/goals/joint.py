@@ -10,7 +10,8 @@ from rewrite.generators.contract import Generator
 from rewrite.goals.cache import Goals
 from rewrite.goals.goal import Goal
 from rewrite.goals.keys import Keys
-from rewrite.rules.rule import Rule, Settings
+from rewrite.rules.rule import Rule
+from rewrite.rules.settings import Settings
 
 
 def joint_goal(generator: Generator, rules: Sequence[Rule], strengths: Sequence[float], goals: Goals) -> Goal:

@@ -11,7 +11,8 @@ from rewrite.generators.contract import Generator
 from rewrite.goals.fill import filled
 from rewrite.goals.placement import Placement
 from rewrite.goals.unedited import Unedited
-from rewrite.rules.rule import Latent, Region, Rule
+from rewrite.rules.regions import Latent, Region
+from rewrite.rules.rule import Rule
 
 
 @dataclass(frozen=True)

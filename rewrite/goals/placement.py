@@ -17,7 +17,8 @@ from torch.nn import functional as F
 
 from rewrite.generators.layers import Layer
 from rewrite.rules.masks import Mask, cover
-from rewrite.rules.rule import Region, Rule
+from rewrite.rules.regions import Region
+from rewrite.rules.rule import Rule
 
 # A place that is much smaller or larger than the copy says where, not how large.
 MOST_TIMES, LARGEST_SCALE = 2.5, 1.5

@@ -9,7 +9,8 @@ from torch import Tensor
 from rewrite.generators.contract import Generator
 from rewrite.goals.cache import Goals
 from rewrite.goals.scene import latents_of, written_values
-from rewrite.rules.rule import Latent, Rule
+from rewrite.rules.regions import Latent
+from rewrite.rules.rule import Rule
 
 
 @torch.no_grad()

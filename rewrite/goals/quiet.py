@@ -14,7 +14,9 @@ from jaxtyping import Bool, Float
 from scipy.ndimage import binary_dilation
 from torch import Tensor
 
-from rewrite.generators.contract import Cut, Generator, batched
+from rewrite.generators.batches import batched
+from rewrite.generators.contract import Generator
+from rewrite.generators.cut import Cut
 from rewrite.generators.layers import Layer
 from rewrite.goals.goal import Goal
 from rewrite.goals.keys import Keys

@@ -13,7 +13,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from rewrite.generators.contract import Cut, Generator, Latents
+from rewrite.generators.contract import Generator
+from rewrite.generators.cut import Cut
+from rewrite.generators.latents import Latents
 from rewrite.generators.layers import Layer, grid_of
 from rewrite.goals.adam import Adam
 

@@ -7,11 +7,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from rewrite.generators.contract import Cut, Generator, Latents
+from rewrite.generators.contract import Generator
+from rewrite.generators.cut import Cut
+from rewrite.generators.latents import Latents
 from rewrite.generators.layers import Layer
 from rewrite.goals.keys import Keys
 from rewrite.rules.masks import Mask, cover
-from rewrite.rules.rule import Latent
+from rewrite.rules.regions import Latent
 
 LEAST_COVER = 0.05
 

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from rewrite.generators.contract import Generator
 from rewrite.goals.scene import latents_of
-from rewrite.rules.rule import Latent
+from rewrite.rules.regions import Latent
 
 KEPT = 64
 

@@ -11,7 +11,8 @@ from rewrite.goals.fill import filled
 from rewrite.goals.placement import Placement
 from rewrite.goals.scene import LEAST_COVER, Scene
 from rewrite.rules.masks import cover
-from rewrite.rules.rule import Region, Rule
+from rewrite.rules.regions import Region
+from rewrite.rules.rule import Rule
 
 
 @dataclass(frozen=True)

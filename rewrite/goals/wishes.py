@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from rewrite.generators.contract import Generator, batched
+from rewrite.generators.batches import batched
+from rewrite.generators.contract import Generator
 from rewrite.goals.pasted import Pasted
 from rewrite.goals.refine import Wish, refine
 from rewrite.goals.scene import Scene, latents_of

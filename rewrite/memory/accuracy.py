@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from rewrite.generators.contract import Cut
+from rewrite.generators.cut import Cut
 from rewrite.generators.layers import Layer
 from rewrite.memory.sums import Sums, part_of, read_keys
 

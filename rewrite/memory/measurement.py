@@ -8,11 +8,12 @@ import torch
 from tqdm import tqdm
 
 from rewrite.generators.batches import in_batches
-from rewrite.generators.contract import Cut, Generator
+from rewrite.generators.contract import Generator
+from rewrite.generators.cut import Cut
 from rewrite.memory.accuracy import Accuracy, Halves
 from rewrite.memory.memory import Memory
 from rewrite.memory.sums import Sums, positions_per_image
-from rewrite.rules.rule import KEY_SPACES
+from rewrite.rules.settings import KEY_SPACES
 from rewrite.threads import one_blas_thread
 
 FIRST_SEED = 1_000_000

@@ -17,7 +17,7 @@ from torch import Tensor
 from rewrite.generators.contract import Generator
 from rewrite.generators.layers import Layer
 from rewrite.memory.accuracy import Accuracy
-from rewrite.rules.rule import KEY_SPACES
+from rewrite.rules.settings import KEY_SPACES
 from rewrite.storage import files
 from rewrite.storage.quoting import lacking
 

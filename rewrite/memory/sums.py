@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from scipy.linalg import get_blas_funcs
 from torch import Tensor
 
-from rewrite.generators.contract import Cut
+from rewrite.generators.cut import Cut
 from rewrite.generators.devices import wide
 from rewrite.generators.layers import Layer
 

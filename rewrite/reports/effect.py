@@ -12,7 +12,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from rewrite.generators.batches import in_batches
-from rewrite.generators.contract import Generator, Latents
+from rewrite.generators.contract import Generator
+from rewrite.generators.latents import Latents
 from rewrite.reports.aims import Aim, Counts, all_regions, count_concepts
 from rewrite.reports.concepts import ConceptSource
 from rewrite.reports.perceptual import Perceptual

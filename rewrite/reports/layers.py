@@ -13,7 +13,8 @@ from rewrite.goals.scene import LEAST_COVER
 from rewrite.memory import measure
 from rewrite.patch import Patch
 from rewrite.rules.masks import cover
-from rewrite.rules.rule import Rule, Settings
+from rewrite.rules.rule import Rule
+from rewrite.rules.settings import Settings
 from rewrite.solvers.choice import LEAST_IMAGES
 from rewrite.solvers.leave_out import worth_of
 from rewrite.solvers.solving import solve

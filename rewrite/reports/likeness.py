@@ -16,12 +16,13 @@ from scipy.ndimage import binary_dilation
 from torch import Tensor
 
 from rewrite.generators.batches import in_batches
-from rewrite.generators.contract import Generator, Latents
+from rewrite.generators.contract import Generator
+from rewrite.generators.latents import Latents
 from rewrite.generators.layers import Layer
 from rewrite.goals.scene import latents_of
 from rewrite.reports.firing import at_pixels
 from rewrite.rules.masks import cover_of
-from rewrite.rules.rule import Latent
+from rewrite.rules.regions import Latent
 
 # A share of each unit's own power in ordinary images.
 RIDGE = 0.2

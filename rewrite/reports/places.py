@@ -14,7 +14,8 @@ from rewrite.goals.scene import latents_of
 from rewrite.reports.effect import Applied, Movement, edited, looks, movement
 from rewrite.reports.interval import Interval, share_of
 from rewrite.reports.perceptual import Perceptual
-from rewrite.rules.rule import Latent, Rule
+from rewrite.rules.regions import Latent
+from rewrite.rules.rule import Rule
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,8 @@ from rewrite.reports.firing import ordinary_seeds
 from rewrite.reports.growth import Growth, Map
 from rewrite.reports.likeness import BATCH, Examples
 from rewrite.rules.masks import Mask, regions_of
-from rewrite.rules.rule import Latent, Region, Rule
+from rewrite.rules.regions import Latent, Region
+from rewrite.rules.rule import Rule
 
 SEEDS = range(10_000, 10_200)
 ORDINARY = 64

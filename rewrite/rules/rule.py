@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from rewrite.rules.entries import number, only, pair, require, shown, typed, whole
-from rewrite.rules.masks import Mask
+from rewrite.rules.entries import number, only, require, shown, typed, whole
+from rewrite.rules.regions import Region, region_from, regions_from
+from rewrite.rules.settings import CHOSEN, EXACT, Settings, settings_from
 from rewrite.storage import files
 from rewrite.storage.quoting import lacking
 
@@ -17,114 +18,12 @@ SCHEMA = "rewrite-rule/1"
 ACTIONS = ("paste", "erase")
 CONTEXT_USES = ("goal", "direction")
 ANCHORS = ("centre", "bottom")
-KEY_SPACES = ("patch", "channel")
-CONSTRAINTS = ("written", "fires")
-WEIGHTS = ("given", "marks")
-CHOSEN = ("damage", "drift", "others", "quiet")
 FITS = ("none", "box")
-EXACT = "exact"
 EXPECTATIONS = ("efficacy", "outside")
 MOST_REGIONS = 10_000
 LARGEST_FILE = 64 * 2**20
-LARGEST_LATENT = 1e6
 # A JSON string holds no line break, so this finds only real lists.
 NUMBERS = re.compile(r"\[\n\s+[-+.\de]+(?:,\n\s+[-+.\de]+)*\n\s+\]")
-
-
-@dataclass(frozen=True)
-class Latent:
-    """One image of the generator: a seed, or a latent by value (then the seed only draws the noise).
-
-    Raises:
-        ValueError: The seed or a number is out of range.
-    """
-
-    seed: int
-    z: tuple[float, ...] | None = None
-
-    def __post_init__(self) -> None:
-        require(0 <= self.seed < 2**32, "a seed lies between 0 and 4294967295", self.seed)
-        # Far beyond any latent that was ever drawn, and its square is still finite in float32.
-        wild = [x for x in self.z or () if not abs(x) <= LARGEST_LATENT]
-        require(not wild, f"the numbers of a latent lie between ±{LARGEST_LATENT:.0f}", wild[:1])
-
-    def __repr__(self) -> str:
-        value = "" if self.z is None else f", numbers={len(self.z)}"
-        return f"<Latent: seed={self.seed}{value}>"
-
-
-@dataclass(frozen=True)
-class Region:
-    """A part of one image."""
-
-    latent: Latent
-    mask: Mask
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How the rule is solved.
-
-    Attributes:
-        damage: Weight λ of the change at ordinary keys, beside a weight of 1 for the goal (all its keys together).
-        drift: Weight μ of the term that keeps a modulated layer's demodulation where it is.
-        others: Weight of all the places in the context images that are not context (hard negatives), together.
-        protect: Weight of all protected places, together; infinity (`"exact"` in a file) keeps them exactly. A rank
-            with the constraint `written` can undo that on a modulated layer; the forecast says by how much.
-        margin: Places nearer than this to the context or the paste, in cells, are not hard negatives.
-        rank: Number of directions of the patch (in each group of a grouped layer), or None for as many as the goal
-            asks for.
-        constraint: `written` keeps the best rank-r patch; `fires` confines the patch to r directions of the context.
-        steps: Most closed-form solves while the demodulation is followed.
-        refine: Number of steps by which pasted values are adjusted until the image itself shows the copy; 0 pastes the
-            copied values as they are (the 2020 paper).
-        key_space: Over which keys the memory is taken: `patch` for whole receptive fields, `channel` for single
-            positions, as in the 2020 paper.
-        quiet: Weight of quiet places of ordinary images (hard negatives that nobody marked), together.
-        weights: `given`, or `marks`: damage, drift, others and quiet are chosen by what would arrive in marked images
-            that had not been marked.
-        finish: Number of steps by which the weight is adjusted afterwards until the marked images themselves look like
-            their pasted pictures; none where a rank or an exact protection confines the change. A step runs the network
-            behind the layer forth and back for up to eight images. Where the marks choose the weights, they also say
-            whether it helps, and it is tried on images of up to 64x64 pixels only.
-
-    Raises:
-        ValueError: A number or word is out of range.
-    """
-
-    damage: float = 0.03
-    drift: float = 0.03
-    others: float = 1.0
-    protect: float = 1.0
-    margin: int = 1
-    rank: int | None = None
-    constraint: str = "written"
-    steps: int = 8
-    key_space: str = "patch"
-    refine: int = 0
-    quiet: float = 0.0
-    weights: str = "given"
-    finish: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("damage", "drift", "others", "quiet"):
-            value = getattr(self, name)
-            require(math.isfinite(value) and value >= 0, f"{name} is a number of at least 0", value)
-        require(self.damage > 0, "damage is more than 0", self.damage)
-        require(self.protect >= 0, "protect is a number of at least 0, or infinity", self.protect)
-        require(0 <= self.margin <= 64, "margin lies between 0 and 64 cells", self.margin)
-        require(self.rank is None or self.rank >= 1, "rank must be at least 1", self.rank)
-        require(self.constraint in CONSTRAINTS, f"constraint is one of {', '.join(CONSTRAINTS)}", self.constraint)
-        require(self.weights in WEIGHTS, f"weights is one of {', '.join(WEIGHTS)}", self.weights)
-        require(self.key_space in KEY_SPACES, f"key_space is one of {', '.join(KEY_SPACES)}", self.key_space)
-        require(0 <= self.refine <= 1000, "refine lies between 0 and 1000 steps", self.refine)
-        require(0 <= self.finish <= 1000, "finish lies between 0 and 1000 steps", self.finish)
-        require(1 <= self.steps <= 1000, "steps lie between 1 and 1000", self.steps)
-
-    @classmethod
-    def from_marks(cls) -> "Settings":
-        """Settings whose weights are chosen when a rule is solved, by what would arrive in images left out."""
-        return cls(weights="marks", refine=10, finish=20)
 
 
 @dataclass(frozen=True)
@@ -281,7 +180,7 @@ def _rule(document: dict) -> Rule:
     known = {entry.name for entry in fields(Rule)} | {"schema"}
     only(document, known, "rule")
     given = document.get("settings")
-    settings = Settings.from_marks() if given is None else _settings(typed(given, dict, "settings"))
+    settings = Settings.from_marks() if given is None else settings_from(typed(given, dict, "settings"))
     expect = typed(document.get("expect", {}), dict, "expect")
     only(expect, set(EXPECTATIONS), "expect")
     for measure, share in expect.items():
@@ -292,10 +191,10 @@ def _rule(document: dict) -> Rule:
         name=typed(document.get("name"), str, "name"),
         model=typed(document.get("model"), str, "model"),
         layer=typed(document.get("layer"), str, "layer"),
-        paste=None if paste is None else _region(paste, "paste"),
-        copy=_regions(document, "copy"),
-        context=_regions(document, "context"),
-        protect=_regions(document, "protect"),
+        paste=None if paste is None else region_from(paste, "paste"),
+        copy=regions_from(document, "copy"),
+        context=regions_from(document, "context"),
+        protect=regions_from(document, "protect"),
         protect_units=_units(document),
         context_use=typed(document.get("context_use", "goal"), str, "context_use"),
         action=typed(document.get("action", "paste"), str, "action"),
@@ -309,21 +208,6 @@ def _rule(document: dict) -> Rule:
     )
 
 
-def _settings(document: dict) -> Settings:
-    only(document, {entry.name for entry in fields(Settings)}, "settings")
-    values: dict[str, Any] = {}
-    for name, value in document.items():
-        if name in ("constraint", "key_space", "weights"):
-            values[name] = typed(value, str, name)
-        elif name in ("margin", "steps", "refine", "finish") or (name == "rank" and value is not None):
-            values[name] = typed(value, int, name)
-        elif name == "protect" and value == EXACT:
-            values[name] = math.inf
-        else:
-            values[name] = None if value is None and name == "rank" else number(value, name)
-    return Settings(**values)
-
-
 def _effect(document: dict) -> dict:
     only(document, {"from", "to"}, "effect")
     replaced = [typed(name, str, "effect.from") for name in typed(document.get("from", []), list, "effect.from")]
@@ -335,24 +219,3 @@ def _effect(document: dict) -> dict:
 def _units(document: dict) -> tuple[int, ...]:
     units = typed(document.get("protect_units", []), list, "protect_units")
     return tuple(typed(unit, int, "a unit of protect_units") for unit in units)
-
-
-def _regions(document: dict, name: str) -> tuple[Region, ...]:
-    return tuple(_region(item, name) for item in typed(document.get(name, []), list, name))
-
-
-def _region(document: Any, name: str) -> Region:
-    document = typed(document, dict, name)
-    only(document, {"latent", "mask"}, name)
-    latent, mask = typed(document.get("latent"), dict, "latent"), typed(document.get("mask"), dict, "mask")
-    only(latent, {"seed", "z"}, "latent")
-    only(mask, {"size", "runs"}, "mask")
-    z = latent.get("z")
-    runs = tuple(pair(run, "run") for run in typed(mask.get("runs"), list, "runs"))
-    return Region(
-        Latent(
-            typed(latent.get("seed"), int, "seed"),
-            None if z is None else tuple(number(x, "z") for x in typed(z, list, "z")),
-        ),
-        Mask(pair(mask.get("size"), "size"), runs),
-    )

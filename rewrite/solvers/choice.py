@@ -11,7 +11,8 @@ from typing import Any
 
 from rewrite.generators.contract import Generator
 from rewrite.goals.pasted import Pasted
-from rewrite.rules.rule import CHOSEN, Rule, Settings
+from rewrite.rules.rule import Rule
+from rewrite.rules.settings import CHOSEN, Settings
 from rewrite.solvers.drawn import Drawn, draw_left_out, drawn_folds, is_large
 from rewrite.solvers.leave_out import LeftOut, Refits, folds_of, left_out
 from rewrite.solvers.problem import Problem

@@ -10,7 +10,7 @@ from rewrite.generators.contract import Generator
 from rewrite.goals.pasted import Moved, Pasted
 from rewrite.goals.scene import latents_of
 from rewrite.goals.sketch import sketched
-from rewrite.rules.rule import Settings
+from rewrite.rules.settings import Settings
 from rewrite.solvers.finish import finish
 from rewrite.solvers.leave_out import Refits, worth_of
 

@@ -11,7 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from rewrite.generators.contract import Cut, Generator
+from rewrite.generators.contract import Generator
+from rewrite.generators.cut import Cut
 from rewrite.generators.layers import Layer
 from rewrite.goals.adam import Adam
 from rewrite.goals.pasted import Pasted

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from rewrite.generators.layers import Part
-from rewrite.rules.rule import Settings
+from rewrite.rules.settings import Settings
 from rewrite.solvers import algebra
 from rewrite.solvers.kernel import Kernel
 from rewrite.solvers.problem import Problem

@@ -16,7 +16,7 @@ from rewrite.generators.layers import Layer, Part
 from rewrite.goals.goal import Goal
 from rewrite.goals.keys import Keys
 from rewrite.memory import Memory
-from rewrite.rules.rule import Settings
+from rewrite.rules.settings import Settings
 from rewrite.solvers.kernel import Kernel
 from rewrite.solvers.mapped import Mapped
 from rewrite.solvers.preconditioner import Preconditioner

@@ -12,7 +12,8 @@ from rewrite.goals.cache import Goals
 from rewrite.goals.joint import joint_goal
 from rewrite.goals.quiet import Quiet, quiet_places
 from rewrite.memory import Memory
-from rewrite.rules.rule import Rule, Settings
+from rewrite.rules.rule import Rule
+from rewrite.rules.settings import Settings
 from rewrite.solvers.choice import OTHERS, prior
 from rewrite.solvers.closed_form import ClosedForm
 from rewrite.solvers.problem import Problem

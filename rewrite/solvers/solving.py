@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rewrite.generators.contract import Generator, hash_of
+from rewrite.generators.contract import Generator
+from rewrite.generators.fingerprint import hash_of
 from rewrite.generators.layers import Layer
 from rewrite.goals.cache import Goals
 from rewrite.goals.joint import checked_strengths, joint_goal, joint_settings
@@ -12,7 +13,8 @@ from rewrite.goals.pasted import Pasted, aims_of
 from rewrite.goals.sketch import sketched
 from rewrite.memory import Memory
 from rewrite.patch import Patch
-from rewrite.rules.rule import Rule, Settings
+from rewrite.rules.rule import Rule
+from rewrite.rules.settings import Settings
 from rewrite.solvers.choice import Choice, choose, judge, posed, prior, rival, settled
 from rewrite.solvers.closed_form import ClosedForm
 from rewrite.solvers.finish import finish
