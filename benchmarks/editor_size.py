@@ -23,7 +23,8 @@ from playwright.sync_api import Page, sync_playwright
 from apps.editor.options import Options
 from apps.editor.server import serving
 from rewrite import load_generator
-from rewrite.generators.stylegan2 import Design, StyleGAN2
+from rewrite.generators.stylegan2 import StyleGAN2
+from rewrite.generators.stylegan2_design import Design
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 from tests.editors import FLAGS
 from tests.nvidia_files import write_stylegan2

@@ -25,7 +25,8 @@ from dissect.causes.screen import PROMISING, first_order
 from dissect.sources.towers import SegmenterSource
 from rewrite import load_generator
 from rewrite.generators.contract import Generator
-from rewrite.generators.stylegan2 import Design, StyleGAN2
+from rewrite.generators.stylegan2 import StyleGAN2
+from rewrite.generators.stylegan2_design import Design
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 
 TOP = 20

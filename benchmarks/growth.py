@@ -18,7 +18,8 @@ import torch
 from rewrite import Generator, measure
 from rewrite.generators.cut import Cut
 from rewrite.generators.layers import Layer
-from rewrite.generators.stylegan2 import Design, StyleGAN2
+from rewrite.generators.stylegan2 import StyleGAN2
+from rewrite.generators.stylegan2_design import Design
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 from rewrite.memory.accuracy import Halves
 from rewrite.memory.sums import Sums

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from rewrite import Generator, export, load_generator
 from rewrite.checkpoints.loading import open_checkpoint
-from rewrite.generators.stylegan2 import Design
+from rewrite.generators.stylegan2_design import Design
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 from tests.conftest import CONFIG, patch_of, random_stylegan2, random_stylegan3
 from tests.foreign_files import (

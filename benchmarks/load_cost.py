@@ -21,7 +21,8 @@ import torch
 
 from rewrite import load_generator
 from rewrite.checkpoints import native
-from rewrite.generators.stylegan2 import Design, StyleGAN2
+from rewrite.generators.stylegan2 import StyleGAN2
+from rewrite.generators.stylegan2_design import Design
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 
 CHANNELS = {4: 512, 8: 512, 16: 512, 32: 512, 64: 512, 128: 256, 256: 128}

@@ -20,7 +20,8 @@ import torch
 from benchmarks.descent import STEPS
 from benchmarks.released import released_patch
 from rewrite import Generator, Mask, Rule, Settings, measure, solve, wrap
-from rewrite.generators.stylegan2 import Design, StyleGAN2
+from rewrite.generators.stylegan2 import StyleGAN2
+from rewrite.generators.stylegan2_design import Design
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 from rewrite.goals.cache import Goals
 from rewrite.memory import Memory

@@ -25,7 +25,8 @@ from rewrite.generators.discriminator import Discriminator, DiscriminatorDesign
 from rewrite.generators.fingerprint import hash_of
 from rewrite.generators.latents import Latents
 from rewrite.generators.layers import Layer
-from rewrite.generators.stylegan2 import Design, StyleGAN2
+from rewrite.generators.stylegan2 import StyleGAN2
+from rewrite.generators.stylegan2_design import Design
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 from rewrite.generators.stylegan3 import Design3, StyleGAN3
 from rewrite.generators.stylegan3_layers import StyleGAN3Generator

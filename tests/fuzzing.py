@@ -32,7 +32,7 @@ from dissect.units.dissection import BUILT_IN as DISSECTIONS
 from rewrite import Memory, Patch, Rule, from_peft, load_discriminator, load_generator, measure, solve, to_peft
 from rewrite.checkpoints import native
 from rewrite.checkpoints.containers import describe
-from rewrite.generators.stylegan2 import Design
+from rewrite.generators.stylegan2_design import Design
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 from tests.conftest import (
     CONFIG,

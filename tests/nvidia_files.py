@@ -14,7 +14,8 @@ import numpy as np
 from torch import nn
 
 from rewrite.generators.discriminator import Discriminator, DiscriminatorDesign
-from rewrite.generators.stylegan2 import Design, StyleGAN2
+from rewrite.generators.stylegan2 import StyleGAN2
+from rewrite.generators.stylegan2_design import Design
 from rewrite.generators.stylegan3 import Design3, StyleGAN3
 
 SOURCE = "import os\nos.system('touch /tmp/source-code-was-run')\nraise SystemExit('the source code was run')\n"

@@ -7,7 +7,8 @@ import numpy as np
 import torch
 
 from dissect.units.probe import Activations, Observed, Probe
-from rewrite.generators.stylegan2 import Design, StyleGAN2
+from rewrite.generators.stylegan2 import StyleGAN2
+from rewrite.generators.stylegan2_design import Design
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 from rewrite.reports.concepts import Concepts
 

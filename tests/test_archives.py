@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from rewrite.checkpoints.archives import Archive, tensors
-from rewrite.checkpoints.pickles import Made, Named
+from rewrite.checkpoints.made import Made, Named
 
 
 def state() -> dict:

@@ -11,7 +11,7 @@ from torch import nn
 
 from rewrite import export, load_generator
 from rewrite.checkpoints import native
-from rewrite.generators.stylegan2 import Design
+from rewrite.generators.stylegan2_design import Design
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 from rewrite.generators.stylegan3 import Design3
 from tests.conftest import CONFIG, patch_of, random_stylegan2, random_stylegan3

@@ -6,7 +6,8 @@ import pytest
 from dissect.concept_rule import RuleInWords, concept_rule, usual_layer
 from dissect.sources.towers import SegmenterSource
 from rewrite import Rule, load_generator, measure, solve
-from rewrite.generators.stylegan2 import Design, StyleGAN2
+from rewrite.generators.stylegan2 import StyleGAN2
+from rewrite.generators.stylegan2_design import Design
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 from rewrite.reports.aims import Aim, count_concepts
 

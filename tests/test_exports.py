@@ -9,7 +9,7 @@ import torch
 
 from rewrite import Stack, export, load_generator
 from rewrite.checkpoints import native
-from rewrite.generators.stylegan2 import Design
+from rewrite.generators.stylegan2_design import Design
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 from rewrite.storage import files
 from tests.conftest import CONFIG, SMALL3, patch_of, random_stylegan2, random_stylegan3

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from rewrite.generators.contract import Generator
-from rewrite.generators.stylegan2 import Design, StyleGAN2
+from rewrite.generators.stylegan2 import StyleGAN2
+from rewrite.generators.stylegan2_design import Design
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 from tests.conftest import CONFIG, random_stylegan2
 

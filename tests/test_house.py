@@ -69,10 +69,39 @@ def test_no_room_is_named_for_leftovers():
     assert [named(path) for path in paths if path.stem in leftovers] == []
 
 
-@pytest.mark.parametrize("house", ["rewrite", "dissect"])
-def test_no_file_is_over_400_lines(house):
+def functions(path: Path) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """All functions of a file, methods and inner ones too."""
+    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    return [node for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+
+def parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """How many things a caller of a function may have to give."""
+    given = function.args
+    names = [
+        entry.arg for entry in (*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg) if entry
+    ]
+    return len([name for name in names if name not in ("self", "cls")])
+
+
+@pytest.mark.parametrize("house", HOUSE)
+def test_no_file_is_over_350_lines(house):
     lengths = {named(path): len(path.read_text(encoding="utf-8").splitlines()) for path in SOURCES[house]}
-    assert {name: length for name, length in lengths.items() if length > 400} == {}
+    assert {name: length for name, length in lengths.items() if length > 350} == {}
+
+
+@pytest.mark.parametrize("house", HOUSE)
+def test_no_function_is_over_60_lines(house):
+    found = [(named(path), function) for path in SOURCES[house] for function in functions(path)]
+    lengths = {(name, function.name): function.end_lineno - function.lineno + 1 for name, function in found}
+    assert {place: length for place, length in lengths.items() if length > 60} == {}
+
+
+@pytest.mark.parametrize("house", HOUSE)
+def test_no_function_takes_more_than_8_parameters(house):
+    found = [(named(path), function) for path in SOURCES[house] for function in functions(path)]
+    counts = {(name, function.name, function.lineno): parameters(function) for name, function in found}
+    assert {place: count for place, count in counts.items() if count > 8} == {}
 
 
 def test_files_that_are_no_code_go_into_the_package():

@@ -12,7 +12,7 @@ from torch import nn
 
 from rewrite import export, load_generator, measure, wrap
 from rewrite.checkpoints import native
-from rewrite.generators.stylegan2 import Design
+from rewrite.generators.stylegan2_design import Design
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 from rewrite.memory import Memory
 from rewrite.reports.pictures import to_pil

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from rewrite import Goals, Latent, Mask, Region, Rule, Settings, load_generator, measure, report_on, solve
-from rewrite.generators.stylegan2 import Design, StyleGAN2
+from rewrite.generators.stylegan2 import StyleGAN2
+from rewrite.generators.stylegan2_design import Design
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 from rewrite.goals import refine as refining
 from rewrite.goals import wishes

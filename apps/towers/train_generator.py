@@ -23,7 +23,9 @@ from tqdm import tqdm
 
 from apps.towers.discriminator import Discriminator
 from dissect.scenes import scenes
-from rewrite.generators.stylegan2 import Design, Noise, StyleGAN2
+from rewrite.generators.noise import Noise
+from rewrite.generators.stylegan2 import StyleGAN2
+from rewrite.generators.stylegan2_design import Design
 
 GENERATOR = {"z_dim": 128, "w_dim": 128, "mapping_layers": 3, "channels": {4: 128, 8: 128, 16: 96, 32: 64, 64: 32}}
 CRITIC = {4: 128, 8: 96, 16: 64, 32: 40}

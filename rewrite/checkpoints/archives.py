@@ -21,7 +21,8 @@ from rewrite.checkpoints.budget import MOST_PATHS, Budget
 from rewrite.checkpoints.containers import LEGACY
 from rewrite.checkpoints.cursor import DamagedError, Stretch
 from rewrite.checkpoints.flat import flat_tensors, looks_flat
-from rewrite.checkpoints.pickles import Made, Pickle
+from rewrite.checkpoints.made import Made
+from rewrite.checkpoints.pickles import Pickle
 from rewrite.checkpoints.tensors import MAKERS, NumpyArray, Placed, Storage, storage_type
 from rewrite.storage import files
 from rewrite.storage.quoting import quoted

@@ -8,8 +8,8 @@ from typing import Any
 
 from rewrite.checkpoints.archives import DEEPEST
 from rewrite.checkpoints.budget import Budget
+from rewrite.checkpoints.made import Made
 from rewrite.checkpoints.persistent import is_module, tensors_of
-from rewrite.checkpoints.pickles import Made
 from rewrite.checkpoints.tensors import Placed
 
 CHOICE = "::"

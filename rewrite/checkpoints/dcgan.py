@@ -17,8 +17,8 @@ from torch import Tensor
 from rewrite.checkpoints.archives import Archive
 from rewrite.checkpoints.candidates import Candidate
 from rewrite.checkpoints.foreign import ForeignFile, read_state
+from rewrite.checkpoints.made import Made, Named
 from rewrite.checkpoints.persistent import attributes_of, modules_of
-from rewrite.checkpoints.pickles import Made, Named
 from rewrite.checkpoints.states import BY_HAND, LARGEST_SIDE, check_plain
 from rewrite.checkpoints.tensors import Placed
 from rewrite.generators.dcgan import DCGAN, Projection, Stage

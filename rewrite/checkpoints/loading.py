@@ -28,7 +28,7 @@ from rewrite.checkpoints.archives import Archive
 from rewrite.checkpoints.candidates import CHOICE, Candidate, candidates, chosen, fitting, split_choice
 from rewrite.checkpoints.flat import looks_flat
 from rewrite.checkpoints.foreign import ForeignFile, complete
-from rewrite.checkpoints.pickles import Made
+from rewrite.checkpoints.made import Made
 from rewrite.checkpoints.states import BY_HAND
 from rewrite.generators.contract import Generator
 from rewrite.generators.devices import device_named

@@ -5,7 +5,7 @@ from typing import Any
 
 from rewrite.checkpoints.archives import tensors
 from rewrite.checkpoints.candidates import Candidate
-from rewrite.checkpoints.pickles import Made
+from rewrite.checkpoints.made import Made
 from rewrite.checkpoints.tensors import Placed
 
 NamePath = tuple[str, ...]

@@ -14,7 +14,9 @@ from rewrite.checkpoints.archives import Archive
 from rewrite.checkpoints.candidates import candidates
 from rewrite.checkpoints.foreign import ForeignFile, filled, hollow, read_state, shapes
 from rewrite.generators.contract import Generator
-from rewrite.generators.stylegan2 import NOISE_MODES, Design, StyleGAN2
+from rewrite.generators.noise import NOISE_MODES
+from rewrite.generators.stylegan2 import StyleGAN2
+from rewrite.generators.stylegan2_design import Design
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 from rewrite.generators.stylegan3 import Design3, StyleGAN3
 from rewrite.generators.stylegan3_layers import StyleGAN3Generator

@@ -7,6 +7,7 @@ from typing import Any
 from rewrite.checkpoints.archives import Archive
 from rewrite.checkpoints.candidates import Candidate
 from rewrite.checkpoints.foreign import ForeignFile, read_state
+from rewrite.checkpoints.made import Made
 from rewrite.checkpoints.nvidia_states import FILTER, check_filters
 from rewrite.checkpoints.persistent import (
     attributes_of,
@@ -20,10 +21,10 @@ from rewrite.checkpoints.persistent import (
     tensors_of,
     whole,
 )
-from rewrite.checkpoints.pickles import Made
 from rewrite.checkpoints.tensors import Placed
 from rewrite.generators.discriminator import SMALLEST, DiscriminatorDesign
-from rewrite.generators.stylegan2 import OPTIONAL, Design, StyleGAN2
+from rewrite.generators.stylegan2 import OPTIONAL, StyleGAN2
+from rewrite.generators.stylegan2_design import Design
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 from rewrite.storage.quoting import quoted
 

@@ -14,7 +14,8 @@ from rewrite.checkpoints.foreign import ForeignFile, read_state
 from rewrite.checkpoints.states import LARGEST_SIDE
 from rewrite.checkpoints.tensors import Placed
 from rewrite.generators.filters import Blur
-from rewrite.generators.stylegan2 import OPTIONAL, Design, StyleGAN2
+from rewrite.generators.stylegan2 import OPTIONAL, StyleGAN2
+from rewrite.generators.stylegan2_design import Design
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 
 FAMILY = "StyleGAN2 state dict by NVIDIA's names"

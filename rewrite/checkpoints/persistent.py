@@ -12,7 +12,7 @@ from torch import nn
 from rewrite.checkpoints.archives import DEEPEST, Archive
 from rewrite.checkpoints.budget import MOST_PATHS, Budget
 from rewrite.checkpoints.cursor import DamagedError
-from rewrite.checkpoints.pickles import Made, Named
+from rewrite.checkpoints.made import Made, Named
 from rewrite.checkpoints.states import BY_HAND
 from rewrite.checkpoints.tensors import Placed
 from rewrite.storage.quoting import named, quoted

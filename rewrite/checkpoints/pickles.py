@@ -7,50 +7,14 @@ so that it can be written there again.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
 
 from rewrite.checkpoints.budget import Budget
 from rewrite.checkpoints.cursor import Cursor, DamagedError
+from rewrite.checkpoints.made import Made, Named, Value
+from rewrite.checkpoints.pickle_keys import sure_key
+from rewrite.checkpoints.stack import MARK, Stack
 
 LONGEST_NUMBER = 1000
-LONGEST_KEY = 16
-# Hashes of whole numbers below it are different.
-LEAST_HASHED = 2**61 - 1
-MARK = object()
-
-Value = Any
-
-
-@dataclass(frozen=True)
-class Named:
-    """A class or function that the pickle names. It is never looked up."""
-
-    module: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.module}.{self.name}"
-
-
-@dataclass(eq=False)
-class Made:
-    """What a call in the pickle would have made: the callable's name, its arguments, and what was put into it."""
-
-    named: Value
-    arguments: tuple = ()
-    state: Value = None
-    items: list = field(default_factory=list)
-    entries: dict = field(default_factory=dict)
-
-    def __repr__(self) -> str:
-        return f"an object of {self.named}" if isinstance(self.named, Named) else "an object"
-
-    def build(self, state: Value) -> None:
-        """Take the state that the object would have been given."""
-        self.state = state
-
-
 Maker = Callable[..., Value]
 
 
@@ -77,7 +41,7 @@ class Pickle:
         self.cursor, self.budget = Cursor(buffer, start), budget or Budget()
         self.unsure = 0
         self.makers, self.persistent = makers or {}, persistent
-        self.stack: list[Value] = []
+        self.stack = Stack()
         self.memo: dict[int, Value] = {}
 
     def load(self) -> Value:
@@ -90,39 +54,16 @@ class Pickle:
             self.budget.spend(1)
             code = self.cursor.take(1)[0]
             if code == 0x2E:  # STOP
-                return self._pop()
+                return self.stack.pop()
             operation = OPERATIONS.get(code)
             if operation is None:
                 raise DamagedError(f"it holds opcode {code:#04x}, which is not read here")
             operation(self)
 
-    # The stack
-
-    def _push(self, value: Value) -> None:
-        self.stack.append(value)
-
-    def _pop(self) -> Value:
-        if not self.stack or self.stack[-1] is MARK:
-            raise DamagedError("it takes a value from an empty stack")
-        return self.stack.pop()
-
-    def _top(self) -> Value:
-        if not self.stack or self.stack[-1] is MARK:
-            raise DamagedError("it takes a value from an empty stack")
-        return self.stack[-1]
-
-    def _since_mark(self) -> list[Value]:
-        for depth in range(len(self.stack) - 1, -1, -1):
-            if self.stack[depth] is MARK:
-                values = self.stack[depth + 1 :]
-                del self.stack[depth:]
-                return values
-        raise DamagedError("it looks for a mark that is not there")
-
     # Containers
 
     def _append(self, values: list[Value]) -> None:
-        target = self._top()
+        target = self.stack.top()
         if isinstance(target, list):
             target.extend(values)
         elif isinstance(target, Made):
@@ -131,7 +72,7 @@ class Pickle:
             raise DamagedError(f"it appends to a {type(target).__name__}")
 
     def _set(self, values: list[Value]) -> None:
-        target = self._top()
+        target = self.stack.top()
         if isinstance(target, Made):
             target = target.entries
         if not isinstance(target, dict) or len(values) % 2:
@@ -161,7 +102,7 @@ class Pickle:
             raise DamagedError(f"it calls {named} in a way that is not known") from None
 
     def _build(self) -> None:
-        state, target = self._pop(), self._top()
+        state, target = self.stack.pop(), self.stack.top()
         build = getattr(target, "build", None)
         if build is None:
             if not isinstance(target, dict):
@@ -175,62 +116,57 @@ class Pickle:
             raise DamagedError(f"it gives a {type(target).__name__} a state that is not known") from None
 
     def _remember(self, index: int) -> None:
-        self.memo[index] = self._top()
+        self.memo[index] = self.stack.top()
 
     def _recall(self, index: int) -> None:
         if index not in self.memo:
             raise DamagedError(f"it recalls value {index}, which it never kept")
-        self._push(self.memo[index])
+        self.stack.push(self.memo[index])
 
     def _global(self) -> None:
         module = self.cursor.line()
-        self._push(Named(module, self.cursor.line()))
+        self.stack.push(Named(module, self.cursor.line()))
 
     def _stack_global(self) -> None:
-        name, module = self._pop(), self._pop()
+        name, module = self.stack.pop(), self.stack.pop()
         if not (isinstance(name, str) and isinstance(module, str)):
             raise DamagedError("it names something by what is not a text")
-        self._push(Named(module, name))
+        self.stack.push(Named(module, name))
 
     def _reduce(self) -> None:
-        arguments = self._pop()
-        self._push(self._call(self._pop(), arguments))
+        arguments = self.stack.pop()
+        self.stack.push(self._call(self.stack.pop(), arguments))
 
     def _new_with_keywords(self) -> None:
-        keywords, arguments = self._pop(), self._pop()
-        self._push(self._call(self._pop(), arguments, keywords))
+        keywords, arguments = self.stack.pop(), self.stack.pop()
+        self.stack.push(self._call(self.stack.pop(), arguments, keywords))
 
     def _instance(self) -> None:
-        values = self._since_mark()
+        values = self.stack.since_mark()
         module = self.cursor.line()
-        self._push(self._call(Named(module, self.cursor.line()), tuple(values)))
+        self.stack.push(self._call(Named(module, self.cursor.line()), tuple(values)))
 
     def _object(self) -> None:
-        values = self._since_mark()
+        values = self.stack.since_mark()
         if not values:
             raise DamagedError("it makes an object of no class")
-        self._push(self._call(values[0], tuple(values[1:])))
+        self.stack.push(self._call(values[0], tuple(values[1:])))
 
     def _persist(self, identity: Value) -> None:
         if self.persistent is None:
             raise DamagedError("it refers to something outside of itself")
-        self._push(self.persistent(identity))
+        self.stack.push(self.persistent(identity))
 
     def _tuple(self, size: int) -> None:
-        self._push(tuple(reversed([self._pop() for _ in range(size)])))
+        self.stack.push(tuple(reversed([self.stack.pop() for _ in range(size)])))
 
     def _set_one(self) -> None:
-        value, key = self._pop(), self._pop()
+        value, key = self.stack.pop(), self.stack.pop()
         self._set([key, value])
 
     def _append_one(self) -> None:
-        value = self._pop()
+        value = self.stack.pop()
         self._append([value])
-
-    def _pop_any(self) -> None:
-        if not self.stack:
-            raise DamagedError("it takes a value from an empty stack")
-        self.stack.pop()
 
     def _whole(self, text: str) -> int:
         try:
@@ -240,24 +176,24 @@ class Pickle:
 
     def _real(self) -> None:
         try:
-            self._push(float(self.cursor.line(LONGEST_NUMBER)))
+            self.stack.push(float(self.cursor.line(LONGEST_NUMBER)))
         except ValueError:
             raise DamagedError("it holds a number that cannot be read") from None
 
     def _line_number(self) -> None:
         text = self.cursor.line(LONGEST_NUMBER)
-        self._push({"00": False, "01": True}[text] if text in ("00", "01") else self._whole(text))
+        self.stack.push({"00": False, "01": True}[text] if text in ("00", "01") else self._whole(text))
 
     def _long(self, size: int) -> None:
         if size > LONGEST_NUMBER:
             raise DamagedError(f"it holds a number of {size} bytes")
-        self._push(int.from_bytes(self.cursor.take(size), "little", signed=True))
+        self.stack.push(int.from_bytes(self.cursor.take(size), "little", signed=True))
 
     def _quoted(self) -> None:
         text = self.cursor.line()
         if len(text) < 2 or text[0] != text[-1] or text[0] not in "'\"":
             raise DamagedError("it holds a text without quotes")
-        self._push(text[1:-1])
+        self.stack.push(text[1:-1])
 
     def _escaped(self) -> str:
         try:
@@ -266,40 +202,13 @@ class Pickle:
             raise DamagedError("it holds a text that is not Unicode") from None
 
     def _dictionary(self) -> None:
-        values = self._since_mark()
-        self._push({})
+        values = self.stack.since_mark()
+        self.stack.push({})
         self._set(values)
 
 
-def sure_key(key: Value) -> bool:
-    """Whether a key of a dictionary is hashed at once, to what no other key is made to have.
-
-    Raises:
-        DamagedError: It is not a plain value: nested tuples could take forever to hash.
-    """
-    if isinstance(key, str | bool | None) or (isinstance(key, int) and abs(key) < LEAST_HASHED):
-        return True
-    plain = str | int | float | bool | None
-    if isinstance(key, plain) or (
-        isinstance(key, tuple) and len(key) <= LONGEST_KEY and all(isinstance(part, plain) for part in key)
-    ):
-        return False
-    raise DamagedError(f"it uses a {type(key).__name__} as a key")
-
-
-def ordered(pairs: Value = ()) -> dict:
-    """An ordered dictionary made from pairs.
-
-    Raises:
-        DamagedError: A key is none that such dictionaries have.
-    """
-    if not all(sure_key(key) for key, _ in pairs):
-        raise DamagedError("it makes a dictionary of keys that are not texts or whole numbers")
-    return dict(pairs)
-
-
 def _pushes(read: Callable[[Pickle], Value]) -> Callable[[Pickle], None]:
-    return lambda pickle: pickle._push(read(pickle))
+    return lambda pickle: pickle.stack.push(read(pickle))
 
 
 OPERATIONS: Mapping[int, Callable[[Pickle], None]] = {
@@ -308,9 +217,9 @@ OPERATIONS: Mapping[int, Callable[[Pickle], None]] = {
         "\x80": lambda p: p.cursor.take(1),  # PROTO
         "\x95": lambda p: p.cursor.take(8),  # FRAME
         "(": _pushes(lambda p: MARK),
-        "0": Pickle._pop_any,
-        "1": lambda p: p._since_mark(),
-        "2": _pushes(Pickle._top),
+        "0": lambda p: p.stack.pop_any(),
+        "1": lambda p: p.stack.since_mark(),
+        "2": _pushes(lambda p: p.stack.top()),
         "N": _pushes(lambda p: None),
         "\x88": _pushes(lambda p: True),
         "\x89": _pushes(lambda p: False),
@@ -338,18 +247,18 @@ OPERATIONS: Mapping[int, Callable[[Pickle], None]] = {
         "}": _pushes(lambda p: {}),
         ")": _pushes(lambda p: ()),
         "\x8f": _pushes(lambda p: []),  # a set, as a list
-        "l": _pushes(Pickle._since_mark),
+        "l": _pushes(lambda p: p.stack.since_mark()),
         "d": Pickle._dictionary,
-        "t": _pushes(lambda p: tuple(p._since_mark())),
+        "t": _pushes(lambda p: tuple(p.stack.since_mark())),
         "\x85": lambda p: p._tuple(1),
         "\x86": lambda p: p._tuple(2),
         "\x87": lambda p: p._tuple(3),
-        "\x91": _pushes(Pickle._since_mark),  # a frozen set, as a list
+        "\x91": _pushes(lambda p: p.stack.since_mark()),  # a frozen set, as a list
         "a": Pickle._append_one,
-        "e": lambda p: p._append(p._since_mark()),
-        "\x90": lambda p: p._append(p._since_mark()),
+        "e": lambda p: p._append(p.stack.since_mark()),
+        "\x90": lambda p: p._append(p.stack.since_mark()),
         "s": Pickle._set_one,
-        "u": lambda p: p._set(p._since_mark()),
+        "u": lambda p: p._set(p.stack.since_mark()),
         "p": lambda p: p._remember(p._whole(p.cursor.line(LONGEST_NUMBER))),
         "q": lambda p: p._remember(p.cursor.number("<B")),
         "r": lambda p: p._remember(p.cursor.number("<I")),
@@ -366,6 +275,6 @@ OPERATIONS: Mapping[int, Callable[[Pickle], None]] = {
         "o": Pickle._object,
         "b": Pickle._build,
         "P": lambda p: p._persist(p.cursor.line()),
-        "Q": lambda p: p._persist(p._pop()),
+        "Q": lambda p: p._persist(p.stack.pop()),
     }.items()
 }

@@ -15,7 +15,8 @@ from rewrite.checkpoints.foreign import ForeignFile, read_state
 from rewrite.checkpoints.states import BY_HAND
 from rewrite.checkpoints.tensors import Placed
 from rewrite.generators.discriminator import SMALLEST, DiscriminatorDesign
-from rewrite.generators.stylegan2 import OPTIONAL, Design, StyleGAN2
+from rewrite.generators.stylegan2 import OPTIONAL, StyleGAN2
+from rewrite.generators.stylegan2_design import Design
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 
 # Sides double from 4 to at most 4096.

@@ -18,10 +18,11 @@ from rewrite.checkpoints.archives import Archive
 from rewrite.checkpoints.budget import Budget
 from rewrite.checkpoints.candidates import Candidate
 from rewrite.checkpoints.foreign import ForeignFile, read_state
+from rewrite.checkpoints.made import Made, Named
 from rewrite.checkpoints.nvidia_states import architecture_of
-from rewrite.checkpoints.pickles import Made, Named
 from rewrite.checkpoints.tensors import NumpyArray, Placed
-from rewrite.generators.stylegan2 import OPTIONAL, Design, StyleGAN2
+from rewrite.generators.stylegan2 import OPTIONAL, StyleGAN2
+from rewrite.generators.stylegan2_design import Design
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 from rewrite.storage.quoting import named, quoted
 

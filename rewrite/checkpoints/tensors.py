@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from rewrite.checkpoints.cursor import DamagedError, Stretch
-from rewrite.checkpoints.pickles import Maker, Named, ordered
+from rewrite.checkpoints.made import Named
+from rewrite.checkpoints.pickle_keys import ordered
+from rewrite.checkpoints.pickles import Maker
 from rewrite.storage.quoting import quoted
 
 TYPES = {

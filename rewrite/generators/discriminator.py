@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from rewrite.generators.filters import Blur
 from rewrite.generators.mapping import GAIN, LEAK, Linear, Mapping, activate, normal
-from rewrite.generators.stylegan2 import ARCHITECTURES
+from rewrite.generators.stylegan2_design import ARCHITECTURES
 from rewrite.storage.quoting import quoted
 
 SMALLEST = 4

@@ -12,8 +12,10 @@ from rewrite.generators.cut import Cut
 from rewrite.generators.latents import Latents
 from rewrite.generators.layers import Layer
 from rewrite.generators.mapping import activate
+from rewrite.generators.noise import Noise, NoiseWindow
 from rewrite.generators.outputs import keeping_outputs
-from rewrite.generators.stylegan2 import Noise, NoiseWindow, Shortcut, State, StyleGAN2, SynthesisLayer, ToRGB
+from rewrite.generators.stylegan2 import State, StyleGAN2
+from rewrite.generators.stylegan2_stages import Shortcut, SynthesisLayer, ToRGB
 
 
 class StyleGAN2Generator(Generator):
