@@ -8,22 +8,27 @@ the segmenter of the towers world on seeds that the rule does not use.
 """
 
 import argparse
+import functools
 import itertools
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 
 from dissect.sources.towers import SegmenterSource
-from rewrite import Generator, Memory, Rule, load_generator, measure, solve
+from rewrite import Generator, Patch, Rule, load_generator, measure, solve
 from rewrite.generators.batches import batched
 from rewrite.reports.aims import Aim, Counts, count_concepts
 from rewrite.storage import files
 
 FIRST_SEED = 500_000
+HEADER = (
+    f"{'layer':10} {'keys':7} {'damage':>6} {'drift':>6} {'others':>6} {'margin':>6} {'rank':>5} {'str':>4} | "
+    "efficacy  strict lenient clear | residual damage drift seconds"
+)
 
 
 class Unseen:
@@ -47,9 +52,8 @@ class Unseen:
         return Counts.joined(found)
 
 
-def main() -> None:
-    """Run the program."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def options_of(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """What the command line says."""
     parser.add_argument("rule")
     parser.add_argument("--generator", default="towers")
     parser.add_argument("--seeds", type=int, default=300)
@@ -65,69 +69,65 @@ def main() -> None:
     parser.add_argument("--constraint", nargs="*", default=["written"])
     parser.add_argument("--strength", type=float, nargs="*", default=[1.0])
     parser.add_argument("--out", type=Path)
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def variants(rule: Rule, options: argparse.Namespace) -> Iterator[Rule]:
+    """The rule with every combination of the settings that are tried."""
+    names = ("key_space", "constraint", "rank", "damage", "drift", "others", "margin")
+    tried = [getattr(options, name) or [getattr(rule.settings, name)] for name in names]
+    for layer, *values in itertools.product(options.layers or [rule.layer], *tried):
+        settings = dict(zip(names, values, strict=True))
+        yield replace(rule, layer=layer).with_settings(**settings | {"rank": settings["rank"] or None})
+
+
+def row_of(rule: Rule, patch: Patch, strength: float, counts: Counts) -> dict:
+    """What is kept of one setting."""
+    return {
+        "layer": rule.layer,
+        **asdict(rule.settings),
+        "strength": strength,
+        "efficacy": asdict(counts.efficacy()),
+        "outside_strict": asdict(counts.strict_outside_change()),
+        "outside": asdict(counts.outside_change()),
+        "clear": counts.clear(),
+        "forecast": dict(patch.forecast),
+    }
+
+
+def line_of(row: dict, rank: int) -> str:
+    """One line of the table that is printed."""
+    told, measured = row["forecast"], [row[name]["value"] for name in ("efficacy", "outside_strict", "outside")]
+    asked = " ".join(f"{row[name]:6}" for name in ("damage", "drift", "others", "margin"))
+    found = "{:8.3f} {:7.3f} {:7.3f}".format(*measured)
+    return (
+        f"{row['layer']:10} {row['key_space']:7} {asked} {rank:5} {row['strength']:4} | {found} {row['clear']:5.2f} | "
+        f"{told['residual']:8.3f} {told['damage']:6.3f} {told['drift']:5.2f} {row['seconds']:7.2f}"
+    )
+
+
+def main() -> None:
+    """Run the program."""
+    options = options_of(argparse.ArgumentParser(description=__doc__.splitlines()[0]))
     generator, rule = load_generator(options.generator), Rule.load(options.rule)
     if options.refine is not None:
         rule = rule.with_settings(refine=options.refine)
     unseen = Unseen(generator, options.seeds)
     aim = Aim.of(rule.name, rule.effect, unseen.source.concepts)
-    memories: dict[tuple[str, str], Memory] = {}
+    memory = functools.cache(lambda layer, key_space: measure(generator, layer, options.samples, key_space=key_space))
     rows = []
-    print(
-        f"{'layer':10} {'keys':7} {'damage':>6} {'drift':>6} {'others':>6} {'margin':>6} {'rank':>5} {'str':>4} | "
-        "efficacy  strict lenient clear | residual damage drift seconds"
-    )
-    grid = itertools.product(
-        options.layers or [rule.layer],
-        options.key_space,
-        options.constraint,
-        options.rank or [rule.settings.rank],
-        options.damage or [rule.settings.damage],
-        options.drift or [rule.settings.drift],
-        options.others or [rule.settings.others],
-        options.margin or [rule.settings.margin],
-    )
-    for layer, key_space, constraint, rank, damage, drift, others, margin in grid:
-        if (layer, key_space) not in memories:
-            memories[layer, key_space] = measure(generator, layer, options.samples, key_space=key_space)
-        tried = replace(rule, layer=layer).with_settings(
-            key_space=key_space,
-            constraint=constraint,
-            rank=rank or None,
-            damage=damage,
-            drift=drift,
-            others=others,
-            margin=margin,
-        )
+    print(HEADER)
+    for tried in variants(rule, options):
+        there = memory(tried.layer, tried.settings.key_space)
         began = time.perf_counter()
-        patch = solve(generator, memories[layer, key_space], tried)
+        patch = solve(generator, there, tried)
         seconds = time.perf_counter() - began
         for strength in options.strength:
             with patch.applied(generator, strength):
                 counts = unseen.counts(aim)
-            strict, lenient = counts.strict_outside_change(), counts.outside_change()
-            efficacy, told = counts.efficacy(), patch.forecast
-            print(
-                f"{layer:10} {key_space:7} {damage:6} {drift:6} {others:6} {margin:6} {patch.rank:5} {strength:4} | "
-                f"{efficacy.value:8.3f} {strict.value:7.3f} {lenient.value:7.3f} {counts.clear():5.2f} | "
-                f"{told['residual']:8.3f} {told['damage']:6.3f} {told['drift']:5.2f} {seconds:7.2f}",
-                flush=True,
-            )
-            rows.append(
-                {
-                    "layer": layer,
-                    "key_space": key_space,
-                    **asdict(tried.settings),
-                    "strength": strength,
-                    "efficacy": asdict(efficacy),
-                    "outside_strict": asdict(strict),
-                    "outside": asdict(lenient),
-                    "clear": counts.clear(),
-                    "forecast": dict(told),
-                    "seconds": seconds,
-                    "transitions": counts.top_transitions(unseen.source.concepts.names),
-                }
-            )
+            transitions = counts.top_transitions(unseen.source.concepts.names)
+            rows.append(row_of(tried, patch, strength, counts) | {"seconds": seconds, "transitions": transitions})
+            print(line_of(rows[-1], patch.rank), flush=True)
     if options.out:
         files.write_text(options.out, json.dumps(rows, indent=1) + "\n")
 

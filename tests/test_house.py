@@ -19,6 +19,8 @@ from rewrite.solvers.algebra import price
 ROOT = Path(rewrite.__file__).parent.parent
 HOUSE = ("rewrite", "dissect", "apps")
 SOURCES = {house: sorted((ROOT / house).rglob("*.py")) for house in HOUSE}
+# What is read by people; benchmarks are no part of the package.
+READ = {**SOURCES, "benchmarks": sorted((ROOT / "benchmarks").rglob("*.py"))}
 MAY_NOT_IMPORT = {"rewrite": {"dissect", "apps"}, "dissect": {"apps"}, "apps": set()}
 
 
@@ -84,22 +86,22 @@ def parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     return len([name for name in names if name not in ("self", "cls")])
 
 
-@pytest.mark.parametrize("house", HOUSE)
+@pytest.mark.parametrize("house", READ)
 def test_no_file_is_over_350_lines(house):
-    lengths = {named(path): len(path.read_text(encoding="utf-8").splitlines()) for path in SOURCES[house]}
+    lengths = {named(path): len(path.read_text(encoding="utf-8").splitlines()) for path in READ[house]}
     assert {name: length for name, length in lengths.items() if length > 350} == {}
 
 
-@pytest.mark.parametrize("house", HOUSE)
+@pytest.mark.parametrize("house", READ)
 def test_no_function_is_over_60_lines(house):
-    found = [(named(path), function) for path in SOURCES[house] for function in functions(path)]
+    found = [(named(path), function) for path in READ[house] for function in functions(path)]
     lengths = {(name, function.name): function.end_lineno - function.lineno + 1 for name, function in found}
     assert {place: length for place, length in lengths.items() if length > 60} == {}
 
 
-@pytest.mark.parametrize("house", HOUSE)
+@pytest.mark.parametrize("house", READ)
 def test_no_function_takes_more_than_8_parameters(house):
-    found = [(named(path), function) for path in SOURCES[house] for function in functions(path)]
+    found = [(named(path), function) for path in READ[house] for function in functions(path)]
     counts = {(name, function.name, function.lineno): parameters(function) for name, function in found}
     assert {place: count for place, count in counts.items() if count > 8} == {}
 
