@@ -10,7 +10,7 @@ from rewrite.goals.goal import Goal, build_goal
 from rewrite.goals.keys import Keys
 from rewrite.goals.pasted import Moved, aims_of, pasted_images
 from rewrite.goals.quiet import IMAGES, quiet_places
-from rewrite.solvers import solving
+from rewrite.solvers import drawn, solving
 from rewrite.solvers.choice import (
     CAREFUL,
     DRIFTS,
@@ -20,6 +20,7 @@ from rewrite.solvers.choice import (
     choose,
     energy_unit,
     posed,
+    prior,
     rival,
     weighed,
 )
@@ -40,6 +41,11 @@ def protecting(generator, layer: str) -> Rule:
 def problem_of(generator, layer: str, settings: Settings = SETTINGS, rule: Rule | None = None) -> Problem:
     rule = replace(rule or protecting(generator, layer), settings=settings)
     return Problem.of(generator, measure(generator, layer, 64), build_goal(generator, rule), settings)
+
+
+def evenly(told: list[float]) -> list[float]:
+    """Progress that starts at 0, goes on in equal steps and is at its end when the work is."""
+    return [step / len(told) for step in range(len(told))]
 
 
 def without(keys: Keys, image: int) -> Keys:
@@ -115,7 +121,10 @@ def test_a_drift_of_one_charges_as_much_as_ordinary_keys_do_on_average(tiny_gene
 def test_of_the_promising_settings_those_are_chosen_that_do_most_for_the_pictures_of_left_out_images(tiny_generator):
     rule = rule_on(tiny_generator, "b16.conv1")
     problem = problem_of(tiny_generator, "b16.conv1", posed(tiny_generator, rule).settings, posed(tiny_generator, rule))
-    choice, unit = choose(tiny_generator, aims_of(tiny_generator, [rule], [1.0]), problem), energy_unit(problem)
+    told: list[float] = []
+    choice = choose(tiny_generator, aims_of(tiny_generator, [rule], [1.0]), problem, told.append)
+    unit = energy_unit(problem)
+    assert told == evenly(told)
     assert {each.drift for each in choice.tried} == set(DRIFTS)
     for others in OTHERS:
         here = [each for each in choice.tried if each.others == others]
@@ -147,6 +156,26 @@ def test_left_out_images_are_drawn_as_a_rule_without_their_marks_draws_them(plai
     assert found.arrives == pytest.approx(Moved.together(parts).arrives, rel=1e-4)
     assert found.strays == pytest.approx(Moved.together(parts).strays, rel=1e-4)
     assert found.each == pytest.approx([part.arrives for part in parts], rel=1e-3)
+
+
+def test_of_large_images_one_of_each_part_that_is_left_out_is_drawn(plain_generator, monkeypatch):
+    rule, problem = protecting(plain_generator, "conv"), problem_of(plain_generator, "conv")
+    folds = folds_of(problem, most=2)
+    assert sorted(map(len, folds)) == [1, 2]
+    left = (plain_generator, aims_of(plain_generator, [rule], [1.0]), Refits(problem, folds), [SETTINGS])
+    (every,) = draw_left_out(*left)
+    monkeypatch.setattr(drawn, "LARGE", 0)
+    (some,) = draw_left_out(*left)
+    firsts = [0, len(folds[0])]
+    assert len(every.each) == 3
+    assert some.each == pytest.approx([every.each[first] for first in firsts], rel=1e-4)
+
+
+def test_candidates_are_judged_from_the_drift_that_charges_what_ordinary_keys_do(tiny_generator):
+    rule = rule_on(tiny_generator, "b16.conv1")
+    problem = problem_of(tiny_generator, "b16.conv1", replace(Settings.from_marks(), finish=7), rule)
+    assert prior(problem).drift == pytest.approx(energy_unit(problem))
+    assert (prior(problem).weights, prior(problem).finish) == ("given", 7)
 
 
 def test_with_two_images_nothing_is_left_out_and_the_answer_is_careful(tiny_generator):
@@ -259,10 +288,13 @@ def test_another_problem_outdoes_a_choice_where_it_does_more_for_the_pictures(ti
     worse, better = (
         replace(choice, drawn={choice.weights: Drawn(1.0, 1.0 / worth, ())}) for worth in (0.01 * best, 100 * best)
     )
-    found = rival(tiny_generator, aims, problem, worse)
+    told: list[float] = []
+    found = rival(tiny_generator, aims, problem, worse, told.append)
     assert found is not None
     assert found.weights.drift == choice.weights.drift
     assert found.settings.finish == choice.settings.finish
     assert found.pictures.worth > worse.pictures.worth
+    assert len(told) > 1
+    assert told == evenly(told)
     assert rival(tiny_generator, aims, problem, better) is None
     assert rival(tiny_generator, aims, problem, replace(choice, drawn={})) is None

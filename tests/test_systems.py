@@ -94,6 +94,21 @@ def test_a_spectrum_holds_the_largest_directions_and_the_energy_of_all(monkeypat
     assert float(torch.linalg.matrix_norm(everywhere - moment, 2)) < 2.0
 
 
+def test_of_few_samples_a_spectrum_has_no_tail_and_never_a_negative_one():
+    # Rounding leaves less than nothing, or a little more, for the directions that no sample has.
+    tails = []
+    for seed in range(8):
+        samples = torch.randn(5, 120, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        moment = samples.T @ samples
+        found = Spectrum.of(moment, torch.ones(120).double())
+        torch.testing.assert_close(found.through(torch.eye(120).double()), moment, rtol=1e-9, atol=1e-9)
+        assert float(found.excess.min()) >= 0
+        assert found.least == float(found.excess.min())
+        tails.append(found.tail)
+    assert min(tails) == 0
+    assert max(tails) < 1e-12
+
+
 def test_rules_of_one_memory_share_its_directions(tiny_generator, monkeypatch):
     monkeypatch.setattr(problems, "LEAST_WIDTH", 1)
     monkeypatch.setattr(problems, "MOST_KEYS", math.inf)
