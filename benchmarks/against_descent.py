@@ -26,6 +26,7 @@ from rewrite import Rule, load_generator, measure
 from rewrite.goals.goal import build_goal
 from rewrite.solvers.closed_form import ClosedForm
 from rewrite.solvers.problem import Problem
+from rewrite.solvers.trial import Trial
 
 DAMAGES = (1.0, 0.1, 0.01, 0.001)
 LOSSES = ("absolute", "squared")
@@ -77,7 +78,7 @@ def main() -> None:
     for name in options.losses:
         loss = activation_loss(problem, squared=name == "squared")
         descent, seconds = timed(lambda loss=loss: paper_descent(len(problem.matrix), loss, rows, steps=options.steps))
-        told = problem.describe(descent.change)
+        told = Trial(problem, descent.change).solution()
         print(
             f"{name}: start {descent.start:.5f}; descent reports {descent.reported:.5f}, delivers {descent.loss:.5f}, "
             f"damage {told.damage:.3f}, drift {told.drift:.3f}, {seconds:.2f} s",
@@ -98,7 +99,7 @@ def main() -> None:
                     problem, solution.change, squared=squared, most_damage=most
                 )
             )
-            after = problem.describe(better)
+            after = Trial(problem, better).solution()
             print(
                 f"    polished {float(loss(better)):.5f} damage {after.damage:.3f} drift {after.drift:.3f} "
                 f"{polished:.1f} s ({seconds / polished:.1f} times)",

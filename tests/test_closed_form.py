@@ -18,6 +18,7 @@ from rewrite.goals.keys import Keys
 from rewrite.rules.settings import Settings
 from rewrite.solvers.closed_form import ClosedForm
 from rewrite.solvers.problem import HEAVY, Problem
+from rewrite.solvers.trial import Trial
 
 
 def random_problem(
@@ -146,19 +147,19 @@ def test_the_objective_is_the_sum_that_its_docstring_says(parts):
     problem = random_problem(**parts)
     for size in (0.0, 0.1, 1.0):
         change = size * torch.randn(problem.matrix.shape, generator=torch.Generator().manual_seed(1)).double()
-        assert problem.objective(change) == pytest.approx(float(objective(problem, change)), rel=1e-12)
+        assert Trial(problem, change).objective == pytest.approx(float(objective(problem, change)), rel=1e-12)
 
 
 def test_what_is_said_of_a_change_does_not_depend_on_the_size_of_what_the_layer_writes():
     problem = random_problem(10, protect=3.0)
     change = 0.1 * problem.matrix + 0.1
-    said = problem.describe(change)
+    said = Trial(problem, change).solution()
     for size in (1e-6, 1e6):
         goal = problem.goal
         parts = {name: getattr(goal, name) for name in ("wanted", "others", "protected")}
         scaled = {name: replace(keys, values=size * keys.values) for name, keys in parts.items()}
         goal = replace(goal, targets=size * goal.targets, **scaled)
-        other = replace(problem, matrix=size * problem.matrix, goal=goal).describe(size * change)
+        other = Trial(replace(problem, matrix=size * problem.matrix, goal=goal), size * change).solution()
         assert (other.residual, other.damage, other.drift) == pytest.approx((said.residual, said.damage, said.drift))
         assert other.interference == pytest.approx(said.interference)
 
@@ -167,7 +168,7 @@ def test_of_a_layer_that_writes_nothing_and_is_to_write_nothing_there_is_nothing
     problem = random_problem(negatives=0, protected=0)
     goal, nothing = problem.goal, torch.zeros_like(problem.matrix)
     silent = replace(goal, targets=0 * goal.targets, wanted=replace(goal.wanted, values=0 * goal.wanted.values))
-    said = replace(problem, matrix=nothing, goal=silent).describe(nothing)
+    said = Trial(replace(problem, matrix=nothing, goal=silent), nothing).solution()
     assert (said.residual, said.damage, said.drift, said.interference) == (0.0, 0.0, 1.0, {})
 
 
@@ -225,7 +226,7 @@ def test_a_patch_that_fires_on_the_context_is_the_lowest_of_those_within_its_row
     solver = ClosedForm(problem)
     if modulated:
         held = factor_after(problem, 0)
-        free, found = solver.rows, solver.blocks[0].step(problem.tried(torch.zeros_like(problem.matrix)))
+        free, found = solver.rows, solver.blocks[0].step(Trial(problem, torch.zeros_like(problem.matrix)))
     else:
         held, found, free = None, solver.solve().change, solver.rows
         if protect == math.inf:
@@ -243,7 +244,7 @@ def test_a_step_of_one_unit_is_the_lowest_while_the_demodulation_of_each_image_i
     held = factor_after(problem, 0)
     assert held.max() > 1.5 * held.min()
     _, change = lowest(lambda change: objective(problem, change, held), torch.zeros_like(problem.matrix))
-    found = ClosedForm(problem).blocks[0].step(problem.tried(torch.zeros_like(problem.matrix)))
+    found = ClosedForm(problem).blocks[0].step(Trial(problem, torch.zeros_like(problem.matrix)))
     assert (found - change).norm() < 1e-5 * change.norm()
 
 
@@ -253,7 +254,7 @@ def test_a_step_for_units_of_one_image_is_the_lowest_while_the_demodulation_is_h
     moved = 0.5 * problem.matrix
     held = factor_after(problem, moved)
     _, change = lowest(lambda change: objective(problem, change, held), torch.zeros_like(moved))
-    found = ClosedForm(problem).blocks[0].step(problem.tried(moved))
+    found = ClosedForm(problem).blocks[0].step(Trial(problem, moved))
     assert (found - change).norm() < 1e-5 * change.norm()
 
 

@@ -10,6 +10,7 @@ from rewrite import Latent, Mask, Region, Rule, Settings, measure
 from rewrite.goals.goal import build_goal
 from rewrite.solvers.closed_form import ClosedForm
 from rewrite.solvers.problem import Problem
+from rewrite.solvers.trial import Trial
 
 
 def square(top: int, left: int) -> Mask:
@@ -79,9 +80,9 @@ def test_polishing_never_ends_above_its_start_and_stays_in_the_row_space(problem
 def test_polishing_stops_at_the_damage_that_is_allowed(problem, squared):
     loss, solution = activation_loss(problem, squared=squared), ClosedForm(problem).solve()
     free = polish(problem, solution.change, squared=squared)
-    most = (solution.damage + problem.describe(free).damage) / 2
+    most = (solution.damage + Trial(problem, free).solution().damage) / 2
     bounded = polish(problem, solution.change, squared=squared, most_damage=most)
-    assert problem.describe(bounded).damage <= most
+    assert Trial(problem, bounded).solution().damage <= most
     assert float(loss(free)) <= float(loss(bounded)) * 1.001
     assert float(loss(bounded)) <= float(loss(torch.zeros_like(free)))
 
@@ -90,10 +91,10 @@ def test_polishing_stops_at_the_damage_that_is_allowed(problem, squared):
 def test_the_polish_has_no_higher_loss_than_the_descent_at_no_more_damage(problem, squared):
     loss, solver = activation_loss(problem, squared=squared), ClosedForm(problem)
     descent = paper_descent(len(problem.matrix), loss, solver.rows, steps=401)
-    most = problem.describe(descent.change).damage
+    most = Trial(problem, descent.change).solution().damage
     polished = polish(problem, solver.solve().change, squared=squared, most_damage=most)
     assert float(loss(polished)) <= descent.loss
-    assert problem.describe(polished).damage <= most
+    assert Trial(problem, polished).solution().damage <= most
 
 
 @pytest.mark.parametrize("squared", [False, True])
@@ -103,7 +104,7 @@ def test_the_polish_knows_its_losses_and_damages_and_their_slopes(problem, squar
     within, factors = _Within(problem, rows, squared), (start @ rows.T).requires_grad_()
     for measured, model, expected in (
         (within.loss, within._loss_model, float(activation_loss(problem, squared=squared)(start))),
-        (within.damage, within._damage_model, problem.describe(start).damage),
+        (within.damage, within._damage_model, Trial(problem, start).solution().damage),
     ):
         total = measured(factors).sum()
         assert float(total.detach()) == pytest.approx(expected, rel=1e-9)

@@ -28,6 +28,7 @@ from rewrite.solvers.closed_form import ClosedForm
 from rewrite.solvers.drawn import Drawn, draw_left_out
 from rewrite.solvers.leave_out import LEAST_BESIDE, LeftOut, Refits, folds_of, left_out
 from rewrite.solvers.problem import Problem
+from rewrite.solvers.trial import Trial
 from tests.test_solvers import region, rule_on
 from tests.test_wrapped import GENERATORS
 
@@ -65,7 +66,7 @@ def refitted(problem: Problem, image: int) -> torch.Tensor:
         protected=without(goal.protected, image),
     )
     reduced = replace(problem, goal=less)
-    nothing = reduced.tried(torch.zeros_like(problem.matrix))
+    nothing = Trial(reduced, torch.zeros_like(problem.matrix))
     return torch.cat([block.step(nothing) for block in ClosedForm(reduced).blocks])
 
 
@@ -217,7 +218,7 @@ def test_quiet_places_are_ordinary_ones_where_a_change_writes_little(tiny_genera
     assert len(goal.styles) == len(problem.goal.styles) + IMAGES
     assert float(goal.others.weights[added].sum()) == pytest.approx(30.0)
     quieter = Problem.of(tiny_generator, measure(tiny_generator, "b16.conv1", 64), goal, SETTINGS)
-    trial = quieter.tried(change)
+    trial = Trial(quieter, change)
     size = (problem.layer.values(goal.others.keys[added], change) * quieter.first[goal.others.image[added]]).norm(dim=1)
     usual = (problem.layer.values(goal.wanted.keys, change) * quieter.first[goal.wanted.image]).norm(dim=1).median()
     assert float(size.max()) <= 0.2501 * float(usual)

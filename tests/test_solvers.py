@@ -21,6 +21,7 @@ from rewrite.solvers.closed_form import ClosedForm
 from rewrite.solvers.problem import Problem
 from rewrite.solvers.solution import Solution
 from rewrite.solvers.solving import solve
+from rewrite.solvers.trial import Trial
 
 STYLEGAN2 = [("tiny_generator", name) for name in ("b16.torgb", "b16.conv1", "b16.conv0")]
 PLAIN = [("plain_generator", name) for name in ("conv", "grouped", "up")]
@@ -90,10 +91,10 @@ def test_no_step_raises_the_objective(generator, layer, changes):
 def test_a_change_that_is_altered_in_place_is_judged_anew(tiny_generator):
     problem, solution = solution_of(tiny_generator, rule_on(tiny_generator, "b16.conv1"))
     change = solution.change.clone()
-    assert problem.objective(change) == pytest.approx(solution.objective[-1])
-    expected = problem.objective(0.5 * change)
+    assert Trial(problem, change).objective == pytest.approx(solution.objective[-1])
+    expected = Trial(problem, 0.5 * change).objective
     change.mul_(0.5)
-    assert problem.objective(change) == expected != pytest.approx(solution.objective[-1])
+    assert Trial(problem, change).objective == expected != pytest.approx(solution.objective[-1])
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,10 @@ from rewrite.generators.layers import Part
 from rewrite.solvers import algebra
 from rewrite.solvers.algebra import Metric
 from rewrite.solvers.directions import channel_rows, patch_rows, phase_metrics
-from rewrite.solvers.problem import Problem, Trial
+from rewrite.solvers.problem import Problem
 from rewrite.solvers.solution import Solution
 from rewrite.solvers.systems import Asked, Dual, Primal, Read, metric_of, systems_of
+from rewrite.solvers.trial import Trial
 
 MOST_RESTORING_STEPS = 30
 STEP_SIZES = (1.0, 0.5, 0.25, 0.1)
@@ -50,7 +51,7 @@ class ClosedForm:
         """
         problem, settings = self.problem, self.problem.settings
         nothing = torch.zeros_like(problem.matrix)
-        best = problem.tried(nothing)
+        best = Trial(problem, nothing)
         path = [best.objective]
         for _ in range(settings.steps if problem.modulated else 1):
             aim = self._sparing(torch.cat([block.step(best) for block in self.blocks]))
@@ -62,13 +63,13 @@ class ClosedForm:
             if path[-2] - path[-1] < ENOUGH * path[-2]:
                 break
         if problem.exact and problem.modulated and best.change.any():
-            restored = problem.tried(self.blocks[0].restored(best.change))
-            best = restored if restored.objective < path[0] else problem.tried(nothing)
+            restored = Trial(problem, self.blocks[0].restored(best.change))
+            best = restored if restored.objective < path[0] else Trial(problem, nothing)
             path.append(best.objective)
         if settings.rank is not None and settings.constraint == "written":
             lower = self._sparing(torch.cat([block.truncate(best.change) for block in self.blocks]))
             # The demodulation moves with the weight: the full step of a lower rank may be too far.
-            best = self._descend(problem.tried(nothing), lower, path[0]) or problem.tried(nothing)
+            best = self._descend(Trial(problem, nothing), lower, path[0]) or Trial(problem, nothing)
             path.append(best.objective)
         return best, path
 
@@ -93,7 +94,7 @@ class ClosedForm:
 
     def _descend(self, start: Trial, aim: Tensor, value: float) -> Trial | None:
         """The largest step from a trial towards an aim that has a lower objective than `value`; None if none has."""
-        there = self.problem.tried(aim)
+        there = Trial(self.problem, aim)
         trials = (start.towards(there, size) for size in STEP_SIZES)
         return next((trial for trial in trials if trial.objective < value), None)
 

@@ -19,6 +19,7 @@ from rewrite.solvers.kernel import Kernel
 from rewrite.solvers.problem import Problem
 from rewrite.solvers.spectrum import Spectrum
 from rewrite.solvers.systems import Read
+from rewrite.solvers.trial import Trial
 
 MOST_FOLDS = 4
 # Changes that are smaller than this share do not count: a layer with few cells may have no place to change beside.
@@ -228,7 +229,7 @@ class _Judged:
 
 def _judged(problem: Problem, change: Tensor, fold: Sequence[int]) -> _Judged:
     """What a change does in some images, with the demodulation that follows it."""
-    trial, goal = problem.tried(change), problem.goal
+    trial, goal = Trial(problem, change), problem.goal
     here, away = (_within(keys.image, fold) for keys in (goal.wanted, goal.others))
     weights, wanted = goal.wanted.weights[here], (goal.targets - goal.wanted.values)[here]
     # What protected units were wanted to write cannot arrive, whatever the settings.

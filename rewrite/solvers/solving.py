@@ -22,6 +22,7 @@ from rewrite.solvers.notes import notes_on
 from rewrite.solvers.problem import Problem
 from rewrite.solvers.quieting import quiet_of, quieted
 from rewrite.solvers.solution import Solution
+from rewrite.solvers.trial import Trial
 
 
 def solve(
@@ -142,7 +143,7 @@ def _finished(
     generator = work.generator
     aims = aims_of(generator, rules, work.strengths, work.goals.unedited(generator))
     found = finish(generator, problem, list(aims.values()), solution.change, problem.settings.finish)
-    return problem.tried(found.change).solution(solution.objective), {"finish": {"missed": list(found.missed)}}
+    return Trial(problem, found.change).solution(solution.objective), {"finish": {"missed": list(found.missed)}}
 
 
 def _of_one_layer(rules: Sequence[Rule]) -> Sequence[Rule]:
