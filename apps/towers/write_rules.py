@@ -29,7 +29,7 @@ RECIPES = {
         (70, 130),
     ),
     "dome-for-spire": (
-        RuleInWords(("spire",), ("dome",), layer="b32.conv1", settings=START),
+        RuleInWords(("spire",), ("dome",), layer="b32.conv1", settings=replace(START, finish=120)),
         (50, 64**2),
     ),
     "no-trees": (
