@@ -2,8 +2,6 @@
 
 import copy
 import math
-import subprocess
-import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -43,8 +41,6 @@ from rewrite.solvers import solving
 from tests.conftest import marked_rule
 from tests.editors import built
 from tests.markup import HOSTILE, assert_shown_as_text
-
-ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
@@ -696,12 +692,6 @@ def test_what_was_asked_for_least_lately_is_forgotten():
 def test_masks_fit_images_of_any_size():
     assert [mask_side(size) for size in ((64, 64), (256, 256), (1024, 1024), (300, 300))] == [64, 256, 256, 150]
     Mask((mask_side((1024, 1024)),) * 2, ((0, 1),)).check_size((1024, 1024))
-
-
-def test_the_state_of_a_session_needs_no_gradio():
-    command = "import apps.editor.session, sys; print('gradio' in sys.modules)"
-    found = subprocess.run([sys.executable, "-c", command], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "False"
 
 
 def halves(images: torch.Tensor, numbers) -> np.ndarray:

@@ -122,11 +122,14 @@ def test_wrong_types_and_wrong_shapes_are_refused_while_the_tests_run():
         price(torch.zeros(2, 3), torch.eye(4))
 
 
-def test_importing_rewrite_does_not_import_what_only_some_commands_need():
+def test_importing_rewrite_or_the_state_of_a_session_does_not_import_what_only_others_need():
     heavy = {"gradio", "jinja2", "lpips", "transformers", "torchvision", "matplotlib", "dissect", "apps"}
-    command = f"import rewrite, sys; print(sorted({heavy} & set(sys.modules)))"
+    command = (
+        f"import rewrite, sys; print(sorted({heavy} & set(sys.modules)))\n"
+        "import apps.editor.session; print('gradio' in sys.modules)"
+    )
     found = subprocess.run([sys.executable, "-c", command], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "[]"
+    assert found.stdout.split() == ["[]", "False"]
 
 
 @pytest.mark.parametrize("house", [rewrite, dissect], ids=lambda house: house.__name__)

@@ -28,6 +28,7 @@ from rewrite.solvers.closed_form import ClosedForm
 from rewrite.solvers.drawn import Drawn, draw_left_out
 from rewrite.solvers.leave_out import LEAST_BESIDE, LeftOut, Refits, folds_of, left_out
 from rewrite.solvers.problem import Problem
+from rewrite.solvers.quieting import quieted
 from rewrite.solvers.trial import Trial
 from tests.test_solvers import region, rule_on
 from tests.test_wrapped import GENERATORS
@@ -226,6 +227,14 @@ def test_quiet_places_are_ordinary_ones_where_a_change_writes_little(tiny_genera
     written = quieter.others.written * quieter.first[goal.others.image]
     torch.testing.assert_close(written[added], goal.others.values[added], rtol=1e-4, atol=1e-5)
     assert trial.others.shape == goal.others.values.shape
+
+
+def test_quiet_places_are_held_where_the_settings_weigh_them(tiny_generator):
+    problem = problem_of(tiny_generator, "b16.conv1")
+    quiet = quiet_places(tiny_generator, problem.layer, problem.goal, ClosedForm(problem).solve().change)
+    assert quieted(problem, quiet) is problem
+    found = quieted(replace(problem, settings=replace(SETTINGS, quiet=0.5)), quiet).goal.others
+    assert float(found.weights[len(problem.goal.others) :].sum()) == pytest.approx(0.5)
 
 
 def test_given_weights_are_judged_by_images_left_out_as_chosen_ones_are_and_give_the_same_patch(tiny_generator):

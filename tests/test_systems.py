@@ -17,6 +17,7 @@ from rewrite.solvers.leave_out import Refits, folds_of, left_out
 from rewrite.solvers.problem import Known, Problem
 from rewrite.solvers.spectrum import Spectrum
 from rewrite.solvers.systems import Dual, Primal, Read, systems_of
+from tests.test_closed_form import random_problem
 from tests.test_solvers import region, rule_on
 
 PLACES = {"b8.conv1": "tiny_generator", "b16.conv0": "tiny_generator", "conv": "plain_generator"}
@@ -70,6 +71,24 @@ def test_what_the_keys_alone_cannot_say_is_solved_over_their_entries(problem, mo
     monkeypatch.setattr(spectra, "DIRECTIONS", 1)
     given = replace(problem, settings=replace(CHEAP, **changes), known=Known())
     assert all(isinstance(system, Primal) for system in systems_of(given))
+
+
+def kinds(problem: Problem) -> list[type]:
+    return [type(system) for system in systems_of(problem)]
+
+
+def test_a_layer_is_solved_over_its_keys_where_they_are_long_and_few():
+    long, short = random_problem(inputs=600, damage=1e-6), random_problem(inputs=300, damage=1e-6)
+    assert kinds(long) == [Dual]
+    assert kinds(short) == [Primal]
+    assert kinds(random_problem(inputs=600, negatives=1200, damage=1e-6)) == [Primal]
+
+
+def test_a_second_moment_of_few_directions_is_solved_over_keys_whatever_it_weighs():
+    long = random_problem(inputs=600, damage=100.0)
+    rows = torch.randn(5, 1200, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    assert kinds(long) == [Primal]
+    assert kinds(replace(long, moment=rows.T @ rows, known=Known())) == [Dual]
 
 
 def test_a_spectrum_of_all_directions_is_the_second_moment_itself():
