@@ -237,6 +237,30 @@ def test_quiet_places_are_held_where_the_settings_weigh_them(tiny_generator):
     assert float(found.weights[len(problem.goal.others) :].sum()) == pytest.approx(0.5)
 
 
+def test_units_that_are_kept_stay_where_images_are_left_out_and_what_they_were_to_write_does_not_count(tiny_generator):
+    rule = replace(rule_on(tiny_generator, "b16.conv1"), protect_units=(1,))
+    problem = problem_of(tiny_generator, "b16.conv1", rule=rule)
+    refits, goal = Refits(problem, folds_of(problem)), problem.goal
+    others = [unit for unit in range(len(problem.matrix)) if unit != 1]
+    along = wanted = 0.0
+    for fold, _, change in refits.solutions([SETTINGS]):
+        assert not change[1].any()
+        here = goal.wanted.image == fold[0]
+        want = (goal.targets - goal.wanted.values)[here][:, others]
+        moved, weights = written(problem, goal.wanted, change)[here][:, others], goal.wanted.weights[here]
+        along += float((weights @ (moved * want)).sum())
+        wanted += float((weights @ want.square()).sum())
+    assert left_out(refits, [SETTINGS])[0].arrives == pytest.approx(along / wanted, rel=1e-8)
+
+
+def test_left_out_images_are_drawn_with_the_finish_that_the_others_get(tiny_generator):
+    rule = rule_on(tiny_generator, "b16.conv1")
+    problem = problem_of(tiny_generator, "b16.conv1", rule=rule)
+    left = (tiny_generator, aims_of(tiny_generator, [rule], [1.0]), Refits(problem, folds_of(problem)), [SETTINGS])
+    (plain,), (finished,) = draw_left_out(*left), draw_left_out(*left, steps=3)
+    assert finished.strays != pytest.approx(plain.strays, rel=1e-3)
+
+
 def test_given_weights_are_judged_by_images_left_out_as_chosen_ones_are_and_give_the_same_patch(tiny_generator):
     rule, memory = rule_on(tiny_generator, "b16.conv1"), measure(tiny_generator, "b16.conv1", 64)
     chosen = solve(tiny_generator, memory, replace(rule, settings=replace(Settings.from_marks(), refine=1)))
