@@ -6,10 +6,9 @@ import pytest
 import torch
 
 from rewrite import Rule, Settings, measure, solve
-from rewrite.goals.goal import Goal, build_goal
+from rewrite.goals.goal import build_goal
 from rewrite.goals.keys import Keys
 from rewrite.goals.pasted import Moved, aims_of, pasted_images
-from rewrite.goals.quiet import IMAGES, quiet_places
 from rewrite.solvers import drawn, solving
 from rewrite.solvers.choice import (
     CAREFUL,
@@ -28,7 +27,6 @@ from rewrite.solvers.closed_form import ClosedForm
 from rewrite.solvers.drawn import Drawn, draw_left_out
 from rewrite.solvers.leave_out import LEAST_BESIDE, LeftOut, Refits, folds_of, left_out
 from rewrite.solvers.problem import Problem
-from rewrite.solvers.quieting import quieted
 from rewrite.solvers.trial import Trial
 from tests.test_solvers import region, rule_on
 from tests.test_wrapped import GENERATORS
@@ -209,32 +207,6 @@ def test_a_layer_that_cannot_be_resumed_is_judged_by_itself_and_its_patch_replay
     assert first.forecast["left_out"]["drawn"] is None
     assert torch.equal(again.left, first.left)
     assert torch.equal(again.right, first.right)
-
-
-def test_quiet_places_are_ordinary_ones_where_a_change_writes_little(tiny_generator):
-    problem = problem_of(tiny_generator, "b16.conv1")
-    change = ClosedForm(problem).solve().change
-    goal: Goal = quiet_places(tiny_generator, problem.layer, problem.goal, change).among(problem.goal, 30.0)
-    added = goal.others.image >= len(problem.goal.styles)
-    assert len(goal.styles) == len(problem.goal.styles) + IMAGES
-    assert float(goal.others.weights[added].sum()) == pytest.approx(30.0)
-    quieter = Problem.of(tiny_generator, measure(tiny_generator, "b16.conv1", 64), goal, SETTINGS)
-    trial = Trial(quieter, change)
-    size = (problem.layer.values(goal.others.keys[added], change) * quieter.first[goal.others.image[added]]).norm(dim=1)
-    usual = (problem.layer.values(goal.wanted.keys, change) * quieter.first[goal.wanted.image]).norm(dim=1).median()
-    assert float(size.max()) <= 0.2501 * float(usual)
-    # What the keys are said to give is what the layer writes for them.
-    written = quieter.others.written * quieter.first[goal.others.image]
-    torch.testing.assert_close(written[added], goal.others.values[added], rtol=1e-4, atol=1e-5)
-    assert trial.others.shape == goal.others.values.shape
-
-
-def test_quiet_places_are_held_where_the_settings_weigh_them(tiny_generator):
-    problem = problem_of(tiny_generator, "b16.conv1")
-    quiet = quiet_places(tiny_generator, problem.layer, problem.goal, ClosedForm(problem).solve().change)
-    assert quieted(problem, quiet) is problem
-    found = quieted(replace(problem, settings=replace(SETTINGS, quiet=0.5)), quiet).goal.others
-    assert float(found.weights[len(problem.goal.others) :].sum()) == pytest.approx(0.5)
 
 
 def test_units_that_are_kept_stay_where_images_are_left_out_and_what_they_were_to_write_does_not_count(tiny_generator):
