@@ -6,7 +6,8 @@ from pathlib import Path
 
 from rewrite import Memory, measure
 from rewrite.generators.contract import Generator
-from rewrite.memory.measurement import FIRST_SEED
+from rewrite.memory import unfinished
+from rewrite.memory.measurement import FIRST_SEED, Measurement
 from rewrite.storage.caches import cache_folder
 from rewrite.version import __version__
 
@@ -45,7 +46,8 @@ def memory_of(
 ) -> Memory:
     """The memory of a layer: from the cache if it is there and right, measured (and kept) otherwise.
 
-    What `on_progress` raises ends a measurement, as in `rewrite.measure`; nothing is kept of it.
+    What `on_progress` raises ends a measurement, as in `rewrite.measure`; nothing is kept of it. Without it, a
+    measurement that Ctrl-C ends keeps its sums beside the file of the memory, and the next goes on from them.
 
     A cache that cannot be read or written is no reason to fail: stderr says so, and the work is done.
 
@@ -64,14 +66,27 @@ def memory_of(
             return _checked(Memory.load(path), generator, layer, samples, key_space)
         except ValueError as error:
             print(f"the kept memory is not used: {error}", file=sys.stderr)
-    memory = measure(generator, layer, samples, key_space=key_space, progress=progress, on_progress=on_progress)
+    measurement = Measurement(generator, layer, samples, key_space=key_space)
     if on_progress is not None:
+        memory = measurement.memory(progress=progress, on_progress=on_progress)
         on_progress(memory.images)  # a stop that came while the last images were summed counts too
+    else:
+        memory = _gone_on(measurement, unfinished.beside(path), progress)
     try:
         memory.save(path)
     except ValueError as error:
         print(f"the memory is not kept: {error}", file=sys.stderr)
     return memory
+
+
+def _gone_on(measurement: Measurement, state: Path, progress: bool) -> Memory:
+    """The memory of a measurement that goes on from what an ended one left, and that Ctrl-C may end."""
+    try:
+        measurement.go_on(state)
+    except ValueError as error:
+        print(f"what was summed before is not used: {error}", file=sys.stderr)
+    with measurement.kept(state):
+        return measurement.memory(progress=progress)
 
 
 def _checked(memory: Memory, generator: Generator, layer: str, samples: int | str, key_space: str) -> Memory:

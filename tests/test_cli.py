@@ -1,10 +1,14 @@
 """The program: what each command writes and says, and how it fails."""
 
 import json
+import os
+import random
 import signal
 import subprocess
 import sys
+import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +22,9 @@ from apps.commands.solve import tell
 from apps.memories import cached_path, memory_of
 from rewrite import Memory, Patch, Rule, Settings, load_generator, measure
 from rewrite.checkpoints import loading
+from rewrite.memory.measurement import Measurement
 from rewrite.reports.forecast import TOO_FEW
+from rewrite.storage import files as files_of
 
 LAYER = "b16.conv1"
 ROOT = Path(__file__).parents[1]
@@ -70,7 +76,7 @@ def test_solve_without_a_memory_measures_it_once_and_keeps_it(files, tmp_path, c
     assert main([*solved, "--out", str(tmp_path / "first.safetensors")]) == 0
     kept = list(cache.glob("*.safetensors"))
     assert len(kept) == 1
-    monkeypatch.setattr("apps.memories.measure", None)
+    monkeypatch.setattr("apps.memories.Measurement", None)
     assert main([*solved, "--out", str(tmp_path / "again.safetensors")]) == 0
     assert (tmp_path / "first.safetensors").read_bytes() == (tmp_path / "again.safetensors").read_bytes()
 
@@ -272,7 +278,7 @@ def test_help_answers_without_torch():
         assert done.stdout.startswith("usage: rewrite")
 
 
-def test_ctrl_c_in_the_middle_of_a_long_measurement(files, tmp_path):
+def test_ctrl_c_in_the_middle_of_a_long_measurement_keeps_its_sums(files, tmp_path, answer, refusal):
     measuring = ["measure", str(files["model"]), "--layer", LAYER, "--samples", "1000000"]
     command = [sys.executable, "-m", "apps.cli", *measuring, "--out", str(tmp_path / "memory.safetensors")]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
@@ -283,9 +289,102 @@ def test_ctrl_c_in_the_middle_of_a_long_measurement(files, tmp_path):
         process.send_signal(signal.SIGINT)
         said += process.stderr.read()
     assert process.returncode == 130
-    assert said.rstrip().endswith("rewrite: interrupted; nothing half-written was left")
+    kept = tmp_path / "memory.unfinished.safetensors"
+    assert said.rstrip().endswith(f"images are in {kept}: the same command goes on from there")
     assert "Traceback" not in said
-    assert names_in(tmp_path) == []
+    assert names_in(tmp_path) == [kept.name]
+    told = answer("inspect", kept)
+    assert (told["kind"], told["layer"], told["samples"]) == ("part of a memory", LAYER, 1_000_000)
+    assert told["images"] > 0
+    assert "holds a part of a memory, not a memory" in refusal(
+        "solve", files["rule"], "--model", files["model"], "--memory", kept, "--out", tmp_path / "patch.safetensors"
+    )
+
+
+def ended_after(images: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Press Ctrl-C as soon as a measurement has read so many images."""
+    summed = Measurement._read
+
+    def read(self: Measurement, upto: int) -> None:
+        def stop(count: int) -> None:
+            if count >= images:
+                raise KeyboardInterrupt
+
+        self._on_progress = stop
+        summed(self, upto)
+
+    monkeypatch.setattr(Measurement, "_read", read)
+
+
+@pytest.mark.parametrize("how", [[], ["--samples", "90"], ["--samples", "90", "--key-space", "channel"]])
+@pytest.mark.parametrize("layer", [LAYER, "b16.conv0"])
+def test_a_measurement_that_was_ended_goes_on_to_the_same_file(files, tmp_path, capsys, monkeypatch, how, layer):
+    monkeypatch.setattr("rewrite.memory.accuracy.WITHIN", 0.03)  # so that 200 images are not enough
+    measuring = ["measure", str(files["model"]), "--layer", layer, *how]
+    assert main([*measuring, "--out", str(tmp_path / "whole.safetensors")]) == 0
+    out = tmp_path / "memory.safetensors"
+    for images in (1, 40, 60, 250):
+        with pytest.MonkeyPatch.context() as patched:
+            ended_after(images, patched)
+            if main([*measuring, "--out", str(out)]) == 130:
+                assert "the same command goes on from there" in capsys.readouterr().err
+                assert not out.exists()
+    assert main([*measuring, "--out", str(out)]) == 0
+    assert out.read_bytes() == (tmp_path / "whole.safetensors").read_bytes()
+    assert names_in(tmp_path) == ["memory.safetensors", "whole.safetensors"]
+
+
+@pytest.mark.parametrize(("how", "most"), [([], 0.08), (["--samples", "2000"], 0.4)])
+def test_ctrl_c_at_any_moment_changes_no_number(files, tmp_path, how, most):
+    measuring = ["measure", str(files["model"]), "--layer", LAYER, *how]
+    assert main([*measuring, "--out", str(tmp_path / "whole.safetensors")]) == 0
+    out, ended, chance = tmp_path / "memory.safetensors", 0, random.Random(0)
+    while (status := pressed_after(chance.uniform(0.02, most), [*measuring, "--out", str(out)])) == 130:
+        ended += 1
+    assert (status, ended > 0) == (0, True)
+    assert out.read_bytes() == (tmp_path / "whole.safetensors").read_bytes()
+
+
+def pressed_after(seconds: float, arguments: list[str]) -> int:
+    """The status of a command during which Ctrl-C is pressed."""
+    press = threading.Timer(seconds, os.kill, [os.getpid(), signal.SIGINT])
+    press.start()
+    try:
+        status = main(arguments)
+        press.cancel()
+        return status
+    finally:
+        with suppress(KeyboardInterrupt):
+            press.join()
+
+
+def test_what_was_summed_for_another_measurement_or_is_damaged_is_refused(files, tmp_path, monkeypatch, refusal):
+    measuring = ["measure", files["model"], "--layer", LAYER, "--out", tmp_path / "memory.safetensors"]
+    with pytest.MonkeyPatch.context() as patched:
+        ended_after(1, patched)
+        assert main([*map(str, measuring), "--samples", "50"]) == 130
+    assert "is of another measurement: name another file, or delete it" in refusal(*measuring, "--samples", "60")
+    kept = tmp_path / "memory.unfinished.safetensors"
+    tensors, about = files_of.load_tensors(kept, "part of a memory")
+    for wrong, header in (
+        ({**tensors, "0.sum": torch.zeros(2, 2)}, about),
+        ({name: each for name, each in tensors.items() if name != "counted"}, about),
+        (tensors, {**about, "images": 10**9}),
+        ({**tensors, "0.sum": tensors["0.sum"] / 0}, about),
+    ):
+        files_of.save_tensors(kept, wrong, "part of a memory", header)
+        assert str(kept) in refusal(*measuring, "--samples", "50")
+
+
+def test_solve_goes_on_with_a_measurement_that_ctrl_c_ended(files, tmp_path, cache, capsys):
+    solving = ["solve", str(files["rule"]), "--model", str(files["model"]), "--samples", "60"]
+    with pytest.MonkeyPatch.context() as patched:
+        ended_after(30, patched)
+        assert main([*solving, "--out", str(tmp_path / "patch.safetensors")]) == 130
+    assert "the sums over 32 images are in" in capsys.readouterr().err
+    assert main([*solving, "--out", str(tmp_path / "patch.safetensors")]) == 0
+    (kept,) = cache.glob("*.safetensors")
+    assert torch.equal(Memory.load(kept).total, measure(load_generator(files["model"]), LAYER, 60).total)
 
 
 def test_measure_reads_as_many_images_as_are_needed_and_says_so(files, tmp_path, capsys, answer):
@@ -301,7 +400,7 @@ def test_measure_reads_as_many_images_as_are_needed_and_says_so(files, tmp_path,
 def test_a_memory_of_as_many_images_as_are_needed_is_kept(files, cache, monkeypatch):
     generator = load_generator(files["model"])
     found = memory_of(generator, LAYER, "auto")
-    monkeypatch.setattr("apps.memories.measure", None)
+    monkeypatch.setattr("apps.memories.Measurement", None)
     assert torch.equal(memory_of(generator, LAYER, "auto").total, found.total)
 
 

@@ -20,6 +20,7 @@ from rewrite.checkpoints.loading import BUILT_IN as GENERATORS
 from rewrite.checkpoints.loading import open_checkpoint
 from rewrite.checkpoints.native import NativeFile
 from rewrite.generators.contract import Generator
+from rewrite.memory import unfinished
 from rewrite.reports.report import SCHEMA as REPORT
 from rewrite.rules import BUILT_IN as RULES
 from rewrite.rules.rule import LARGEST_FILE
@@ -113,6 +114,7 @@ def _binary(path: Path) -> dict[str, Any]:
     known = {
         "generator": lambda: _generator(path, about),
         "memory": lambda: memory.describe(path),
+        unfinished.KIND: lambda: unfinished.describe(path),
         "patch": lambda: patch.describe(path),
         "segmenter": lambda: _segmenter(path, about),
         "dissection": lambda: dissection.describe(path),

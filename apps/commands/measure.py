@@ -2,15 +2,21 @@
 
 from argparse import Namespace
 
-from rewrite import load_generator, measure
+from rewrite import load_generator
+from rewrite.memory import unfinished
+from rewrite.memory.measurement import Measurement
 from rewrite.memory.memory import said_of
 
 
 def run(options: Namespace) -> dict:
-    """Measure, and write the memory."""
+    """Measure, or go on measuring, and write the memory."""
     generator = load_generator(options.model, truncation=options.truncation, label=options.label, device=options.device)
-    memory = measure(generator, options.layer, options.samples, key_space=options.key_space or "patch", progress=True)
-    memory.save(options.out)
+    measurement = Measurement(generator, options.layer, options.samples, key_space=options.key_space or "patch")
+    state = unfinished.beside(options.out)
+    measurement.go_on(state)
+    with measurement.kept(state):
+        memory = measurement.memory(progress=True)
+        memory.save(options.out)
     return {
         "out": str(options.out),
         "layer": memory.layer,

@@ -9,7 +9,7 @@ and the other half for what they do, which has γ twice as large on either side.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -111,6 +111,20 @@ class Halves:
             if mine:
                 style = None if cut.style is None else cut.style[mine]
                 sums.add(Cut(None, cut.features[mine], style), [seeds[i] for i in mine])
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that was summed, by name; `take` is the inverse."""
+        return {f"half{i}.{name}": each for i, sums in enumerate(self.halves) for name, each in sums.tensors().items()}
+
+    def take(self, tensors: Mapping[str, Tensor]) -> None:
+        """Go on from what was summed before.
+
+        Raises:
+            KeyError, ValueError: These are no sums of this layer.
+        """
+        for i, sums in enumerate(self.halves):
+            start = f"half{i}."
+            sums.take({name.removeprefix(start): each for name, each in tensors.items() if name.startswith(start)})
 
     @property
     def count(self) -> int:

@@ -3,6 +3,8 @@
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -10,11 +12,15 @@ from tqdm import tqdm
 from rewrite.generators.batches import in_batches
 from rewrite.generators.contract import Generator
 from rewrite.generators.cut import Cut
+from rewrite.interrupts import held_off
+from rewrite.memory import unfinished
 from rewrite.memory.accuracy import Accuracy, Halves
 from rewrite.memory.memory import Memory
 from rewrite.memory.sums import Sums, positions_per_image
 from rewrite.rules.settings import KEY_SPACES
+from rewrite.storage.quoting import lacking
 from rewrite.threads import one_blas_thread
+from rewrite.version import __version__
 
 FIRST_SEED = 1_000_000
 AUTO = "auto"
@@ -61,12 +67,8 @@ def measure(
         ValueError: A number is out of range, or the layer reads values that are not finite.
         MemoryError: Not even one image fits in the memory there is.
     """
-    _check(samples, key_space)
-    generator.layer(layer)
-    run = _Run(generator, layer, key_space, first_seed, batch)
-    # The products are short: a second thread of BLAS would mostly wait, and take a core from the generator.
-    with torch.no_grad(), one_blas_thread(), run.shown(samples, progress, on_progress):
-        return run.until_enough() if isinstance(samples, str) else run.of(samples)
+    measurement = Measurement(generator, layer, samples, key_space=key_space, first_seed=first_seed, batch=batch)
+    return measurement.memory(progress=progress, on_progress=on_progress)
 
 
 def _check(samples: int | str, key_space: str) -> None:
@@ -78,52 +80,141 @@ def _check(samples: int | str, key_space: str) -> None:
         raise ValueError(f"samples must be at least 1, got {samples}")
 
 
-class _Run:
-    """One measurement."""
+class Measurement:
+    """A measurement that can be ended and gone on with. See `measure`.
 
-    def __init__(self, generator: Generator, layer: str, key_space: str, first_seed: int, batch: int):
+    Attributes:
+        images: Number of images read so far.
+    """
+
+    def __init__(
+        self,
+        generator: Generator,
+        layer: str,
+        samples: int | str = AUTO,
+        *,
+        key_space: str = "patch",
+        first_seed: int = FIRST_SEED,
+        batch: int = 16,
+    ):
+        _check(samples, key_space)
         self.generator, self.layer, self.key_space = generator, generator.layer(layer), key_space
-        self.first_seed, self.batch, self.images = first_seed, batch, 0
+        self.samples, self.first_seed, self.batch, self.images = samples, first_seed, batch, 0
+        self._upto = LEAST if isinstance(samples, str) else samples
+        self._sums: Sums | Halves = self._begun()
+
+    def _begun(self) -> Sums | Halves:
+        if isinstance(self.samples, str):
+            return Halves(self.layer, self.key_space, self.generator.device)
+        chosen = positions_per_image(self.layer, self.samples) if self.key_space == "patch" else None
+        return Sums(self.layer, chosen, self.generator.device)
+
+    @property
+    def most(self) -> int:
+        """How many images are read at most."""
+        return MOST if isinstance(self.samples, str) else self.samples
+
+    def memory(self, *, progress: bool = False, on_progress: Callable[[int], object] | None = None) -> Memory:
+        """Read the images that were not read yet. See `measure`."""
+        # The products are short: a second thread of BLAS would mostly wait, and take a core from the generator.
+        with torch.no_grad(), one_blas_thread(), self._shown(progress, on_progress):
+            if isinstance(self._sums, Halves):
+                return self._until_enough(self._sums)
+            self._read(self._upto)
+            return self._memory(self._sums.total(), None)
 
     @contextmanager
-    def shown(self, samples: int | str, progress: bool, on_progress: Callable[[int], object] | None) -> Iterator[None]:
+    def kept(self, path: Path) -> Iterator[None]:
+        """Keep in a file what was summed if the user ends the `with` block; at its end, the file is taken away.
+
+        Raises:
+            KeyboardInterrupt: The user ended it; the message says how to go on.
+        """
+        try:
+            yield
+        except KeyboardInterrupt:
+            if not self.images:
+                raise
+            try:
+                unfinished.save(path, self.identity, self._sums.tensors(), self.images, self._upto)
+            except ValueError as error:
+                raise KeyboardInterrupt(f"what was summed is not kept: {error}") from None
+            raise KeyboardInterrupt(
+                f"the sums over {self.images} images are in {path}: the same command goes on from there"
+            ) from None
+        path.unlink(missing_ok=True)
+
+    def go_on(self, path: Path) -> None:
+        """Take up what a file keeps of this measurement, if there is one.
+
+        Raises:
+            ValueError: The file is damaged, or of another measurement.
+        """
+        if not path.exists():
+            return
+        tensors, images, upto = unfinished.load(path, self.identity)
+        try:
+            if not 0 < images <= upto <= self.most:
+                raise ValueError(f"it says that {images} images of {upto} were read")
+            self._sums.take(tensors)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            self._sums = self._begun()
+            raise ValueError(f"{path} is damaged: {lacking(error)}; delete it to begin anew") from None
+        self.images, self._upto = images, upto
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the sums depend on."""
+        generator = self.generator
+        return {
+            "model": generator.fingerprint,
+            "layer": self.layer.name,
+            "key_space": self.key_space,
+            "samples": self.samples,
+            "truncation": generator.truncation,
+            "label": generator.label,
+            "noise": generator.noise,
+            "first_seed": self.first_seed,
+            "library": __version__,
+        }
+
+    @contextmanager
+    def _shown(self, progress: bool, on_progress: Callable[[int], object] | None) -> Iterator[None]:
         """Show inside a `with` block how far the measurement is."""
-        total = MOST if isinstance(samples, str) else samples
-        with tqdm(total=total, desc=f"measure {self.layer.name}", unit="img", delay=1, disable=not progress) as bar:
+        with tqdm(
+            total=self.most,
+            initial=self.images,
+            desc=f"measure {self.layer.name}",
+            unit="img",
+            delay=1,
+            disable=not progress,
+        ) as bar:
             self._bar, self._on_progress = bar, on_progress
             yield
 
-    def of(self, samples: int) -> Memory:
-        """The memory of a number of images."""
-        chosen = positions_per_image(self.layer, samples) if self.key_space == "patch" else None
-        sums = Sums(self.layer, chosen, self.generator.device)
-        self._read(samples, sums.add)
-        return self._memory(sums.total(), sums, None)
-
-    def until_enough(self) -> Memory:
+    def _until_enough(self, halves: Halves) -> Memory:
         """The memory of as many images as the forecast needs."""
         probes = range(self.first_seed + MOST, self.first_seed + MOST + Halves.PROBES)
-        halves = Halves(self.layer, self.key_space, self.generator.device)
         for part, cut in in_batches(probes, self.batch, self._cut):
             halves.ask(cut, part)
-        upto = LEAST
         while True:
-            self._read(upto, halves.add)
+            self._read(self._upto)
             accuracy = halves.accuracy()
             self._bar.set_postfix_str(str(accuracy), refresh=False)
             if accuracy.enough or self.images == MOST or math.isnan(accuracy.off):
                 break
             least, most = (int(self.images * factor) for factor in LATER)
-            upto = min(MOST, max(least, min(most, int(MARGIN * accuracy.needed))))
+            self._upto = min(MOST, max(least, min(most, int(MARGIN * accuracy.needed))))
         self._bar.total = self.images
-        return self._memory(halves.total(), halves, accuracy)
+        return self._memory(halves.total(), accuracy)
 
-    def _read(self, upto: int, add: Callable[[Cut, tuple[int, ...]], None]) -> None:
+    def _read(self, upto: int) -> None:
         """Read images up to this number."""
         seeds = range(self.first_seed + self.images, self.first_seed + upto)
         for part, cut in in_batches(seeds, self.batch, self._cut):
-            add(cut, part)
-            self.images += len(part)
+            with held_off():
+                self._sums.add(cut, part)
+                self.images += len(part)
             self._bar.update(len(part))
             if self._on_progress is not None:
                 self._on_progress(self.images)
@@ -131,15 +222,15 @@ class _Run:
     def _cut(self, seeds: tuple[int, ...]) -> Cut:
         return self.generator.cut(self.layer.name, self.generator.latents(seeds))
 
-    def _memory(self, total: torch.Tensor, sums: Sums | Halves, accuracy: Accuracy | None) -> Memory:
+    def _memory(self, total: torch.Tensor, accuracy: Accuracy | None) -> Memory:
         if not torch.isfinite(total).all():
             raise ValueError(
                 f"layer {self.layer.name} reads values that are not finite: the generator's weights are damaged"
             )
         return Memory(
             total=total,
-            count=sums.count,
-            style_power=sums.style_power.cpu(),
+            count=self._sums.count,
+            style_power=self._sums.style_power.cpu(),
             images=self.images,
             layer=self.layer.name,
             key_space=self.key_space,

@@ -1,7 +1,7 @@
 """Sums of k kᵀ over the keys of a layer, in the precision that is asked for."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from rewrite.generators.cut import Cut
 from rewrite.generators.devices import wide
 from rewrite.generators.layers import Layer
+from rewrite.interrupts import held_off
 
 # More of them hardly lower the damage: N keys of d numbers give N / (N - d) times the least possible.
 KEYS_PER_DIMENSION = 20
@@ -64,6 +65,25 @@ class Sums:
         self.count += len(keys)
         for columns, total in zip(self.phases, self._totals, strict=True):
             total.add(part_of(keys, columns).T)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that was summed, by name; `take` is the inverse."""
+        found = {"counted": torch.tensor([self.images, self.count]), "style_power": self.style_power.cpu()}
+        for number, total in enumerate(self._totals):
+            found |= {f"{number}.{name}": each.cpu() for name, each in total.tensors().items()}
+        return found
+
+    def take(self, tensors: Mapping[str, Tensor]) -> None:
+        """Go on from what was summed before.
+
+        Raises:
+            KeyError, ValueError: These are no sums of this layer.
+        """
+        for number, total in enumerate(self._totals):
+            start = f"{number}."
+            total.take({name.removeprefix(start): each for name, each in tensors.items() if name.startswith(start)})
+        self.images, self.count = map(int, tensors["counted"])
+        self.style_power = tensors["style_power"].to(self.device)
 
     @property
     def energy(self) -> Float[Tensor, " key"]:
@@ -119,21 +139,47 @@ class Total:
         for part in entries.to(narrow).split(self._block, dim=1):
             if sum(each.shape[1] for each in self._waiting) + part.shape[1] > self._block:
                 self._settle()
-            self._waiting.append(part)
+            self._waiting = [*(each.to(part.device) for each in self._waiting), part]
 
     def lower(self) -> Float[Tensor, "key key"]:
         """The sum; what stands above the diagonal means nothing."""
         self._settle()
         return self._sum
 
+    def tensors(self) -> dict[str, Tensor]:
+        """The sum and the keys that wait, as they lie in memory: the order of a sum hangs on that."""
+        if not self._waiting:
+            return {"sum": self._sum}
+        entries = _side_by_side(self._waiting)
+        return {"sum": self._sum, **({"rows": entries} if by_row(entries) else {"columns": entries.T.contiguous()})}
+
+    def take(self, tensors: Mapping[str, Tensor]) -> None:
+        """The inverse of `tensors`."""
+        if tensors["sum"].shape != self._sum.shape or tensors["sum"].dtype != self._sum.dtype:
+            raise ValueError(f"a sum of shape {tuple(self._sum.shape)} is needed, got {tuple(tensors['sum'].shape)}")
+        self._sum.copy_(tensors["sum"])
+        waiting = [tensors["rows"]] if "rows" in tensors else [tensors["columns"].T] if "columns" in tensors else []
+        if any(each.ndim != 2 or len(each) != len(self._sum) or each.shape[1] > self._block for each in waiting):
+            raise ValueError("the keys that wait are those of another layer")
+        self._waiting = [each.to(self._sum.device) for each in waiting]
+
     def _settle(self) -> None:
         """Add up the keys that wait."""
+        with held_off():
+            self._add_waiting()
+
+    def _add_waiting(self) -> None:
         waiting, self._waiting = self._waiting, []
         if waiting:
-            entries = torch.cat(waiting, dim=1) if by_row(waiting[0]) else torch.cat([each.T for each in waiting]).T
+            entries = _side_by_side(waiting)
             block = torch.zeros(len(entries), len(entries), dtype=entries.dtype, device=entries.device)
             _add_lower(block, entries)
             self._sum += block.to(self._sum.device)
+
+
+def _side_by_side(parts: Sequence[Float[Tensor, "key _"]]) -> Float[Tensor, "key n"]:
+    """Keys of several parts in one matrix, lying in memory as the first do."""
+    return torch.cat(list(parts), dim=1) if by_row(parts[0]) else torch.cat([each.T for each in parts]).T
 
 
 def _add_lower(total: Float[Tensor, "key key"], entries: Float[Tensor, "key n"]) -> None:
