@@ -95,7 +95,8 @@ class _Version(Action):
 def _run(options: Namespace) -> int:
     command = importlib.import_module(f"apps.commands.{options.command}")
     importlib.import_module("apps.outputs").check(options)
-    result = command.run(options)
+    with importlib.import_module("rewrite.interrupts").told():
+        result = command.run(options)
     print(json.dumps(result, indent=1) if options.json else command.tell(result), flush=True)
     return 1 if result.get("failed") else 0
 

@@ -8,6 +8,7 @@ does not tell in which parts it came; so a run that went on ends with the file o
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +17,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from rewrite.generators.batches import batched
+from rewrite.interrupts import GOES_ON, told
+from rewrite.progress import stage_bar
 from rewrite.storage import files
 from rewrite.storage.quoting import lacking
 
@@ -104,32 +107,34 @@ class Ledger:
         rest = self.left(stage, numbers, whole=batch is None)
         saved, done = time.monotonic(), len(numbers) - len(rest)
         images = ranges_of(numbers[:done])
-        with tqdm(total=len(numbers), initial=done, desc=stage, unit="img", delay=1, disable=not self.progress) as bar:
-            self._bar = bar
+        with (
+            self._kept(),
+            stage_bar(len(numbers), stage, done=done, shown=self.progress) as self._bar,
+        ):
             for part in shards(rest) if batch is None else batched(rest, batch):
-                found, known = self._measured(measure, part), self.stages.get(stage)
+                found, known = measure(part), self.stages.get(stage)
                 together = found if known is None else join(known.tensors, found)
                 done, images = done + len(part), meeting((*images, *ranges_of(part)))
                 self.stages[stage] = Stage(together, images)
-                bar.update(done - bar.n)
+                self._bar.update(done - self._bar.n)
                 if time.monotonic() - saved > SECONDS_BETWEEN_SAVES:
                     self.save()
                     saved = time.monotonic()
-        if rest:
-            self.save()
+            if rest:
+                self.save()
         return self.stages.get(stage, Stage({})).tensors
 
-    def _measured(self, measure: Callable[[tuple[int, ...]], Tensors], part: tuple[int, ...]) -> Tensors:
-        """What is found of some images; where the user ends the run meanwhile, what was found before is kept."""
+    @contextmanager
+    def _kept(self) -> Iterator[None]:
+        """Save what was found before the user ended the `with` block."""
         try:
-            return measure(part)
+            with told():
+                yield
         except KeyboardInterrupt:
-            if self.path is not None and self.stages:
-                self.save()
-                raise KeyboardInterrupt(
-                    f"what was counted is in {self.path}: the same command goes on from there"
-                ) from None
-            raise
+            if self.path is None or not self.stages:
+                raise
+            self.save()
+            raise KeyboardInterrupt(GOES_ON.format(self.path)) from None
 
     def seen(self, images: int) -> None:
         """Move the progress bar inside of what `measure` does."""

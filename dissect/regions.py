@@ -4,10 +4,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from tqdm import tqdm
 
 from rewrite.generators.batches import batched
 from rewrite.generators.contract import Generator
+from rewrite.progress import stage_bar
 from rewrite.reports.concepts import ConceptSource
 from rewrite.rules.masks import Mask, regions_of
 from rewrite.rules.regions import Latent, Region
@@ -54,7 +54,7 @@ def things(
     """
     numbers, seeds = [source.concepts.number(concept) for concept in wanted], tuple(seeds)
     found = []
-    with tqdm(total=len(seeds), desc="look", unit="img", delay=1, disable=not progress) as bar:
+    with stage_bar(len(seeds), "look", shown=progress) as bar:
         for part in batched(seeds, BATCH):
             labels = source.label(generator.sample(part), part).cpu().numpy()
             for seed, layers in zip(part, labels, strict=True):

@@ -9,8 +9,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
+from apps.estimates import foretell
 from apps.features import features_for
 from apps.references import FIRST_SCENE, SCENES, pictures_for
 from dissect.causes.ablation import ablation_patch
@@ -33,6 +33,8 @@ from dissect.quality.table import Table
 from dissect.sources.pictures import DrawnPictures, Pictures
 from dissect.units.summary import as_json
 from rewrite import Generator, load_generator
+from rewrite.interrupts import goes_on_from
+from rewrite.progress import in_stage, stages
 from rewrite.reports.pictures import Pair, before_after, png, to_pil
 from rewrite.storage.files import write_together
 
@@ -42,9 +44,17 @@ TOP_SHOWN, PAIRS_SHOWN, RANKED_SHOWN = 6, 16, 12
 
 
 def run(options: Namespace) -> dict:
-    """Rank, choose, test, and write what was found."""
+    """Rank, choose, test, and write what was found; or go on where a run was ended."""
+    states = [options.out / f"{name}.safetensors" for name in ("reference", "seen", "steps", "tested")]
+    with goes_on_from(*states), stages("reference", "look", "choose", "test", "pictures"):
+        return found_by(options)
+
+
+def found_by(options: Namespace) -> dict:
+    """See `run`."""
     generator = load_generator(options.model, truncation=options.truncation, label=options.label, device=options.device)
     check(options, generator)
+    foretell(generator, options.good + options.samples + options.test * (2 + options.random))
     space = features_for(options.features, options.weights, options.model, generator)
     named = options.reference or (SCENES if options.model == BUILT_IN else SEEDS)
     good = reference_features(named, generator, space, options)
@@ -223,8 +233,7 @@ def changed_pairs(artifacts: Artifacts, units: Sequence[int], tested: Table) -> 
 def top_pictures(generator: Generator, document: Mapping[str, Any]) -> dict[int, list]:
     """The top images of the chosen units, and of those ranked first."""
     shown = [each for i, each in enumerate(document["ranking"]) if each["taken"] or i < RANKED_SHOWN]
-    bar = tqdm(shown, desc="pictures", unit="unit", delay=1)
-    return {each["unit"]: to_pil(generator.sample(each["top_images"])) for each in bar}
+    return {each["unit"]: to_pil(generator.sample(each["top_images"])) for each in in_stage(shown, "pictures", "unit")}
 
 
 def table_of(ranking: Sequence[Mapping[str, Any]]) -> str:

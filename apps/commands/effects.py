@@ -17,6 +17,8 @@ from dissect.ledger import Ledger
 from dissect.units.dissection import Dissection
 from dissect.units.summary import as_json
 from rewrite import load_generator
+from rewrite.interrupts import goes_on_from
+from rewrite.progress import stages
 from rewrite.storage.files import write_together
 
 STATE = "effects.safetensors"
@@ -47,17 +49,18 @@ def run(options: Namespace) -> dict:
         "dissection": None if dissection is None else [dict(dissection.identity), dissection.numbers],
     }
     ledger = Ledger(options.out / STATE, identity, "effects", progress=True)
-    causes = find_causes(experiment, concepts, plan, dissection=dissection, ledger=ledger)
-    document = document_of(causes, experiment, dissection)
-    title = f"What causes {', '.join(concepts)} in {options.model}"
-    contents = {
-        "effects.json": as_json(document),
-        "effects.csv": effects_csv(document),
-        "curves.csv": curves_csv(document),
-        "context.csv": context_csv(document),
-        "effects.html": cause_page(document, strips_of(experiment, causes), title),
-    }
-    write_together(options.out, {name: text.encode() for name, text in contents.items()})
+    with goes_on_from(options.out / STATE), stages(*plan.stages(concepts)):
+        causes = find_causes(experiment, concepts, plan, dissection=dissection, ledger=ledger)
+        document = document_of(causes, experiment, dissection)
+        title = f"What causes {', '.join(concepts)} in {options.model}"
+        contents = {
+            "effects.json": as_json(document),
+            "effects.csv": effects_csv(document),
+            "curves.csv": curves_csv(document),
+            "context.csv": context_csv(document),
+            "effects.html": cause_page(document, strips_of(experiment, causes), title),
+        }
+        write_together(options.out, {name: text.encode() for name, text in contents.items()})
     return result_of(document, options.out)
 
 

@@ -2,6 +2,7 @@
 
 from argparse import Namespace
 
+from apps.estimates import foretell
 from rewrite import load_generator
 from rewrite.memory import unfinished
 from rewrite.memory.measurement import Measurement
@@ -14,6 +15,7 @@ def run(options: Namespace) -> dict:
     measurement = Measurement(generator, options.layer, options.samples, key_space=options.key_space or "patch")
     state = unfinished.beside(options.out)
     measurement.go_on(state)
+    foretell(generator, measurement.least - measurement.images)
     with measurement.kept(state):
         memory = measurement.memory(progress=True)
         memory.save(options.out)

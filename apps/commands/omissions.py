@@ -22,6 +22,8 @@ from dissect.segmenter import load_segmenter
 from dissect.sources.pictures import DrawnPictures, Pictures
 from dissect.units.summary import as_json
 from rewrite import load_generator
+from rewrite.interrupts import goes_on_from
+from rewrite.progress import stages
 from rewrite.reports.concepts import ConceptSource
 from rewrite.reports.pictures import png, strips, to_pil
 from rewrite.storage.files import write_together
@@ -30,7 +32,14 @@ SHOWN_CONCEPTS, SHOWN_IMAGES = 4, 6
 
 
 def run(options: Namespace) -> dict:
-    """Compare, invert the training images asked for, and write what was found."""
+    """Compare, invert the training images asked for, and write what was found; or go on where a run was ended."""
+    states = [options.out / f"{name}.safetensors" for name in ("training", "generated")]
+    with goes_on_from(*states), stages("label training", "label generated", "invert"):
+        return found_by(options)
+
+
+def found_by(options: Namespace) -> dict:
+    """See `run`."""
     for name, least in (("samples", 2), ("invert", 0), ("steps", 1)):
         if getattr(options, name) < least:
             raise ValueError(f"--{name} is {least} or more, got {getattr(options, name)}")

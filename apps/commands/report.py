@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from apps.commands.patches import load_patches
+from apps.estimates import foretell
 from apps.seeds import parse_seeds
 from apps.sources import BUILT_IN, source_for
 from dissect.scenes import CONCEPTS
@@ -15,7 +16,7 @@ from rewrite.reports.figures import figures_of
 from rewrite.reports.forecast import lines_of
 from rewrite.reports.perceptual import load_perceptual
 from rewrite.reports.rendering import number
-from rewrite.reports.report import common_truncation
+from rewrite.reports.report import SEEDS, common_truncation
 
 NONE, UNKNOWN = "none", "not measured"
 
@@ -31,6 +32,7 @@ def run(options: Namespace) -> dict:
     generator.truncation = common_truncation(rules)
     if generator.classes and options.label == 0 and rules:
         generator.draw_class(rules[0].label)
+    foretell(generator, 2 * (SEEDS if seeds is None else len(seeds)))
     found = report_on(
         generator,
         patches,

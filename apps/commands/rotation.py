@@ -10,14 +10,17 @@ from typing import Any
 import numpy as np
 
 from apps.commands.units import layers_of
+from apps.estimates import foretell
 from apps.sources import source_for
 from dissect.charts import Point, curves
 from dissect.units.counting import dissect
-from dissect.units.dissection import Dissection
+from dissect.units.dissection import UNITS, Dissection
 from dissect.units.probe import GeneratorProbe, JoinedProbe, with_random_weights
 from dissect.units.rotation import ALPHAS, RotatedProbe, turned
 from dissect.units.summary import as_json
 from rewrite import load_generator
+from rewrite.interrupts import goes_on_from
+from rewrite.progress import stages
 from rewrite.reports.rendering import percent, render
 from rewrite.storage.files import write_together
 
@@ -44,13 +47,15 @@ def run(options: Namespace) -> dict:
     probe = GeneratorProbe(generator, layers_of(generator, options.layers), source)
     unlearnt = GeneratorProbe(with_random_weights(generator, options.seed), probe.layers, source)
     beside = {f"{layer} {NULL}": (unlearnt, layer) for layer in probe.layers}
-    found = dissect(
-        JoinedProbe(RotatedProbe(probe, probe.layers, ALPHAS, options.seed), beside),
-        options.samples,
-        level_samples=options.level_samples,
-        state=options.out / STATE,
-        progress=True,
-    )
+    foretell(generator, 2 * (options.level_samples + options.samples))
+    with goes_on_from(options.out / STATE), stages("levels", UNITS):
+        found = dissect(
+            JoinedProbe(RotatedProbe(probe, probe.layers, ALPHAS, options.seed), beside),
+            options.samples,
+            level_samples=options.level_samples,
+            state=options.out / STATE,
+            progress=True,
+        )
     document = {
         "images": options.samples,
         "layers": [layer_of(layer, found, options.iou) for layer in probe.layers],

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from apps.commands.patches import load_patches
 from apps.memories import memory_of
@@ -16,6 +15,7 @@ from rewrite.generators.batches import batched
 from rewrite.generators.contract import Generator
 from rewrite.generators.latent_files import read_latents
 from rewrite.generators.latents import Latents
+from rewrite.progress import stage_bar
 from rewrite.reports.firing import Search
 from rewrite.reports.pictures import overlay, save_picture, strips, to_pil
 from rewrite.rules import rule_path
@@ -67,7 +67,7 @@ def tell(result: dict) -> str:
 def draw(generator: Generator, seeds: Sequence[int], latents: Latents | None = None) -> Tensor:
     """Images of seeds, or of latents that stand in for them, with a progress bar if it takes long."""
     parts = []
-    with tqdm(total=len(seeds), desc="sample", unit="img", delay=1) as bar:
+    with stage_bar(len(seeds), "sample") as bar:
         for part in batched(seeds, BATCH):
             parts.append(_drawn(generator, part, latents).cpu())
             bar.update(len(part))

@@ -2,12 +2,13 @@
 
 from argparse import Namespace
 
-from tqdm import tqdm
-
 from apps.memories import memory_of
-from rewrite import Memory, Patch, Rule, load_generator, solve
+from rewrite import Generator, Memory, Patch, Rule, load_generator, solve
+from rewrite.progress import stage_bar, stages
 from rewrite.reports.forecast import lines_of
 from rewrite.rules import rule_path
+
+SOLVE = "solve"
 
 
 def run(options: Namespace) -> dict:
@@ -19,15 +20,12 @@ def run(options: Namespace) -> dict:
         options.model, truncation=rule.truncation, label=options.label or rule.label, device=options.device
     )
     generator.layer(rule.layer)
-    if options.memory:
-        memory = Memory.load(options.memory)
-    else:
-        memory = memory_of(generator, rule.layer, options.samples, rule.settings.key_space, progress=True)
-    with tqdm(total=100, desc="solve", unit="%", delay=1) as bar:
-        patch = solve(
-            generator, memory, rule, rank=options.rank, on_progress=lambda share: bar.update(int(100 * share) - bar.n)
-        )
-        bar.update(100 - bar.n)
+    with stages(f"measure {rule.layer}", SOLVE):
+        if options.memory:
+            memory = Memory.load(options.memory)
+        else:
+            memory = memory_of(generator, rule.layer, options.samples, rule.settings.key_space, progress=True)
+        patch = _solved(generator, memory, rule, options.rank)
     patch.save(options.out)
     return {
         "out": str(options.out),
@@ -36,6 +34,17 @@ def run(options: Namespace) -> dict:
         "rank": patch.rank,
         "forecast": {**patch.forecast, "notes": [*patch.forecast.get("notes", ()), *notes_on(patch, memory)]},
     }
+
+
+def _solved(generator: Generator, memory: Memory, rule: Rule, rank: int | None) -> Patch:
+    with stage_bar(100, SOLVE, "%") as bar:
+
+        def step(share: float) -> None:
+            bar.update(int(100 * share) - bar.n)
+
+        patch = solve(generator, memory, rule, rank=rank, on_progress=step)
+        step(1)
+    return patch
 
 
 def notes_on(patch: Patch, memory: Memory) -> list[str]:

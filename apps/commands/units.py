@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
+from apps.estimates import foretell
 from apps.sources import source_for
 from apps.workers import in_workers
 from dissect.ledger import images_in
@@ -16,6 +15,8 @@ from dissect.units.parts import Part, dissect_part, join_parts, uncounted_parts
 from dissect.units.probe import GeneratorProbe
 from dissect.units.unit_report import write_units
 from rewrite import Generator, load_generator
+from rewrite.interrupts import goes_on_from
+from rewrite.progress import stage_bar, stages
 
 STATE = "units.safetensors"
 
@@ -29,11 +30,13 @@ def run(options: Namespace) -> dict:
     probe = probe_of(options)
     if options.part:
         return count_part(options, Part.parse(options.part), probe)
-    if options.workers > 1:
-        count_in_workers(options, probe)
-    found = dissect(probe, options.samples, state=options.out / STATE, progress=True, **levels_of(options))
-    title = f"Units of {options.model}"
-    document = write_units(options.out, probe, found, title, least=options.iou, progress=True)
+    foretell(probe.generator, options.level_samples + options.samples)
+    with goes_on_from(options.out / STATE), stages("levels", UNITS, "pictures"):
+        if options.workers > 1:
+            count_in_workers(options, probe)
+        found = dissect(probe, options.samples, state=options.out / STATE, progress=True, **levels_of(options))
+        title = f"Units of {options.model}"
+        document = write_units(options.out, probe, found, title, least=options.iou, progress=True)
     return result_of(document, options.out)
 
 
@@ -68,7 +71,7 @@ def count_in_workers(options: Namespace, probe: GeneratorProbe) -> None:
     done = len(numbers) - len(whole.left(UNITS, numbers))
     if done == len(numbers):
         return
-    with tqdm(total=options.samples, initial=done, desc="dissect", unit="img", delay=1) as bar:
+    with stage_bar(options.samples, UNITS, done=done) as bar:
 
         def look() -> None:
             if more := done + sum(images_in(part.path(state), UNITS) for part in parts) - bar.n:

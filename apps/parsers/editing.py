@@ -80,7 +80,12 @@ def _models(commands) -> None:
 
 
 def _measure(commands) -> None:
-    parser = add_command(commands, "measure", "measure the memory of a layer: the second moment of its keys")
+    parser = add_command(
+        commands,
+        "measure",
+        "measure the memory of a layer: the second moment of its keys",
+        "An interrupted run continues when it is started again with the same options.",
+    )
     add_model(parser)
     parser.add_argument("--layer", required=True, help="name of the layer; rewrite inspect MODEL lists them")
     add_memory_options(parser)

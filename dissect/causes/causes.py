@@ -55,6 +55,13 @@ class Plan:
             if given is not None and given < least:
                 raise ValueError(f"{name} must be at least {least}, got {given}")
 
+    def stages(self, concepts: Sequence[str]) -> list[str]:
+        """What is measured, in order, as progress bars name it."""
+        found = ["values", "units" if self.promising is None else "estimates"]
+        found += ["units"] if self.promising is not None else []
+        found += [f"search {name}" for name in concepts] if self.steps else []
+        return [*found, "sets", *([f"context {name}" for name in concepts] if self.positions else [])]
+
 
 @dataclass(frozen=True)
 class Curve:

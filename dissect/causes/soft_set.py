@@ -14,13 +14,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from dissect.causes.blocks import Cell, block_at, enlarged
 from dissect.causes.experiment import Experiment
 from dissect.causes.insertion import shares_of
 from dissect.causes.intervention import Prefix
 from rewrite.generators.batches import batched
+from rewrite.progress import in_stage
 
 STEPS = 60
 # How many places of an image are tried for the one that the concept is inserted at.
@@ -127,7 +127,7 @@ def soft_set(
     optimiser = torch.optim.Adam([alpha], lr=how.rate)
     random = np.random.default_rng(concept)
     name = experiment.source.concepts.names[concept]
-    for _ in tqdm(range(how.steps), desc=f"search {name}", unit="step", delay=1, disable=not progress):
+    for _ in in_stage(range(how.steps), f"search {name}", "step", shown=progress):
         ablated, inserted = (
             [side_of[i] for i in random.integers(len(side_of), size=how.pairs)]
             for side_of in (sites.present, sites.candidate)

@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from tqdm import tqdm
 
 from dissect.causes.intervention import Intervention, Prefix
 from dissect.ledger import Ledger, Stage
@@ -26,6 +25,7 @@ from dissect.quality.table import Table, tabulate
 from dissect.sources.pictures import Pictures
 from rewrite.generators.batches import in_batches
 from rewrite.generators.contract import Generator
+from rewrite.progress import stage_bar
 from rewrite.reports.interval import Interval, bootstrapped
 
 BATCH = 16
@@ -150,7 +150,7 @@ class Artifacts:
         identity = {**self.identity, "seeds": list(seeds), "ranking": ranking and list(ranking)}
         ledger = Ledger(state, identity, STEPS)
         kept = _steps_of(ledger)
-        with tqdm(total=most, desc="choose", unit="unit", disable=not progress) as bar:
+        with stage_bar(most, "choose", "unit", shown=progress) as bar:
             prefixes = self._prefixes(seeds)
             features = self._features(prefixes, kept[-1].units if kept else ())
             steps = kept or [Step((), self.distance(features))]

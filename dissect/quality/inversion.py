@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from tqdm import tqdm
 
 from dissect.quality.features import FeatureSpace
 from rewrite.generators.batches import batched
 from rewrite.generators.contract import Generator
 from rewrite.generators.latents import Latents
+from rewrite.progress import in_stage
 
 BATCH = 16
 STARTS = 64
@@ -148,7 +148,7 @@ def _descend(
     rates = {"z": LATENT_RATE, "residual": RESIDUAL_RATE * float(scale)}
     adam = torch.optim.Adam([{"params": [z], "lr": rates["z"]}, {"params": [residual], "lr": rates["residual"]}])
     with torch.enable_grad():
-        for step in tqdm(range(steps + 1), desc="invert", unit="step", delay=1, disable=not progress):
+        for step in in_stage(range(steps + 1), "invert", "step", shown=progress):
             late = step >= LATENT_SHARE * steps
             # What follows a layer may write into what it is given.
             cut = generator.cut(layer, Latents(z, seeds))

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int16
 from torch import Tensor
-from tqdm import tqdm
 
 from dissect.ledger import Ledger, Stage, Tensors
 from dissect.units.dissection import (
@@ -29,6 +28,7 @@ from dissect.units.tally import Tally, tally_of
 from dissect.units.tops import Tops
 from dissect.units.upsampling import SAMPLED, Lit, sampled_pixels, upsampling
 from rewrite.generators.batches import in_batches
+from rewrite.progress import stage_bar
 
 TAIL = 0.01
 # Pixels of an image from which the candidates of informative levels are taken.
@@ -152,7 +152,7 @@ def _greatest(
     pixels = [min(sampled_pixels(numbers[:1], size).numel(), most) for most in (SAMPLED, CANDIDATES_FROM)]
     how = [(count, above_level(tail, count * len(numbers)) + 1) for count, tail in zip(pixels, tails, strict=False)]
     found: dict[str, tuple[Greatest, ...]] = {}
-    with tqdm(total=len(numbers), desc="levels", unit="img", delay=1, disable=not progress) as bar:
+    with stage_bar(len(numbers), "levels", shown=progress) as bar:
         for part, activations in in_batches(numbers, BATCH, probe.activations):
             for view, maps in activations.items():
                 chosen = sampled_pixels(part, size).to(maps.device)

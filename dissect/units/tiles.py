@@ -8,13 +8,13 @@ from PIL import Image
 from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from dissect.units.counting import BATCH
 from dissect.units.dissection import Dissection
 from dissect.units.probe import Probe
 from dissect.units.upsampling import upsampling
 from rewrite.generators.batches import in_batches
+from rewrite.progress import stage_bar
 from rewrite.reports.pictures import pixels
 
 SIDE = 72
@@ -50,7 +50,7 @@ def unit_strips(
                 if number >= 0:
                     places.setdefault(number, []).append((view, unit, position))
     strips: dict[str, list[Image.Image]] = {}
-    with tqdm(total=len(places), desc="pictures", unit="img", delay=1, disable=not progress) as bar:
+    with stage_bar(len(places), "pictures", shown=progress) as bar:
         for part, (activations, images) in in_batches(sorted(places), BATCH, probe.draw):
             small = _fitted(images, side)
             height, width = small.shape[1:3]

@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from rewrite.generators.batches import in_batches
 from rewrite.generators.contract import Generator
 from rewrite.generators.cut import Cut
-from rewrite.interrupts import held_off
+from rewrite.interrupts import held_off, told
 from rewrite.memory import unfinished
 from rewrite.memory.accuracy import Accuracy, Halves
 from rewrite.memory.memory import Memory
 from rewrite.memory.sums import Sums, positions_per_image
+from rewrite.progress import stage_bar
 from rewrite.rules.settings import KEY_SPACES
 from rewrite.storage.quoting import lacking
 from rewrite.threads import one_blas_thread
@@ -100,7 +100,7 @@ class Measurement:
         _check(samples, key_space)
         self.generator, self.layer, self.key_space = generator, generator.layer(layer), key_space
         self.samples, self.first_seed, self.batch, self.images = samples, first_seed, batch, 0
-        self._upto = LEAST if isinstance(samples, str) else samples
+        self._upto = self.least
         self._sums: Sums | Halves = self._begun()
 
     def _begun(self) -> Sums | Halves:
@@ -113,6 +113,11 @@ class Measurement:
     def most(self) -> int:
         """How many images are read at most."""
         return MOST if isinstance(self.samples, str) else self.samples
+
+    @property
+    def least(self) -> int:
+        """How many images are read at least."""
+        return LEAST if isinstance(self.samples, str) else self.samples
 
     def memory(self, *, progress: bool = False, on_progress: Callable[[int], object] | None = None) -> Memory:
         """Read the images that were not read yet. See `measure`."""
@@ -131,7 +136,8 @@ class Measurement:
             KeyboardInterrupt: The user ended it; the message says how to go on.
         """
         try:
-            yield
+            with told():
+                yield
         except KeyboardInterrupt:
             if not self.images:
                 raise
@@ -181,14 +187,7 @@ class Measurement:
     @contextmanager
     def _shown(self, progress: bool, on_progress: Callable[[int], object] | None) -> Iterator[None]:
         """Show inside a `with` block how far the measurement is."""
-        with tqdm(
-            total=self.most,
-            initial=self.images,
-            desc=f"measure {self.layer.name}",
-            unit="img",
-            delay=1,
-            disable=not progress,
-        ) as bar:
+        with stage_bar(self.most, f"measure {self.layer.name}", done=self.images, shown=progress) as bar:
             self._bar, self._on_progress = bar, on_progress
             yield
 

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from tqdm import tqdm
 
 from rewrite.generators.batches import in_batches
 from rewrite.generators.contract import Generator
 from rewrite.generators.latents import Latents
+from rewrite.progress import stage_bar
 from rewrite.reports.aims import Aim, Counts, all_regions, count_concepts
 from rewrite.reports.concepts import ConceptSource
 from rewrite.reports.perceptual import Perceptual
@@ -93,7 +93,7 @@ def measure_effect(
     if not seeds:
         raise ValueError("an effect is measured on at least one seed, got none")
     parts: list[Effect] = []
-    with tqdm(total=len(seeds), desc="compare", unit="img", disable=not progress, delay=1) as bar:
+    with stage_bar(len(seeds), "compare", shown=progress) as bar:
         for some, (before, after) in in_batches(
             seeds, batch, lambda part: before_and_after(generator, applied, generator.latents(part))
         ):

@@ -1,10 +1,8 @@
 """At which layer a rule is solved best: layers are compared by marked images that are left out."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
-
-from tqdm import tqdm
 
 from rewrite.generators.contract import Generator
 from rewrite.generators.layers import Layer
@@ -12,6 +10,7 @@ from rewrite.goals.goal import check_origin
 from rewrite.goals.scene import LEAST_COVER
 from rewrite.memory import measure
 from rewrite.patch import Patch
+from rewrite.progress import in_stage
 from rewrite.rules.masks import cover
 from rewrite.rules.rule import Rule
 from rewrite.rules.settings import Settings
@@ -103,7 +102,7 @@ def propose_layers(
         raise ValueError(
             f"layers are compared by marked images that are left out: mark at least {LEAST_IMAGES} images, got {images}"
         )
-    tried = _tried(generator, rule, tqdm(names, desc="layers", unit="layer", disable=not progress), samples)
+    tried = _tried(generator, rule, in_stage(names, "layers", "layer", shown=progress), samples)
     return sorted(tried, key=lambda found: (not found.drawn, -found.worth))
 
 
@@ -113,7 +112,7 @@ def _meets(rule: Rule, layer: Layer) -> bool:
     return len(met) >= LEAST_IMAGES
 
 
-def _tried(generator: Generator, rule: Rule, names: Sequence[str] | tqdm, samples: int) -> Iterator[ProposedLayer]:
+def _tried(generator: Generator, rule: Rule, names: Iterable[str], samples: int) -> Iterator[ProposedLayer]:
     settings = replace(Settings.from_marks(), finish=0)
     for name in names:
         layer = generator.layer(name)

@@ -12,12 +12,12 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.ndimage import binary_dilation
 from torch import Tensor
-from tqdm import tqdm
 
 from rewrite.generators.batches import in_batches
 from rewrite.generators.contract import Generator
 from rewrite.goals.goal import check_origin
 from rewrite.goals.scene import latents_of
+from rewrite.progress import stage_bar
 from rewrite.reports.firing import ordinary_seeds
 from rewrite.reports.growth import Growth, Map
 from rewrite.reports.likeness import BATCH, Examples
@@ -104,7 +104,7 @@ def propose_contexts(
     search = LikePlaces.of(generator, rule, layer or rule.layer)
     further = sorted(set(seeds) - {latent.seed for latent in search.marks})
     found, done = search.beside_marks(), 0
-    with tqdm(total=len(further), desc="search", unit="img", delay=1, disable=not progress) as bar:
+    with stage_bar(len(further), "search", shown=progress) as bar:
         for part, like in in_batches(further, BATCH, search.among):
             found += like
             done += len(part)

@@ -1,0 +1,151 @@
+"""Ctrl-C at any moment, and what a command says of how far it is."""
+
+import os
+import re
+import shutil
+import signal
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from apps import estimates
+from apps.cli import main
+from rewrite import load_generator
+from rewrite.interrupts import goes_on_from, held_off, told
+from rewrite.progress import in_stage, stage_bar, stages
+from tests.faults import cases, held
+
+LAYER = "b16.conv1"
+pytestmark = pytest.mark.usefixtures("cache")
+
+
+def pressed(times: int = 1) -> None:
+    for _ in range(times):
+        signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize(("times", "done"), [(1, ["the sum"]), (2, [])])
+def test_ctrl_c_waits_for_the_end_of_a_sum_but_a_second_one_does_not(times, done):
+    found = []
+
+    @held_off()
+    def add() -> None:
+        pressed(times)
+        found.append("the sum")
+
+    with pytest.raises(KeyboardInterrupt):
+        add()
+    assert found == done
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_an_error_that_a_library_makes_of_ctrl_c_is_ctrl_c():
+    @told()
+    def load(times: int) -> None:
+        with suppress(KeyboardInterrupt):
+            pressed(times)
+        raise TypeError("could not determine the shape of an object")
+
+    with pytest.raises(KeyboardInterrupt):
+        load(1)
+    with pytest.raises(TypeError):
+        load(0)
+
+
+def test_a_thread_beside_is_not_told_of_ctrl_c():
+    found = []
+
+    def work() -> None:
+        with held_off(), told():
+            found.append("worked")
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert found == ["worked"]
+
+
+def test_only_files_that_are_there_are_said_to_be_gone_on_from(tmp_path):
+    (tmp_path / "one").touch()
+
+    @goes_on_from(tmp_path / "one", tmp_path / "two")
+    def end() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt, match=f"is in {tmp_path}/one: the same command goes on from there"):
+        end()
+    (tmp_path / "one").unlink()
+    with pytest.raises(KeyboardInterrupt) as raised:
+        end()
+    assert raised.value.args == ()
+
+
+def test_bars_say_which_stage_of_how_many_they_are(capsys):
+    with stages("levels", "units", "pictures"):
+        for name in ("levels", "units", "elsewhere"):
+            with stage_bar(10, name, shown=True) as bar:
+                bar.delay = 0
+                bar.refresh()
+        assert list(in_stage(range(3), "pictures", "unit")) == [0, 1, 2]
+    said = capsys.readouterr().err
+    assert "levels (1 of 3)" in said
+    assert "units (2 of 3)" in said
+    assert "elsewhere: " in said
+
+
+@pytest.mark.parametrize("name", ["measure", "units", "effects", "artifacts"])
+def test_a_command_that_is_ended_again_and_again_ends_with_the_same_files(tmp_path, capsys, name):
+    command = [str(each) for each in cases(tmp_path)[name].arguments]
+    if name != "effects":
+        command[command.index("--samples") + 1] = "200"
+
+    def run(out: str, seconds: float | None = None) -> int:
+        arguments = [str(tmp_path / out) if each == "out" else each for each in command]
+        return main(arguments) if seconds is None else pressed_after(seconds, arguments)
+
+    assert run("whole") == 0
+    seconds, said = 0.2, ""
+    while "the same command goes on from there" not in said:
+        status = run("ended", seconds)
+        said = capsys.readouterr().err
+        if status == 0:  # too late
+            shutil.rmtree(tmp_path / "ended", ignore_errors=True)
+        seconds *= 0.7 if status == 0 else 1.1
+    assert run("ended") == 0
+    assert [*held(tmp_path / "whole").values()] == [*held(tmp_path / "ended").values()]
+
+
+def pressed_after(seconds: float, arguments: list[str]) -> int:
+    """The status of a command during which Ctrl-C is pressed."""
+    press = threading.Timer(seconds, os.kill, [os.getpid(), signal.SIGINT])
+    press.start()
+    with suppress(KeyboardInterrupt):
+        status = main(arguments)
+        press.cancel()
+        press.join()
+        return status
+    return 0
+
+
+def test_how_long_it_takes_is_told_before_it_begins_where_it_is_long(files, capsys, monkeypatch):
+    generator = load_generator(files["model"])
+    monkeypatch.setattr(estimates, "LEAST_SECONDS", 3600)
+    estimates.foretell(generator, 1000)
+    monkeypatch.setattr(estimates, "LEAST_SECONDS", 0)
+    estimates.foretell(generator, 10)
+    assert capsys.readouterr().err == ""
+    estimates.foretell(generator, 1000)
+    assert re.fullmatch(r"about \d+ s to draw 1000 images\n", capsys.readouterr().err)
+    measuring = ["measure", str(files["model"]), "--layer", LAYER, "--samples", "60"]
+    assert main([*measuring, "--out", str(Path(files["model"]).parent / "timed.safetensors")]) == 0
+    assert "to draw 60 images" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(20.4, "20 s"), (89, "89 s"), (100, "2 min"), (3600, "60 min"), (7200, "2 h"), (90000, "25 h")],
+)
+def test_a_time_is_told_in_the_unit_that_people_would_use(seconds, said):
+    assert estimates.spoken(seconds) == said
