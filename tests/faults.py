@@ -33,6 +33,7 @@ from tests.conftest import CONFIG, marked_rule, random_stylegan2
 LAYER = "b16.conv1"
 # Files that grow while a run goes on; each is whole, and of any of its moments.
 STATES = [f"{name}.safetensors" for name in ("units", "effects", "seen", "steps", "tested", "reference")]
+OUT = "{out}"
 Arguments = list[str | Path]
 
 
@@ -42,7 +43,7 @@ class Case:
 
     Attributes:
         name: The command.
-        arguments: What it is run with; `out` stands for where it writes.
+        arguments: What it is run with; `OUT` stands for where it writes.
     """
 
     name: str
@@ -50,7 +51,7 @@ class Case:
 
     def start(self, out: Path, limit: int | None = None) -> "Run":
         """Run it in a fork, which writes to a place; no file there grows beyond a limit."""
-        arguments = [str(out) if each == "out" else str(each) for each in self.arguments]
+        arguments = [str(each).replace(OUT, str(out)) for each in self.arguments]
         said = Path(tempfile.mkstemp()[1])
         child = os.fork()
         if child:
@@ -99,14 +100,14 @@ def cases(folder: Path) -> dict[str, Case]:
     patch, of = folder / "patch.safetensors", ["--model", path]
     layer, few = ["--layer", LAYER], ["--samples", "24"]
     given: dict[str, Arguments] = {
-        "measure": ["measure", path, *layer, *few, "--out", "out"],
-        "solve": ["solve", folder / "rule.json", *of, "--memory", folder / "memory.safetensors", "--out", "out"],
-        "report": ["report", patch, *of, "--seeds", "5-9", "--out", "out"],
-        "export": ["export", path, patch, "--force", "--out", "out"],
-        "units": ["units", path, *layer, *few, "--level-samples", "8", "--out", "out"],
+        "measure": ["measure", path, *layer, *few, "--out", OUT],
+        "solve": ["solve", folder / "rule.json", *of, "--memory", folder / "memory.safetensors", "--out", OUT],
+        "report": ["report", patch, *of, "--seeds", "5-9", "--out", OUT],
+        "export": ["export", path, patch, "--force", "--out", f"{OUT}/edited.safetensors", "--card", f"{OUT}/card.md"],
+        "units": ["units", path, *layer, *few, "--level-samples", "8", "--out", OUT],
         "effects": [
             *("effects", path, *layer, "--concepts", "sky", "--samples", "4", "--training", "4", "--steps", "0"),
-            *("--positions", "0", "--out", "out"),
+            *("--positions", "0", "--out", OUT),
         ],
         "artifacts": [
             *(
@@ -124,7 +125,7 @@ def cases(folder: Path) -> dict[str, Case]:
                 "--units",
                 "1",
             ),
-            *("--out", "out"),
+            *("--out", OUT),
         ],
     }
     return {name: Case(name, arguments) for name, arguments in given.items()}

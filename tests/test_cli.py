@@ -1,14 +1,10 @@
 """The program: what each command writes and says, and how it fails."""
 
 import json
-import os
-import random
 import signal
 import subprocess
 import sys
-import threading
 import time
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -332,30 +328,6 @@ def test_a_measurement_that_was_ended_goes_on_to_the_same_file(files, tmp_path, 
     assert main([*measuring, "--out", str(out)]) == 0
     assert out.read_bytes() == (tmp_path / "whole.safetensors").read_bytes()
     assert names_in(tmp_path) == ["memory.safetensors", "whole.safetensors"]
-
-
-@pytest.mark.parametrize(("how", "most"), [([], 0.08), (["--samples", "2000"], 0.4)])
-def test_ctrl_c_at_any_moment_changes_no_number(files, tmp_path, how, most):
-    measuring = ["measure", str(files["model"]), "--layer", LAYER, *how]
-    assert main([*measuring, "--out", str(tmp_path / "whole.safetensors")]) == 0
-    out, ended, chance = tmp_path / "memory.safetensors", 0, random.Random(0)
-    while (status := pressed_after(chance.uniform(0.02, most), [*measuring, "--out", str(out)])) == 130:
-        ended += 1
-    assert (status, ended > 0) == (0, True)
-    assert out.read_bytes() == (tmp_path / "whole.safetensors").read_bytes()
-
-
-def pressed_after(seconds: float, arguments: list[str]) -> int:
-    """The status of a command during which Ctrl-C is pressed."""
-    press = threading.Timer(seconds, os.kill, [os.getpid(), signal.SIGINT])
-    press.start()
-    try:
-        status = main(arguments)
-        press.cancel()
-        return status
-    finally:
-        with suppress(KeyboardInterrupt):
-            press.join()
 
 
 def test_what_was_summed_for_another_measurement_or_is_damaged_is_refused(files, tmp_path, monkeypatch, refusal):

@@ -9,13 +9,15 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import torch
 
 from apps import estimates
 from apps.cli import main
-from rewrite import load_generator
+from rewrite import load_generator, measure
 from rewrite.interrupts import goes_on_from, held_off, told
+from rewrite.memory.measurement import Measurement
 from rewrite.progress import in_stage, stage_bar, stages
-from tests.faults import cases, held
+from tests.faults import OUT, cases, held
 
 LAYER = "b16.conv1"
 pytestmark = pytest.mark.usefixtures("cache")
@@ -102,7 +104,7 @@ def test_a_command_that_is_ended_again_and_again_ends_with_the_same_files(tmp_pa
         command[command.index("--samples") + 1] = "200"
 
     def run(out: str, seconds: float | None = None) -> int:
-        arguments = [str(tmp_path / out) if each == "out" else each for each in command]
+        arguments = [each.replace(OUT, str(tmp_path / out)) for each in command]
         return main(arguments) if seconds is None else pressed_after(seconds, arguments)
 
     assert run("whole") == 0
@@ -115,6 +117,30 @@ def test_a_command_that_is_ended_again_and_again_ends_with_the_same_files(tmp_pa
         seconds *= 0.7 if status == 0 else 1.1
     assert run("ended") == 0
     assert [*held(tmp_path / "whole").values()] == [*held(tmp_path / "ended").values()]
+
+
+@pytest.mark.parametrize("samples", ["auto", 600])
+def test_ctrl_c_at_any_moment_of_a_measurement_changes_no_number(files, tmp_path, samples):
+    generator, state, seconds, ended = load_generator(files["model"]), tmp_path / "state", 0.02, 0
+    whole = measure(generator, LAYER, samples)
+    while True:
+        measurement = Measurement(generator, LAYER, samples)
+        measurement.go_on(state)
+        press = threading.Timer(seconds, os.kill, [os.getpid(), signal.SIGINT])
+        press.start()
+        try:
+            with measurement.kept(state):
+                memory = measurement.memory()
+                press.cancel()
+                press.join()
+            break
+        except KeyboardInterrupt:
+            ended, seconds = ended + 1, 1.2 * seconds
+    assert ended
+    assert not state.exists()
+    assert (memory.images, memory.accuracy) == (whole.images, whole.accuracy)
+    assert torch.equal(memory.total, whole.total)
+    assert torch.equal(memory.style_power, whole.style_power)
 
 
 def pressed_after(seconds: float, arguments: list[str]) -> int:

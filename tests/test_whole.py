@@ -12,7 +12,7 @@ import pytest
 
 from apps.editor.models import checkpoints
 from rewrite.storage import swapped, whole
-from rewrite.storage.whole import settle, write_together, write_whole
+from rewrite.storage.whole import settle, together, write_together, write_whole
 
 STORAGE = str(Path(whole.__file__).parent)
 NAMES = ("report.html", "report.json", "before-after.png")
@@ -86,6 +86,70 @@ def test_a_group_of_files_is_all_old_or_all_new_whenever_its_writer_is_killed(tm
         number += 7
     assert seen == {True, False}
     assert number > 50
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["over old files", "new files"])
+def test_files_of_several_writers_are_all_old_or_all_new_whenever_they_are_killed(tmp_path, swaps, there):
+    number, seen = 0, set()
+    old = {"model.pt": b"old", "README.md": b"old", "beside": b"same"}
+    new = {"model.pt": b"new model", "README.md": b"new card"}
+    while True:
+        folder = tmp_path / str(number) / "out"
+        before = old if there else {"beside": b"same"}
+        folder.mkdir(parents=True)
+        for name, content in before.items():
+            (folder / name).write_bytes(content)
+
+        def write(folder: Path = folder) -> None:
+            with together():
+                write_whole(folder / "model.pt", lambda path: path.write_bytes(new["model.pt"]))
+                write_together(folder, {"README.md": new["README.md"]})
+
+        killed = killed_at_line(number, write)
+        settle(folder.parent)
+        settle(folder)
+        found = content_of(folder)
+        assert found in (before, {**before, **new})
+        seen.add(found == before)
+        if not killed:
+            break
+        number += 11
+    assert seen == {True, False}
+
+
+def test_of_several_writers_that_fail_none_has_written(tmp_path):
+    @together()
+    def write() -> None:
+        write_whole(tmp_path / "new" / "model.pt", lambda path: path.write_bytes(b"new"))
+        (tmp_path / "card").mkdir()
+        write_whole(tmp_path / "card", lambda path: path.write_bytes(b"new"))
+
+    with pytest.raises(ValueError, match="card: it is a folder"):
+        write()
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_several_files_of_several_folders_are_put_in_place_and_a_failure_puts_the_old_ones_back(tmp_path, monkeypatch):
+    paths = [tmp_path / "one" / "model.pt", tmp_path / "two" / "card.md"]
+
+    @together()
+    def write(content: str) -> None:
+        for path in paths:
+            write_whole(path, lambda made: made.write_text(content))
+
+    write("old")
+    replace = Path.replace
+
+    def fail(path: Path, target: Path) -> Path:
+        if target.name == "card.md" and path.read_text() == "new":
+            raise OSError(28, "No space left on device")
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(ValueError, match="No space left on device"):
+        write("new")
+    assert [path.read_text() for path in paths] == ["old", "old"]
+    assert [len(list(path.parent.iterdir())) for path in paths] == [1, 1]
 
 
 def test_a_file_with_a_second_name_is_whole_after_the_next_run_whenever_its_writer_is_killed(tmp_path):

@@ -7,7 +7,7 @@ from pathlib import Path
 from apps.commands.patches import load_patches
 from rewrite import Generator, Patch, export, load_generator, model_card, to_peft
 from rewrite.reports.report import load_report
-from rewrite.storage.files import write_text
+from rewrite.storage.files import together, write_text
 
 
 def run(options: Namespace) -> dict:
@@ -19,12 +19,13 @@ def run(options: Namespace) -> dict:
     patches, strengths = [patch for patch, _ in held], [strength for _, strength in held]
     container = "same" if options.container == "container" else options.container
     card = _card(options, generator, patches, strengths, container)
-    if container == "peft":
-        to_peft(generator, patches, _folder(options), strengths=strengths)
-    else:
-        export(generator, patches, options.out, model=options.model, container=container, strengths=strengths)
-    if card is not None:
-        write_text(options.card, card)
+    with together():
+        if container == "peft":
+            to_peft(generator, patches, _folder(options), strengths=strengths)
+        else:
+            export(generator, patches, options.out, model=options.model, container=container, strengths=strengths)
+        if card is not None:
+            write_text(options.card, card)
     layers = sorted({patch.layer for patch in patches})
     result = {"out": str(options.out), "model": options.model, "layers": layers, "as": options.container}
     return result if card is None else {**result, "card": str(options.card)}

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +148,8 @@ class Measurement:
             raise KeyboardInterrupt(
                 f"the sums over {self.images} images are in {path}: the same command goes on from there"
             ) from None
-        path.unlink(missing_ok=True)
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
 
     def go_on(self, path: Path) -> None:
         """Take up what a file keeps of this measurement, if there is one.

@@ -13,6 +13,7 @@ from torch import Tensor
 from rewrite.storage.quoting import lacking
 from rewrite.storage.whole import check_place as check_place
 from rewrite.storage.whole import is_temporary as is_temporary
+from rewrite.storage.whole import together as together
 from rewrite.storage.whole import write_together as write_together
 from rewrite.storage.whole import write_whole
 from rewrite.version import __version__

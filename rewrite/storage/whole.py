@@ -14,6 +14,7 @@ import shutil
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -44,9 +45,33 @@ def write_whole(path: str | Path, write: Callable[[Path], object]) -> None:
         target = check_place(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         settle(target.parent)
+        group = _group.get()
+        if group is not None:
+            group.add(target, write)
+            return
         with temporary(target.parent, target.suffix) as made:
             write(made)
             _put(target.parent, {made: target})
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """Put the files that are written inside a `with` block in place at its end: all of them, or none.
+
+    All or none holds for a kill, too, if they are of one folder.
+
+    Raises:
+        ValueError: They cannot be put in place; the old files are still there.
+    """
+    with ExitStack() as stack:
+        group = _Group(stack)
+        before = _group.set(group)
+        try:
+            yield
+        finally:
+            _group.reset(before)
+        with _told(f"cannot write {' and '.join(str(target) for target in group.new.values())}"):
+            group.put()
 
 
 def write_together(folder: str | Path, contents: Mapping[str, bytes]) -> None:
@@ -55,6 +80,10 @@ def write_together(folder: str | Path, contents: Mapping[str, bytes]) -> None:
     Raises:
         ValueError: The folder cannot be written to, or the disk is full; the old files are still there.
     """
+    if _group.get() is not None:
+        for name, content in contents.items():
+            write_whole(Path(folder) / name, lambda path, content=content: path.write_bytes(content))
+        return
     with _told(f"cannot write into {folder}"):
         there = Path(os.path.realpath(folder))
         targets = {name: check_place(there / name) for name in contents}
@@ -153,6 +182,43 @@ def _told(what: str) -> Iterator[None]:
 
 
 # Several files
+
+
+class _Group:
+    """Files that are made and not yet in place.
+
+    Attributes:
+        new: Where each is to go.
+    """
+
+    def __init__(self, stack: ExitStack):
+        self.new: dict[Path, Path] = {}
+        self._stack = stack
+
+    def add(self, target: Path, write: Callable[[Path], object]) -> None:
+        made = self._stack.enter_context(temporary(target.parent, target.suffix))
+        write(made)
+        self.new[made] = target
+
+    def put(self) -> None:
+        """Put all files in place, in one step if they are of one folder that can be swapped."""
+        if not self.new:
+            return
+        folder = next(iter(self.new.values()), Path()).parent
+        if len(self.new) > 1 and swapped.possible(folder, self.new.values()):
+            with temporary(folder.parent, directory=True) as staged:
+                moved = {made: staged / target.name for made, target in self.new.items()}
+                for made, place in moved.items():
+                    made.rename(place)
+                    _like(place, self.new[made])
+                if swapped.put(staged, folder, {place.name for place in moved.values()}):
+                    return
+                for made, place in moved.items():
+                    place.rename(made)
+        _put(folder, self.new)
+
+
+_group: ContextVar[_Group | None] = ContextVar("group", default=None)
 
 
 def _write_swapped(folder: Path, contents: Mapping[str, bytes]) -> bool:
