@@ -137,12 +137,28 @@ def test_nothing_is_served_beside_the_page(editor, path):
 
 @pytest.mark.parametrize(
     "path",
-    ["/openapi.json", "/app_id", "/dev/reload", "/runs", "/profiling/summary", "/proxy=http://127.0.0.1", "/vibe-code"],
+    [
+        "/config",
+        "/openapi.json",
+        "/app_id",
+        "/dev/reload",
+        "/runs",
+        "/profiling/summary",
+        "/proxy=http://127.0.0.1",
+        "/vibe-code",
+    ],
 )
 def test_routes_of_gradio_that_no_page_needs_are_closed(editor, path):
     for prefix in ("", "/gradio_api"):
         status, text = ask(editor.url, prefix + path)
         assert (status, text) == (404, '"this editor has no such page"')
+
+
+@pytest.mark.parametrize(
+    "path", ["/gradio_api/info", "/gradio_api/info/", "/info", "/gradio_api/info?all_endpoints=True"]
+)
+def test_no_schema_of_the_handlers_is_told(editor, path):
+    assert ask(editor.url, path) == (200, '{"named_endpoints": {}, "unnamed_endpoints": {}}')
 
 
 def test_every_answer_forbids_to_be_shown_inside_of_another_page(editor):
@@ -397,7 +413,7 @@ def test_a_file_that_is_no_rule_is_refused(client, tmp_path):
 
 def test_ctrl_c_ends_the_editor_and_leaves_no_private_folder(files, tmp_path):
     editor = Editor(tmp_path, files["model"], "--segmenter", "none", "--tiles", 2, "--auth", "anna:secret")
-    assert ask(editor.url, "/gradio_api/info")[0] == 401
+    assert ask(editor.url, "/gradio_api/login_check")[0] == 401
     assert len(list((tmp_path / "tmp").glob("rewrite-editor-*"))) == 1
     status, error = editor.end()
     assert (status, "Traceback" in error) == (0, False), error

@@ -7,13 +7,14 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 LARGEST_UPLOAD = 64 * 2**20
 LARGEST_BODY = 16 * 2**20
-UPLOAD = "/gradio_api/upload"
+PREFIX = "/gradio_api"
+UPLOAD = f"{PREFIX}/upload"
 # A request's body comes without longer pauses, and a connection asks for something at once.
 SECONDS_BETWEEN_PARTS, SECONDS_IDLE = 20.0, 20.0
 POLICY = "; ".join(
@@ -39,8 +40,25 @@ HEADERS = {
 # After the prefix that Gradio may put before them.
 CLOSED = (
     *("/openapi.json", "/docs", "/redoc", "/app_id", "/dev/", "/runs", "/run-history", "/monitoring", "/profiling"),
-    *("/vibe-", "/undo-vibe-", "/process_recording", "/proxy=", "/deep_link", "/pwa_icon", "/token"),
+    *("/config", "/vibe-", "/undo-vibe-", "/process_recording", "/proxy=", "/deep_link", "/pwa_icon", "/token"),
 )
+
+
+# Gradio's page asks for its schema, and does without what is in it.
+SCHEMA = "/info"
+EMPTY = {"named_endpoints": {}, "unnamed_endpoints": {}}
+
+
+class Untold:
+    """Answers the question for Gradio's schema, which lists every handler of the page, with an empty one."""
+
+    def __init__(self, app: Callable):
+        self.app = app
+
+    async def __call__(self, scope, receive, send) -> None:
+        """Answer `/info`, or pass the request on."""
+        asked = scope["type"] == "http" and scope["path"].removeprefix(PREFIX).rstrip("/") == SCHEMA
+        await (answer(send, 200, EMPTY) if asked else self.app(scope, receive, send))
 
 
 class Guarded:
@@ -56,7 +74,7 @@ class Guarded:
             return
         refused: list[int] = []
         told = _told(send, refused)
-        path = scope["path"].removeprefix("/gradio_api")
+        path = scope["path"].removeprefix(PREFIX)
         if any(path.startswith(closed) for closed in CLOSED):
             await answer(told, 404, "this editor has no such page")
             return
@@ -137,8 +155,8 @@ def close_idle(server: Any) -> Iterator[None]:
         watcher.join()
 
 
-async def answer(send: Callable, status: int, text: str) -> None:
-    """Send a short text as JSON."""
+async def answer(send: Callable, status: int, said: str | Mapping) -> None:
+    """Send a short text, or a small object, as JSON."""
     headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
     await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": json.dumps(text).encode()})
+    await send({"type": "http.response.body", "body": json.dumps(said).encode()})
