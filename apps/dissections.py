@@ -6,6 +6,7 @@ from pathlib import Path
 from dissect.causes.brush import best_units
 from dissect.concept_rule import units_of
 from dissect.units.dissection import BUILT_IN, Dissection, load_dissections
+from rewrite.storage.quoting import named
 
 
 def dissection_for(path: Path | None, layer: str, model: str) -> Dissection:
@@ -24,10 +25,10 @@ def dissection_for(path: Path | None, layer: str, model: str) -> Dissection:
     found = load_dissections(path) if path else _built_in(model)
     if layer not in found:
         file, hint = (path, "") if path else ("what comes with the model", ": name a file with --dissection")
-        raise LookupError(f"{file} holds no dissection of layer {layer}, but of {', '.join(found)}{hint}")
+        raise LookupError(f"{file} holds no dissection of layer {layer}, but of {named(', '.join(found))}{hint}")
     known = found[layer].identity.get("model")
     if known != model:
-        raise ValueError(f"{path} is a dissection of model {known}, not of model {model}")
+        raise ValueError(f"{path} is a dissection of model {named(known)}, not of model {model}")
     return found[layer]
 
 

@@ -1,5 +1,7 @@
 """Seeds as people write them: `0-15`, `0-3,7`."""
 
+from rewrite.storage.quoting import quoted
+
 MOST = 100_000
 
 
@@ -13,11 +15,11 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
         if not (first.isdecimal() and (last.isdecimal() or not dash)):
-            raise ValueError(f"seeds are numbers and ranges such as 0-15 or 0-3,7, got {text!r}")
+            raise ValueError(f"seeds are numbers and ranges such as 0-15 or 0-3,7, got {quoted(text)}")
         ends = int(first), int(last or first)
         if ends[1] < ends[0] or ends[1] >= 2**32:
-            raise ValueError(f"a range of seeds goes up, to at most 4294967295, got {part.strip()!r}")
+            raise ValueError(f"a range of seeds goes up, to at most 4294967295, got {quoted(part.strip())}")
         if len(seeds) + ends[1] - ends[0] >= MOST:
-            raise ValueError(f"at most {MOST} seeds can be named at once, got {text!r}")
+            raise ValueError(f"at most {MOST} seeds can be named at once, got {quoted(text)}")
         seeds += range(ends[0], ends[1] + 1)
     return tuple(seeds)

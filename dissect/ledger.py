@@ -196,7 +196,7 @@ def read(path: str | Path, kind: str) -> tuple[dict[str, Stage], dict[str, Any]]
             stage, _, key = name.rpartition("|")
             found[stage][key] = tensor
         stages = {name: Stage(found[name], _images(done)) for name, done in about["done"].items()}
-    except (KeyError, AttributeError, TypeError, ValueError) as error:
+    except (KeyError, AttributeError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{path} is damaged: {lacking(error)}") from None
     if not all(stage.tensors for stage in stages.values()):
         raise ValueError(f"{path} is damaged: its tensors and its stages differ")

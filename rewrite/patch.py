@@ -20,7 +20,7 @@ from rewrite.reports.forecast import told
 from rewrite.reports.rendering import render
 from rewrite.rules.rule import Rule
 from rewrite.storage import files
-from rewrite.storage.quoting import lacking
+from rewrite.storage.quoting import lacking, named
 
 NEGLIGIBLE = 1e-7
 TEMPLATE = Path(__file__).parent / "templates" / "patch.html"
@@ -112,7 +112,9 @@ class Patch:
                 raise ValueError(f"this patch changes {len(self.bias)} biases, which layer {self.layer} does not have")
             found = base_of(weight, bias)
         if found != self.base:
-            raise ValueError(f"this patch was made for weight {self.base} of {self.layer}, not for weight {found}")
+            raise ValueError(
+                f"this patch was made for weight {named(self.base)} of {self.layer}, not for weight {found}"
+            )
 
     @contextmanager
     def applied(self, generator: Generator, strength: float = 1.0) -> Iterator[Generator]:

@@ -33,7 +33,7 @@ def _hook(event: str, arguments: tuple) -> None:
         # The checks of types that the tests switch on are compiled as functions are first called.
         frames = [Path(frame.f_code.co_filename).parts for frame in _frames(sys._getframe(1))]
         if "jaxtyping" not in frames[0] and not any("beartype" in parts for parts in frames):
-            watched.append(event)
+            watched.append(f"{event} {arguments[0]}"[:120])
 
 
 def _frames(frame: FrameType | None) -> Iterator[FrameType]:

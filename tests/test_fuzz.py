@@ -19,7 +19,8 @@ from rewrite.checkpoints import native
 from rewrite.checkpoints.containers import describe
 from tests.conftest import CONFIG, Peak, random_discriminator, random_stylegan2, random_stylegan3
 from tests.foreign_files import proggan_state, write_rosinality
-from tests.fuzzing import CORPUS, failure, fuzz, kinds, warm
+from tests.fuzzed_kinds import INPUT, Kind, kinds
+from tests.fuzzing import CORPUS, failure, fuzz, kind_of, warm
 from tests.guards import outcome
 from tests.mutations import mutated
 from tests.nvidia_files import discriminator, stylegan2, write_network, write_stylegan3
@@ -124,16 +125,24 @@ def test_hostile_files_do_nothing(tmp_path, monkeypatch, name):
     assert [each.name for each in tmp_path.iterdir()] == ["file"]
 
 
-def test_inputs_of_every_kind_end_in_a_sentence(tmp_path):
-    tried, failed = fuzz(max(len(kinds(tmp_path)), FILES // 2), 7)
-    assert len(tried) == len(kinds(tmp_path))
+@pytest.fixture(scope="module")
+def known(tmp_path_factory) -> tuple[dict[str, Kind], Path]:
+    """Every kind of file, and where inputs of it are to be written."""
+    folder = tmp_path_factory.mktemp("kinds")
+    found = kinds(folder)
+    warm(found, folder / INPUT)
+    return found, folder / INPUT
+
+
+def test_inputs_of_every_kind_end_in_a_sentence(known):
+    tried, failed = fuzz(max(len(known[0]), FILES // 2), 7)
+    assert set(tried) == set(known[0])
     assert failed == {}
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in CORPUS.glob("*.*")))
-def test_what_failed_once_fails_no_more(tmp_path, name):
-    known, path = kinds(tmp_path), tmp_path / "input"
-    warm(known, path)
-    kind = next(each for label, each in known.items() if label.replace(" ", "-") == name.partition(".")[0])
+def test_what_failed_once_fails_no_more(known, name):
+    found, path = known
     path.write_bytes((CORPUS / name).read_bytes())
-    assert [failure(act, path, Peak()) for act in kind.acts] == [None] * len(kind.acts)
+    acts = found[kind_of(CORPUS / name)].acts
+    assert [failure(act, path, Peak()) for act in acts] == [None] * len(acts)

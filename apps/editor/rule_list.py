@@ -4,9 +4,9 @@ Properties: `rules` (one for each row), `can_undo`, `can_redo`, and `file` (a ru
 `input` brings requests (`requests.py`).
 """
 
-import math
 import re
 import secrets
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +17,7 @@ from rewrite import Rule
 
 # The type of `to` for each request about one rule.
 KINDS = {"switch": bool, "strength": float, "rename": str, "move": int, "delete": None, "save": None, "marks": None}
+LARGEST = sys.float_info.max
 KNOWN = (*KINDS, "undo", "redo")
 EMPTY = {"rules": [], "can_undo": False, "can_redo": False, "file": None}
 
@@ -55,7 +56,8 @@ def read_rule_requests(document: Any, after: int) -> list[Request]:
 
 def _to(do: str, entry: dict) -> Any:
     to, kind = entry.get("to"), KINDS.get(do)
-    if kind is float and (isinstance(to, bool) or not isinstance(to, int | float) or not math.isfinite(to)):
+    # Before its size is asked for, a number is compared: a whole one may be too large to become a float.
+    if kind is float and (isinstance(to, bool) or not isinstance(to, int | float) or not -LARGEST <= to <= LARGEST):
         raise ValueError("a strength is a finite number")
     if kind in (bool, str, int) and (not isinstance(to, kind) or (kind is int and isinstance(to, bool))):
         raise ValueError(f"what to {do} a rule to is of another kind: {type(to).__name__}")

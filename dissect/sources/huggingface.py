@@ -26,6 +26,7 @@ from rewrite.generators.fingerprint import hash_of
 from rewrite.reports.concepts import Concepts, ConceptSource
 from rewrite.reports.pictures import to_pil
 from rewrite.storage import files
+from rewrite.storage.quoting import reason_of
 
 ON_HUB = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 CONFIGURATION, PROCESSOR, WEIGHTS = "config.json", "preprocessor_config.json", "model.safetensors"
@@ -187,7 +188,7 @@ def _state(folder: Path) -> dict[str, Tensor]:
         try:
             state |= load_file(path)
         except (SafetensorError, OSError) as error:
-            raise ValueError(f"{path} is damaged: {error}") from None
+            raise ValueError(f"{path} is damaged: {reason_of(error)}") from None
     files.finite(state, folder)
     return state
 

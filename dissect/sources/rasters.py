@@ -8,6 +8,8 @@ import numpy as np
 from jaxtyping import Int32
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from rewrite.storage.quoting import reason_of
+
 # Other formats start other programs, or are not what labelled pictures come in.
 FORMATS = ("JPEG", "PNG")
 MOST_PIXELS = 2**26
@@ -100,4 +102,4 @@ def _read(path: Path, kind: str, *, pixels: bool = True) -> Image.Image:
     except UnidentifiedImageError:
         raise ValueError(f"a {kind} is a JPEG or PNG file, {path} is neither") from None
     except (OSError, SyntaxError, ValueError, EOFError, StructError, OverflowError) as error:
-        raise ValueError(f"{path} is damaged: {error}") from None
+        raise ValueError(f"{path} is damaged: {reason_of(error)}") from None

@@ -6,6 +6,8 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from rewrite.storage.quoting import reason_of
+
 LARGEST = 2**28
 
 
@@ -38,7 +40,7 @@ def read_rows(path: Path, needed: Iterable[str], separator: str = ",") -> list[M
         rows: list[Any] = list(reader)
         columns = reader.fieldnames or ()
     except csv.Error as error:
-        raise ValueError(f"{path} is not a table: {error}") from None
+        raise ValueError(f"{path} is not a table: {reason_of(error)}") from None
     missing = [name for name in needed if name not in columns]
     if missing:
         raise ValueError(f"{path} needs a column {missing[0]}, it has {', '.join(columns) or 'none'}")

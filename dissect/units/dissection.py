@@ -156,7 +156,7 @@ def load_dissections(path: str | Path) -> dict[str, Dissection]:
         stage = stages.get(UNITS, Stage({}))
     try:
         return dissections_of(stage, about)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{path} is a damaged dissection: {lacking(error)}") from None
 
 
@@ -199,6 +199,10 @@ def dissections_of(stage: Stage, about: Mapping[str, Any]) -> dict[str, Dissecti
     """
     if isinstance(stage.images, int):
         raise ValueError("it does not say which images it holds")
+    if not isinstance(about["identity"], dict) or not about["views"]:
+        raise ValueError("it does not say what it is of")
+    if not all(isinstance(text, str) for name in ("views", "names", "categories") for text in about[name]):
+        raise ValueError("views, concepts and their categories have names")
     shared = {
         "concepts": Concepts(tuple(about["names"]), tuple(about["categories"])),
         "numbers": tuple((int(start), int(stop)) for start, stop in stage.images),

@@ -23,6 +23,7 @@ from rewrite.generators.fingerprint import hash_of
 from rewrite.generators.layers import Layer
 from rewrite.patch import Patch, held_at
 from rewrite.storage import files
+from rewrite.storage.quoting import reason_of
 from rewrite.version import __version__
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -247,7 +248,7 @@ def _read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except (SafetensorError, OSError, RecursionError) as error:
         if isinstance(error, FileNotFoundError):
             raise
-        raise ValueError(f"{path} is damaged: {error}") from None
+        raise ValueError(f"{path} is damaged: {reason_of(error)}") from None
     except (AttributeError, TypeError, json.JSONDecodeError):
         sound = False
     if not sound:

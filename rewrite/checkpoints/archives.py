@@ -25,7 +25,7 @@ from rewrite.checkpoints.made import Made
 from rewrite.checkpoints.pickles import Pickle
 from rewrite.checkpoints.tensors import MAKERS, NumpyArray, Placed, Storage, storage_type
 from rewrite.storage import files
-from rewrite.storage.quoting import quoted
+from rewrite.storage.quoting import quoted, reason_of
 
 MAGIC = 0x1950A86A20F9469CFC6C
 PROTOCOL = 1001
@@ -154,7 +154,7 @@ class Archive:
         except UnicodeDecodeError:
             raise DamagedError("its zip archive is damaged (a name in it is not UTF-8)") from None
         except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError) as error:
-            raise DamagedError(f"its zip archive is damaged ({error})") from None
+            raise DamagedError(f"its zip archive is damaged ({reason_of(error)})") from None
         name = next((name for name in self.entries if name == "data.pkl" or name.endswith("/data.pkl")), None)
         if name is None:
             raise DamagedError("it is a zip archive, but not one that torch.save writes")

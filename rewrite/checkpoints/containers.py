@@ -12,6 +12,8 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+from rewrite.storage.quoting import reason_of
+
 LOOKED_AT = 2**20
 # A protocol buffer whose first field is a small number (the version) and whose second is a text (the producer).
 ONNX_START = re.compile(rb"\x08[\x01-\x14]\x12[\x01-\x40][ -~]")
@@ -85,7 +87,7 @@ def _zip(path: Path) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise ValueError(f"{path} is a damaged zip archive: a name in it is not UTF-8") from None
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
-        raise ValueError(f"{path} is a damaged zip archive: {error}") from None
+        raise ValueError(f"{path} is a damaged zip archive: {reason_of(error)}") from None
 
 
 def _archive(path: Path) -> dict[str, Any]:
@@ -116,7 +118,9 @@ def _safetensors(path: Path) -> dict[str, Any]:
             shapes = {name: opened.get_slice(name).get_shape() for name in names}
             types = Counter(opened.get_slice(name).get_dtype() for name in names)
     except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path} looks like a safetensors file, but is cut short or damaged: {error}") from None
+        raise ValueError(
+            f"{path} looks like a safetensors file, but is cut short or damaged: {reason_of(error)}"
+        ) from None
     return {
         "kind": SAFETENSORS,
         "tensors": len(names),

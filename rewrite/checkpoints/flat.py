@@ -9,7 +9,7 @@ from safetensors import SafetensorError, safe_open
 
 from rewrite.checkpoints.cursor import DamagedError
 from rewrite.checkpoints.tensors import MOST_DIMENSIONS, Placed, Storage
-from rewrite.storage.quoting import named
+from rewrite.storage.quoting import named, reason_of
 
 # A header's length has eight bytes, of which no header fills more than four, and then comes the object.
 START = slice(4, 9)
@@ -48,7 +48,7 @@ def flat_tensors(path: Path, buffer: memoryview) -> dict[str, Placed]:
         with safe_open(path, "pt"):
             pass
     except (SafetensorError, OSError) as error:
-        raise DamagedError(f"it is not a safetensors file, or cut short ({error})") from None
+        raise DamagedError(f"it is not a safetensors file, or cut short ({reason_of(error)})") from None
     end = 8 + int.from_bytes(buffer[:8], "little")
     entries = json.loads(bytes(buffer[8:end]))
     return {name: _placed(name, entry, end) for name, entry in entries.items() if name != "__metadata__"}

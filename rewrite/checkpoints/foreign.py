@@ -16,7 +16,7 @@ from rewrite.checkpoints.names import NamePath, own_names
 from rewrite.checkpoints.tensors import Placed
 from rewrite.generators.contract import Generator
 from rewrite.storage import files
-from rewrite.storage.quoting import lacking
+from rewrite.storage.quoting import lacking, reason_of
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -166,7 +166,7 @@ def complete(path: Path, family: str) -> Iterator[None]:
     try:
         yield
     except DamagedError as error:
-        raise ValueError(f"{path} cannot be read: {error}") from None
+        raise ValueError(f"{path} cannot be read: {reason_of(error)}") from None
     except (TypeError, IndexError, KeyError, AttributeError, OverflowError) as error:
         raise ValueError(f"{path} is not a complete {family}: {lacking(error)}") from None
 

@@ -21,7 +21,7 @@ from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 from rewrite.generators.stylegan3 import Design3, StyleGAN3
 from rewrite.generators.stylegan3_layers import StyleGAN3Generator
 from rewrite.storage import files
-from rewrite.storage.quoting import lacking, named, quoted
+from rewrite.storage.quoting import lacking, named, quoted, reason_of
 
 
 class Family(NamedTuple):
@@ -151,7 +151,7 @@ def load(path: str | Path) -> Generator:
     try:
         network = hollow(lambda: FAMILIES[word].network(design))
     except ValueError as error:
-        raise ValueError(f"{path} does not say how its generator is built: {error}") from None
+        raise ValueError(f"{path} does not say how its generator is built: {reason_of(error)}") from None
     _check_tensors(tensors, shapes(network), path)
     # safetensors maps the file into memory, and another program may change the file.
     network = filled(network, {name: tensor.clone() for name, tensor in tensors.items()})

@@ -20,6 +20,7 @@ from rewrite.generators.latents import Latents
 from rewrite.generators.layers import Layer
 from rewrite.generators.seeds import whole_seed
 from rewrite.reports.rendering import render
+from rewrite.storage.quoting import LONGEST, quoted
 
 TEMPLATE = Path(__file__).parent / "templates" / "generator.html"
 
@@ -289,9 +290,9 @@ class Generator(ABC):
         """
         if name in self.layers:
             return self.layers[name]
-        near = get_close_matches(name, self.layers, 1)
+        near = get_close_matches(name[:LONGEST], self.layers, 1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(self.layers)}"
-        raise LookupError(f"this generator has no layer {name!r}: {hint}")
+        raise LookupError(f"this generator has no layer {quoted(name)}: {hint}")
 
     def state(self) -> Mapping[str, Tensor]:
         """The tensors that say which network this is."""

@@ -16,6 +16,7 @@ from rewrite.goals.unedited import Unedited
 from rewrite.goals.wanted import Wanted
 from rewrite.goals.wishes import refined
 from rewrite.rules.rule import Rule
+from rewrite.storage.quoting import named
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def check_origin(generator: Generator, rule: Rule) -> None:
         ValueError: It was written on another model, or at another truncation.
     """
     if rule.model != generator.fingerprint:
-        raise ValueError(f"this rule was written on model {rule.model}, not on model {generator.fingerprint}")
+        raise ValueError(f"this rule was written on model {named(rule.model)}, not on model {generator.fingerprint}")
     if rule.label != generator.label:
         raise ValueError(f"this rule was written on class {rule.label}, the generator draws class {generator.label}")
     if rule.truncation != generator.truncation:

@@ -19,7 +19,7 @@ from rewrite.generators.layers import Layer
 from rewrite.memory.accuracy import Accuracy
 from rewrite.rules.settings import KEY_SPACES
 from rewrite.storage import files
-from rewrite.storage.quoting import lacking
+from rewrite.storage.quoting import lacking, named, quoted
 
 MOST_RANGES = 10_000
 ROWS = 256
@@ -114,15 +114,16 @@ class Memory:
             ValueError: It was measured elsewhere; the message names both sides.
         """
         if self.layer != layer:
-            raise ValueError(f"this memory was measured on layer {self.layer}, not on layer {layer}")
+            raise ValueError(f"this memory was measured on layer {named(self.layer)}, not on layer {layer}")
         if self.model != generator.fingerprint:
-            raise ValueError(f"this memory was measured on model {self.model}, not on model {generator.fingerprint}")
+            measured = named(self.model)
+            raise ValueError(f"this memory was measured on model {measured}, not on model {generator.fingerprint}")
         if self.truncation != generator.truncation:
             raise ValueError(f"this memory was measured at truncation {self.truncation}, not {generator.truncation}")
         if self.label != generator.label:
             raise ValueError(f"this memory was measured on class {_class(self)}, not on class {_class(generator)}")
         if self.noise not in (None, generator.noise):
-            raise ValueError(f"this memory was measured with noise {self.noise!r}, not {generator.noise!r}")
+            raise ValueError(f"this memory was measured with noise {quoted(self.noise)}, not {generator.noise!r}")
 
     def save(self, path: str | Path) -> None:
         """Write the memory as safetensors, with its provenance as metadata.

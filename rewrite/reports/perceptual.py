@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from rewrite.reports.trunks import cached_trunk, download_trunk, read_trunk
+from rewrite.storage.quoting import reason_of
 
 SMALLEST_SIDE = 32
 
@@ -112,7 +113,7 @@ def load_perceptual(
             raise
         return None
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise ValueError(f"{path}: {reason_of(error)}") from None
 
 
 def _network(name: str) -> Any:

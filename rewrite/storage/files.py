@@ -10,7 +10,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from rewrite.storage.quoting import lacking
+from rewrite.storage.quoting import lacking, reason_of
 from rewrite.storage.whole import check_place as check_place
 from rewrite.storage.whole import is_temporary as is_temporary
 from rewrite.storage.whole import together as together
@@ -91,7 +91,7 @@ def load_tensors(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict]:
     try:
         return safetensors.torch.load_file(path), about
     except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path} is damaged: {error}") from None
+        raise ValueError(f"{path} is damaged: {reason_of(error)}") from None
 
 
 def read_header(path: str | Path) -> tuple[str, dict]:
@@ -125,7 +125,7 @@ def metadata(path: str | Path) -> dict[str, str]:
         with safe_open(path, "pt") as opened:
             return opened.metadata() or {}
     except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path} is not a safetensors file, or is cut short: {error}") from None
+        raise ValueError(f"{path} is not a safetensors file, or is cut short: {reason_of(error)}") from None
 
 
 def finite(tensors: Mapping[str, Tensor], path: str | Path) -> None:

@@ -43,6 +43,12 @@ def lacking(error: Exception) -> str:
     return "a value in it is of the wrong kind"
 
 
+def reason_of(error: Exception) -> str:
+    """What another library says of a file, which may quote much of it."""
+    text = plain(" ".join(str(error).split()))
+    return text if len(text) <= LONGEST_REASON else f"{text[: LONGEST_REASON - 3]}..."
+
+
 def writable(text: str) -> bool:
     """Whether a text can be written in UTF-8: JSON may name halves of letters, which cannot."""
     try:
