@@ -169,3 +169,11 @@ def test_an_adapter_whose_numbers_would_not_be_finite_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"nothing is written: .* not finite as float32"):
         to_peft(generator, replace(patch, left=100 * patch.left), tmp_path / "adapter", strengths=[3e38])
     assert not (tmp_path / "adapter").exists()
+
+
+@pytest.mark.parametrize("command", ["measure", "sample"])
+def test_folders_that_are_missing_are_made_whichever_command_it_is(files, tmp_path, command):
+    more = {"measure": ["--layer", "b16.conv1", "--samples", "10"], "sample": ["--seeds", "0"]}[command]
+    out = tmp_path / "missing" / command / "out.png"
+    assert main([command, str(files["model"]), *more, "--out", str(out)]) == 0
+    assert [path.name for path in out.parent.iterdir()] == ["out.png"]
