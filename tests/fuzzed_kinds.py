@@ -45,7 +45,7 @@ from rewrite import (
 )
 from rewrite.checkpoints import native
 from rewrite.checkpoints.containers import describe
-from rewrite.generators.stylegan2 import Design
+from rewrite.generators.stylegan2_design import Design
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 from rewrite.goals.goal import check_origin
 from rewrite.memory.measurement import Measurement

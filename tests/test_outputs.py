@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from apps import outputs
-from apps.cli import build_parser
+from apps.cli import build_parser, main
 from apps.parsers.parser import new_file, new_folder, new_place
 from rewrite import Patch, load_generator, to_peft
 from rewrite.generators.fingerprint import hash_of
