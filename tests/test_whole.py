@@ -117,6 +117,16 @@ def test_files_of_several_writers_are_all_old_or_all_new_whenever_they_are_kille
     assert seen == {True, False}
 
 
+def test_a_folder_that_a_killed_writer_of_several_files_left_is_taken_away_by_the_next(tmp_path):
+    left = tmp_path / f"{whole.MARK}{'0' * 16}"
+    left.mkdir()
+    (left / "model.pt").write_bytes(b"half")
+    with together():
+        for name in ("model.pt", "README.md"):
+            write_whole(tmp_path / "out" / name, lambda path: path.write_bytes(b"new"))
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
 def test_of_several_writers_that_fail_none_has_written(tmp_path):
     @together()
     def write() -> None:

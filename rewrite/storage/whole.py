@@ -204,6 +204,8 @@ class _Group:
         """Put all files in place, in one step if they are of one folder that can be swapped."""
         if not self.new:
             return
+        for folder in {target.parent.parent for target in self.new.values()}:
+            settle(folder)  # where a killed run had made what was to take the place of a folder
         folder = next(iter(self.new.values()), Path()).parent
         if len(self.new) > 1 and swapped.possible(folder, self.new.values()):
             with temporary(folder.parent, directory=True) as staged:
