@@ -19,8 +19,10 @@ class Unused(NamedTuple):
     why: str
 
 
+LATENTS = Unused(("seeds",), lambda given: given.latents is not None, "names images, and --latents names others")
 UNUSED = {
     "sample": [
+        LATENTS,
         Unused(("samples", "key_space"), lambda given: given.heat is None, "measures a memory for --heat: name a rule"),
     ],
     "solve": [
@@ -30,9 +32,11 @@ UNUSED = {
         Unused(("contexts", "layer"), lambda given: given.layers is not None, "is for contexts, not --layers"),
     ],
     "report": [
+        LATENTS,
         Unused(("download_lpips",), lambda given: given.lpips is not None, "fetches weights, and --lpips names some"),
     ],
     "rule": [
+        LATENTS,
         Unused(("dissection",), lambda given: not given.protect_units, "names units for --protect-units: name some"),
     ],
     "ablate": [

@@ -1,5 +1,8 @@
-"""Seeds as people write them: `0-15`, `0-3,7`."""
+"""Seeds as people write them: `0-15`, `0-3,7`; or latents of a file that stand in their place."""
 
+from argparse import Namespace
+
+from rewrite import Generator, Latents, read_latents
 from rewrite.storage.quoting import quoted
 
 MOST = 100_000
@@ -23,3 +26,15 @@ def parse_seeds(text: str) -> tuple[int, ...]:
             raise ValueError(f"at most {MOST} seeds can be named at once, got {quoted(text)}")
         seeds += range(ends[0], ends[1] + 1)
     return tuple(seeds)
+
+
+def images_of(options: Namespace, generator: Generator) -> tuple[int, ...] | Latents | None:
+    """The images of a command line: those of --latents, or of --seeds; None where neither is given.
+
+    Raises:
+        FileNotFoundError: There is no such file of latents.
+        ValueError: The seeds are none, or the file holds no latents of such a generator.
+    """
+    if options.latents is not None:
+        return read_latents(options.latents, generator)
+    return None if options.seeds is None else parse_seeds(options.seeds)

@@ -9,7 +9,9 @@ import numpy as np
 from dissect.regions import Thing, things
 from dissect.units.dissection import Dissection
 from rewrite.generators.contract import Generator
+from rewrite.generators.latents import Latents
 from rewrite.reports.concepts import ConceptSource
+from rewrite.rules.regions import Latent
 from rewrite.rules.rule import Rule
 from rewrite.rules.settings import Settings
 
@@ -63,7 +65,7 @@ def concept_rule(
     generator: Generator,
     source: ConceptSource,
     words: RuleInWords,
-    seeds: Sequence[int],
+    seeds: Sequence[int] | Latents,
     bounds: Bounds | None = None,
     *,
     progress: bool = False,
@@ -78,7 +80,7 @@ def concept_rule(
         generator: The generator that the rule is for.
         source: What names the pixels.
         words: What the rule shall do.
-        seeds: The images to look at.
+        seeds: The images to look at, or their latents, which the rule then holds by value.
         bounds: How much is marked. Solving and refining take longer with every image and every copy.
         progress: Show a progress bar.
 
@@ -90,16 +92,18 @@ def concept_rule(
     layer = usual_layer(generator) if words.layer is None else generator.layer(words.layer).name
     for concept in (*context, *copy, *words.protect):
         source.concepts.number(concept)  # a name that it does not know is refused before any image is labelled
+    images = Latent.each(seeds) if isinstance(seeds, Latents) else [Latent(seed) for seed in seeds]
     look = partial(things, generator, source, progress=progress)
     area = generator.size[0] * generator.size[1]
     least = LEAST_PLACE if copy else LEAST_ERASED
-    places = _first(look(context, seeds, least=round(least * area) or 1, inside=False), bounds.images)
+    places = _first(look(context, images, least=round(least * area) or 1, inside=False), bounds.images)
     if not places:
-        raise ValueError(f"none of {len(seeds)} images shows {' or '.join(context)}: name more seeds or other concepts")
-    copies = _fitting(look(copy, seeds, least=round(LEAST_COPY * area) or 1), places, bounds) if copy else []
+        sought = " or ".join(context)
+        raise ValueError(f"none of {len(images)} images shows {sought}: name more seeds or other concepts")
+    copies = _fitting(look(copy, images, least=round(LEAST_COPY * area) or 1), places, bounds) if copy else []
     if copy and not copies:
-        raise ValueError(f"none of {len(seeds)} images shows a whole {' or '.join(copy)} to copy: name more seeds")
-    marked = dict.fromkeys(place.region.latent.seed for place in places)
+        raise ValueError(f"none of {len(images)} images shows a whole {' or '.join(copy)} to copy: name more seeds")
+    marked = dict.fromkeys(place.region.latent for place in places)
     kept = look(words.protect, marked, inside=False) if words.protect else []
     return Rule(
         name=words.name or f"{' and '.join(copy) or 'nothing'} for {' and '.join(context)}",
@@ -144,8 +148,8 @@ def usual_layer(generator: Generator) -> str:
 
 def _first(found: Sequence[Thing], images: int) -> list[Thing]:
     """The things in the first images that show any."""
-    seeds = list(dict.fromkeys(thing.region.latent.seed for thing in found))[:images]
-    return [thing for thing in found if thing.region.latent.seed in set(seeds)]
+    shown = set(list(dict.fromkeys(thing.region.latent for thing in found))[:images])
+    return [thing for thing in found if thing.region.latent in shown]
 
 
 def _fitting(found: Sequence[Thing], places: Sequence[Thing], bounds: Bounds) -> list[Thing]:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rewrite.generators.batches import batched
 from rewrite.generators.contract import Generator
+from rewrite.goals.scene import latents_of
 from rewrite.progress import stage_bar
 from rewrite.reports.concepts import ConceptSource
 from rewrite.rules.masks import Mask, regions_of
@@ -20,7 +20,7 @@ class Thing:
     """One connected region that shows a concept.
 
     Attributes:
-        region: The seed and the pixels.
+        region: The image and the pixels.
         pixels: How many there are.
     """
 
@@ -32,19 +32,19 @@ def things(
     generator: Generator,
     source: ConceptSource,
     wanted: Iterable[str],
-    seeds: Iterable[int],
+    images: Iterable[int | Latent],
     *,
     least: int = 12,
     inside: bool = True,
     progress: bool = False,
 ) -> list[Thing]:
-    """Every connected region of some concepts in the images of some seeds.
+    """Every connected region of some concepts in some images.
 
     Args:
         generator: The generator.
         source: What names the pixels; its label maps have the size of the images.
         wanted: The concepts to look for; regions of different ones that touch are one.
-        seeds: The images to look at, in this order.
+        images: The images to look at, in this order, by their seeds or their latents.
         least: Smaller regions, in pixels, are left out.
         inside: Whether regions that touch the border of the image are left out.
         progress: Show a progress bar.
@@ -52,15 +52,16 @@ def things(
     Raises:
         LookupError: The source does not know one of the concepts.
     """
-    numbers, seeds = [source.concepts.number(concept) for concept in wanted], tuple(seeds)
-    found = []
-    with stage_bar(len(seeds), "look", shown=progress) as bar:
-        for part in batched(seeds, BATCH):
-            labels = source.label(generator.sample(part), part).cpu().numpy()
-            for seed, layers in zip(part, labels, strict=True):
+    numbers = [source.concepts.number(concept) for concept in wanted]
+    order, found = [Latent(each) if isinstance(each, int) else each for each in images], []
+    with stage_bar(len(order), "look", shown=progress) as bar:
+        for part in (order[first : first + BATCH] for first in range(0, len(order), BATCH)):
+            latents = latents_of(generator, part)
+            labels = source.label(generator.sample(latents), latents.seeds).cpu().numpy()
+            for latent, layers in zip(part, labels, strict=True):
                 for mask in regions_of(np.any(np.isin(layers, numbers), axis=0)):
                     cut_off = mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any()
                     if mask.sum() >= least and not (inside and cut_off):
-                        found.append(Thing(Region(Latent(seed), Mask.from_array(mask)), int(mask.sum())))
+                        found.append(Thing(Region(latent, Mask.from_array(mask)), int(mask.sum())))
             bar.update(len(part))
     return found

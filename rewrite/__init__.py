@@ -8,6 +8,7 @@ from rewrite.checkpoints.adapters import from_peft, to_peft
 from rewrite.checkpoints.discriminators import load_discriminator
 from rewrite.checkpoints.loading import export, load_generator
 from rewrite.generators.contract import Generator
+from rewrite.generators.latent_files import read_latents
 from rewrite.generators.latents import Latents
 from rewrite.generators.wrapped import WrappedGenerator, wrap
 from rewrite.goals.cache import Goals
@@ -67,6 +68,7 @@ __all__ = [
     "model_card",
     "propose_contexts",
     "propose_layers",
+    "read_latents",
     "report_on",
     "show",
     "solve",

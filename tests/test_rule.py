@@ -198,7 +198,7 @@ HOSTILE = [
     (("copy", 0, "latent", "z"), [1e39], "numbers of a latent lie between"),
     (("copy", 0, "latent", "z"), [False], "z must be a number, got bool"),
     (("copy", 0, "latent", "z"), [[1]], "z must be a number, got list"),
-    (("copy", 0, "latent", "w"), 1, "latent has no field 'w'"),
+    (("copy", 0, "latent", "v"), 1, "latent has no field 'v'"),
     ((*MASK, "size"), [10**9, 10**9], "a mask is 1 to 4096 pixels"),
     ((*MASK, "size"), [4], "size must be two numbers, got 1"),
     ((*MASK, "size"), [4.0, 4.0], "size must be a whole number, got float"),

@@ -53,7 +53,7 @@ def test_the_response_is_the_product_of_key_and_direction_at_every_position(tiny
     described, seeds = tiny_generator.layer(layer), [3, 4]
     rows = torch.randn(1, described.width, dtype=torch.float64)
     keys = described.keys(tiny_generator.cut(layer, tiny_generator.latents(seeds)).features).double()
-    found = responses(tiny_generator, described, rows, seeds)
+    found = responses(tiny_generator, described, rows, tiny_generator.latents(seeds))
     assert found.shape[1:] == described.output_grid
     torch.testing.assert_close(found.flatten(1).double(), keys @ rows[0], rtol=1e-4, atol=1e-4)
 
@@ -127,6 +127,6 @@ def test_a_rank_that_the_context_does_not_have_is_refused(tiny_generator, rank):
 def test_several_directions_respond_with_the_length_of_the_keys_part_along_them(tiny_generator):
     layer = tiny_generator.layer("b8.conv1")
     rows = torch.randn(3, layer.width, dtype=torch.float64)
-    each = [responses(tiny_generator, layer, row[None], [7]) for row in rows]
-    together = responses(tiny_generator, layer, rows, [7])
+    each = [responses(tiny_generator, layer, row[None], tiny_generator.latents([7])) for row in rows]
+    together = responses(tiny_generator, layer, rows, tiny_generator.latents([7]))
     torch.testing.assert_close(together, torch.stack(each).square().sum(dim=0).sqrt())

@@ -47,7 +47,7 @@ PROMISED = {
         Aim ConceptSource Concepts Counts Effect Generator Goals Interval Latent Latents Mask Memory Patch
         Proposal ProposedLayer Region Report Rule Search Settings Stack WrappedGenerator __version__ export
         firing from_peft load_discriminator load_generator load_perceptual load_report measure measure_effect model_card
-        propose_contexts propose_layers report_on show solve strongest to_peft to_pil wrap
+        propose_contexts propose_layers read_latents report_on show solve strongest to_peft to_pil wrap
     """,
     "dissect": """
         Annotations Broden Brush CallableSource ConceptSource Concepts Dissection GeneratorProbe

@@ -6,11 +6,12 @@ from pathlib import Path
 
 from apps.commands.patches import load_patches
 from apps.estimates import foretell
-from apps.seeds import parse_seeds
+from apps.seeds import images_of
 from apps.sources import BUILT_IN, source_for
 from dissect.scenes import CONCEPTS
 from rewrite import Generator, Patch, Report, Rule, load_generator, report_on
 from rewrite.checkpoints.loading import BUILT_IN as GENERATORS
+from rewrite.generators.latents import numbered
 from rewrite.reports.concepts import Concepts, ConceptSource
 from rewrite.reports.figures import figures_of
 from rewrite.reports.forecast import lines_of
@@ -26,18 +27,18 @@ def run(options: Namespace) -> dict:
     generator = load_generator(options.model, label=options.label, device=options.device)
     held = load_patches(generator, options.patches, options.strengths)
     patches, strengths = [patch for patch, _ in held], [strength for _, strength in held]
-    seeds = None if options.seeds is None else parse_seeds(options.seeds)
     perceptual = load_perceptual(options.lpips, download=options.download_lpips, progress=True)
     rules = rules_of(patches)
     generator.truncation = common_truncation(rules)
     if generator.classes and options.label == 0 and rules:
         generator.draw_class(rules[0].label)
-    foretell(generator, 2 * (SEEDS if seeds is None else len(seeds)))
+    images = images_of(options, generator)
+    foretell(generator, 2 * (SEEDS if images is None else len(numbered(images, generator.latents)[0])))
     found = report_on(
         generator,
         patches,
         strengths=strengths,
-        seeds=seeds,
+        seeds=images,
         source=source_of(options.segmenter, rules, generator),
         perceptual=perceptual,
         progress=True,

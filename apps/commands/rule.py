@@ -3,7 +3,7 @@
 from argparse import Namespace
 
 from apps.dissections import resolved_units
-from apps.seeds import parse_seeds
+from apps.seeds import images_of
 from apps.sources import source_for
 from dissect.concept_rule import RuleInWords, concept_rule, usual_layer
 from rewrite import load_generator
@@ -22,7 +22,7 @@ def run(options: Namespace) -> dict:
         name=options.name or options.out.stem,
     )
     source = source_for(options.segmenter, generator)
-    rule = concept_rule(generator, source, words, parse_seeds(options.seeds), progress=True)
+    rule = concept_rule(generator, source, words, images_of(options, generator), progress=True)
     rule.save(options.out)
     return {
         "out": str(options.out),
@@ -32,7 +32,7 @@ def run(options: Namespace) -> dict:
         "copies": len(rule.copy),
         "places": len(rule.context),
         "protected": len(rule.protect),
-        "images": len({region.latent.seed for region in rule.context}),
+        "images": len({region.latent for region in rule.context}),
     }
 
 

@@ -104,7 +104,7 @@ def marks_of(rule: Rule, side: int) -> tuple[Mark, ...] | None:
     regions = [("copy", region) for region in rule.copy] + [("context", region) for region in rule.context]
     regions += [("protect", region) for region in rule.protect]
     regions += [] if rule.paste is None else [("paste", rule.paste)]
-    if any(region.latent.z is not None or region.mask.size != (side, side) for _, region in regions):
+    if any(region.latent != Latent(region.latent.seed) or region.mask.size != (side, side) for _, region in regions):
         return None
     return merged(Mark(role, region) for role, region in regions)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from apps.parsers.parser import (
     Parser,
     add_command,
+    add_latents,
     add_model,
     add_out,
     add_segmenter,
@@ -71,6 +72,7 @@ def _rule(commands) -> None:
     parser.add_argument("--protect-units", help="units that must stay, by number or by concept, such as 3,17 or cloud")
     parser.add_argument("--dissection", metavar="FILE", type=Path, help="units.safetensors, to name units by concept")
     parser.add_argument("--seeds", default="0-200", help="images to find the concepts in (default: 0-200)")
+    add_latents(parser)
     parser.add_argument("--layer", help="layer of the rule (default: the first at half the image's side)")
     parser.add_argument("--name", help="name of the rule (default: that of the file)")
     add_segmenter(parser)

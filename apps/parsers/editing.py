@@ -8,6 +8,7 @@ from apps.parsers.parser import (
     SEGMENTER,
     add_command,
     add_device,
+    add_latents,
     add_memory_options,
     add_model,
     add_out,
@@ -46,12 +47,7 @@ def _sample(commands) -> None:
     add_model(parser)
     add_truncation(parser)
     parser.add_argument("--seeds", default="0-15", help="such as 0-15 or 0-3,7 (default: 0-15)")
-    parser.add_argument(
-        "--latents",
-        metavar="FILE",
-        type=Path,
-        help="draw the w or W+ of a file, such as projected_w.npz, in place of seeds, which then give the noise alone",
-    )
+    add_latents(parser)
     parser.add_argument("--noise", choices=NOISES, help="source of the noise inputs (default: the seed)")
     add_patches(parser)
     parser.add_argument("--compare", action="store_true", help="also show the images without the patches, above")
@@ -143,6 +139,7 @@ def _report(commands) -> None:
     add_model(parser, option=True)
     add_strength(parser)
     parser.add_argument("--seeds", help="such as 0-199 (default: the first 200 that no rule uses)")
+    add_latents(parser)
     parser.add_argument(
         "--segmenter",
         default="towers",

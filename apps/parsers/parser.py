@@ -170,6 +170,16 @@ def add_truncation(parser: Parser) -> None:
     )
 
 
+def add_latents(parser: Parser) -> None:
+    """Latents of a file in place of seeds."""
+    parser.add_argument(
+        "--latents",
+        metavar="FILE",
+        type=Path,
+        help="the w or W+ of a file, such as projected_w.npz, in place of seeds",
+    )
+
+
 def add_segmenter(parser: Parser) -> None:
     """The source of concepts."""
     parser.add_argument(

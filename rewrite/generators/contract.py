@@ -16,12 +16,13 @@ from rewrite.generators.cut import Cut
 from rewrite.generators.demodulation import demodulation_of
 from rewrite.generators.devices import device_named
 from rewrite.generators.fingerprint import hash_of
-from rewrite.generators.latents import Latents
+from rewrite.generators.latents import Latents, numbered
 from rewrite.generators.layers import Layer
 from rewrite.generators.seeds import whole_seed
 from rewrite.reports.rendering import render
 from rewrite.storage.quoting import LONGEST, quoted
 
+NO_W = "this generator has no w: give seeds, or latents z in a rule"
 TEMPLATE = Path(__file__).parent / "templates" / "generator.html"
 
 # Of the kind that the generator is; not `Self`, which the check of types at run time knows in whole classes only.
@@ -68,6 +69,14 @@ class Generator(ABC):
     def styles_shape(self) -> tuple[int, int]:
         """How many w a StyleGAN reads for an image, and the length of each; 0, 0 for other generators."""
         return 0, 0
+
+    def styles(self, latents: Latents) -> Float[Tensor, "images layers width"]:
+        """The w that a StyleGAN reads in each layer for each image.
+
+        Raises:
+            ValueError: It is a generator without w.
+        """
+        raise ValueError(NO_W)
 
     def draw_class(self, label: int | None) -> None:
         """Draw another class from now on.
@@ -264,20 +273,22 @@ class Generator(ABC):
         return self.onward(layer, cut, self.output(layer, cut))
 
     @torch.no_grad()
-    def sample(self, seeds: Iterable[int], batch: int = 16) -> Float[Tensor, "images colours height width"]:
-        """Images of seeds in [-1, 1]. An image depends on its seed alone, not on the batch around it.
+    def sample(self, seeds: Iterable[int] | Latents, batch: int = 16) -> Float[Tensor, "images colours height width"]:
+        """Images of seeds or latents in [-1, 1]. An image depends on its own alone, not on the batch around it.
 
         Raises:
             MemoryError: Not even one image fits in the memory there is.
         """
-        drawn = [images for _, images in in_batches(map(whole_seed, seeds), batch, self._drawn)]
+        images = seeds if isinstance(seeds, Latents) else map(whole_seed, seeds)
+        numbers, latents = numbered(images, self.latents)
+        drawn = [images for _, images in in_batches(numbers, batch, lambda part: self._drawn(latents, part))]
         return torch.cat(drawn) if drawn else torch.zeros(0, 3, *self.size, dtype=self.dtype, device=self.device)
 
-    def _drawn(self, seeds: tuple[int, ...]) -> Tensor:
+    def _drawn(self, latents: Callable[[Sequence[int]], Latents], numbers: tuple[int, ...]) -> Tensor:
         """The images of one batch."""
         # Convolutions add up in another order for some batch sizes; a filled-up batch always runs the same way.
-        filled = seeds + seeds[-1:] * (-len(seeds) % self.together)
-        return self.images(self.latents(filled))[: len(seeds)].clamp(-1, 1)
+        filled = numbers + numbers[-1:] * (-len(numbers) % self.together)
+        return self.images(latents(filled))[: len(numbers)].clamp(-1, 1)
 
     def layer(self, name: str) -> Layer:
         """Look a layer up by name.

@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from rewrite.generators.contract import Generator
+from rewrite.generators.contract import NO_W, Generator
 from rewrite.generators.latents import Latents
 from rewrite.storage import files
 
@@ -34,7 +34,7 @@ def read_latents(path: str | Path, generator: Generator) -> Latents:
     """
     layers, width = generator.styles_shape
     if not width:
-        raise ValueError("this generator has no w: give seeds, or latents z in a rule")
+        raise ValueError(NO_W)
     w = _numbers(files.existing(path)).float()
     shaped = w.reshape(1, *w.shape) if w.ndim == 2 and w.shape == (layers, width) else w
     shaped = shaped.reshape(-1, 1, shaped.shape[-1]) if shaped.ndim < 3 else shaped

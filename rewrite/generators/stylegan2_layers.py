@@ -44,8 +44,11 @@ class StyleGAN2Generator(Generator):
 
     def start(self, latents: Latents) -> State:
         """The state before the first stage."""
-        ws = self.network.mapping.styles(latents, self.label, self.truncation, self.network.num_ws)
+        ws = self.styles(latents)
         return self.network.synthesis.start(ws, Noise(self.noise, latents.seeds), ws.dtype)
+
+    def styles(self, latents: Latents) -> Tensor:
+        return self.network.mapping.styles(latents, self.label, self.truncation, self.network.num_ws)
 
     @property
     def styles_shape(self) -> tuple[int, int]:

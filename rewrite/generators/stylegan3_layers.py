@@ -33,7 +33,10 @@ class StyleGAN3Generator(Generator):
 
     def start(self, latents: Latents) -> State3:
         """The state before the first stage."""
-        return State3(self.network.mapping.styles(latents, self.label, self.truncation, self.network.num_ws))
+        return State3(self.styles(latents))
+
+    def styles(self, latents: Latents) -> Tensor:
+        return self.network.mapping.styles(latents, self.label, self.truncation, self.network.num_ws)
 
     @property
     def styles_shape(self) -> tuple[int, int]:

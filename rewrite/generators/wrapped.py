@@ -173,8 +173,8 @@ class WrappedGenerator(Generator):
         if not self.alone:
             yield latents
             return
-        for i, seed in enumerate(latents.seeds):
-            yield Latents(latents.z[i : i + 1], (seed,))
+        for number in range(len(latents.seeds)):
+            yield latents.chosen([number])
 
     def _run(self, latents: Latents) -> Tensor:
         output = self.convert(self._forward(latents))

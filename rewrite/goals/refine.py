@@ -134,7 +134,7 @@ def _window(
     if (rows.stop - rows.start) * (columns.stop - columns.start) > MOST_OF_A_MAP * cells.numel():
         return None
     with torch.no_grad():
-        cut = generator.cut(layer.name, Latents(latents.z[number : number + 1], latents.seeds[number : number + 1]))
+        cut = generator.cut(layer.name, latents.chosen([number]))
         window = generator.window(layer.name, cut, rows, columns)
     if window is None:
         return None

@@ -91,11 +91,28 @@ def latents_of(generator: Generator, chosen: Sequence[Latent]) -> Latents:
     """The generator's latents for those of a rule.
 
     Raises:
-        ValueError: A latent by value has another length than the generator's.
+        ValueError: A latent by value has another shape than the generator's.
     """
     for latent in chosen:
         if latent.z is not None and len(latent.z) != generator.z_dim:
             raise ValueError(f"latents of this generator have {generator.z_dim} numbers, got {len(latent.z)}")
     drawn = generator.latents(latent.seed for latent in chosen)
     rows = [z if latent.z is None else torch.tensor(latent.z).to(z) for z, latent in zip(drawn.z, chosen, strict=True)]
-    return Latents(torch.stack(rows), drawn.seeds)
+    latents = Latents(torch.stack(rows), drawn.seeds)
+    if all(latent.w is None for latent in chosen):
+        return latents
+    return latents._replace(w=_styles(generator, latents, chosen))
+
+
+def _styles(generator: Generator, latents: Latents, chosen: Sequence[Latent]) -> Float[Tensor, "images layers width"]:
+    """The w of each image for each layer: given by value, or by its z."""
+    layers, width = generator.styles_shape
+    styles = generator.styles(latents).clone()
+    for row, latent in zip(styles, chosen, strict=True):
+        if latent.w is not None:
+            w = torch.tensor(latent.w)
+            if w.shape not in ((1, width), (layers, width)):
+                fits = f"(1, {width}) or ({layers}, {width})"
+                raise ValueError(f"w of this generator are of shape {fits}, got {tuple(w.shape)}")
+            row.copy_(w)
+    return styles

@@ -74,7 +74,8 @@ def place_document(rule: Rule, found: Places) -> dict[str, Any]:
 def image_document(effect: Effect, number: int) -> dict[str, Any]:
     """What a report says of one image; what has no whole to be a share of is None."""
     moved, counts = effect.movement, effect.counts
-    found = {"seed": effect.seeds[number], "difference": moved.difference[number], "moved": moved.moved[number]}
+    name = "seed" if effect.drawn_from == "seed" else "latent"
+    found = {name: effect.seeds[number], "difference": moved.difference[number], "moved": moved.moved[number]}
     if counts is not None:
         replaced = counts.replaced[:, number].sum()
         found["source_pixels"] = int(replaced)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rewrite.generators.batches import in_batches
 from rewrite.generators.contract import Generator
-from rewrite.generators.latents import Latents
+from rewrite.generators.latents import Latents, numbered
 from rewrite.progress import stage_bar
 from rewrite.reports.aims import Aim, Counts, all_regions, count_concepts
 from rewrite.reports.concepts import ConceptSource
@@ -41,12 +41,13 @@ class Effect:
     """What an edit does to the images of some seeds.
 
     Attributes:
-        seeds: The seeds.
+        seeds: The seeds; of latents, their numbers from 0 on.
         movement: How far colours moved in each whole image.
         map: Mean of |after - before| at each pixel, over all images.
         counts: By concept, where a source of concepts was given.
         look: LPIPS of each whole image, where a trunk was given.
         look_outside: LPIPS of each image outside the regions of all aims; needs both.
+        drawn_from: `seed`, or the kind of latents: `z`, `w` or `w+`.
     """
 
     seeds: tuple[int, ...]
@@ -55,6 +56,7 @@ class Effect:
     counts: Counts | None = None
     look: Float[np.ndarray, " images"] | None = None
     look_outside: Float[np.ndarray, " images"] | None = None
+    drawn_from: str = "seed"
 
     def __repr__(self) -> str:
         return f"<Effect on {len(self.seeds)} images: moved={self.movement.moved.mean():.3f}>"
@@ -63,7 +65,7 @@ class Effect:
 def measure_effect(
     generator: Generator,
     applied: Applied,
-    seeds: Iterable[int],
+    seeds: Iterable[int] | Latents,
     *,
     source: ConceptSource | None = None,
     aims: Sequence[Aim] = (),
@@ -76,7 +78,7 @@ def measure_effect(
     Args:
         generator: The unedited generator.
         applied: Gives a context in which the generator is edited, such as `lambda: patch.applied(generator)`.
-        seeds: The images to compare. They should be others than those of the rule.
+        seeds: The images to compare, or latents. They should be others than those of the rule.
         source: What names the pixels; without it, only colours are compared.
         aims: What the rules turn into what.
         perceptual: LPIPS, if it is wanted.
@@ -89,13 +91,13 @@ def measure_effect(
     Raises:
         ValueError: There are no seeds.
     """
-    seeds = tuple(seeds)
-    if not seeds:
+    numbers, latents = numbered(seeds, generator.latents)
+    if not numbers:
         raise ValueError("an effect is measured on at least one seed, got none")
     parts: list[Effect] = []
-    with stage_bar(len(seeds), "compare", shown=progress) as bar:
+    with stage_bar(len(numbers), "compare", shown=progress) as bar:
         for some, (before, after) in in_batches(
-            seeds, batch, lambda part: before_and_after(generator, applied, generator.latents(part))
+            numbers, batch, lambda part: before_and_after(generator, applied, latents(part))
         ):
             counts = region = None
             if source is not None:
@@ -106,7 +108,7 @@ def measure_effect(
             moved, mean = movement(before, after), (after - before).abs().mean(dim=(0, 1)).double().numpy()
             parts.append(Effect(some, moved, mean, counts, look, look_outside))
             bar.update(len(some))
-    return _joined(parts)
+    return replace(_joined(parts), drawn_from=seeds.kind if isinstance(seeds, Latents) else "seed")
 
 
 def movement(

@@ -7,7 +7,6 @@ the responses in ordinary images says how unusual it is, and so where the rule w
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +17,7 @@ from torch.nn import functional as F
 
 from rewrite.generators.batches import in_batches
 from rewrite.generators.contract import Generator
+from rewrite.generators.latents import Latents, numbered
 from rewrite.generators.layers import Layer
 from rewrite.goals.goal import build_goal
 from rewrite.memory import Memory
@@ -102,11 +102,11 @@ class Search:
         rows = patch_rows(context, phase_metrics(ordinary_moment(memory, layer), layer), layer, rank)
         taken = set(avoid) | {place.latent.seed for place in rule.places}
         seeds = ordinary_seeds(samples, taken)
-        run = in_batches(seeds, batch, partial(responses, generator, layer, rows))
+        run = in_batches(seeds, batch, lambda part: responses(generator, layer, rows, generator.latents(part)))
         found = [_some(each) for _, each in run]
         return cls(generator, layer, rows, torch.cat(found).sort().values, frozenset(seeds))
 
-    def firing(self, seeds: Iterable[int], batch: int = 16) -> Float[Tensor, "images height width"]:
+    def firing(self, seeds: Iterable[int] | Latents, batch: int = 16) -> Float[Tensor, "images height width"]:
         """A heat-map for each image: the quantile of the response, 0 to 1, upsampled to the image's size.
 
         Raises:
@@ -116,11 +116,11 @@ class Search:
         together = torch.cat(maps) if maps else torch.zeros(0, *self.layer.output_grid)
         return upsampled(together, self.layer, self.generator.size)
 
-    def strongest(self, seeds: Iterable[int], count: int | None = None, batch: int = 16) -> list[Match]:
+    def strongest(self, seeds: Iterable[int] | Latents, count: int | None = None, batch: int = 16) -> list[Match]:
         """The images in which the rule would fire most, strongest first.
 
         Args:
-            seeds: The images to rank.
+            seeds: The images to rank, or latents, which are counted from 0.
             count: How many to name; all of them if left out.
             batch: Images in one run.
         """
@@ -133,12 +133,12 @@ class Search:
         matches.sort(key=lambda match: (-match.response, match.seed))
         return matches[:count]
 
-    def _run(self, seeds: Iterable[int], batch: int) -> Iterable[tuple[tuple[int, ...], Tensor]]:
-        seeds = tuple(seeds)
-        both = sorted(self.ordinary.intersection(seeds))
+    def _run(self, seeds: Iterable[int] | Latents, batch: int) -> Iterable[tuple[tuple[int, ...], Tensor]]:
+        numbers, latents = numbered(seeds, self.generator.latents)
+        both = [] if isinstance(seeds, Latents) else sorted(self.ordinary.intersection(numbers))
         if both:
             raise ValueError(f"seed {both[0]} is one of the ordinary images of this search: prepare it with avoid")
-        return in_batches(seeds, batch, partial(responses, self.generator, self.layer, self.rows))
+        return in_batches(numbers, batch, lambda part: responses(self.generator, self.layer, self.rows, latents(part)))
 
     def _quantiles(self, found: Tensor) -> Tensor:
         return torch.searchsorted(self.reference, found.contiguous()).to(found) / len(self.reference)
@@ -150,7 +150,13 @@ class Search:
 
 
 def firing(
-    generator: Generator, memory: Memory, rule: Rule, seeds: Iterable[int], *, rank: int = 1, samples: int = SAMPLES
+    generator: Generator,
+    memory: Memory,
+    rule: Rule,
+    seeds: Iterable[int] | Latents,
+    *,
+    rank: int = 1,
+    samples: int = SAMPLES,
 ) -> Float[Tensor, "images height width"]:
     """Where in the images of some seeds a rule would fire: quantiles of the response, 0 to 1, at the images' size.
 
@@ -171,15 +177,16 @@ def firing(
         LookupError: The generator has no such layer.
         ValueError: Rule, memory and generator do not belong together, or a number is out of range.
     """
-    seeds = list(seeds)
-    return Search.of(generator, memory, rule, rank=rank, samples=samples, avoid=seeds).firing(seeds)
+    seeds = seeds if isinstance(seeds, Latents) else list(seeds)
+    avoid = () if isinstance(seeds, Latents) else seeds
+    return Search.of(generator, memory, rule, rank=rank, samples=samples, avoid=avoid).firing(seeds)
 
 
 def strongest(
     generator: Generator,
     memory: Memory,
     rule: Rule,
-    seeds: Iterable[int],
+    seeds: Iterable[int] | Latents,
     count: int | None = None,
     *,
     rank: int = 1,
@@ -203,8 +210,9 @@ def strongest(
         LookupError: The generator has no such layer.
         ValueError: Rule, memory and generator do not belong together, or a number is out of range.
     """
-    seeds = list(seeds)
-    return Search.of(generator, memory, rule, rank=rank, samples=samples, avoid=seeds).strongest(seeds, count)
+    seeds = seeds if isinstance(seeds, Latents) else list(seeds)
+    avoid = () if isinstance(seeds, Latents) else seeds
+    return Search.of(generator, memory, rule, rank=rank, samples=samples, avoid=avoid).strongest(seeds, count)
 
 
 def ordinary_moment(memory: Memory, layer: Layer) -> Float[Tensor, "key key"]:
@@ -215,10 +223,10 @@ def ordinary_moment(memory: Memory, layer: Layer) -> Float[Tensor, "key key"]:
 
 @torch.no_grad()
 def responses(
-    generator: Generator, layer: Layer, rows: Float[Tensor, "rank key"], seeds: Iterable[int]
+    generator: Generator, layer: Layer, rows: Float[Tensor, "rank key"], latents: Latents
 ) -> Float[Tensor, "images height width"]:
-    """How much each position that the layer writes responds to some directions, in the images of some seeds."""
-    return response(layer, rows, generator.cut(layer.name, generator.latents(seeds)).features)
+    """How much each position that the layer writes responds to some directions, in some images."""
+    return response(layer, rows, generator.cut(layer.name, latents).features)
 
 
 @torch.no_grad()

@@ -12,6 +12,7 @@ from PIL import Image
 
 from rewrite.generators.batches import in_batches
 from rewrite.generators.contract import Generator
+from rewrite.generators.latents import Latents, numbered
 from rewrite.goals.cache import Goals
 from rewrite.patch import Patch, Stack, held_at
 from rewrite.reports.aims import CLEAR, Aim
@@ -109,6 +110,7 @@ class Report:
                 "truncation": self.truncation,
                 "patches": [patch_document(patch, strength) for patch, strength in self.patches],
                 "images": len(self.effect.seeds),
+                "drawn_from": self.effect.drawn_from,
                 "measured_by": verdict.kind,
                 "efficacy": verdict.efficacy.value if verdict.efficacy else None,
                 "efficacy_interval": ends(verdict.efficacy),
@@ -150,7 +152,7 @@ def report_on(
     patches: Patch | Sequence[Patch],
     *,
     strengths: Sequence[float] | None = None,
-    seeds: Iterable[int] | None = None,
+    seeds: Iterable[int] | Latents | None = None,
     source: ConceptSource | None = None,
     perceptual: Perceptual | None = None,
     goals: Goals | None = None,
@@ -162,7 +164,7 @@ def report_on(
         generator: The generator without the patches.
         patches: The patch or patches.
         strengths: The strength of each; 1 if left out.
-        seeds: The images to measure on; the first 200 seeds that no rule uses if left out.
+        seeds: The images to measure on, or latents, such as w; the first 200 seeds that no rule uses if left out.
         source: What names the pixels, so that an edit is counted by concept.
         perceptual: LPIPS, from `rewrite.load_perceptual`.
         goals: Goals built before, as by `solve`.
@@ -184,7 +186,7 @@ def report_on(
     applied: Applied = partial(Stack(generator).holding, held)
     notes: list[str] = []
     perceptual = _usable(perceptual, generator, notes)
-    seeds = unseen_seeds(rules) if seeds is None else seeds
+    seeds = unseen_seeds(rules) if seeds is None else seeds if isinstance(seeds, Latents) else tuple(seeds)
     effect = measure_effect(
         generator, applied, seeds, source=source, aims=list(aims.values()), perceptual=perceptual, progress=progress
     )
@@ -201,8 +203,8 @@ def report_on(
         concepts=() if source is None else source.concepts.names,
         places=places,
         trunk=None if perceptual is None else perceptual.name,
-        shown=_shown(generator, applied, effect.seeds[:SHOWN]),
-        worst=_shown(generator, applied, worst_seeds(effect)),
+        shown=_shown(generator, applied, seeds, effect.seeds[:SHOWN]),
+        worst=_shown(generator, applied, seeds, worst_seeds(effect)),
         notes=tuple(notes),
     )
 
@@ -268,12 +270,14 @@ def _places(
     return found
 
 
-def _shown(generator: Generator, applied: Applied, seeds: tuple[int, ...]) -> tuple[Pair, ...]:
-    run = in_batches(
-        seeds, max(1, len(seeds)), lambda part: before_and_after(generator, applied, generator.latents(part))
-    )
+def _shown(
+    generator: Generator, applied: Applied, seeds: Iterable[int] | Latents, chosen: tuple[int, ...]
+) -> tuple[Pair, ...]:
+    _, latents = numbered(seeds, generator.latents)
+    run = in_batches(chosen, max(1, len(chosen)), lambda part: before_and_after(generator, applied, latents(part)))
     drawn = ((part, *map(to_pil, sides)) for part, sides in run)
-    return tuple(Pair(f"seed {seed}", *pair) for each in drawn for seed, *pair in zip(*each, strict=True))
+    word = "latent" if isinstance(seeds, Latents) else "seed"
+    return tuple(Pair(f"{word} {number}", *pair) for each in drawn for number, *pair in zip(*each, strict=True))
 
 
 def is_report_of(document: Mapping[str, Any], model: str, held: Sequence[tuple[Patch, float]]) -> bool:

@@ -122,6 +122,9 @@ class Rule:
         document = {"schema": SCHEMA, **asdict(self)}
         if self.label == 0:
             del document["label"]  # which most generators know nothing of
+        for region in (*document["copy"], document["paste"] or {}, *document["context"], *document["protect"]):
+            if region and region["latent"]["w"] is None:
+                del region["latent"]["w"]  # likewise
         if self.settings.protect == math.inf:
             document["settings"]["protect"] = EXACT  # JSON has no infinity
         text = json.dumps(document, indent=1, sort_keys=True, default=list, allow_nan=False)
