@@ -1,10 +1,12 @@
 """Memories that were measured before: kept in the user's cache folder, so that a second solve starts at once."""
 
+import hashlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from rewrite import Memory, measure
+from rewrite.generators.classes import Label
 from rewrite.generators.contract import Generator
 from rewrite.memory import unfinished
 from rewrite.memory.measurement import FIRST_SEED, Measurement
@@ -30,9 +32,14 @@ def cached_path(generator: Generator, layer: str, samples: int | str, key_space:
         samples,
         f"truncation{generator.truncation:g}",
         noise,
-        *(() if generator.label == 0 else (f"class{generator.label}",)),
+        *(() if generator.label == 0 else (f"class{_short(generator.label)}",)),
     )
     return cache_folder() / f"{'-'.join(map(str, parts))}-{__version__}.safetensors"
+
+
+def _short(label: Label) -> Label:
+    """A label, or what stands for a long one in the name of a file."""
+    return hashlib.sha256(label.encode()).hexdigest()[:12] if isinstance(label, str) else label
 
 
 def memory_of(

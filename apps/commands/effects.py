@@ -17,6 +17,7 @@ from dissect.ledger import Ledger
 from dissect.units.dissection import Dissection
 from dissect.units.summary import as_json
 from rewrite import load_generator
+from rewrite.generators.classes import marked
 from rewrite.interrupts import goes_on_from
 from rewrite.progress import stages
 from rewrite.storage.files import write_together
@@ -42,6 +43,7 @@ def run(options: Namespace) -> dict:
     identity = {
         "model": generator.fingerprint,
         "truncation": generator.truncation,
+        **marked(generator.label),
         "layer": options.layer,
         "source": experiment.source.identity,
         "concepts": concepts,

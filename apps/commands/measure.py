@@ -4,6 +4,7 @@ from argparse import Namespace
 
 from apps.estimates import foretell
 from rewrite import load_generator
+from rewrite.generators.classes import marked
 from rewrite.memory import unfinished
 from rewrite.memory.measurement import Measurement
 from rewrite.memory.memory import said_of
@@ -26,6 +27,7 @@ def run(options: Namespace) -> dict:
         "keys": memory.count,
         "dimensions": len(memory.total),
         "images": memory.images,
+        **marked(memory.label),
         **said_of(memory.accuracy),
     }
 
@@ -33,7 +35,8 @@ def run(options: Namespace) -> dict:
 def tell(result: dict) -> str:
     """The number of keys, the file, and how good the memory is."""
     known = f"\nits forecast of damage is within {result['off']:.0%}: {result['stopped']}" if "off" in result else ""
+    drawn = f" of class {result['class']}" if "class" in result else ""
     return (
         f"{result['keys']} {result['key_space']} keys of {result['dimensions']} numbers at layer {result['layer']}, "
-        f"from {result['images']} images, in {result['out']}{known}"
+        f"from {result['images']} images{drawn}, in {result['out']}{known}"
     )

@@ -22,6 +22,7 @@ from dissect.segmenter import load_segmenter
 from dissect.sources.pictures import DrawnPictures, Pictures
 from dissect.units.summary import as_json
 from rewrite import load_generator
+from rewrite.generators.classes import marked
 from rewrite.interrupts import goes_on_from
 from rewrite.progress import stages
 from rewrite.reports.concepts import ConceptSource
@@ -60,6 +61,7 @@ def found_by(options: Namespace) -> dict:
         "model": options.model,
         "fingerprint": generator.fingerprint,
         "truncation": generator.truncation,
+        **marked(generator.label),
         "training": SCENES if options.training == SCENES else training.identity,
         "source": source.identity,
         "images": {name: len(table) for name, table in tables.items()},

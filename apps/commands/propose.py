@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
+from apps.classes import label_for
 from apps.seeds import parse_seeds
 from rewrite import Generator, Proposal, ProposedLayer, Rule, load_generator, propose_contexts, propose_layers, to_pil
 from rewrite.goals.scene import latents_of
@@ -24,7 +25,7 @@ def run(options: Namespace) -> dict:
     """Search, draw what was found, and write the rule with what is accepted."""
     rule = Rule.load(rule_path(options.rule))
     generator = load_generator(
-        options.model, truncation=rule.truncation, label=options.label or rule.label, device=options.device
+        options.model, truncation=rule.truncation, label=label_for(options, [rule]), device=options.device
     )
     found = compared_layers if options.layers else further_contexts
     return {"rule": rule.name, "out": str(options.out), **found(generator, rule, options)}

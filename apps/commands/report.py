@@ -4,9 +4,9 @@ from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
+from apps.classes import label_for
 from apps.commands.patches import load_patches
 from apps.estimates import foretell
-from apps.seeds import images_of
 from apps.sources import BUILT_IN, source_for
 from dissect.scenes import CONCEPTS
 from rewrite import Generator, Patch, Report, Rule, load_generator, report_on
@@ -24,14 +24,13 @@ NONE, UNKNOWN = "none", "not measured"
 
 def run(options: Namespace) -> dict:
     """Measure, and write the report."""
-    generator = load_generator(options.model, label=options.label, device=options.device)
+    generator = load_generator(options.model, device=options.device)
     held = load_patches(generator, options.patches, options.strengths)
     patches, strengths = [patch for patch, _ in held], [strength for _, strength in held]
     perceptual = load_perceptual(options.lpips, download=options.download_lpips, progress=True)
     rules = rules_of(patches)
     generator.truncation = common_truncation(rules)
-    if generator.classes and options.label == 0 and rules:
-        generator.draw_class(rules[0].label)
+    generator.draw_class(label_for(options, rules if generator.classes else []))
     images = images_of(options, generator)
     foretell(generator, 2 * (SEEDS if images is None else len(numbered(images, generator.latents)[0])))
     found = report_on(

@@ -2,6 +2,7 @@
 
 from argparse import Namespace
 
+from apps.classes import label_for
 from apps.memories import memory_of
 from rewrite import Generator, Memory, Patch, Rule, load_generator, solve
 from rewrite.progress import stage_bar, stages
@@ -17,7 +18,7 @@ def run(options: Namespace) -> dict:
     if options.key_space:
         rule = rule.with_settings(key_space=options.key_space)
     generator = load_generator(
-        options.model, truncation=rule.truncation, label=options.label or rule.label, device=options.device
+        options.model, truncation=rule.truncation, label=label_for(options, [rule]), device=options.device
     )
     generator.layer(rule.layer)
     with stages(f"measure {rule.layer}", SOLVE):

@@ -32,6 +32,6 @@ class Options:
     samples: int = 2000
     tiles: int | None = None
     truncation: float = 1.0
-    label: int | None = 0
+    label: int | str | None = 0
     device: str = "cpu"
     auth: tuple[str, str] | None = None

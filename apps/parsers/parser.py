@@ -11,7 +11,7 @@ Place = Callable[[str], Path]
 Files = tuple[str, ...] | None
 LARGEST_COUNT = 2**32 - 1
 KEY_SPACES = ("patch", "channel")
-MIXED = "mixed"
+MIXED, OF_RULE = "mixed", "rule"
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PATCH = "a patch that rewrite solve wrote, or the folder of an adapter that PEFT can load"
 SEGMENTER = "source of concepts: towers, a segmenter's file, or hf:NAME of a transformers model"
@@ -118,35 +118,32 @@ def _placed(path: Path, folder: Path) -> Path:
     return path
 
 
-def add_model(parser: Parser, *, option: bool = False) -> None:
-    """MODEL, as an argument or as --model, and where it runs."""
+def add_model(parser: Parser, *, option: bool = False, of_rule: bool = False) -> None:
+    """MODEL, as an argument or as --model, its class, by default perhaps that of a rule, and where it runs."""
     text = f"{MODEL} (default: towers)"
     if option:
         parser.add_argument("--model", metavar="MODEL", default="towers", help=text)
     else:
         parser.add_argument("model", metavar="MODEL", nargs="?", default="towers", help=text)
-    add_class(parser)
+    add_class(parser, of_rule=of_rule)
     add_device(parser)
 
 
-def class_number(text: str) -> int | None:
-    """A class of a generator of several, or `mixed` for all in turn."""
-    if text == MIXED:
-        return None
-    if not text.isdecimal():
-        raise ArgumentTypeError(f"a class is a number, or {MIXED}, got {text!r}")
-    return int(text)
+def class_number(text: str) -> int | str | None:
+    """A class of a generator of several, or a text for the classes of seeds, which is read with the generator."""
+    return None if text == MIXED else int(text) if text.isdecimal() else text
 
 
-def add_class(parser: Parser) -> None:
+def add_class(parser: Parser, *, of_rule: bool) -> None:
     """The class that a generator of several draws."""
     parser.add_argument(
         "--class",
         metavar="N",
         dest="label",
         type=class_number,
-        default=0,
-        help=f"class to draw, of a generator of several, or {MIXED} for all in turn, by the seeds (default: 0)",
+        default=OF_RULE if of_rule else 0,
+        help=f"class to draw, of a generator of several; {MIXED} or 3,5 for all or some in turn, by the seeds, and "
+        f"0-4:2 for some seeds alone, as in {MIXED},0-4:2 (default: {'that of the rule' if of_rule else 0})",
     )
 
 

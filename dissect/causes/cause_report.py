@@ -12,6 +12,7 @@ from dissect.causes.causes import Cause, Causes
 from dissect.causes.experiment import Experiment
 from dissect.causes.placement import Placement
 from dissect.units.dissection import Dissection
+from rewrite.generators.classes import marked
 
 # What stood where a set was inserted is shown if it was met in so many images.
 LEAST_IMAGES = 3
@@ -32,6 +33,7 @@ def document_of(causes: Causes, experiment: Experiment, dissection: Dissection |
         "identity": {
             "model": experiment.generator.fingerprint,
             "truncation": experiment.generator.truncation,
+            **marked(experiment.generator.label),
             "source": experiment.source.identity,
         },
         "samples": causes.plan.samples,

@@ -9,6 +9,7 @@ from torch import Tensor
 from dissect.causes.experiment import Experiment
 from dissect.causes.paired import Paired
 from dissect.units.dissection import Dissection
+from rewrite.generators.classes import marked
 
 # A set is as large as it needs to be for this share of the best effect.
 ENOUGH = 0.9
@@ -49,6 +50,7 @@ def check_dissection(dissection: Dissection, experiment: Experiment) -> None:
     wanted = {
         "model": experiment.generator.fingerprint,
         "truncation": experiment.generator.truncation,
+        "class": marked(experiment.generator.label).get("class"),
         "source": experiment.source.identity,
     }
     other = [name for name, value in wanted.items() if dissection.identity.get(name) != value]

@@ -24,6 +24,7 @@ from dissect.quality.frechet import Moments
 from dissect.quality.table import Table, tabulate
 from dissect.sources.pictures import Pictures
 from rewrite.generators.batches import in_batches
+from rewrite.generators.classes import marked
 from rewrite.generators.contract import Generator
 from rewrite.progress import stage_bar
 from rewrite.reports.interval import Interval, bootstrapped
@@ -96,6 +97,7 @@ class Artifacts:
         return {
             "model": self.generator.fingerprint,
             "truncation": self.generator.truncation,
+            **marked(self.generator.label),
             "layer": self.layer,
             "features": self.space.identity,
         }

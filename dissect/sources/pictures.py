@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from jaxtyping import Float, Int16
 from torch import Tensor
 
+from rewrite.generators.classes import marked
 from rewrite.generators.contract import Generator
 from rewrite.reports.concepts import Concepts
 
@@ -45,7 +46,8 @@ class DrawnPictures(Pictures):
 
     def __init__(self, generator: Generator, numbers: Sequence[int]):
         self.generator, self.numbers = generator, numbers
-        self.identity = f"the generator {generator.fingerprint} at truncation {generator.truncation:g}"
+        drawn = "".join(f", of class {label}" for label in marked(generator.label).values())
+        self.identity = f"the generator {generator.fingerprint} at truncation {generator.truncation:g}{drawn}"
 
     def images(self, numbers: Sequence[int]) -> Float[Tensor, "images 3 height width"]:
         return self.generator.sample(numbers)

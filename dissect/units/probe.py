@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from dissect.sources.network import told_apart
 from dissect.sources.pictures import LabelledPictures
+from rewrite.generators.classes import marked
 from rewrite.generators.contract import Generator
 from rewrite.generators.fingerprint import hash_of
 from rewrite.generators.outputs import keeping_outputs
@@ -117,6 +118,7 @@ class GeneratorProbe(Probe):
         self.identity = {
             "model": generator.fingerprint,
             "truncation": generator.truncation,
+            **marked(generator.label),
             "layers": list(self.layers),
             "source": source.identity,
             **({"margins": self.margins} if any(self.margins.values()) else {}),

@@ -1,6 +1,6 @@
 """From a name or a path to a generator, and back to a file."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
@@ -30,6 +30,7 @@ from rewrite.checkpoints.flat import looks_flat
 from rewrite.checkpoints.foreign import ForeignFile, complete
 from rewrite.checkpoints.made import Made
 from rewrite.checkpoints.states import BY_HAND
+from rewrite.generators.classes import Label
 from rewrite.generators.contract import Generator
 from rewrite.generators.devices import device_named
 from rewrite.patch import Patch, Stack, held_at
@@ -181,7 +182,7 @@ def load_generator(
     model: str | Path = "towers",
     *,
     truncation: float = 1.0,
-    label: int | None = 0,
+    label: Label | Mapping[int, int] = 0,
     device: str | torch.device = "cpu",
 ) -> Generator:
     """Load a generator by name or path. Nothing inside the file is executed.
@@ -191,7 +192,7 @@ def load_generator(
             `hf://owner/name/file`; the latter two are downloaded once, into the user's cache. `MODEL::key` names one of
             several generators in a file, such as `model.pt::netG_A`.
         truncation: How far latents are drawn from the mean; 1 leaves them alone.
-        label: The class to draw, of a network of several; None for all in turn, by the seeds.
+        label: The class to draw, of a network of several, or those of seeds; see `Generator.draw_class`.
         device: Where to put the network: `cpu`, `cuda`, `mps`, or `auto` for the fastest that is there.
 
     Returns:

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from rewrite.generators.batches import in_batches
+from rewrite.generators.classes import Label, label_of
 from rewrite.generators.cut import Cut
 from rewrite.generators.demodulation import demodulation_of
 from rewrite.generators.devices import device_named
@@ -38,7 +39,7 @@ class Generator(ABC):
         size: Height and width of an image.
         truncation: How far latents are drawn from the mean; 1 leaves them alone.
         classes: How many classes it draws; 0 for a generator without classes.
-        label: The class that it draws; None for all in turn, by the seeds.
+        label: The class that it draws, or those that seeds draw; None for all in turn, by the seeds.
         noise: Where its noise inputs come from; empty for a generator without such.
         assumed: What its file does not say and was taken to be as is usual, a sentence each.
         together: `sample` fills batches up to a multiple of this, so that an image is the same in any of them.
@@ -51,7 +52,7 @@ class Generator(ABC):
     z_dim: int
     truncation: float = 1.0
     classes: int = 0
-    label: int | None = 0
+    label: Label = 0
     noise: str = ""
     assumed: tuple[str, ...] = ()
     together: int = 1
@@ -78,21 +79,19 @@ class Generator(ABC):
         """
         raise ValueError(NO_W)
 
-    def draw_class(self, label: int | None) -> None:
+    def draw_class(self, label: Label | Mapping[int, int]) -> None:
         """Draw another class from now on.
 
         Args:
-            label: Its number; None for all in turn, by the seeds.
+            label: Its number; None for all in turn, by the seeds; a text such as `3,5` for these in turn, `7:2` or
+                `0-4:2` for some seeds alone, and `mixed,7:2` for both; or a dictionary of classes by seeds.
 
         Raises:
             ValueError: There is no such class.
         """
-        if label is None or label:
-            if not self.classes:
-                raise ValueError("this generator has no classes: leave the class out")
-            if label is not None and not 0 <= label < self.classes:
-                raise ValueError(f"this generator draws classes 0 to {self.classes - 1}, got {label}")
-        self.label = label
+        if label != 0 and not self.classes:
+            raise ValueError("this generator has no classes: leave the class out")
+        self.label = label_of(label, self.classes) if self.classes else 0
 
     def latents(self, seeds: Iterable[int]) -> Latents:
         """The latent of each seed, numbered as NVIDIA's tools do: `RandomState(seed).randn(1, z_dim)`.

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rewrite.generators.classes import Label, classes_of
 from rewrite.generators.latents import Latents
 
 LEAK, GAIN = 0.2, math.sqrt(2)
@@ -87,7 +88,7 @@ class Mapping(nn.Module):
             mean = self._mean = self(z).mean(dim=0)
         return mean.to(self.w_avg)
 
-    def styles(self, latents: Latents, label: int | None, truncation: float, count: int) -> Tensor:
+    def styles(self, latents: Latents, label: Label, truncation: float, count: int) -> Tensor:
         """The w of each image for each of several layers, shape (images, count, w_dim).
 
         Latents that are w already are taken as they are: neither the class nor the truncation changes them.
@@ -100,11 +101,11 @@ class Mapping(nn.Module):
         return w[:, None].expand(-1, count, -1)
 
 
-def one_hot(label: int | None, count: int, latents: Latents) -> Tensor | None:
+def one_hot(label: Label, count: int, latents: Latents) -> Tensor | None:
     """The class of each image as one-hot rows; None for a network without classes.
 
     Args:
-        label: The class of all images; None for all classes in turn, by the seeds.
+        label: The class of all images, or those of seeds.
         count: How many classes there are.
         latents: What images are drawn from.
 
@@ -113,10 +114,8 @@ def one_hot(label: int | None, count: int, latents: Latents) -> Tensor | None:
     """
     if not count:
         return None
-    if label is not None and not 0 <= label < count:
-        raise ValueError(f"this generator draws classes 0 to {count - 1}, got {label}")
-    numbers = [seed % count if label is None else label for seed in latents.seeds]
-    return F.one_hot(torch.tensor(numbers, dtype=torch.int64), count).to(latents.z)
+    numbers = torch.tensor(classes_of(label, latents.seeds, count), dtype=torch.int64)
+    return F.one_hot(numbers, count).to(latents.z)
 
 
 def _normalised(x: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from torch import Tensor
 
+from rewrite.generators.classes import Label
 from rewrite.generators.colours import check_colours, coloured
 from rewrite.generators.contract import Generator
 from rewrite.generators.cut import Cut
@@ -26,12 +27,12 @@ class StyleGAN2Generator(Generator):
         truncation: Latents w are moved towards their mean by this factor (1: not at all).
         noise: `seed` draws each image's noise from its seed, `const` uses the noise stored in the network,
             `none` uses none.
-        label: The class to draw, for a network of several; None for all in turn, by the seeds.
+        label: The class to draw, for a network of several, or those of seeds.
     """
 
     together = 4
 
-    def __init__(self, network: StyleGAN2, *, truncation: float = 1.0, noise: str = "seed", label: int | None = 0):
+    def __init__(self, network: StyleGAN2, *, truncation: float = 1.0, noise: str = "seed", label: Label = 0):
         Noise(noise)
         check_colours(network.design.colours)
         self.label, self.classes = label, network.design.c_dim

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from rewrite.generators.classes import Label
 from rewrite.generators.colours import check_colours, coloured
 from rewrite.generators.contract import Generator
 from rewrite.generators.cut import Cut
@@ -18,12 +19,12 @@ class StyleGAN3Generator(Generator):
     Args:
         network: The network.
         truncation: Latents w are moved towards their mean by this factor (1: not at all).
-        label: The class to draw, for a network of several; None for all in turn, by the seeds.
+        label: The class to draw, for a network of several, or those of seeds.
     """
 
     together = 4
 
-    def __init__(self, network: StyleGAN3, *, truncation: float = 1.0, label: int | None = 0):
+    def __init__(self, network: StyleGAN3, *, truncation: float = 1.0, label: Label = 0):
         check_colours(network.design.img_channels)
         self.label, self.classes = label, network.design.c_dim
         self.module, self.truncation = network.eval().requires_grad_(False), truncation

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from rewrite.generators.classes import said
 from rewrite.generators.contract import Generator
 from rewrite.goals.keys import Keys
 from rewrite.goals.others import others_of
@@ -93,6 +94,7 @@ def check_origin(generator: Generator, rule: Rule) -> None:
     if rule.model != generator.fingerprint:
         raise ValueError(f"this rule was written on model {named(rule.model)}, not on model {generator.fingerprint}")
     if rule.label != generator.label:
-        raise ValueError(f"this rule was written on class {rule.label}, the generator draws class {generator.label}")
+        drawn = said(generator.label)
+        raise ValueError(f"this rule was written on class {said(rule.label)}, the generator draws class {drawn}")
     if rule.truncation != generator.truncation:
         raise ValueError(f"this rule was written at truncation {rule.truncation}, not {generator.truncation}")

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from rewrite.generators.classes import Label, said
 from rewrite.generators.contract import Generator
 from rewrite.generators.layers import Layer
 from rewrite.memory.accuracy import Accuracy
@@ -39,7 +40,7 @@ class Memory:
         key_space: `patch` or `channel`.
         model: Fingerprint of the generator's weights.
         truncation: Truncation of the latents.
-        label: The class that was drawn; None for all in turn.
+        label: The class that was drawn, or those of seeds; None for all in turn.
         noise: Where noise inputs came from; None where that was not kept.
         seeds: Ranges of seeds that were read, as (first, one after the last).
         accuracy: How far its forecasts may be off, where the measurement asked for that (`samples="auto"`).
@@ -54,14 +55,15 @@ class Memory:
     model: str
     truncation: float = 1.0
     seeds: tuple[tuple[int, int], ...] = field(default=())
-    label: int | None = 0
+    label: Label = 0
     noise: str | None = None
     accuracy: Accuracy | None = None
 
     def __repr__(self) -> str:
         keys = f"{self.key_space} keys={self.count}, dimensions={len(self.total)}"
         known = "" if self.accuracy is None else f", {self.accuracy}"
-        return f"<Memory of {self.layer}: {keys}, images={self.images}, model={self.model}{known}>"
+        drawn = "" if self.label == 0 else f", class={said(self.label)}"
+        return f"<Memory of {self.layer}: {keys}, images={self.images}{drawn}, model={self.model}{known}>"
 
     @property
     def second_moment(self) -> Float[Tensor, "key key"]:
@@ -121,7 +123,8 @@ class Memory:
         if self.truncation != generator.truncation:
             raise ValueError(f"this memory was measured at truncation {self.truncation}, not {generator.truncation}")
         if self.label != generator.label:
-            raise ValueError(f"this memory was measured on class {_class(self)}, not on class {_class(generator)}")
+            mine, theirs = said(self.label), said(generator.label)
+            raise ValueError(f"this memory was measured on class {mine}, not on class {theirs}")
         if self.noise not in (None, generator.noise):
             raise ValueError(f"this memory was measured with noise {quoted(self.noise)}, not {generator.noise!r}")
 
@@ -169,7 +172,7 @@ class Memory:
                 model=str(about["model"]),
                 truncation=float(about["truncation"]),
                 seeds=tuple((int(first), int(last)) for first, last in about["seeds"]),
-                label=None if about.get("label", 0) is None else int(about.get("label", 0)),
+                label=_label(about.get("label", 0)),
                 noise=None if about.get("noise") is None else str(about["noise"]),
                 accuracy=_accuracy(about.get("accuracy")),
             )
@@ -190,8 +193,8 @@ class Memory:
         return memory
 
 
-def _class(drawn: Memory | Generator) -> str:
-    return "mixed" if drawn.label is None else str(drawn.label)
+def _label(about: Any) -> Label:
+    return about if about is None or isinstance(about, str) else int(about)
 
 
 def _symmetric(total: Tensor) -> bool:
@@ -236,7 +239,7 @@ def describe(path: str | Path) -> dict:
         **said_of(memory.accuracy),
         "model": memory.model,
         "truncation": memory.truncation,
-        "class": _class(memory),
+        "class": said(memory.label),
         "noise": memory.noise,
         "condition": float(eigenvalues[-1] / eigenvalues[0].clamp(min=1e-300)),
     }

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from rewrite.generators.batches import in_batches
+from rewrite.generators.classes import Label, marked
 from rewrite.generators.contract import Generator
 from rewrite.generators.latents import Latents, numbered
 from rewrite.goals.cache import Goals
@@ -58,6 +59,7 @@ class Report:
         patches: The patches with their strengths.
         model: Fingerprint of the generator.
         truncation: Of the latents.
+        label: The class that was drawn, or those of seeds.
         verdict: Efficacy and outside change, and how they were measured.
         expectations: What the rules expect of them.
         effect: What happened on unseen seeds.
@@ -73,6 +75,7 @@ class Report:
     patches: tuple[tuple[Patch, float], ...]
     model: str
     truncation: float
+    label: Label
     verdict: Verdict
     expectations: tuple[Expectation, ...]
     effect: Effect
@@ -108,6 +111,7 @@ class Report:
                 "rules": [rule.name for rule in self.rules],
                 "model": self.model,
                 "truncation": self.truncation,
+                **marked(self.label),
                 "patches": [patch_document(patch, strength) for patch, strength in self.patches],
                 "images": len(self.effect.seeds),
                 "drawn_from": self.effect.drawn_from,
@@ -197,6 +201,7 @@ def report_on(
         patches=held,
         model=generator.fingerprint,
         truncation=generator.truncation,
+        label=generator.label,
         verdict=verdict,
         expectations=expectations(rules, verdict),
         effect=effect,

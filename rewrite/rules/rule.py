@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from rewrite.generators.classes import Label
 from rewrite.rules.entries import number, only, require, shown, typed, whole
 from rewrite.rules.regions import Region, region_from, regions_from
 from rewrite.rules.settings import CHOSEN, EXACT, Settings, settings_from
@@ -45,7 +46,8 @@ class Rule:
             lower borders.
         protect: Regions whose values must stay.
         protect_units: Units of the layer whose values must stay everywhere: numbers of its output channels.
-        label: The class that its images are drawn of, of a generator of several; None for all in turn, by the seeds.
+        label: The class that its images are drawn of, of a generator of several, or those of seeds; None for all in
+            turn, by the seeds.
         effect: Concepts that the rule turns into another, for reports with a segmenter: `from` a list, `to` a name.
         expect: Least `efficacy` and greatest `outside` change (the lenient count) that a report is held against.
 
@@ -66,7 +68,7 @@ class Rule:
     protect: tuple[Region, ...] = ()
     protect_units: tuple[int, ...] = ()
     truncation: float = 1.0
-    label: int | None = 0
+    label: Label = 0
     settings: Settings = field(default_factory=lambda: Settings.from_marks())
     effect: Mapping[str, Any] = field(default_factory=dict)
     expect: Mapping[str, float] = field(default_factory=dict)
@@ -81,7 +83,7 @@ class Rule:
         require(self.paste is not None or bool(self.context), "a rule needs a place: paste or context", None)
         if self.context_use == "direction":
             require(self.paste is not None, "contexts that only steer need one paste", None)
-        require(self.label is None or self.label >= 0, "classes count from 0", self.label)
+        require(not isinstance(self.label, int) or self.label >= 0, "classes count from 0", self.label)
         require(0 <= self.truncation <= 2, "truncation lies between 0 and 2", self.truncation)
         require(all(unit >= 0 for unit in self.protect_units), "units count from 0", min(self.protect_units, default=0))
         for name, value in self.expect.items():
@@ -204,11 +206,15 @@ def _rule(document: dict) -> Rule:
         anchor=typed(document.get("anchor", "centre"), str, "anchor"),
         fit=typed(document.get("fit", "none"), str, "fit"),
         truncation=number(document.get("truncation", 1.0), "truncation"),
-        label=None if document.get("label", 0) is None else typed(document.get("label", 0), int, "label"),
+        label=_label(document.get("label", 0)),
         settings=settings,
         effect=_effect(typed(document.get("effect", {}), dict, "effect")),
         expect={name: number(value, name) for name, value in expect.items()},
     )
+
+
+def _label(document: Any) -> Label:
+    return None if document is None else typed(document, str if isinstance(document, str) else int, "label")
 
 
 def _effect(document: dict) -> dict:
