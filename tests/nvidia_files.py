@@ -116,7 +116,7 @@ def stylegan2(network: StyleGAN2) -> Persistent:
 def stylegan3(network: StyleGAN3) -> Persistent:
     """A StyleGAN3 generator in NVIDIA's layout."""
     design: Design3 = network.design
-    given = ("channel_base", "channel_max", "num_layers", "margin_size", "conv_kernel", "use_radial_filters")
+    given = ("channel_base", "channel_max", "num_layers", "margin_size", "conv_kernel", "use_radial_filters", "square")
 
     def about(name: str) -> dict[str, Any]:
         if not name:

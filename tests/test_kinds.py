@@ -12,8 +12,10 @@ from torch import nn
 
 from rewrite import export, load_generator, measure, wrap
 from rewrite.checkpoints import native
+from rewrite.generators.layers import beyond
 from rewrite.generators.stylegan2_design import Design
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
+from rewrite.generators.stylegan3 import Design3
 from rewrite.memory import Memory
 from rewrite.reports.pictures import to_pil
 from tests.conftest import CONFIG, SMALL3, marked_rule, patch_of, random_stylegan2, random_stylegan3
@@ -47,7 +49,7 @@ def test_a_stylegan2_whose_images_are_no_squares_draws_and_takes_an_edit(tmp_pat
         torch.testing.assert_close(again, found.sample([3]), rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("side", [20, 24, 30])
+@pytest.mark.parametrize("side", [20, 24, 30, 33])
 def test_a_stylegan3_of_any_side_draws_its_images_and_says_where_its_cells_lie(tmp_path, side):
     generator = random_stylegan3(replace(SMALL3, img_resolution=side))
     found = load_generator(write_stylegan3(tmp_path / "model.pkl", generator))
@@ -57,6 +59,48 @@ def test_a_stylegan3_of_any_side_draws_its_images_and_says_where_its_cells_lie(t
     # The colours have no margin: their map is the image.
     assert last.margin == 0
     assert last.output_grid == (side, side) or last.kernel == (1, 1)
+
+
+NARROW3 = Design3(z_dim=8, w_dim=8, img_resolution=64, channel_base=512, channel_max=12, num_layers=4, square=False)
+
+
+def test_the_middle_of_a_stylegan3_half_as_wide_is_that_of_the_square_one():
+    narrow, square = (random_stylegan3(replace(NARROW3, square=each)) for each in (False, True))
+    weights = zip(narrow.network.state_dict().values(), square.network.state_dict().values(), strict=True)
+    assert all(torch.equal(a, b) for a, b in weights)
+    found, whole = narrow.sample([0, 5]), square.sample([0, 5])
+    assert found.shape == (2, 3, 64, 32)
+    # Borders reach inwards as far as the kernels and filters of all layers do.
+    torch.testing.assert_close(found[..., 14:18], whole[..., 30:34], rtol=0, atol=1e-4)
+    assert (found[..., :2] - whole[..., 16:18]).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("kind", ["pickle", "state dict", "ours"])
+def test_a_stylegan3_of_stylegan_human_is_read_and_takes_an_edit(tmp_path, kind):
+    generator = random_stylegan3(replace(NARROW3, channel_base=4096, channel_max=32, num_layers=14))
+    path = tmp_path / "model.safetensors"
+    if kind == "ours":
+        native.save(path, generator, {})
+    elif kind == "pickle":
+        path = write_stylegan3(tmp_path / "model.pkl", generator)
+    else:
+        path = tmp_path / "model.pt"
+        torch.save(generator.network.state_dict(), path)
+    found = load_generator(path)
+    assert found.size == (64, 32)
+    assert torch.equal(found.sample([0]), generator.sample([0]))
+    layer = list(found.layers)[5]
+    cut = found.cut(layer, found.latents([3]))
+    torch.testing.assert_close(found.rerun(layer, cut), found.images(found.latents([3])), rtol=0, atol=1e-5)
+    patch = patch_of(found, layer)
+    export(found, patch, tmp_path / f"edited{path.suffix}")
+    with patch.applied(found):
+        again = load_generator(tmp_path / f"edited{path.suffix}").sample([3])
+        torch.testing.assert_close(again, found.sample([3]), rtol=0, atol=1e-6)
+    # A map is half as wide as high, and so is its margin: the middle of the image is that of the map.
+    for each in found.layers.values():
+        tall, wide = (cells - sum(beyond(each.overhang, axis)) for axis, cells in enumerate(each.output_grid))
+        assert tall == pytest.approx(2 * wide)
 
 
 class Coloured(nn.Module):

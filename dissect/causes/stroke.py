@@ -8,6 +8,7 @@ from dissect.causes.brush import UNITS, Brush
 from dissect.causes.entries import LONGEST_TEXT, require
 from dissect.causes.intervention import Intervention
 from dissect.units.dissection import Dissection
+from rewrite.generators.layers import Margins
 from rewrite.rules.masks import Mask, cover_of
 
 ADD, REMOVE = ACTIONS = ("add", "remove")
@@ -76,14 +77,14 @@ class Stroke:
             return Brush.of_concept(dissection, self.concept, self.count)
         return Brush.of_units(dissection, self.units)
 
-    def intervention(self, brush: Brush, units: int, grid: tuple[int, int], margin: float = 0.0) -> Intervention:
+    def intervention(self, brush: Brush, units: int, grid: tuple[int, int], margin: Margins = 0.0) -> Intervention:
         """What the stroke does to the output of the layer.
 
         Args:
             brush: Its units.
             units: How many units the layer has.
             grid: Height and width of the output.
-            margin: By how many cells the output sticks out of the image on each side.
+            margin: By how many cells the output sticks out of the image.
         """
         values = brush.levels if self.action == ADD else (0.0,) * len(brush.units)
         shares = cover_of(self.mask.array(), grid, margin).float()

@@ -31,6 +31,8 @@ COUNTS = (
     "lrelu_upsampling",
 )
 AMOUNTS = ("first_cutoff", "first_stopband", "last_stopband_rel", "output_scale")
+# The second is StyleGAN-Human's.
+SWITCHES = ("use_radial_filters", "square")
 # Arguments of a layer that do not change its images: settings of training, and half precision on a GPU.
 WITHOUT_EFFECT = ("w_dim", "img_resolution", "img_channels", "num_fp16_res", "magnitude_ema_beta")
 
@@ -72,8 +74,7 @@ def _synthesis(archive: Archive, given: Any) -> dict[str, Any]:
         raise ValueError(f"{archive.path} does not say how its synthesis was built")
     found: dict[str, Any] = {name: whole(given[name]) for name in COUNTS if name in given}
     found |= {name: float(given[name]) for name in AMOUNTS if name in given}
-    if "use_radial_filters" in given:
-        found["use_radial_filters"] = bool(given["use_radial_filters"])
+    found |= {name: bool(given[name]) for name in SWITCHES if name in given}
     if "conv_clamp" in given:
         found["conv_clamp"] = limit(given["conv_clamp"])
     unknown = sorted(str(name) for name in set(given) - set(found) - set(WITHOUT_EFFECT))

@@ -19,8 +19,7 @@ from rewrite.generators.stylegan3_layers import StyleGAN3Generator
 
 FAMILY = "StyleGAN3 state dict by NVIDIA's names"
 LAYER = re.compile(r"synthesis\.L(\d{1,2})_(\d{1,5})_(\d{1,5})\.weight")
-BASES, MOST = (2**power for power in range(12, 18)), (2**power for power in range(5, 12))
-WIDTHS = tuple(product(BASES, MOST))
+BASES, MOST = tuple(2**power for power in range(12, 18)), tuple(2**power for power in range(5, 12))
 ALIKE = 1e-5
 
 
@@ -49,7 +48,7 @@ def load(archive: Archive, candidate: Candidate) -> ForeignFile:
 
 
 def _layers(places: Mapping[str, Placed]) -> list[tuple[int, int, int]]:
-    """Number, size and channels of the layers, as their names say."""
+    """Number, width and channels of the layers, as their names say."""
     found = (LAYER.fullmatch(name) for name in places)
     return sorted((int(each[1]), int(each[2]), int(each[3])) for each in found if each)
 
@@ -65,11 +64,11 @@ def _designs(places: Mapping[str, Placed]) -> Iterator[Design3]:
     embedding = places.get("mapping.embed.weight")
     width, classes = embedding.shape if embedding else (0, 0)
     z_dim, w_dim = places["mapping.fc0.weight"].shape[1] - width, places["mapping.fc0.weight"].shape[0]
-    for base, most in WIDTHS:
+    for base, most, square in product(BASES, MOST, (True, False)):
         design = Design3(
             z_dim=z_dim,
             w_dim=w_dim,
-            img_resolution=layers[-1][1],
+            img_resolution=layers[-1][1] * (1 if square else 2),
             img_channels=layers[-1][2],
             mapping_layers=mapping_layers,
             c_dim=classes,
@@ -78,8 +77,9 @@ def _designs(places: Mapping[str, Placed]) -> Iterator[Design3]:
             num_layers=len(layers) - 1,
             conv_kernel=first.shape[2],
             use_radial_filters=radial,
+            square=square,
         )
-        if [(number, each.size, each.channels) for number, each in enumerate(bands(design))] == layers:
+        if [(number, each.size[1], each.channels) for number, each in enumerate(bands(design))] == layers:
             yield design
 
 
@@ -89,7 +89,7 @@ def _confirmed(archive: Archive, places: Mapping[str, Placed], design: Design3) 
     for number, (before, after) in enumerate(zip([found[0], *found], found, strict=False)):
         resampling = resampling_of(design, before, after, colours=number == design.num_layers)
         for part, ours in (("up_filter", resampling.up_filter), ("down_filter", resampling.down_filter)):
-            name = f"synthesis.L{number}_{after.size}_{after.channels}.{part}"
+            name = f"synthesis.L{number}_{after.size[1]}_{after.channels}.{part}"
             if (ours is None) != (name not in places):
                 return False
             if ours is None:

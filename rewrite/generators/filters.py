@@ -1,5 +1,7 @@
 """The low-pass filters of StyleGAN2 and StyleGAN3, and sampling up and down with them."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -49,17 +51,24 @@ def low_pass(taps: int, cutoff: float, width: float, rate: int, *, radial: bool 
     return torch.as_tensor(taps_of_both / taps_of_both.sum(), dtype=torch.float32)
 
 
-def sampled_up(x: Tensor, taps: Tensor | None, by: int, padding: tuple[int, int]) -> Tensor:
-    """Put zeros between the samples, pad (or crop, where negative) and filter, each axis by itself."""
+def sampled_up(x: Tensor, taps: Tensor | None, by: int, padding: Sequence[tuple[int, int]]) -> Tensor:
+    """Put zeros between the samples, pad (or crop, where negative) and filter, each axis by itself.
+
+    Args:
+        x: Maps.
+        taps: The filter; None for none.
+        by: How many times finer.
+        padding: Before and behind the columns, then the rows.
+    """
     if taps is None:
-        return F.pad(x, (*padding, *padding))
+        return F.pad(x, (*padding[0], *padding[1]))
     channels, count = x.shape[1], len(taps)
     kernel = (taps * by).expand(channels, 1, 1, count)
     # A transposed convolution filters the spread samples in full; padding says which part of that is wanted.
     for axis, (shape, stride) in enumerate((((1, count), (1, by)), ((count, 1), (by, 1)))):
-        length = x.shape[3 - axis] * by + sum(padding) - (count - 1)
+        length = x.shape[3 - axis] * by + sum(padding[axis]) - (count - 1)
         full = F.conv_transpose2d(x, kernel.reshape(channels, 1, *shape), stride=stride, groups=channels)
-        before = padding[0] - (count - 1)
+        before = padding[axis][0] - (count - 1)
         after = length - before - full.shape[3 - axis]
         x = F.pad(full, (before, after) if axis == 0 else (0, 0, before, after))
     return x

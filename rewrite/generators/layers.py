@@ -12,6 +12,15 @@ from torch.nn import functional as F
 KINDS = ("linear", "convolution", "transposed")
 
 
+# By how many cells a map extends beyond the image: on each side, or above, below, left and right.
+Margins = float | tuple[float, float, float, float]
+
+
+def beyond(margins: Margins, axis: int) -> tuple[float, float]:
+    """By how many cells a map extends beyond the image before and behind it, along its rows or its columns."""
+    return margins[2 * axis : 2 * axis + 2] if isinstance(margins, tuple) else (margins, margins)
+
+
 class Part(NamedTuple):
     """A part of a layer's matrix whose entries depend on one another, and on no other part's.
 
@@ -51,10 +60,10 @@ class Layer:
         inputs_first: Whether the stored weight of a transposed convolution is (inputs, outputs, …), as in
             `nn.ConvTranspose2d`, and not (outputs, inputs, …), as in StyleGAN2.
         gain: The effective weight is the stored one times this factor.
-        overhang: By how many cells the written map extends beyond the image on each side (one half for
-            StyleGAN2's upsampling layers, whose output is blurred afterwards).
+        overhang: By how many cells the written map extends beyond the image (one half on each side for StyleGAN2's
+            upsampling layers, whose output is blurred afterwards).
         modulated: Whether the output is demodulated by a factor that depends on the weight (StyleGAN2).
-        margin: By how many cells the finished output extends beyond the image on each side (StyleGAN3).
+        margin: By how many cells the finished output extends beyond the image (StyleGAN3).
         bias: Path of the parameter that is added to each unit, or None where there is none.
         bias_after: None where the layer's output includes the bias; where the bias comes after it (ProgressiveGAN), the
             factor on the output before the bias is added.
@@ -75,9 +84,9 @@ class Layer:
     groups: int = 1
     inputs_first: bool = False
     gain: float = 1.0
-    overhang: float = 0.0
+    overhang: Margins = 0.0
     modulated: bool = False
-    margin: float = 0.0
+    margin: Margins = 0.0
     bias: str | None = None
     bias_after: float | None = None
 

@@ -28,7 +28,7 @@ class Design3:
 
     Attributes:
         z_dim, w_dim: Lengths of z and w.
-        img_resolution: Side of an image.
+        img_resolution: Height of an image.
         img_channels: Number of channels of an image.
         mapping_layers: Number of linear layers from z to w.
         c_dim: Number of classes; 0 for none.
@@ -45,6 +45,7 @@ class Design3:
         lrelu_upsampling: How much finer the activation is applied.
         use_radial_filters: Whether down-sampling filters are radially symmetric, as in R.
         conv_clamp: Limit of what a layer writes; None for none.
+        square: Whether images are squares; else all maps are half as wide as high, as those of StyleGAN-Human.
     """
 
     z_dim: int
@@ -68,6 +69,7 @@ class Design3:
     lrelu_upsampling: int = 2
     use_radial_filters: bool = False
     conv_clamp: float | None = 256.0
+    square: bool = True
 
     def __post_init__(self) -> None:
         least = min(self.z_dim, self.w_dim, self.img_channels, self.channel_base, self.channel_max, self.filter_size)
@@ -77,6 +79,8 @@ class Design3:
             raise ValueError(f"a mapping has 1 to 32 layers, got {self.mapping_layers}")
         if self.filter_size > 64:
             raise ValueError(f"a filter has at most 64 taps, got {self.filter_size}")
+        if not self.square and (self.img_resolution % 2 or self.margin_size % 2):
+            raise ValueError("maps that are half as wide as high are of even heights, margins included")
         if not 4 <= self.img_resolution <= 4096:
             raise ValueError(f"the side of an image is 4 to 4096 pixels, got {self.img_resolution}")
         if not 0 <= self.margin_size <= 64 or self.conv_kernel not in (1, 3) or not 1 <= self.lrelu_upsampling <= 8:
@@ -91,8 +95,8 @@ class Band:
 
     Attributes:
         cutoff, half_width: Frequencies, in cycles per image.
-        rate: Samples per image side.
-        size: Samples per map side, margins included.
+        rate: Samples per height of a square image.
+        size: Samples along height and width of a map, margins included.
         channels: Number of channels.
         critical: Whether it is sampled critically.
     """
@@ -100,7 +104,7 @@ class Band:
     cutoff: float
     half_width: float
     rate: int
-    size: int
+    size: tuple[int, int]
     channels: int
     critical: bool
 
@@ -116,11 +120,19 @@ def bands(design: Design3) -> list[Band]:
     half_widths = np.maximum(stopbands, rates / 2) - cutoffs
     sizes = rates + design.margin_size * 2
     sizes[-LAST:] = design.img_resolution
+    narrowing = 1 if design.square else 2
     channels = np.rint(np.minimum(design.channel_base / 2 / cutoffs, design.channel_max))
     channels[-1] = design.img_channels
     found = zip(cutoffs, half_widths, rates, sizes, channels, strict=True)
     return [
-        Band(float(cutoff), float(half), int(rate), int(size), int(wide), i >= design.num_layers - design.num_critical)
+        Band(
+            cutoff=float(cutoff),
+            half_width=float(half),
+            rate=int(rate),
+            size=(int(size), int(size) // narrowing),
+            channels=int(wide),
+            critical=i >= design.num_layers - design.num_critical,
+        )
         for i, (cutoff, half, rate, size, wide) in enumerate(found)
     ]
 
@@ -175,20 +187,23 @@ class FourierInput(nn.Module):
         self.register_buffer("phases", torch.empty(channels).uniform_(-0.5, 0.5))
 
     def key(self, w: Tensor) -> Tensor:
-        """The sines, shape (images, channels, side, side)."""
+        """The sines, shape (images, channels, height, width)."""
         turned = self._placed(w) @ self.transform
         phases = self.phases + (self.freqs @ turned[:, :2, 2:])[..., 0]
         frequencies = self.freqs @ turned[:, :2, :2]
         room = self.band.rate / 2 - self.band.cutoff
         loudness = (1 - (frequencies.norm(dim=2) - self.band.cutoff) / room).clamp(0, 1)
-        reach = 0.5 * self.band.size / self.band.rate
-        steps = (2 * torch.arange(self.band.size, dtype=w.dtype, device=w.device) + 1) / self.band.size - 1
-        down, right = torch.meshgrid(steps * reach, steps * reach, indexing="ij")
+        rows, columns = (self._steps(size).to(w) for size in self.band.size)
+        down, right = torch.meshgrid(rows, columns, indexing="ij")
         angle = frequencies[:, :, 0, None, None] * right + frequencies[:, :, 1, None, None] * down
         return torch.sin((angle + phases[..., None, None]) * (2 * math.pi)) * loudness[..., None, None]
 
     def forward(self, w: Tensor) -> Tensor:
         return torch.einsum("oi,nihw->nohw", self.weight * self.gain, self.key(w))
+
+    def _steps(self, size: int) -> Tensor:
+        """Where samples lie along an axis, from the middle of the image, in heights of a square one."""
+        return 0.5 * size / self.band.rate * ((2 * torch.arange(size) + 1) / size - 1)
 
     def _placed(self, w: Tensor) -> Tensor:
         """The rotation and translation that w asks for, as matrices (images, 3, 3)."""
@@ -229,9 +244,14 @@ class SynthesisLayer3(nn.Module):
         self.register_buffer("up_filter", resampling.up_filter)
         self.register_buffer("down_filter", resampling.down_filter)
         taps = sum(design.filter_size * by if by > 1 and not colours else 1 for by in (self.up, self.down))
-        total = (after.size - 1) * self.down + 1 - (before.size + self.kernel - 1) * self.up + taps - 2
+        self.padding = [self._padding(axis, taps) for axis in (1, 0)]
+
+    def _padding(self, axis: int, taps: int) -> tuple[int, int]:
+        """What is added before and behind along an axis, so that maps have their size after both filters."""
+        read = (self.before.size[axis] + self.kernel - 1) * self.up
+        total = (self.after.size[axis] - 1) * self.down + 1 - read + taps - 2
         first = (total + self.up) // 2
-        self.padding = (first, total - first)
+        return first, total - first
 
     def style(self, w: Tensor) -> Tensor:
         """The factor on each input channel, shape (images, inputs)."""
@@ -274,7 +294,7 @@ class State3(NamedTuple):
     """What flows through the stages of one run."""
 
     ws: Tensor  # [images, num_ws, w_dim]
-    x: Tensor | None = None  # [images, channels, side, side]
+    x: Tensor | None = None  # [images, channels, height, width]
 
     @property
     def map(self) -> Tensor:
@@ -293,7 +313,7 @@ class Synthesis3(nn.Module):
         self.input = FourierInput(design.w_dim, found[0])
         self.stages: dict[str, int] = {"input": 0}
         for number, (before, after) in enumerate(zip([found[0], *found], found, strict=False)):
-            name = f"L{number}_{after.size}_{after.channels}"
+            name = f"L{number}_{after.size[1]}_{after.channels}"
             self.add_module(name, SynthesisLayer3(design, before, after, colours=number == design.num_layers))
             self.stages[name] = number + 1
 

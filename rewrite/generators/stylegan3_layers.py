@@ -9,7 +9,7 @@ from rewrite.generators.colours import check_colours, coloured
 from rewrite.generators.contract import Generator
 from rewrite.generators.cut import Cut
 from rewrite.generators.latents import Latents
-from rewrite.generators.layers import Layer
+from rewrite.generators.layers import Layer, Margins
 from rewrite.generators.stylegan3 import Band, FourierInput, State3, StyleGAN3, bands
 
 
@@ -29,7 +29,7 @@ class StyleGAN3Generator(Generator):
         self.label, self.classes = label, network.design.c_dim
         self.module, self.truncation = network.eval().requires_grad_(False), truncation
         self.network, self.z_dim = network, network.z_dim
-        self.size = (network.design.img_resolution, network.design.img_resolution)
+        self.size = bands(network.design)[-1].size
         self.layers: Mapping[str, Layer] = {name: self._describe(name) for name in network.synthesis.stages}
 
     def start(self, latents: Latents) -> State3:
@@ -79,7 +79,7 @@ class StyleGAN3Generator(Generator):
         path = f"synthesis.{name}.weight"
         if isinstance(stage, FourierInput):
             band, wide = stage.band, stage.band.channels
-            sticks_out = (band.size - self._shown(band)) / 2
+            sticks_out = self._beyond(band)
             # Its weight is a plain matrix, applied at every position.
             return Layer(
                 name,
@@ -87,29 +87,35 @@ class StyleGAN3Generator(Generator):
                 "linear",
                 wide,
                 wide,
-                (band.size, band.size),
+                band.size,
                 gain=stage.gain,
                 overhang=sticks_out,
                 margin=sticks_out,
             )
         outputs, inputs, kernel, _ = stage.weight.shape
-        side = stage.before.size
+        rows, columns = stage.before.size
         return Layer(
             name=name,
             weight=path,
             kind="convolution",
             inputs=inputs,
             outputs=outputs,
-            grid=(side, side),
+            grid=(rows, columns),
             kernel=(kernel, kernel),
             padding=(kernel - 1, kernel - 1),
-            overhang=(side + kernel - 1 - self._shown(stage.before)) / 2,
+            overhang=self._beyond(stage.before, kernel - 1),
             modulated=not stage.colours,
-            margin=(stage.after.size - self._shown(stage.after)) / 2,
+            margin=self._beyond(stage.after),
             bias=f"synthesis.{name}.bias",
         )
 
-    def _shown(self, band: Band) -> float:
-        """How many of a signal's samples lie side by side in an image: one at a rate above its side shows not all."""
+    def _beyond(self, band: Band, more: int = 0) -> Margins:
+        """By how many samples a map sticks out of the image, with some more of them on both sides together.
+
+        Of a signal at a rate above the image's height, the image does not show all samples.
+        """
         last = bands(self.network.design)[-1]
-        return band.rate * last.size / last.rate
+        rows, columns = (
+            (size + more - band.rate * shown / last.rate) / 2 for size, shown in zip(band.size, last.size, strict=True)
+        )
+        return rows if rows == columns else (rows, rows, columns, columns)

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from rewrite.generators.layers import Layer
+from rewrite.generators.layers import Layer, Margins, beyond
 from rewrite.rules.masks import Mask, cover
 from rewrite.rules.regions import Region
 from rewrite.rules.rule import Rule
@@ -100,13 +100,14 @@ class Placement:
         exact = [self._way(axis) * layer_cells(layer, axis) for axis in (0, 1)]
         return sum((each - round(each)) ** 2 for each in exact)
 
-    def _sampled(self, values: Tensor, overhang: float, mode: str) -> Tensor:
+    def _sampled(self, values: Tensor, overhang: Margins, mode: str) -> Tensor:
         """A map read where each of its cells comes from; the map sticks out of the image by `overhang` cells."""
         axes = []
         for axis, cells in enumerate(values.shape[-2:]):
-            shares = (torch.arange(cells, dtype=torch.float64) + 0.5 - overhang) / (cells - 2 * overhang)
+            before, behind = beyond(overhang, axis)
+            shares = (torch.arange(cells, dtype=torch.float64) + 0.5 - before) / (cells - before - behind)
             origin = (shares - self.to[axis]) / self.scale[axis] + self.at[axis]
-            axes.append(2 * (origin * (cells - 2 * overhang) + overhang) / cells - 1)
+            axes.append(2 * (origin * (cells - before - behind) + before) / cells - 1)
         rows, columns = torch.meshgrid(*axes, indexing="ij")
         grid = torch.stack([columns, rows], dim=-1).to(values)[None]
         return F.grid_sample(values[None], grid, mode=mode, padding_mode="zeros", align_corners=False)[0]
@@ -137,7 +138,7 @@ def _sides(mask: Mask) -> tuple[float, float]:
 
 def layer_cells(layer: Layer, axis: int) -> float:
     """How many cells of the written map span the image along an axis."""
-    return layer.output_grid[axis] - 2 * layer.overhang
+    return layer.output_grid[axis] - sum(beyond(layer.overhang, axis))
 
 
 def anchor_of(mask: Mask, anchor: str) -> tuple[float, float]:

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from rewrite.generators.batches import in_batches
 from rewrite.generators.contract import Generator
 from rewrite.generators.latents import Latents, numbered
-from rewrite.generators.layers import Layer
+from rewrite.generators.layers import Layer, Margins, beyond
 from rewrite.goals.goal import build_goal
 from rewrite.memory import Memory
 from rewrite.rules.rule import Rule
@@ -251,18 +251,18 @@ def upsampled(
 
 
 def at_pixels(
-    maps: Float[Tensor, "images rows columns"], overhang: float, size: tuple[int, int]
+    maps: Float[Tensor, "images rows columns"], overhang: Margins, size: tuple[int, int]
 ) -> Float[Tensor, "images height width"]:
     """Maps read at the middle of every pixel of the image (bilinear).
 
-    A grid that extends beyond the image by `overhang` cells on each side is cropped to it, so that a cell lies where it
+    A grid that extends beyond the image by `overhang` cells is cropped to it, so that a cell lies where it
     acts.
     """
     axes = []
     for axis in (0, 1):
-        cells = maps.shape[1 + axis]
+        cells, (before, behind) = maps.shape[1 + axis], beyond(overhang, axis)
         shares = (torch.arange(size[axis], dtype=torch.float64) + 0.5) / size[axis]
-        axes.append(2 * (shares * (cells - 2 * overhang) + overhang) / cells - 1)
+        axes.append(2 * (shares * (cells - before - behind) + before) / cells - 1)
     rows, columns = torch.meshgrid(*axes, indexing="ij")
     places = torch.stack([columns, rows], dim=-1).to(maps).expand(len(maps), *size, 2)
     return F.grid_sample(maps[:, None], places, mode="bilinear", padding_mode="border", align_corners=False)[:, 0]
@@ -270,8 +270,8 @@ def at_pixels(
 
 def share(layer: Layer, axis: int, position: int) -> float:
     """Where the middle of a cell of the written grid lies, as a share of the image's side, 0 to 1."""
-    cells = layer.output_grid[axis]
-    return min(1.0, max(0.0, (position + 0.5 - layer.overhang) / (cells - 2 * layer.overhang)))
+    before, behind = beyond(layer.overhang, axis)
+    return min(1.0, max(0.0, (position + 0.5 - before) / (layer.output_grid[axis] - before - behind)))
 
 
 def ordinary_seeds(samples: int, taken: Collection[int]) -> list[int]:

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from scipy import ndimage
 from torch import Tensor
 
-from rewrite.generators.layers import Layer
+from rewrite.generators.layers import Layer, Margins, beyond
 
 LARGEST_SIDE = 4096
 
@@ -110,25 +110,25 @@ def regions_of(mask: Bool[np.ndarray, "height width"]) -> list[Bool[np.ndarray, 
 def cover(mask: np.ndarray, layer: Layer) -> Float[Tensor, "height width"]:
     """What share of each cell of the layer's written map a mask covers, 0 to 1.
 
-    The map may stick out of the image by `layer.overhang` cells on each side; what lies outside is not covered.
+    The map may stick out of the image by `layer.overhang` cells; what lies outside is not covered.
     """
     return cover_of(mask, layer.output_grid, layer.overhang)
 
 
-def cover_of(mask: np.ndarray, grid: tuple[int, int], overhang: float = 0.0) -> Float[Tensor, "height width"]:
+def cover_of(mask: np.ndarray, grid: tuple[int, int], overhang: Margins = 0.0) -> Float[Tensor, "height width"]:
     """What share of each cell of a grid a mask covers, 0 to 1; the grid sticks out of the image by `overhang`."""
     shares = np.asarray(mask, dtype=np.float64)
     for axis, cells in enumerate(grid):
-        shares = _shares(shares, axis, cells, overhang)
+        shares = _shares(shares, axis, cells, beyond(overhang, axis))
     return torch.from_numpy(shares)
 
 
-def _shares(values: np.ndarray, axis: int, cells: int, overhang: float) -> np.ndarray:
-    pixels = values.shape[axis]
-    edges = (np.arange(cells + 1) - overhang) * pixels / (cells - 2 * overhang)
+def _shares(values: np.ndarray, axis: int, cells: int, overhang: tuple[float, float]) -> np.ndarray:
+    pixels, shown = values.shape[axis], cells - sum(overhang)
+    edges = (np.arange(cells + 1) - overhang[0]) * pixels / shown
     cumulative = np.concatenate([np.zeros_like(np.take(values, [0], axis)), np.cumsum(values, axis)], axis)
     low = np.clip(np.floor(edges).astype(int), 0, pixels)
     high = np.clip(low + 1, 0, pixels)
     part = np.clip(edges - low, 0, 1).reshape([-1 if a == axis else 1 for a in range(values.ndim)])
     at_edges = np.take(cumulative, low, axis) * (1 - part) + np.take(cumulative, high, axis) * part
-    return np.diff(at_edges, axis=axis) * (cells - 2 * overhang) / pixels
+    return np.diff(at_edges, axis=axis) * shown / pixels
