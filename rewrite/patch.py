@@ -16,6 +16,7 @@ from torch import Tensor
 from rewrite.generators.contract import Generator
 from rewrite.generators.fingerprint import hash_of
 from rewrite.generators.layers import Layer
+from rewrite.generators.parametrised import store_in, stored_in
 from rewrite.reports.forecast import told
 from rewrite.reports.rendering import render
 from rewrite.rules.rule import Rule
@@ -75,10 +76,11 @@ class Patch:
         """Number of directions."""
         return self.left.shape[1]
 
-    def parameters(self, generator: Generator) -> tuple[str, ...]:
-        """Paths of the parameters that it changes."""
+    def tensors(self, generator: Generator) -> dict[str, Tensor]:
+        """The tensors of the network that it changes, by name."""
         layer = generator.layer(self.layer)
-        return (layer.weight,) if self.bias is None or layer.bias is None else (layer.weight, layer.bias)
+        bias = None if self.bias is None else generator.bias(self.layer)
+        return stored_in(generator.module, layer.weight) | ({} if bias is None else {str(layer.bias): bias})
 
     def change(self, layer: Layer) -> Tensor:
         """The change of the stored weight at strength 1, float64."""
@@ -195,6 +197,7 @@ class Stack:
     def __init__(self, generator: Generator):
         self.generator = generator
         self.base: dict[str, Tensor] = {}
+        self._stored: dict[str, dict[str, Tensor]] = {}
         self.biases: dict[str, Tensor] = {}
         self.held: list[tuple[Patch, float]] = []
 
@@ -216,14 +219,20 @@ class Stack:
         biased = {patch.layer for patch, _ in patches if patch.bias is not None}
         for layer in layers - set(self.base):
             self.base[layer] = self.generator.weight(layer).detach().clone()
+            tensors = stored_in(self.generator.module, self.generator.layer(layer).weight)
+            self._stored[layer] = {name: tensor.detach().clone() for name, tensor in tensors.items()}
         for layer in biased - set(self.biases):
             bias = self.generator.bias(layer)
             assert bias is not None  # which `check` says
             self.biases[layer] = bias.detach().clone()
+        try:
+            self._write_all(patches)
+        except ValueError:
+            self._write_all(self.held)
+            raise
         for layer in list(self.base):
-            self._write(layer, _ordered([held for held in patches if held[0].layer == layer]))
             if layer not in layers:
-                del self.base[layer]
+                del self.base[layer], self._stored[layer]
             if layer not in biased:
                 self.biases.pop(layer, None)
         self.held = list(patches)
@@ -249,10 +258,17 @@ class Stack:
         finally:
             self.hold(before)
 
+    def _write_all(self, patches: Sequence[tuple[Patch, float]]) -> None:
+        for layer in self.base:
+            self._write(layer, _ordered([held for held in patches if held[0].layer == layer]))
+
     def _write(self, layer: str, patches: Sequence[tuple[Patch, float]]) -> None:
-        described = self.generator.layer(layer)
+        described, module = self.generator.layer(layer), self.generator.module
         changes = [strength * patch.change(described) for patch, strength in patches if strength]
-        _fill(self.generator.weight(layer), self.base[layer], changes)
+        for name, tensor in stored_in(module, described.weight).items():
+            _fill(tensor, self._stored[layer][name], [])
+        if changes:
+            store_in(module, described.weight, _changed(self.base[layer], changes))
         bias = self.generator.bias(layer)
         if bias is not None and layer in self.biases:
             moved = [s * patch.bias.double().reshape(bias.shape) for patch, s in patches if patch.bias is not None]
@@ -278,7 +294,11 @@ def _ordered(patches: Sequence[tuple[Patch, float]]) -> list[tuple[Patch, float]
 def _fill(parameter: Tensor, base: Tensor, changes: Sequence[Tensor]) -> None:
     """Write base and changes into a parameter; without changes it is the base bit for bit."""
     with torch.no_grad():
-        parameter.copy_((base.cpu().double() + sum(changes)).to(base) if changes else base)
+        parameter.copy_(_changed(base, changes) if changes else base)
+
+
+def _changed(base: Tensor, changes: Sequence[Tensor]) -> Tensor:
+    return (base.cpu().double() + sum(changes)).to(base)
 
 
 def held_at(

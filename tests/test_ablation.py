@@ -94,7 +94,7 @@ def test_a_progressive_gan_has_its_bias_in_the_scale_that_follows():
     left = []
     network.layer4.register_forward_hook(lambda module, inputs, output: left.append(output))
     patch = ablation_patch(generator, "layer4.conv", [2])
-    assert patch.parameters(generator) == ("layer4.conv.weight", "layer4.wscale.b")
+    assert tuple(patch.tensors(generator)) == ("layer4.conv.weight", "layer4.wscale.b")
     assert patch.forecast["largest"] < 1e-5 < patch.forecast["moved"]
     left.clear()
     drawn(generator, patch)

@@ -1,17 +1,22 @@
 """A module of the user's is read through hooks and edited as it stands."""
 
 import pickle
+import warnings
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.utils import parametrizations
 
-from rewrite import Mask, measure, solve, wrap
+from dissect.causes.ablation import ablation_patch
+from rewrite import Mask, Patch, Stack, measure, solve, to_peft, wrap
+from rewrite.patch import base_of
 from rewrite.rules.masks import cover
 from rewrite.rules.regions import Latent, Region
 from rewrite.rules.rule import Rule
+from tests.conftest import patch_of
 
 
 class Mixed(nn.Module):
@@ -133,6 +138,45 @@ class Synthesis(nn.Module):
         return torch.tanh(self.second(self.first(self.const.expand(len(w), -1, -1, -1), w), w, gain=0.5))
 
 
+class Sequences(nn.Module):
+    """Convolutions along a sequence, whose positions become pixels."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(5)
+        self.lift = nn.Linear(6, 4 * 16)
+        self.mixing = nn.Conv1d(4, 6, 3, padding=2, dilation=2, padding_mode="circular")
+        self.up = nn.ConvTranspose1d(6, 3, 4, stride=4, groups=3, bias=False)
+
+    def forward(self, z):
+        x = F.leaky_relu(self.mixing(F.leaky_relu(self.lift(z)).unflatten(1, (4, 16))))
+        return torch.tanh(self.up(x)).unflatten(2, (8, 8))
+
+
+class Normed(nn.Module):
+    """Convolutions whose weights are computed, by hooks and by parametrisations."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(6)
+        self.lift = nn.Linear(5, 4 * 16)
+        self.new_weight = parametrizations.weight_norm(nn.Conv2d(4, 5, 3, padding=1))
+        self.old_weight = old_weight_norm(nn.ConvTranspose2d(5, 6, 4, stride=2, padding=1))
+        self.new_spectral = parametrizations.spectral_norm(nn.Conv2d(6, 7, 3, padding=1))
+        self.old_spectral = nn.utils.spectral_norm(nn.Conv2d(7, 3, 3, padding=1))
+
+    def forward(self, z):
+        x = F.leaky_relu(self.lift(z)).unflatten(1, (4, 4, 4))
+        x = F.leaky_relu(self.old_weight(F.leaky_relu(self.new_weight(x))))
+        return torch.tanh(self.old_spectral(F.leaky_relu(self.new_spectral(x))))
+
+
+def old_weight_norm(module: nn.Module) -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        return nn.utils.weight_norm(module)
+
+
 def frozen(module: nn.Module) -> nn.Module:
     return module.requires_grad_(False)
 
@@ -142,6 +186,8 @@ GENERATORS = {
     "chancy": lambda: wrap(frozen(Chancy()), 8),
     "crowd": lambda: wrap(frozen(Crowd()), 8),
     "styled": lambda: wrap(frozen(Styled()), 5),
+    "sequences": lambda: wrap(frozen(Sequences()), 6),
+    "normed": lambda: wrap(frozen(Normed()).eval(), 5),
     "nvidia": lambda: wrap(frozen(Synthesis()), 5, ["first", "second"]),
 }
 
@@ -153,13 +199,14 @@ def generator(request):
 
 def test_layers_of_every_kind_are_found_and_others_left_out():
     found = GENERATORS["mixed"]()
-    assert list(found.layers) == ["last", "up", "grouped", "lift", "mixing"]
+    assert list(found.layers) == ["last", "up", "grouped", "lift", "mixing", "mirrored"]
     assert [layer.kind for layer in found.layers.values()] == [
         "convolution",
         "transposed",
         "convolution",
         "linear",
         "linear",
+        "convolution",
     ]
     assert found.size == (8, 8)
     styled = GENERATORS["styled"]().layers
@@ -210,7 +257,11 @@ def test_keys_times_matrix_is_what_the_layer_writes(generator):
     [
         ("mixed", "up"),
         ("mixed", "last"),
+        ("mixed", "mirrored"),
         ("crowd", "conv"),
+        ("sequences", "mixing"),
+        ("sequences", "up"),
+        *[("normed", layer) for layer in ("new_weight", "old_weight", "new_spectral", "old_spectral")],
         ("styled", "second"),
         ("nvidia", "second"),
         ("nvidia", "first"),
@@ -247,6 +298,63 @@ def test_an_even_kernel_under_same_padding_reads_what_torch_reads(kernel):
     torch.testing.assert_close(values.transpose(1, 2).reshape(written.shape), written)
     chosen = torch.tensor([[0, 5, 35], [30, 17, 6]])
     assert torch.equal(layer.keys(cut.features, chosen), torch.stack([keys[i, chosen[i]] for i in range(2)]))
+
+
+COMPUTED = ("new_weight", "old_weight", "new_spectral", "old_spectral")
+
+
+@pytest.mark.parametrize("layer", COMPUTED)
+def test_a_computed_weight_becomes_just_the_edited_one_and_its_state_dict_holds_it(layer):
+    generator = GENERATORS["normed"]()
+    described, before = generator.layer(layer), generator.weight(layer).clone()
+    patch = patch_of(generator, layer)
+    added = patch.change(described).float()
+    elsewhere = frozen(Normed()).eval()
+    with Stack(generator).holding([(patch, 0.5), (patch, 0.25)]):
+        torch.testing.assert_close(generator.weight(layer), before + 0.75 * added, rtol=1e-5, atol=1e-6)
+        images = generator.sample([1, 2])
+        elsewhere.load_state_dict(generator.module.state_dict())
+    assert torch.equal(wrap(elsewhere, 5).sample([1, 2]), images)
+    assert torch.equal(generator.weight(layer), before)
+
+
+@pytest.mark.parametrize("layer", COMPUTED)
+def test_a_unit_of_a_computed_weight_is_switched_off_and_on_again(layer):
+    generator = GENERATORS["normed"]()
+    before, images = generator.weight(layer).clone(), generator.sample([1])
+    with ablation_patch(generator, layer, [0]).applied(generator):
+        assert generator.layer(layer).matrix(generator.weight(layer))[0].abs().max() < 1e-6
+        assert generator.sample([1]).isfinite().all()
+    assert torch.equal(generator.weight(layer), before)
+    assert torch.equal(generator.sample([1]), images)
+
+
+def test_an_edit_that_a_spectral_norm_cannot_hold_is_refused_and_nothing_is_changed():
+    generator = GENERATORS["normed"]()
+    described, weight = generator.layer("new_spectral"), generator.weight("new_spectral")
+    about = {"base": base_of(weight), "model": generator.fingerprint}
+    away = Patch.from_change(described, -2 * described.matrix(weight), **about)
+    other = patch_of(generator, "new_weight")
+    stack, images = Stack(generator), generator.sample([1])
+    with pytest.raises(ValueError, match="leaves nothing of the largest direction"):
+        stack.hold([(other, 1.0), (away, 1.0)])
+    assert torch.equal(generator.sample([1]), images)
+
+
+def test_computed_weights_that_cannot_be_set_say_why():
+    training = wrap(frozen(Normed()), 5)
+    assert sorted(training.left_out) == ["new_spectral", "old_spectral"]
+    assert "moves at each run in training: call eval() on the module first" in training.left_out["new_spectral"]
+    module = frozen(Normed()).eval()
+    parametrizations.orthogonal(module.lift)
+    assert "computed from others: fold it" in wrap(module, 5).left_out["lift"]
+
+
+def test_peft_takes_no_layer_that_it_would_run_in_another_way(tmp_path):
+    for name, layer in (("mixed", "mirrored"), ("normed", "old_spectral"), ("sequences", "mixing")):
+        generator = GENERATORS[name]()
+        with pytest.raises(ValueError, match="PEFT"):
+            to_peft(generator, patch_of(generator, layer), tmp_path)
 
 
 def test_layers_that_cannot_be_edited_say_why():

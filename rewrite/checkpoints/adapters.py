@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from rewrite.generators.contract import Generator
 from rewrite.generators.fingerprint import hash_of
 from rewrite.generators.layers import Layer
+from rewrite.generators.parametrised import computed
 from rewrite.patch import Patch, held_at
 from rewrite.storage import files
 from rewrite.storage.quoting import reason_of
@@ -169,6 +170,11 @@ def _path(generator: Generator, name: str) -> str:
         )
     if set(layer.dilation) != {1}:
         raise ValueError(f"layer {name} is a dilated convolution, which PEFT would run undilated: export a checkpoint")
+    if getattr(stage, "padding_mode", "zeros") != "zeros" or computed(stage) is not None:
+        raise ValueError(
+            f"layer {name} pads otherwise than with zeros, or computes its weight, and PEFT does neither: export the "
+            "module's state dict"
+        )
     return path
 
 

@@ -265,12 +265,12 @@ def export(
         )
     held = held_at(patches, strengths)
     with Stack(generator).holding(held):
-        names = {name for patch, _ in held for name in patch.parameters(generator)}
-        edited = {name: generator.module.get_parameter(name).detach().cpu().clone() for name in sorted(names)}
+        tensors = {name: tensor for patch, _ in held for name, tensor in patch.tensors(generator).items()}
+        edited = {name: tensors[name].detach().cpu().clone() for name in sorted(tensors)}
     edit = {
         "base": generator.fingerprint,
         "rules": [rule for patch, _ in held for rule in patch.rules],
-        "layers": sorted(names),
+        "layers": sorted(tensors),
         "strengths": [strength for _, strength in held],
     }
     exports.write(checkpoint, path, edited, edit, container, recognised_by_names=_recognised_by_names(checkpoint))

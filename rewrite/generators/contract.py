@@ -19,6 +19,7 @@ from rewrite.generators.devices import device_named
 from rewrite.generators.fingerprint import hash_of
 from rewrite.generators.latents import Latents, numbered
 from rewrite.generators.layers import Layer
+from rewrite.generators.parametrised import weight_of
 from rewrite.generators.seeds import whole_seed
 from rewrite.reports.rendering import render
 from rewrite.storage.quoting import LONGEST, quoted
@@ -83,8 +84,7 @@ class Generator(ABC):
         """Draw another class from now on.
 
         Args:
-            label: Its number; None for all in turn, by the seeds; a text such as `3,5` for these in turn, `7:2` or
-                `0-4:2` for some seeds alone, and `mixed,7:2` for both; or a dictionary of classes by seeds.
+            label: Its number; None for all in turn; or those of seeds, as a dictionary or text (`generators.classes`).
 
         Raises:
             ValueError: There is no such class.
@@ -240,8 +240,8 @@ class Generator(ABC):
         return lambda x: x
 
     def weight(self, layer: str) -> Tensor:
-        """The stored weight of a layer; what is written into it changes the network."""
-        return self.module.get_parameter(self.layer(layer).weight)
+        """The weight that a layer runs with; `parametrised.store_in` changes it."""
+        return weight_of(self.module, self.layer(layer).weight)
 
     def bias(self, layer: str) -> Tensor | None:
         """The stored bias of a layer, one number a unit, or None; what is written into it changes the network."""
@@ -278,8 +278,7 @@ class Generator(ABC):
         Raises:
             MemoryError: Not even one image fits in the memory there is.
         """
-        images = seeds if isinstance(seeds, Latents) else map(whole_seed, seeds)
-        numbers, latents = numbered(images, self.latents)
+        numbers, latents = numbered(seeds if isinstance(seeds, Latents) else map(whole_seed, seeds), self.latents)
         drawn = [images for _, images in in_batches(numbers, batch, lambda part: self._drawn(latents, part))]
         return torch.cat(drawn) if drawn else torch.zeros(0, 3, *self.size, dtype=self.dtype, device=self.device)
 
@@ -291,9 +290,6 @@ class Generator(ABC):
 
     def layer(self, name: str) -> Layer:
         """Look a layer up by name.
-
-        Returns:
-            Its description; what is written into `weight(name)` changes the network.
 
         Raises:
             LookupError: There is no such layer; the message lists those that exist.

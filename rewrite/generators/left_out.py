@@ -7,9 +7,9 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from rewrite.generators.modules import kind_of
+from rewrite.generators.parametrised import why_not
 
-OTHERS = (nn.Conv1d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose3d)
-FOLD = "fold it, as torch.nn.utils.parametrize.remove_parametrizations or remove_spectral_norm do"
+OTHERS = (nn.Conv3d, nn.ConvTranspose3d)
 
 
 def check_module(module: nn.Module) -> None:
@@ -52,14 +52,12 @@ def reasons(module: nn.Module, runs: Mapping[str, int]) -> dict[str, str]:
 
 
 def _reason(name: str, stage: nn.Module, count: int, users: Mapping[int, list[str]]) -> str:
-    weight, padding = stage._parameters.get("weight"), getattr(stage, "padding_mode", "zeros")
+    weight = stage._parameters.get("weight")
     if count == 0:
         return "does not run"
     if count > 1:
         return "runs more than once for an image"
     if parametrize.is_parametrized(stage, "weight") or weight is None:
-        return f"has a weight that is computed from others: {FOLD}"
-    if padding != "zeros":
-        return f"pads its map in the mode {padding!r}, and not with zeros"
+        return why_not(stage)
     others = [user for user in users[id(weight)] if user != name]
     return f"shares its weight with {others[0]}, which an edit would change too" if others else ""

@@ -4,28 +4,34 @@ import math
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from rewrite.generators.layers import Layer, grid_of
 
 
-def _spatial(name: str, stage: nn.Conv2d | nn.ConvTranspose2d, inputs: tuple, **more: Any) -> Layer:
+def _spatial(name: str, stage: Any, read: Tensor, **more: Any) -> Layer:
     return Layer(
         name=name,
         weight=f"{name}.weight",
         inputs=stage.in_channels,
         outputs=stage.out_channels,
-        grid=grid_of(inputs[0]),
-        kernel=_both(stage.kernel_size),
-        stride=_both(stage.stride),
-        dilation=_both(stage.dilation),
+        grid=grid_of(read),
+        kernel=_both(stage.kernel_size, 1),
+        stride=_both(stage.stride, 1),
+        dilation=_both(stage.dilation, 1),
         groups=stage.groups,
         **more,
     )
 
 
-def _both(sizes: tuple[int, ...]) -> tuple[int, int]:
-    height, width = sizes
+def _both(sizes: tuple[int, ...], other: int) -> tuple[int, int]:
+    """Numbers by height and width; a sequence is a map of one column."""
+    height, width = (*sizes, other)[:2]
     return height, width
+
+
+def _as_map(sequences: Tensor) -> Tensor:
+    return sequences[..., None] if sequences.ndim == 3 else sequences
 
 
 class Kind:
@@ -59,9 +65,17 @@ class Kind:
         """Maps of units (n, units, height, width) in the module's own order of axes."""
         return output
 
+    @staticmethod
+    def weight(weight: Tensor) -> Tensor:
+        """The weight as a layer has it, from the module's own."""
+        return weight
+
 
 class Convolution(Kind):
-    """`nn.Conv2d`."""
+    """`nn.Conv2d`, and `nn.Conv1d` with a sequence for a map of one column.
+
+    What is padded otherwise than with zeros is read as a larger map.
+    """
 
     @staticmethod
     def describe(name: str, stage: Any, inputs: tuple) -> Layer:
@@ -69,11 +83,22 @@ class Convolution(Kind):
         named = {"valid": (0, 0), "same": tuple(r // 2 for r in reach)}
         before = named[stage.padding] if isinstance(stage.padding, str) else stage.padding
         extra = tuple(r % 2 for r in reach) if stage.padding == "same" else (0, 0)
-        return _spatial(name, stage, inputs, kind="convolution", padding=before, extra_padding=extra)
+        if stage.padding_mode != "zeros":
+            before = extra = (0, 0)
+        padding, more = _both(before, 0), _both(extra, 0)
+        read, _ = Convolution.read(stage, inputs)
+        return _spatial(name, stage, read, kind="convolution", padding=padding, extra_padding=more)
 
     @staticmethod
     def read(stage: Any, inputs: tuple) -> tuple[Tensor, Tensor | None]:
-        return inputs[0], None
+        features = inputs[0]
+        if stage.padding_mode != "zeros":
+            features = F.pad(features, stage._reversed_padding_repeated_twice, stage.padding_mode)
+        return _as_map(features), None
+
+    @staticmethod
+    def weight(weight: Tensor) -> Tensor:
+        return _as_map(weight)
 
     @staticmethod
     def finish(stage: Any, written: Tensor, demodulation: Tensor | None) -> Tensor:
@@ -81,12 +106,12 @@ class Convolution(Kind):
 
 
 class Transposed(Convolution):
-    """`nn.ConvTranspose2d`."""
+    """`nn.ConvTranspose2d` and `nn.ConvTranspose1d`."""
 
     @staticmethod
     def describe(name: str, stage: Any, inputs: tuple) -> Layer:
-        more = {"padding": stage.padding, "output_padding": stage.output_padding, "inputs_first": True}
-        return _spatial(name, stage, inputs, kind="transposed", **more)
+        padding = {each: _both(getattr(stage, each), 0) for each in ("padding", "output_padding")}
+        return _spatial(name, stage, _as_map(inputs[0]), kind="transposed", inputs_first=True, **padding)
 
 
 class Linear(Convolution):
@@ -111,6 +136,10 @@ class Linear(Convolution):
     @staticmethod
     def laid_out(output: Tensor) -> Tensor:
         return output[..., 0].transpose(1, 2)
+
+    @staticmethod
+    def weight(weight: Tensor) -> Tensor:
+        return weight
 
 
 class Rosinality(Kind):
@@ -137,6 +166,10 @@ class Rosinality(Kind):
     def read(stage: Any, inputs: tuple) -> tuple[Tensor, Tensor | None]:
         style = stage.modulation(inputs[1]).reshape(len(inputs[0]), -1)
         return inputs[0] * style[:, :, None, None], style
+
+    @staticmethod
+    def weight(weight: Tensor) -> Tensor:
+        return weight[0]
 
     @staticmethod
     def finish(stage: Any, written: Tensor, demodulation: Tensor | None) -> Tensor:
@@ -178,14 +211,14 @@ class Nvidia(Kind):
         )
 
 
-PLAIN = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
+PLAIN = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.Linear)
 
 
 def kind_of(stage: nn.Module) -> type[Kind] | None:
     """How to read a layer, or None where it cannot be edited."""
-    if isinstance(stage, nn.ConvTranspose2d):
+    if isinstance(stage, nn.ConvTranspose1d | nn.ConvTranspose2d):
         return Transposed
-    if isinstance(stage, nn.Conv2d):
+    if isinstance(stage, nn.Conv1d | nn.Conv2d):
         return Convolution
     if isinstance(stage, nn.Linear):
         return Linear

@@ -2,7 +2,8 @@
 
 The module is not changed and need not follow any structure. What can be edited are the convolutions, transposed
 convolutions and linear layers of torch, and the modulated convolutions of StyleGAN2 in NVIDIA's and rosinality's
-repositories. The one requirement is that the weight is a plain parameter and the layer runs once per image.
+repositories. The one requirement is that the weight is a parameter, or computed by torch's spectral or weight norm, and
+that the layer runs once per image.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -156,8 +157,7 @@ class WrappedGenerator(Generator):
         return bias[None, :, None, None]
 
     def weight(self, layer: str) -> Tensor:
-        weight = super().weight(layer)
-        return weight[0] if weight.ndim == 5 else weight  # rosinality's has one more dimension, of length one
+        return self._kind(layer).weight(super().weight(layer))
 
     def rerun(self, layer: str, cut: Cut) -> Tensor:
         return self.images(cut.state)
