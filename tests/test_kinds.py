@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 from torch import nn
 
 from rewrite import export, load_generator, measure, wrap
@@ -242,6 +243,29 @@ def test_each_seed_has_a_picture_of_its_own(files, tmp_path, answer):
     answer("sample", files["model"], "--seeds", "12", "--each", tmp_path / "each")  # into a folder that is there
     with Image.open(tmp_path / "each" / "seed0012.png") as found:
         assert np.array_equal(np.asarray(found), np.asarray(to_pil(load_generator(files["model"]).sample([12]))[0]))
+
+
+class LeNet(nn.Module):
+    """The network of many first lessons; `normed` and wider, as people change it."""
+
+    def __init__(self, colours: int, *, normed: bool):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv1, self.conv2 = nn.Conv2d(colours, 6, 5), nn.Conv2d(6, 16, 5)
+        self.norm = nn.BatchNorm2d(6) if normed else nn.Identity()
+        self.fc1, self.fc2, self.fc3 = nn.Linear(16 * 5 * 5, 120), nn.Linear(120, 84), nn.Linear(84, 10)
+
+
+@pytest.mark.parametrize("normed", [False, True])
+@pytest.mark.parametrize("colours", [1, 3])
+@pytest.mark.parametrize("ending", ["pt", "safetensors"])
+@pytest.mark.filterwarnings("ignore")
+def test_a_convolutional_classifier_is_named_as_such(tmp_path, refusal, answer, colours, normed, ending):
+    path, state = tmp_path / f"lenet.{ending}", LeNet(colours, normed=normed).state_dict()
+    torch.save({"model": state}, path) if ending == "pt" else save_file(state, path)
+    for said in (answer("inspect", path)["generator"], refusal("sample", path, "--out", tmp_path / "a.png")):
+        assert "it looks like a convolutional classifier, which draws nothing" in said
+        assert "DCGAN" not in said
 
 
 OTHER_TOOLS = {

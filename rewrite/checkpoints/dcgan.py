@@ -14,6 +14,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from rewrite.checkpoints import convolutional
 from rewrite.checkpoints.archives import Archive
 from rewrite.checkpoints.candidates import Candidate
 from rewrite.checkpoints.foreign import ForeignFile, read_state
@@ -58,7 +59,9 @@ class Unit:
 
 def recognises(candidate: Candidate) -> bool:
     """Whether this is such a network: each kernel reads the channels that another writes, down to colours."""
-    return candidate.plain and _ordered(candidate.state) is not None
+    if not candidate.plain or convolutional.looks_like(candidate.state):
+        return False
+    return _ordered(candidate.state) is not None
 
 
 def load(archive: Archive, candidate: Candidate) -> ForeignFile:

@@ -9,6 +9,7 @@ import torch
 
 from rewrite.checkpoints import (
     containers,
+    convolutional,
     dcgan,
     exports,
     hub,
@@ -115,6 +116,8 @@ def _advice(held: Sequence[Candidate]) -> str:
     for mark, advice in ELSEWHERE.items():
         if any(mark in each.state for each in held):
             return advice
+    if any(convolutional.looks_like(each.state) for each in held):
+        return convolutional.ADVICE
     return f"where it is a generator, {BY_HAND}"
 
 
