@@ -23,7 +23,9 @@ from rewrite.checkpoints import (
     rosinality,
     stylegan3,
     stylegan3_states,
+    taesd,
     tensorflow,
+    vae,
 )
 from rewrite.checkpoints.archives import Archive
 from rewrite.checkpoints.candidates import CHOICE, Candidate, candidates, chosen, fitting, split_choice
@@ -50,11 +52,14 @@ FOREIGN = (
     tensorflow,
     lucidrains,
     resnet,
+    taesd,
+    vae,
     dcgan,
 )
 # Networks that are known by one of their names, and what to do with them.
 ELSEWHERE = {
-    "decoder.conv_in.weight": "it is an autoencoder of diffusers: wrap its decoder, with latents of its own shape",
+    "decoder.conv_in.weight": "it is an autoencoder of diffusers, but no AutoencoderKL: wrap its decoder, with latents "
+    "of its own shape",
     "down_blocks.0.resnets.0.conv1.weight": "it is the denoiser of a diffusion model, which draws in many steps",
     "generator.gen_z.weight": f"it is a BigGAN: {BY_HAND}, with latents=… giving noise and classes",
     "shared.weight": f"it is a BigGAN: {BY_HAND}, with latents=… giving noise and classes",

@@ -24,7 +24,6 @@ from rewrite.generators.seeds import whole_seed
 from rewrite.reports.rendering import render
 from rewrite.storage.quoting import LONGEST, quoted
 
-NO_W = "this generator has no w: give seeds, or latents z in a rule"
 TEMPLATE = Path(__file__).parent / "templates" / "generator.html"
 
 # Of the kind that the generator is; not `Self`, which the check of types at run time knows in whole classes only.
@@ -78,7 +77,7 @@ class Generator(ABC):
         Raises:
             ValueError: It is a generator without w.
         """
-        raise ValueError(NO_W)
+        raise ValueError("this generator has no w")
 
     def draw_class(self, label: Label | Mapping[int, int]) -> None:
         """Draw another class from now on.

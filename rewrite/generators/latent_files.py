@@ -1,4 +1,4 @@
-"""Latents that other tools keep in files: w and W+ of StyleGANs, from projectors and encoders."""
+"""Latents that other tools keep in files: w and W+ of StyleGANs, from projectors and encoders; z of other networks."""
 
 from pathlib import Path
 
@@ -9,17 +9,17 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from rewrite.generators.contract import NO_W, Generator
+from rewrite.generators.contract import Generator
 from rewrite.generators.latents import Latents
 from rewrite.storage import files
 
 KINDS = (".npz", ".npy", ".pt", ".pth", ".safetensors")
 # What projectors call it.
-NAMES = ("w", "ws", "latent", "latents", "latent_code", "w_plus")
+NAMES = ("w", "ws", "z", "latent", "latents", "latent_code", "w_plus")
 
 
 def read_latents(path: str | Path, generator: Generator) -> Latents:
-    """The w of a file: of one image or several, one for all layers or one for each.
+    """The w of a file: of one image or several, one for all layers or one for each. Of generators without w, z.
 
     Args:
         path: A file of numpy (`projected_w.npz` of NVIDIA's projector), of torch, or safetensors.
@@ -33,9 +33,9 @@ def read_latents(path: str | Path, generator: Generator) -> Latents:
         ValueError: It holds no latents, or not those of such a generator.
     """
     layers, width = generator.styles_shape
-    if not width:
-        raise ValueError(NO_W)
     w = _numbers(files.existing(path)).float()
+    if not width:
+        return _inputs(w, generator, path)
     shaped = w.reshape(1, *w.shape) if w.ndim == 2 and w.shape == (layers, width) else w
     shaped = shaped.reshape(-1, 1, shaped.shape[-1]) if shaped.ndim < 3 else shaped
     if shaped.ndim != 3 or shaped.shape[1] not in (1, layers) or shaped.shape[2] != width or not len(shaped):
@@ -43,10 +43,24 @@ def read_latents(path: str | Path, generator: Generator) -> Latents:
             f"{path} holds latents of shape {tuple(w.shape)}, the generator takes ({width}), (images, {width}) or "
             f"(images, {layers}, {width})"
         )
-    if not torch.isfinite(shaped).all():
-        raise ValueError(f"{path} holds latents that are not finite")
-    seeds = tuple(range(len(shaped)))
+    seeds = _counted(shaped, path)
     return Latents(generator.latents(seeds).z, seeds, shaped.to(generator.device, generator.dtype))
+
+
+def _inputs(z: Float[Tensor, "*shape"], generator: Generator, path: str | Path) -> Latents:
+    """Latents as a generator without w reads them, of one image or several."""
+    rows = z.reshape(1, -1) if z.numel() == generator.z_dim else z.flatten(1) if z.ndim > 1 else z[None]
+    if rows.shape[1] != generator.z_dim or not len(rows):
+        taken = f"z of {generator.z_dim} numbers an image"
+        raise ValueError(f"{path} holds latents of shape {tuple(z.shape)}, the generator takes {taken}")
+    return Latents(rows.to(generator.device, generator.dtype), _counted(rows, path))
+
+
+def _counted(latents: Tensor, path: str | Path) -> tuple[int, ...]:
+    """Seeds for latents, from 0 on; refuses what is not finite."""
+    if not torch.isfinite(latents).all():
+        raise ValueError(f"{path} holds latents that are not finite")
+    return tuple(range(len(latents)))
 
 
 def _numbers(path: Path) -> Float[Tensor, "*shape"]:
