@@ -8,6 +8,7 @@ from types import ModuleType
 import torch
 
 from rewrite.checkpoints import (
+    biggan,
     containers,
     convolutional,
     dcgan,
@@ -52,6 +53,7 @@ FOREIGN = (
     tensorflow,
     lucidrains,
     resnet,
+    biggan,
     taesd,
     vae,
     dcgan,
@@ -62,7 +64,7 @@ ELSEWHERE = {
     "of its own shape",
     "down_blocks.0.resnets.0.conv1.weight": "it is the denoiser of a diffusion model, which draws in many steps",
     "generator.gen_z.weight": f"it is a BigGAN: {BY_HAND}, with latents=… giving noise and classes",
-    "shared.weight": f"it is a BigGAN: {BY_HAND}, with latents=… giving noise and classes",
+    "shared.weight": f"it is a BigGAN of another kind: {BY_HAND}, with latents=… giving noise and classes",
 }
 
 
