@@ -17,6 +17,7 @@ from rewrite import Generator, export, load_generator
 from rewrite.checkpoints.loading import open_checkpoint
 from rewrite.generators.stylegan2_design import Design
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
+from tests import test_biggan, test_decoders, test_kinds, test_stylegan1
 from tests.conftest import CONFIG, patch_of, random_stylegan2, random_stylegan3
 from tests.foreign_files import (
     Mimicry,
@@ -96,6 +97,8 @@ def of_stylegans(folder: Path) -> Iterator[Kind]:
         yield Kind("StyleGAN2, PTI (whole module)", saved(folder / "pti.pt", stylegan2(two.network)), of(two))
     yield Kind("StyleGAN2, TensorFlow", write_tensorflow(folder / "tensorflow.pkl", two.network), of(two))
     yield Kind("StyleGAN3, NVIDIA's `.pkl`", write_stylegan3(folder / "nvidia3.pkl", three), of(three))
+    half = random_stylegan3(test_kinds.NARROW3)
+    yield Kind("the same, 1:2 (StyleGAN-Human)", write_stylegan3(folder / "human3.pkl", half), of(half))
     other = stylegan2(two.network)
     other.class_name = "SuperresGenerator"
     with stand_ins():
@@ -109,11 +112,46 @@ def of_others(folder: Path) -> Iterator[Kind]:
     mimicry = settled(Mimicry())
     yield Kind("ProgressiveGAN", saved(folder / "proggan.pth", proggan_state()))
     yield Kind("SNGAN, torch_mimicry", saved(folder / "mimicry.pth", mimicry.state_dict()), by(mimicry, 10))
+    classifier = test_kinds.LeNet(1, normed=False).state_dict()
+    yield Kind("a convolutional classifier", saved(folder / "lenet.pt", classifier))
     (folder / "model.onnx").write_bytes(b"\x08\x08\x12\x07pytorch\x1a\x052.1.0:\xf4")
     (folder / "model.gguf").write_bytes(b"GGUF\3\0\0\0" + bytes(64))
     yield Kind("ONNX", folder / "model.onnx")
     yield Kind("GGUF", folder / "model.gguf")
-    yield Kind("diffusers' autoencoder", saved(folder / "vae.pt", {"decoder.conv_in.weight": torch.zeros(2, 3)}))
+    yield Kind(
+        "another autoencoder of diffusers", saved(folder / "vae.pt", {"decoder.conv_in.weight": torch.zeros(2, 3)})
+    )
+
+
+def of_statements(folder: Path) -> Iterator[Kind]:
+    """Families that the tests state a second time, independently."""
+    one, design = test_stylegan1.state_of(), test_biggan.DESIGNS["hier"]
+    big, tiny, kl = test_biggan.state_of(design), test_decoders.tiny_state(), test_decoders.kl_state()
+
+    def by_port(generator: Generator) -> Tensor:
+        rows = zip(SEEDS, generator.latents(SEEDS).z.split(1), strict=True)
+        return torch.cat([test_stylegan1.drawn(one, z, test_stylegan1.noise_of(seed)) for seed, z in rows])
+
+    def maps(generator: Generator) -> Tensor:
+        return generator.latents(SEEDS).z.reshape(-1, 4, 32, 32)
+
+    yield Kind("StyleGAN, rosinality (`g_running`)", saved(folder / "g.model", {"g_running": one}), by_port)
+    yield Kind(
+        "BigGAN, `G_ema.pth`",
+        saved(folder / "G_ema.pth", big),
+        lambda generator: test_biggan.drawn(big, design, generator.latents(SEEDS).z, [0, 0]),
+    )
+    yield Kind(
+        "TAESD, `taesd_decoder.pth`",
+        saved(folder / "taesd_decoder.pth", tiny),
+        lambda generator: 2 * test_decoders.decoded_by_taesd(tiny, maps(generator)) - 1,
+    )
+    (folder / "config.json").write_text('{"norm_num_groups": 2}')
+    yield Kind(
+        "diffusers' AutoencoderKL",
+        saved(folder / "kl.pt", kl),
+        lambda generator: test_decoders.decoded_by_diffusers(kl, maps(generator)),
+    )
 
 
 @torch.no_grad()
@@ -148,7 +186,7 @@ def main(named: list[str]) -> None:
     print("| file | opened as, or refused | difference to the network | round trip of an edit |\n|---|---|---|---|")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for kinds in (of_dcgans, of_stylegans, of_others):
+        for kinds in (of_dcgans, of_stylegans, of_others, of_statements):
             for kind in kinds(folder):
                 print(row(kind), flush=True)
         for each in named:

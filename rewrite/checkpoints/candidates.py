@@ -19,7 +19,7 @@ LONGEST_PREFIX = 4
 # Steps that a candidate costs, which each family looks at, and one of its tensors.
 LOOKS, ENTRY = 30, 5
 WORD = re.compile(r"[._]|(?<=[a-z])(?=[A-Z])")
-AVERAGES = {"ema", "ge"}
+AVERAGES = {"ema", "ge", "running"}
 GENERATORS = {"g", "gen", "gs", "generator", "netg"} | AVERAGES
 OTHERS = {"d", "de", "disc", "discriminator", "netd", "critic", "encoder", "enc", "decoder", "dec", "vae"}
 

@@ -22,6 +22,7 @@ from rewrite.checkpoints import (
     registry,
     resnet,
     rosinality,
+    stylegan1,
     stylegan3,
     stylegan3_states,
     taesd,
@@ -45,6 +46,7 @@ BUILT_IN = {"towers": Path(__file__).parent.parent / "generators" / "towers.safe
 # Those recognised by names come first, those recognised by shapes alone last.
 FOREIGN = (
     rosinality,
+    stylegan1,
     stylegan3,
     nvidia,
     nvidia_states,

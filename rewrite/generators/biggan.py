@@ -155,6 +155,6 @@ class BigGANGenerator(WrappedGenerator):
         self.classes = network.design.classes
         super().__init__(network, network.design.z_dim, None, None)
 
-    def _forward(self, latents: Latents) -> Tensor:
+    def _called(self, latents: Latents) -> Tensor:
         classes = torch.tensor(classes_of(self.label, latents.seeds, self.classes), device=latents.z.device)
         return self.module(latents.z * self.truncation, classes)

@@ -189,14 +189,17 @@ class WrappedGenerator(Generator):
         return coloured(output)
 
     def _forward(self, latents: Latents) -> Any:
-        dtype = next(self.module.parameters()).dtype
-        given, named = self.inputs.split(latents.z, dtype)
         if not self.alone:
-            return self.module(*given, **named)
+            return self._called(latents)
         # The module's own random numbers depend on the image's seed, as everything else does.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(latents.seeds[0])
-            return self.module(*given, **named)
+            return self._called(latents)
+
+    def _called(self, latents: Latents) -> Any:
+        """What the module gives for latents."""
+        given, named = self.inputs.split(latents.z, next(self.module.parameters()).dtype)
+        return self.module(*given, **named)
 
     def _first(self, latents: Latents) -> Tensor:
         """The first run, whose errors say what is wrong with the arguments of `wrap`."""
