@@ -18,7 +18,10 @@ Margins = float | tuple[float, float, float, float]
 
 def beyond(margins: Margins, axis: int) -> tuple[float, float]:
     """By how many cells a map extends beyond the image before and behind it, along its rows or its columns."""
-    return margins[2 * axis : 2 * axis + 2] if isinstance(margins, tuple) else (margins, margins)
+    if not isinstance(margins, tuple):
+        return margins, margins
+    before, behind = margins[2 * axis : 2 * axis + 2]
+    return before, behind
 
 
 class Part(NamedTuple):

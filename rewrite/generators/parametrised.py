@@ -9,7 +9,8 @@ a state dict of the module, loaded into the same module elsewhere, draws what wa
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -45,13 +46,13 @@ class Computed(ABC):
 
 
 class WeightNorm(Computed):
-    """g v / |v|, with one g for each index along an axis, or for all."""
+    """g v / |v|, with one g for each index along an axis, or for all; torch's own function computes it."""
 
-    def __init__(self, names: tuple[str, str], g: Tensor, v: Tensor, dim: int):
-        self.names, self.g, self.v, self.dim = names, g, v, dim
+    def __init__(self, names: tuple[str, str], g: Tensor, v: Tensor, dim: int, compute: Callable[[], Tensor]):
+        self.names, self.g, self.v, self.dim, self.compute = names, g, v, dim, compute
 
     def weight(self) -> Weight:
-        return torch._weight_norm(self.v, self.g, self.dim).detach()
+        return self.compute().detach()
 
     def stored(self) -> Mapping[str, Tensor]:
         return dict(zip(self.names, (self.g, self.v), strict=True))
@@ -88,8 +89,6 @@ class SpectralNorm(Computed):
 
 def computed(stage: nn.Module) -> Computed | None:
     """How the weight of a module is computed; None where it is a parameter, or in a way that is not known here."""
-    if isinstance(stage, Computed):
-        return stage
     return _by_parametrisation(stage) if parametrize.is_parametrized(stage, "weight") else _by_hook(stage)
 
 
@@ -141,7 +140,8 @@ def _by_parametrisation(stage: nn.Module) -> Computed | None:
     kind, place = found[0], "parametrizations.weight"
     if isinstance(kind, parametrizations._WeightNorm):
         names = (f"{place}.original0", f"{place}.original1")
-        return WeightNorm(names, found.original0.data, found.original1.data, kind.dim)
+        g, v = (found.get_parameter(name.rpartition(".")[2]).data for name in names)
+        return WeightNorm(names, g, v, kind.dim, found)
     if isinstance(kind, parametrizations._SpectralNorm) and found.original.ndim > 1:
         return SpectralNorm((f"{place}.original", f"{place}.0._v"), found.original.data, kind._v, kind._u, kind.dim)
     return None
@@ -152,7 +152,7 @@ def _by_hook(stage: nn.Module) -> Computed | None:
     for hook in stage._forward_pre_hooks.values():
         if isinstance(hook, WeightHook) and hook.name == "weight":
             g, v = stage.get_parameter("weight_g"), stage.get_parameter("weight_v")
-            return WeightNorm(("weight_g", "weight_v"), g.data, v.data, hook.dim)
+            return WeightNorm(("weight_g", "weight_v"), g.data, v.data, hook.dim, partial(hook.compute_weight, stage))
         if isinstance(hook, SpectralHook) and hook.name == "weight":
             original, names = stage.get_parameter("weight_orig"), ("weight_orig", "weight_v")
             return SpectralNorm(
