@@ -13,15 +13,13 @@ KINDS = ("linear", "convolution", "transposed")
 
 
 # By how many cells a map extends beyond the image: on each side, or above, below, left and right.
-Margins = float | tuple[float, float, float, float]
+Margins = int | float | tuple[float, float, float, float]
 
 
 def beyond(margins: Margins, axis: int) -> tuple[float, float]:
     """By how many cells a map extends beyond the image before and behind it, along its rows or its columns."""
-    if not isinstance(margins, tuple):
-        return margins, margins
-    before, behind = margins[2 * axis : 2 * axis + 2]
-    return before, behind
+    before, behind = margins[2 * axis : 2 * axis + 2] if isinstance(margins, tuple) else (margins, margins)
+    return float(before), float(behind)
 
 
 class Part(NamedTuple):

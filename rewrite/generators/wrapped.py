@@ -21,8 +21,9 @@ from rewrite.generators.contract import Generator
 from rewrite.generators.cut import Cut
 from rewrite.generators.inputs import InputForm
 from rewrite.generators.latents import Latents
-from rewrite.generators.layers import Layer, grid_of
+from rewrite.generators.layers import Layer, Margins, beyond, grid_of
 from rewrite.generators.left_out import check_module, reasons
+from rewrite.generators.margins import measured_margins, reaches_beyond
 from rewrite.generators.modules import PLAIN, Kind, kind_of
 from rewrite.generators.outputs import keeping_outputs
 from rewrite.generators.seeds import whole_seed
@@ -41,7 +42,7 @@ def wrap(
     layers: Iterable[str] | None = None,
     *,
     images: Callable[[Any], Tensor] | None = None,
-    margins: Mapping[str, int | float] | None = None,
+    margins: Mapping[str, Margins] | None = None,
 ) -> "WrappedGenerator":
     """See a module as a generator.
 
@@ -52,8 +53,9 @@ def wrap(
             arguments, where it takes several (noise and classes).
         layers: Paths of the layers to offer; all that can be edited if left out.
         images: From what the module returns to images (n, 3, h, w) in [-1, 1]; the identity if left out.
-        margins: How many cells of what a layer writes lie outside the image on each side, where later convolutions
-            without padding cut them off; none if left out.
+        margins: How many cells of what a layer writes lie outside the image on each side (or above, below, left and
+            right), where they are cut off later. Of layers that are not named it is measured where their map does not
+            fit the image.
 
     Returns:
         The generator, whose module is the very module: an edit of the one is an edit of the other.
@@ -65,7 +67,10 @@ def wrap(
     """
     check_module(module)
     generator = WrappedGenerator(module, latents, layers, images)
-    generator.layers = {**generator.layers, **_with_margins(generator, margins or {})}
+    given = margins or {}
+    measured = {name: measured_margins(generator, layer) for name, layer in _misfits(generator) if name not in given}
+    found = {name: margin for name, margin in measured.items() if margin is not None}
+    generator.layers = {**generator.layers, **_with_margins(generator, {**found, **given})}
     return generator
 
 
@@ -281,15 +286,23 @@ class WrappedGenerator(Generator):
         self.layers = {name: self.layers[name] for name in chosen}
 
 
-def _with_margins(generator: Generator, margins: Mapping[str, int | float]) -> dict[str, Layer]:
+def _misfits(generator: Generator) -> list[tuple[str, Layer]]:
+    """The layers whose maps do not fit the image, and that can be gone on from."""
+    fitting = ((name, layer) for name, layer in generator.layers.items() if generator.resumable(name))
+    return [(name, layer) for name, layer in fitting if reaches_beyond(layer, generator.size)]
+
+
+def _with_margins(generator: Generator, margins: Mapping[str, Margins]) -> dict[str, Layer]:
     """The layers that extend beyond the image, with their margins."""
     found = {}
     for name, margin in margins.items():
         layer = generator.layer(name)
-        if not 0 <= 2 * margin < min(layer.output_grid):
-            height, width = layer.output_grid
-            raise ValueError(f"a margin of {margin:g} cells leaves nothing of the {height} x {width} of layer {name}")
-        found[name] = replace(layer, overhang=float(margin), margin=float(margin))
+        ends = [beyond(margin, axis) for axis in (0, 1)]
+        if any(min(each) < 0 or sum(each) >= cells for each, cells in zip(ends, layer.output_grid, strict=True)):
+            (height, width), shown = layer.output_grid, margin if isinstance(margin, tuple) else f"{margin:g}"
+            raise ValueError(f"a margin of {shown} cells leaves nothing of the {height} x {width} of layer {name}")
+        sides = margin if isinstance(margin, tuple) else float(margin)
+        found[name] = replace(layer, overhang=sides, margin=sides)
     return found
 
 
