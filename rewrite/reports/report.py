@@ -168,7 +168,7 @@ def report_on(
         generator: The generator without the patches.
         patches: The patch or patches.
         strengths: The strength of each; 1 if left out.
-        seeds: The images to measure on, or latents, such as w; the first 200 seeds that no rule uses if left out.
+        seeds: The images to measure on, or latents; the first 200 seeds that no rule uses if left out.
         source: What names the pixels, so that an edit is counted by concept.
         perceptual: LPIPS, from `rewrite.load_perceptual`.
         goals: Goals built before, as by `solve`.
@@ -186,9 +186,8 @@ def report_on(
         raise ValueError("a report needs at least one patch, got none")
     rules = tuple(Rule.from_json(text) for text in dict.fromkeys(rule for patch, _ in held for rule in patch.rules))
     common_truncation(rules)
-    aims = {} if source is None else _aims(rules, source)
+    aims, notes = {} if source is None else _aims(rules, source), list[str]()
     applied: Applied = partial(Stack(generator).holding, held)
-    notes: list[str] = []
     perceptual = _usable(perceptual, generator, notes)
     seeds = unseen_seeds(rules) if seeds is None else seeds if isinstance(seeds, Latents) else tuple(seeds)
     effect = measure_effect(
