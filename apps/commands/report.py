@@ -7,6 +7,7 @@ from pathlib import Path
 from apps.classes import label_for
 from apps.commands.patches import load_patches
 from apps.estimates import foretell
+from apps.seeds import images_of
 from apps.sources import BUILT_IN, source_for
 from dissect.scenes import CONCEPTS
 from rewrite import Generator, Patch, Report, Rule, load_generator, report_on
