@@ -7,15 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from rewrite.generators.contract import Generator
 from rewrite.generators.fingerprint import hash_of
 from rewrite.generators.layers import Layer
+from rewrite.generators.network import Network
 from rewrite.generators.parametrised import store_in, stored_in
 from rewrite.reports.forecast import told
 from rewrite.reports.rendering import render
@@ -24,6 +24,7 @@ from rewrite.storage import files
 from rewrite.storage.quoting import lacking, named
 
 NEGLIGIBLE = 1e-7
+Edited = TypeVar("Edited", bound=Network)
 TEMPLATE = Path(__file__).parent / "templates" / "patch.html"
 
 
@@ -76,7 +77,7 @@ class Patch:
         """Number of directions."""
         return self.left.shape[1]
 
-    def tensors(self, generator: Generator) -> dict[str, Tensor]:
+    def tensors(self, generator: Network) -> dict[str, Tensor]:
         """The tensors of the network that it changes, by name."""
         layer = generator.layer(self.layer)
         bias = None if self.bias is None else generator.bias(self.layer)
@@ -86,7 +87,7 @@ class Patch:
         """The change of the stored weight at strength 1, float64."""
         return layer.weight_from(self.left.double() @ self.right.double())
 
-    def check(self, generator: Generator, base: Tensor | None = None, bias: Tensor | None = None) -> None:
+    def check(self, generator: Network, base: Tensor | None = None, bias: Tensor | None = None) -> None:
         """Refuse a weight, or a bias, that the patch was not made for.
 
         Args:
@@ -119,7 +120,7 @@ class Patch:
             )
 
     @contextmanager
-    def applied(self, generator: Generator, strength: float = 1.0) -> Iterator[Generator]:
+    def applied(self, generator: Edited, strength: float = 1.0) -> Iterator[Edited]:
         """Edit the generator inside a `with` block; the weight is restored bit for bit on the way out.
 
         Args:
@@ -194,7 +195,7 @@ class Stack:
     the order in which patches were added, and taking them all off leaves every weight as it was.
     """
 
-    def __init__(self, generator: Generator):
+    def __init__(self, generator: Network):
         self.generator = generator
         self.base: dict[str, Tensor] = {}
         self._stored: dict[str, dict[str, Tensor]] = {}
@@ -242,7 +243,7 @@ class Stack:
         self.hold([])
 
     @contextmanager
-    def holding(self, patches: Sequence[tuple[Patch, float]]) -> Iterator[Generator]:
+    def holding(self, patches: Sequence[tuple[Patch, float]]) -> Iterator[Network]:
         """Hold patches inside a `with` block.
 
         Yields:

@@ -18,9 +18,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from rewrite.generators.contract import Generator
 from rewrite.generators.fingerprint import hash_of
 from rewrite.generators.layers import Layer
+from rewrite.generators.network import Network
 from rewrite.generators.parametrised import computed
 from rewrite.patch import Patch, held_at
 from rewrite.storage import files
@@ -65,7 +65,7 @@ OFF = (None, False, [], {})
 
 
 def to_peft(
-    generator: Generator,
+    generator: Network,
     patches: Patch | Sequence[Patch],
     folder: str | Path,
     *,
@@ -112,7 +112,7 @@ def to_peft(
     files.write_together(folder, contents)
 
 
-def from_peft(generator: Generator, folder: str | Path) -> tuple[Patch, ...]:
+def from_peft(generator: Network, folder: str | Path) -> tuple[Patch, ...]:
     """Read an adapter as patches of a generator, one for each layer.
 
     Args:
@@ -152,7 +152,7 @@ def from_peft(generator: Generator, folder: str | Path) -> tuple[Patch, ...]:
     return tuple(patches)
 
 
-def _path(generator: Generator, name: str) -> str:
+def _path(generator: Network, name: str) -> str:
     """Path of the module that a layer is, which must be one that PEFT can hold.
 
     Raises:

@@ -1,41 +1,30 @@
 """What every generator can do: draw images from seeds, be cut before a layer, and be resumed after it."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from rewrite.generators.batches import in_batches
 from rewrite.generators.classes import Label, label_of
 from rewrite.generators.cut import Cut
 from rewrite.generators.demodulation import demodulation_of
-from rewrite.generators.devices import device_named
-from rewrite.generators.fingerprint import hash_of
 from rewrite.generators.latents import Latents, numbered
-from rewrite.generators.layers import Layer
-from rewrite.generators.parametrised import weight_of
+from rewrite.generators.network import Network
 from rewrite.generators.seeds import whole_seed
 from rewrite.reports.rendering import render
-from rewrite.storage.quoting import LONGEST, quoted
 
 TEMPLATE = Path(__file__).parent / "templates" / "generator.html"
 
-# Of the kind that the generator is; not `Self`, which the check of types at run time knows in whole classes only.
-Own = TypeVar("Own", bound="Generator")
 
-
-class Generator(ABC):
+class Generator(Network):
     """A network from latents to images, seen as named layers that can be edited.
 
     Attributes:
-        module: The network. Its parameters are the only state; everything else here is derived from it.
-        layers: The editable layers by name, in the order in which they run.
         size: Height and width of an image.
         truncation: How far latents are drawn from the mean; 1 leaves them alone.
         classes: How many classes it draws; 0 for a generator without classes.
@@ -43,11 +32,8 @@ class Generator(ABC):
         noise: Where its noise inputs come from; empty for a generator without such.
         assumed: What its file does not say and was taken to be as is usual, a sentence each.
         together: `sample` fills batches up to a multiple of this, so that an image is the same in any of them.
-        checkpoint: The file that it was loaded from, or None.
     """
 
-    module: nn.Module
-    layers: Mapping[str, Layer]
     size: tuple[int, int]
     z_dim: int
     truncation: float = 1.0
@@ -56,7 +42,6 @@ class Generator(ABC):
     noise: str = ""
     assumed: tuple[str, ...] = ()
     together: int = 1
-    checkpoint: Path | None = None
 
     def __repr__(self) -> str:
         height, width = self.size
@@ -222,14 +207,6 @@ class Generator(ABC):
         # What follows a layer may write into what it is given.
         return {**found, last: output.float()}, lambda: self.onward(last, cut, output.clone())
 
-    def units(self, layer: str) -> int:
-        """The number of units of a layer: the channels of what it gives.
-
-        Raises:
-            LookupError: There is no such layer.
-        """
-        return self.layer(layer).outputs
-
     def offset(self, layer: str, cut: Cut) -> Float[Tensor, "#images #outputs #height #width"]:
         """What is added to the values of `layer` right before `activation`; zero if more than that lies between."""
         return torch.zeros(1, 1, 1, 1, device=self.device)
@@ -237,15 +214,6 @@ class Generator(ABC):
     def activation(self, layer: str) -> Callable[[Tensor], Tensor]:
         """The function that follows the values of `layer` and `offset`; the identity if more lies between."""
         return lambda x: x
-
-    def weight(self, layer: str) -> Tensor:
-        """The weight that a layer runs with; `parametrised.store_in` changes it."""
-        return weight_of(self.module, self.layer(layer).weight)
-
-    def bias(self, layer: str) -> Tensor | None:
-        """The stored bias of a layer, one number a unit, or None; what is written into it changes the network."""
-        path = self.layer(layer).bias
-        return None if path is None else self.module.get_parameter(path)
 
     def demodulation(
         self, layer: str, style: Tensor | None, weight: Tensor | None = None
@@ -286,62 +254,3 @@ class Generator(ABC):
         # Convolutions add up in another order for some batch sizes; a filled-up batch always runs the same way.
         filled = numbers + numbers[-1:] * (-len(numbers) % self.together)
         return self.images(latents(filled))[: len(numbers)].clamp(-1, 1)
-
-    def layer(self, name: str) -> Layer:
-        """Look a layer up by name.
-
-        Raises:
-            LookupError: There is no such layer; the message lists those that exist.
-        """
-        if name in self.layers:
-            return self.layers[name]
-        near = get_close_matches(name[:LONGEST], self.layers, 1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(self.layers)}"
-        raise LookupError(f"this generator has no layer {quoted(name)}: {hint}")
-
-    def state(self) -> Mapping[str, Tensor]:
-        """The tensors that say which network this is."""
-        return self.module.state_dict()
-
-    def to(self: Own, device: torch.device | str | torch.dtype | None = None, dtype: torch.dtype | None = None) -> Own:
-        """Move the network to a device, or to another precision: `to("cuda")`, `to(torch.float64)`, or both.
-
-        The fingerprint is a hash of the weights as they are stored. A device does not change it; a precision does: what
-        was made in float32 (rules, memories, patches) is refused in float16 and float64, and fits again after
-        `to(torch.float32)`, unless the weights lost digits to float16 in between.
-
-        Args:
-            device: As torch names it, such as `cpu` or `cuda:1`, or `auto`; where it is if left out.
-            dtype: Of the weights, and so of latents, maps and images; what it is if left out.
-
-        Returns:
-            The generator itself: what is moved is its module.
-
-        Raises:
-            ValueError: There is no such device here, or the precision is not one of floating point.
-        """
-        if isinstance(device, torch.dtype):
-            device, dtype = None, device
-        if dtype is not None and not dtype.is_floating_point:
-            raise ValueError(f"weights are of a floating-point type, got {dtype}")
-        self.module.to(device=None if device is None else device_named(device), dtype=dtype)
-        return self
-
-    @property
-    def device(self) -> torch.device:
-        """Where the network's weights are."""
-        return next(self.module.parameters()).device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The precision of the network's weights."""
-        return next(self.module.parameters()).dtype
-
-    @property
-    def fingerprint(self) -> str:
-        """A hash of all weights as they are now; it changes when a weight is edited.
-
-        It is computed anew each time it is read: torch gives no sound sign of a change (a tensor's version does not
-        count what is written through `.data`). That takes about 3 ms for a million weights, 0.15 s for 30 million.
-        """
-        return hash_of(self.state())
