@@ -16,11 +16,12 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
 from dissect.sources import network as network_source
-from dissect.sources.huggingface import HuggingFaceSource, need_transformers
+from dissect.sources.huggingface import HuggingFaceSource
 from dissect.sources.network import most_likely
 from dissect.units.counting import dissect
 from dissect.units.probe import GeneratorProbe
 from rewrite import load_generator
+from rewrite.checkpoints.huggingface import need_transformers
 
 NAMES = ("wall", "tree", "tree", "", "sky")
 MEAN, STD, SIDE = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3), 32
