@@ -1,4 +1,4 @@
-"""Change a rule of a trained generator by editing one weight.
+"""Change a rule of a trained generator or classifier by editing one weight.
 
 The names listed here and in `rewrite.rules` are promised. All other modules are internal: they may change with any
 version.
@@ -7,10 +7,13 @@ version.
 from rewrite.checkpoints.adapters import from_peft, to_peft
 from rewrite.checkpoints.discriminators import load_discriminator
 from rewrite.checkpoints.loading import export, load_generator
+from rewrite.classifiers.classifier import Classifier
+from rewrite.classifiers.loading import load_classifier
+from rewrite.classifiers.preparation import Preparation
 from rewrite.generators.contract import Generator
 from rewrite.generators.latent_files import read_latents
 from rewrite.generators.latents import Latents
-from rewrite.generators.wrapped import WrappedGenerator, wrap
+from rewrite.generators.wrapped import WrappedGenerator
 from rewrite.goals.cache import Goals
 from rewrite.memory import Memory, measure
 from rewrite.patch import Patch, Stack
@@ -31,9 +34,11 @@ from rewrite.rules.rule import Rule
 from rewrite.rules.settings import Settings
 from rewrite.solvers.solving import solve
 from rewrite.version import __version__
+from rewrite.wrapping import wrap
 
 __all__ = [
     "Aim",
+    "Classifier",
     "ConceptSource",
     "Concepts",
     "Counts",
@@ -46,6 +51,7 @@ __all__ = [
     "Mask",
     "Memory",
     "Patch",
+    "Preparation",
     "Proposal",
     "ProposedLayer",
     "Region",
@@ -59,6 +65,7 @@ __all__ = [
     "export",
     "firing",
     "from_peft",
+    "load_classifier",
     "load_discriminator",
     "load_generator",
     "load_perceptual",

@@ -12,11 +12,11 @@ from dissect.quality.features import (
     CallableFeatures,
     ClassifierFeatures,
     DiscriminatorFeatures,
-    Seen,
     SegmenterFeatures,
 )
 from dissect.scenes import scenes
 from dissect.segmenter import images_of
+from rewrite.classifiers.preparation import Preparation
 from tests.conftest import random_discriminator
 
 NETWORK = nn.Sequential(nn.Conv2d(3, 5, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(5, 2))
@@ -27,7 +27,7 @@ def space(request):
     return {
         "segmenter": SegmenterFeatures,
         "discriminator": lambda: DiscriminatorFeatures(random_discriminator()),
-        "classifier": lambda: ClassifierFeatures(NETWORK, "small", Seen((24, 24))),
+        "classifier": lambda: ClassifierFeatures(NETWORK, "small", Preparation((24, 24))),
         "function": lambda: CallableFeatures(lambda images: images.flatten(1)),
     }[request.param]()
 
@@ -62,7 +62,7 @@ def test_images_that_a_space_cannot_see_are_refused():
 
 def test_a_classifier_gives_what_its_last_layer_reads():
     images = torch.rand(2, 3, 24, 24) * 2 - 1
-    space = ClassifierFeatures(NETWORK, "small", Seen((24, 24), (0.5,) * 3, (0.5,) * 3))
+    space = ClassifierFeatures(NETWORK, "small", Preparation((24, 24), (0.5,) * 3, (0.5,) * 3))
     torch.testing.assert_close(space.vectors(images), NETWORK[:4](images))
 
 

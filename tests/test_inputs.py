@@ -84,7 +84,7 @@ def test_the_first_run_says_which_argument_is_wrong():
         wrap(Conditional().eval(), 6)
     with pytest.raises(ValueError, match=r"does not run on latents of shape noise=\(6,\), classes=\(\)"):
         wrap(Conditional(), lambda seeds: {"noise": noise(seeds), "classes": torch.zeros(len(seeds))})
-    with pytest.raises(ValueError, match=r"gives \(2, 10\) where images .*: a classifier is dissected with"):
+    with pytest.raises(ValueError, match=r"gives \(2, 10\) where images .*: wrap a classifier with"):
         wrap(nn.Linear(4, 10), 4)
 
 

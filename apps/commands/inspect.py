@@ -16,10 +16,15 @@ from rewrite import Rule, memory, patch
 from rewrite.checkpoints import containers, discriminators, hub, registry
 from rewrite.checkpoints.archives import Archive
 from rewrite.checkpoints.candidates import CHOICE, split_choice
+from rewrite.checkpoints.foreign import ForeignFile
 from rewrite.checkpoints.loading import BUILT_IN as GENERATORS
 from rewrite.checkpoints.loading import open_checkpoint
 from rewrite.checkpoints.native import NativeFile
+from rewrite.classifiers.classifier import Classifier
+from rewrite.classifiers.loading import open_classifier
+from rewrite.classifiers.packaged import BUILT_IN as CLASSIFIERS
 from rewrite.generators.contract import Generator
+from rewrite.generators.network import Network
 from rewrite.memory import unfinished
 from rewrite.reports.report import SCHEMA as REPORT
 from rewrite.rules import BUILT_IN as RULES
@@ -28,13 +33,14 @@ from rewrite.storage import files
 from rewrite.storage.quoting import quoted
 
 LONGEST_OPTION = 120
+MOST_CLASSES = 20
 OUTSIDE = ("outside_strict", "outside_lenient", "outside")
 
 
 def run(options: Namespace) -> dict:
     """Read the file. Of a published one that is not in the cache, say what the registry knows."""
     name, key = split_choice(options.file)
-    path = {**GENERATORS, **RULES}.get(name, Path(name))
+    path = {**GENERATORS, **CLASSIFIERS, **RULES}.get(name, Path(name))
     if options.file in registry.PUBLISHED and not path.is_file():
         published = registry.find(options.file)
         if not published.path.is_file():
@@ -64,7 +70,7 @@ def _check(path: Path) -> None:
         raise ValueError(f"{path} is not a file")
     if not path.exists():
         siblings = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
-        near = get_close_matches(path.name, [*siblings, *GENERATORS, *RULES, *registry.PUBLISHED], 1)
+        near = get_close_matches(path.name, [*siblings, *GENERATORS, *CLASSIFIERS, *RULES, *registry.PUBLISHED], 1)
         raise FileNotFoundError(f"there is no file {path}" + (f": did you mean {near[0]}?" if near else ""))
 
 
@@ -117,6 +123,7 @@ def _binary(path: Path) -> dict[str, Any]:
         unfinished.KIND: lambda: unfinished.describe(path),
         "patch": lambda: patch.describe(path),
         "segmenter": lambda: _segmenter(path, about),
+        "classifier": lambda: {**_classifier(open_classifier(path)), "training": about.get("training", {})},
         "dissection": lambda: dissection.describe(path),
     }
     if kind in known:
@@ -134,9 +141,32 @@ def _foreign(path: Path, key: str | None = None) -> dict[str, Any]:
     try:
         opened = open_checkpoint(path if key is None else Path(f"{path}{CHOICE}{key}"))
     except ValueError as error:
-        return {**described, "generator": f"not read: {error}"}
+        return _of_classifier(path, key, described) or {**described, "generator": f"not read: {error}"}
     found = {"kind": "generator", "container": described["kind"], "family": opened.family, **_network(opened.generator)}
     return found if isinstance(opened, NativeFile) else {**found, **_beside(opened.archive)}
+
+
+def _of_classifier(path: Path, key: str | None, described: Mapping[str, Any]) -> dict[str, Any] | None:
+    """A state dict of a classifier that is known by its tensors; None if it is none."""
+    try:
+        opened = open_classifier(path if key is None else Path(f"{path}{CHOICE}{key}"))
+    except (ValueError, LookupError, FileNotFoundError):
+        return None
+    return {"kind": "classifier", "container": described["kind"], **_classifier(opened)}
+
+
+def _classifier(opened: ForeignFile[Classifier]) -> dict[str, Any]:
+    classifier = opened.generator
+    shown = list(classifier.classes[:MOST_CLASSES])
+    more = len(classifier.classes) - len(shown)
+    return {
+        "family": opened.family,
+        "model": classifier.fingerprint,
+        "size": list(classifier.size),
+        "classes": [*shown, *([f"and {more} more"] if more else [])],
+        "weights": sum(parameter.numel() for parameter in classifier.module.parameters()),
+        "layers": _layers(classifier),
+    }
 
 
 def _beside(archive: Archive) -> dict[str, Any]:
@@ -179,17 +209,20 @@ def _edits(about: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _network(generator: Generator) -> dict[str, Any]:
-    layers = {
-        name: f"{layer.inputs} to {layer.outputs} channels at {layer.output_grid[0]} x {layer.output_grid[1]}"
-        for name, layer in generator.layers.items()
-    }
     return {
         "model": generator.fingerprint,
         "size": list(generator.size),
         **({"classes": generator.classes} if generator.classes else {}),
         **({"assumed": list(generator.assumed)} if generator.assumed else {}),
         "weights": sum(parameter.numel() for parameter in generator.module.parameters()),
-        "layers": layers,
+        "layers": _layers(generator),
+    }
+
+
+def _layers(network: Network) -> dict[str, str]:
+    return {
+        name: f"{layer.inputs} to {layer.outputs} channels at {layer.output_grid[0]} x {layer.output_grid[1]}"
+        for name, layer in network.layers.items()
     }
 
 

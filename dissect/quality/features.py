@@ -3,21 +3,18 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from copy import deepcopy
-from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from dissect.segmenter import Segmenter, load_segmenter
+from rewrite.classifiers.preparation import Preparation
 from rewrite.generators.discriminator import Discriminator
 from rewrite.generators.fingerprint import hash_of
 
 # Vectors are always computed in batches of one size, filled up, because convolutions round by the size of a batch.
 TOGETHER = 16
-MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-IMAGENET_SIDE = 224
 
 
 class FeatureSpace(ABC):
@@ -90,19 +87,6 @@ class CallableFeatures(FeatureSpace):
         return seen
 
 
-class Seen(NamedTuple):
-    """How a classifier wants to be shown images.
-
-    Attributes:
-        size: Height and width in pixels.
-        mean, deviation: What colours from 0 to 1 are shifted and divided by.
-    """
-
-    size: tuple[int, int] = (IMAGENET_SIDE, IMAGENET_SIDE)
-    mean: tuple[float, ...] = MEAN
-    deviation: tuple[float, ...] = DEVIATION
-
-
 class ClassifierFeatures(FeatureSpace):
     """What the last layer of a classifier reads: the last linear layer or convolution that runs.
 
@@ -112,8 +96,8 @@ class ClassifierFeatures(FeatureSpace):
         seen: How it wants to be shown images.
     """
 
-    def __init__(self, network: nn.Module, name: str, seen: Seen | None = None):
-        self.network, self.seen = network.eval().requires_grad_(False), seen or Seen()
+    def __init__(self, network: nn.Module, name: str, seen: Preparation | None = None):
+        self.network, self.seen = network.eval().requires_grad_(False), seen or Preparation()
         self.identity = f"{name} {hash_of(network.state_dict())}"
         self.last = _last_layer(self.network, torch.zeros(1, 3, *self.seen.size))
 
@@ -121,19 +105,13 @@ class ClassifierFeatures(FeatureSpace):
         found: list[Tensor] = []
         handle = self.last.register_forward_pre_hook(lambda module, inputs: found.append(inputs[0]))
         try:
-            self.network(self._shown(images))
+            self.network(self.seen(images.to(next(self.network.parameters()))))
         finally:
             handle.remove()
         if isinstance(self.last, nn.Conv2d):
             return found[-1]
         # A linear layer reads the last axis; whatever lies between are places.
         return found[-1].reshape(len(images), -1, self.last.in_features).transpose(1, 2)[..., None]
-
-    def _shown(self, images: Tensor) -> Tensor:
-        images = images.to(next(self.network.parameters()))
-        fitted = F.interpolate(images, self.seen.size, mode="bilinear", antialias=True, align_corners=False)
-        mean, deviation = (images.new_tensor(each)[:, None, None] for each in (self.seen.mean, self.seen.deviation))
-        return ((fitted + 1) / 2 - mean) / deviation
 
 
 def _last_layer(network: nn.Module, trial: Tensor) -> nn.Linear | nn.Conv2d:

@@ -74,7 +74,7 @@ def write(
     """
     if container == STATE_DICT:
         noted = native.family_of(checkpoint.generator) and not recognised_by_names
-        _write_state_dict(path, checkpoint.state(tensors), native.described(checkpoint.generator) if noted else None)
+        write_state_dict(path, checkpoint.state(tensors), native.described(checkpoint.generator) if noted else None)
     elif isinstance(checkpoint, native.NativeFile) or (container == SAME and not _has_header(checkpoint)):
         checkpoint.export(path, tensors, edit)
     elif recognised_by_names:
@@ -98,7 +98,7 @@ def _has_header(checkpoint: Checkpoint) -> bool:
     return checkpoint.kind == "safetensors" and files.metadata(checkpoint.path).get("format") == files.FORMAT
 
 
-def _write_state_dict(path: str | Path, state: Mapping[NamePath, Tensor], about: Mapping[str, Any] | None) -> None:
+def write_state_dict(path: str | Path, state: Mapping[NamePath, Tensor], about: Mapping[str, Any] | None) -> None:
     """Write what `torch.load(path, weights_only=True)` reads: dictionaries of tensors, nested as in the first file.
 
     What neither names nor shapes say of the generator goes into an entry of the zip archive that torch does not read.

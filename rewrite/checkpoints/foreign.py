@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,15 +14,16 @@ from rewrite.checkpoints.candidates import Candidate
 from rewrite.checkpoints.cursor import DamagedError
 from rewrite.checkpoints.names import NamePath, own_names
 from rewrite.checkpoints.tensors import Placed
-from rewrite.generators.contract import Generator
+from rewrite.generators.network import Network as LayeredNetwork
 from rewrite.storage import files
 from rewrite.storage.quoting import lacking, reason_of
 
 Network = TypeVar("Network", bound=nn.Module)
+Model = TypeVar("Model", bound=LayeredNetwork)
 
 
 @dataclass(frozen=True)
-class ForeignFile:
+class ForeignFile(Generic[Model]):
     """An opened checkpoint of another tool.
 
     Attributes:
@@ -33,7 +34,7 @@ class ForeignFile:
         candidate: Which part of the file it is.
     """
 
-    generator: Generator
+    generator: Model
     archive: Archive
     places: Mapping[str, Placed]
     family: str

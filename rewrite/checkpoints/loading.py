@@ -35,6 +35,8 @@ from rewrite.checkpoints.flat import looks_flat
 from rewrite.checkpoints.foreign import ForeignFile, complete
 from rewrite.checkpoints.made import Made
 from rewrite.checkpoints.states import BY_HAND
+from rewrite.classifiers.classifier import Classifier
+from rewrite.classifiers.exporting import export_classifier
 from rewrite.generators.classes import Label
 from rewrite.generators.contract import Generator
 from rewrite.generators.devices import device_named
@@ -240,7 +242,7 @@ def path_of(generator: Generator, model: str | Path | None = None) -> Path:
 
 
 def export(
-    generator: Generator,
+    generator: Generator | Classifier,
     patches: Patch | Sequence[Patch],
     path: str | Path,
     *,
@@ -248,7 +250,7 @@ def export(
     container: str = exports.SAME,
     strengths: Sequence[float] | None = None,
 ) -> None:
-    """Write the generator's checkpoint with patches folded in.
+    """Write the checkpoint of a generator, or of a classifier, with patches folded in.
 
     `same` writes the file again: every byte that does not belong to an edited number stays as it was. The other
     containers hold the generator alone, its tensors by the names of the tool that made the file. A file of
@@ -257,7 +259,7 @@ def export(
     tools find their `g_ema`.
 
     Args:
-        generator: The unedited generator.
+        generator: The unedited generator or classifier.
         patches: The patch or patches.
         path: Where to write.
         model: Name or path of the generator's checkpoint; the one that it was loaded from if left out.
@@ -268,6 +270,10 @@ def export(
         ValueError: A patch was made for another weight, the checkpoint is not that of the generator, the path ends as
             those of another container do, or the file cannot be written.
     """
+    held = held_at(patches, strengths)
+    if isinstance(generator, Classifier):
+        export_classifier(generator, held, path, model=model, container=container)
+        return
     base = path_of(generator, model)
     checkpoint = open_checkpoint(base)
     exports.check_ending(path, container, checkpoint)
@@ -275,7 +281,6 @@ def export(
         raise ValueError(
             f"{base} is not the checkpoint that this generator was loaded from, or its weights were edited"
         )
-    held = held_at(patches, strengths)
     with Stack(generator).holding(held):
         tensors = {name: tensor for patch, _ in held for name, tensor in patch.tensors(generator).items()}
         edited = {name: tensors[name].detach().cpu().clone() for name in sorted(tensors)}

@@ -7,7 +7,7 @@ that the layer runs once per image.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
@@ -25,7 +25,7 @@ from rewrite.generators.layers import Layer, Margins, beyond, grid_of
 from rewrite.generators.left_out import check_module, reasons
 from rewrite.generators.margins import measured_margins, reaches_beyond
 from rewrite.generators.modules import PLAIN, Kind, kind_of
-from rewrite.generators.outputs import keeping_outputs
+from rewrite.generators.outputs import keeping_outputs, noting_inputs
 from rewrite.generators.seeds import whole_seed
 
 TRIAL_SEEDS = (0, 1)
@@ -186,9 +186,7 @@ class WrappedGenerator(Generator):
         if not isinstance(output, Tensor) or output.ndim != 4 or len(output) != len(latents.z):
             shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
             scores = isinstance(output, Tensor) and output.ndim == 2
-            hint = (
-                "a classifier is dissected with dissect.PictureProbe" if scores else "name a conversion with images=…"
-            )
+            hint = "wrap a classifier with wrap(module, images=SIZE)" if scores else "name a conversion with images=…"
             raise ValueError(f"the module gives {shape} where images (n, 3, h, w) are expected: {hint}")
         check_colours(output.shape[1])
         return coloured(output)
@@ -256,7 +254,7 @@ class WrappedGenerator(Generator):
         """Run two images, together and alone, and describe every layer that ran once."""
         names = {name: stage for name, stage in self.module.named_modules() if kind_of(stage) is not None}
         latents, before = self.latents(TRIAL_SEEDS), _copied(self.module)
-        with _noting_inputs(names) as seen:
+        with noting_inputs(names) as seen:
             state = torch.get_rng_state()
             together = self._first(latents)
             by_chance = not torch.equal(state, torch.get_rng_state())
@@ -317,17 +315,3 @@ def _copied(module: nn.Module) -> dict[str, Tensor]:
 
 class _Reached(Exception):  # noqa: N818 (not an error: it ends a run early)
     pass
-
-
-@contextmanager
-def _noting_inputs(stages: Mapping[str, nn.Module]) -> Iterator[dict[str, list[tuple]]]:
-    """Note what enters some modules, by name, each time that one of them runs in this context."""
-    seen: dict[str, list[tuple]] = {name: [] for name in stages}
-    with ExitStack() as hooks:
-        for name, stage in stages.items():
-            hooks.callback(stage.register_forward_hook(_noting(seen[name])).remove)
-        yield seen
-
-
-def _noting(calls: list[tuple]) -> Callable:
-    return lambda module, inputs, output: calls.append(inputs)
