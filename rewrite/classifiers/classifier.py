@@ -122,8 +122,11 @@ class Classifier(Network):
         """
         self.layer(layer)
         stopped = self.stop(layer, images)
-        features, _ = self._kind(layer).read(self.module.get_submodule(layer), (stopped.read,))
-        return Cut(_Rest(stopped.state, tuple(stopped.output.shape)), features)
+        return Cut(_Rest(stopped.state, tuple(stopped.output.shape)), self.features_of(layer, stopped.read))
+
+    def features_of(self, layer: str, read: Tensor) -> Float[Tensor, "images inputs height width"]:
+        """The map that the weight of `layer` is applied to, from what enters its module."""
+        return self._kind(layer).read(self.module.get_submodule(layer), (read,))[0]
 
     def output(self, layer: str, cut: Cut) -> Float[Tensor, "images units height width"]:
         """What `layer` gives with its present weight."""
@@ -154,7 +157,7 @@ class Classifier(Network):
         Raises:
             LookupError: The module has no such part.
         """
-        return self._run(part).upto(self._prepared(images))
+        return self.run_of(part).upto(self._prepared(images))
 
     def go_on(self, part: str, state: Any, output: Tensor) -> Scores:
         """Go on from what a part gives, in its own order of axes, to the scores.
@@ -164,9 +167,14 @@ class Classifier(Network):
             state: That of the run that stopped there.
             output: What it gives; it may be written into.
         """
-        return self._scores(self._run(part).onward(state, output))
+        return self._scores(self.run_of(part).onward(state, output))
 
-    def _run(self, part: str) -> PartRun:
+    def run_of(self, part: str) -> PartRun:
+        """Runs that stop at a part.
+
+        Raises:
+            LookupError: The module has no such part.
+        """
         if part not in self._runs:
             known = [name for name, _ in self.module.named_modules() if name]
             if part not in known:
