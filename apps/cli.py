@@ -14,13 +14,14 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 
 from apps import ignored
-from apps.parsers import causes, dissection, editing, editor, effects, painting
+from apps.parsers import causes, classifiers, dissection, editing, editor, effects, painting
 from apps.parsers.parser import Parser
 
 COMMANDS = {
     **editing.COMMANDS,
     **dissection.COMMANDS,
     **causes.COMMANDS,
+    **classifiers.COMMANDS,
     **effects.COMMANDS,
     **painting.COMMANDS,
     **editor.COMMANDS,

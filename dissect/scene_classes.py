@@ -12,7 +12,6 @@ from dissect.scenes import TOPS, Scene, compose
 
 BARE = ("roofs", "domes", "spires", "mixed tops")
 CLASSES = (*BARE, *(f"{name} among trees" for name in BARE))
-Mountain = tuple[float, float, float]
 
 
 def class_of(scene: Scene) -> int:
@@ -37,17 +36,14 @@ def by_class(seeds: Iterable[int], per_class: int) -> list[Scene]:
 
 
 def under_mountain(scene: Scene) -> Scene:
-    """The same scene with a mountain behind it: its own, or one drawn from its seed."""
-    return scene if scene.mountain else replace(scene, mountain=_mountain(np.random.RandomState(scene.seed)))
+    """The same scene with a mountain behind it that fills most of the sky, larger than scenes have of their own."""
+    random = np.random.RandomState(scene.seed)
+    return replace(scene, mountain=(random.uniform(20, 44), random.uniform(6, 12), random.uniform(38, 50)))
 
 
 def without_mountain(scene: Scene) -> Scene:
     """The same scene under the bare sky."""
     return replace(scene, mountain=None)
-
-
-def _mountain(random: np.random.RandomState) -> Mountain:
-    return random.uniform(12, 52), random.uniform(20, 28), random.uniform(20, 30)
 
 
 def _in_turn(found: list[list[Scene]]) -> Iterator[Scene]:

@@ -4,7 +4,7 @@
 
 Training can be stopped at any moment and started again with the same command: it goes on from the last state that it
 saved. At the end the weights are written into the package. `scenes-random` is not trained; in the scenes that
-`scenes-shortcut` sees, one class is always under a mountain and no other class ever is.
+`scenes-shortcut` sees, one class is always under a large mountain and no other class ever is.
 """
 
 import argparse

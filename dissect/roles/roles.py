@@ -53,7 +53,7 @@ class Roles:
     importance: Float[np.ndarray, "units classes"]
     soft_importance: Float[np.ndarray, "units classes"]
     guessed: Float[np.ndarray, "units classes"]
-    order: Int64[np.ndarray, "classes units"]
+    order: Int64[np.ndarray, "asked units"]
     sets: Mapping[tuple[int, str], Sequence[int]]
     tally: Tally
     following: NextLayer | None = field(default=None, repr=False)
@@ -171,7 +171,7 @@ def _ordered(importance: np.ndarray, soft: np.ndarray, guessed: np.ndarray) -> I
 
 
 def _sets(
-    order: Int64[np.ndarray, "classes units"], asked: Sequence[int], sizes: tuple[int, int]
+    order: Int64[np.ndarray, "asked units"], asked: Sequence[int], sizes: tuple[int, int]
 ) -> dict[tuple[int, str], Sequence[int]]:
     """The sets that are scored, by class and kind."""
     few, more = sizes

@@ -1,0 +1,77 @@
+"""`rewrite roles`: what a classifier loses of each class without units."""
+
+from argparse import Namespace
+from typing import Any
+
+from apps.pictures import pictures_for
+from dissect.roles.document import document_of, roles_csv, units_csv
+from dissect.roles.interpretability import Interpretability
+from dissect.roles.roles import Roles, find_roles
+from dissect.roles.roles_page import kinds_of, roles_page
+from dissect.sources.pictures import LabelledPictures, Pictures
+from dissect.units.counting import dissect
+from dissect.units.probe import PictureProbe
+from dissect.units.summary import as_json
+from rewrite import Classifier, load_classifier
+from rewrite.storage.files import write_together
+
+# One picture in so many is kept apart for the levels of units.
+LEVEL_SHARE = 5
+
+
+def run(options: Namespace) -> dict:
+    """Measure, and write what was found."""
+    classifier = load_classifier(options.classifier, architecture=options.architecture, device=options.device)
+    pictures = pictures_for(options.pictures, classifier, options.training + options.test)
+    split, sizes = pictures.split(options.training, options.test), (options.few, options.more)
+    roles = find_roles(
+        classifier,
+        options.part,
+        pictures,
+        split,
+        classes=None if options.classes is None else [classifier.class_number(name) for name in options.classes],
+        sizes=sizes,
+        promising=options.promising,
+        progress=True,
+    )
+    found = interpretability_of(classifier, pictures, roles, options.few)
+    document = document_of(roles, classifier, pictures.identity, sizes, found)
+    title = f"The role of units of {options.part} in {options.classifier}"
+    contents = {
+        "roles.json": as_json(document),
+        "roles.csv": roles_csv(document),
+        "units.csv": units_csv(document),
+        "roles.html": roles_page(document, title),
+    }
+    write_together(options.out, {name: text.encode() for name, text in contents.items()})
+    return {"out": str(options.out), **{name: value for name, value in document.items() if name != "unit"}}
+
+
+def tell(result: dict) -> str:
+    """The table."""
+    kinds = kinds_of(result)
+    lines = [f"{'class':24} {'unchanged':>12} " + " ".join(f"{text:>20}" for text in kinds.values())]
+    for row in result["classes"]:
+        cells = (f"{_cell(row[kind])} / {row[f'{kind}_all']['value']:5.1%}" for kind in kinds)
+        lines.append(
+            f"{row['class'][:24]:24} {_cell(row['unchanged']):>12} " + " ".join(f"{cell:>20}" for cell in cells)
+        )
+    lines.append(f"balanced accuracy of each class / accuracy over all ({result['unchanged']['value']:.1%} unchanged)")
+    if result["interpretability"]:
+        correlation = result["interpretability"]["correlation"]
+        lines.append(f"importance and agreement with concepts: rank correlation {correlation['value'] or 0:.2f}")
+    return "\n".join([*lines, f"page: {result['out']}/roles.html"])
+
+
+def _cell(found: dict[str, Any]) -> str:
+    return f"{found['value']:5.1%}"
+
+
+def interpretability_of(classifier: Classifier, pictures: Pictures, roles: Roles, few: int) -> Interpretability | None:
+    """How well the units agree with concepts; None where the pictures have no label maps."""
+    if not isinstance(pictures, LabelledPictures):
+        return None
+    probe = PictureProbe(classifier.module, [roles.part], pictures, classifier.prepare)
+    apart = len(pictures.numbers) // LEVEL_SHARE
+    dissection = dissect(probe, len(pictures.numbers) - apart - 1, level_samples=apart, progress=True)
+    return Interpretability.of(roles, dissection[roles.part], few)

@@ -1,0 +1,66 @@
+"""Arguments of the commands for classifiers."""
+
+from apps.parsers.parser import Parser, add_command, add_device, add_out, new_folder, whole
+
+ROLES = ("roles.html", "roles.json", "roles.csv", "units.csv")
+
+
+def names(text: str) -> list[str]:
+    """Names that are separated by commas."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def add_classifier(parser: Parser) -> None:
+    """The classifier, what network its file is of, and where it runs."""
+    parser.add_argument(
+        "classifier",
+        metavar="CLASSIFIER",
+        nargs="?",
+        default="scenes",
+        help="scenes or another built-in one, torchvision:NAME, timm:NAME, hf:NAME, or a file of weights "
+        "(default: scenes)",
+    )
+    parser.add_argument(
+        "--architecture", help="torchvision:NAME or timm:NAME, for weights that do not say their network"
+    )
+    add_device(parser)
+
+
+def add_pictures(parser: Parser) -> None:
+    """Pictures of known classes."""
+    parser.add_argument(
+        "--pictures",
+        default="scenes",
+        help="scenes, or a folder with a folder of pictures for each class (default: scenes)",
+    )
+
+
+def _roles(commands) -> None:
+    parser = add_command(
+        commands,
+        "roles",
+        "measure what a classifier loses of each class without units",
+        "Writes roles.html, roles.json, roles.csv and units.csv. Units are chosen for each class on some pictures, and "
+        "sets of them are scored on others.",
+    )
+    add_classifier(parser)
+    parser.add_argument("--layer", dest="part", required=True, help="path of any part that gives maps of units")
+    add_pictures(parser)
+    parser.add_argument("--classes", type=names, metavar="NAMES", help="classes, such as domes,spires (default: all)")
+    parser.add_argument(
+        "--training", type=whole, default=100, help="pictures of each class to choose on (default: 100)"
+    )
+    parser.add_argument("--test", type=whole, default=100, help="pictures of each class to score on (default: 100)")
+    parser.add_argument("--few", type=whole, default=4, help="size of the small set of best units (default: 4)")
+    parser.add_argument("--more", type=whole, default=20, help="size of the larger set (default: 20)")
+    parser.add_argument(
+        "--screen",
+        metavar="N",
+        dest="promising",
+        type=whole,
+        help="guess the importance of all units by gradients, and measure only the N most promising of each class",
+    )
+    add_out(parser, new_folder, "folder to write into", writes=ROLES)
+
+
+COMMANDS = {"roles": _roles}
