@@ -9,7 +9,10 @@ from rewrite.checkpoints.discriminators import load_discriminator
 from rewrite.checkpoints.loading import export, load_generator
 from rewrite.classifiers.classifier import Classifier
 from rewrite.classifiers.loading import load_classifier
+from rewrite.classifiers.measurement import measure_pictures
 from rewrite.classifiers.preparation import Preparation
+from rewrite.classifiers.rule import ClassifierRule
+from rewrite.classifiers.solving import solve_pictures
 from rewrite.generators.contract import Generator
 from rewrite.generators.latent_files import read_latents
 from rewrite.generators.latents import Latents
@@ -39,6 +42,7 @@ from rewrite.wrapping import wrap
 __all__ = [
     "Aim",
     "Classifier",
+    "ClassifierRule",
     "ConceptSource",
     "Concepts",
     "Counts",
@@ -72,6 +76,7 @@ __all__ = [
     "load_report",
     "measure",
     "measure_effect",
+    "measure_pictures",
     "model_card",
     "propose_contexts",
     "propose_layers",
@@ -79,6 +84,7 @@ __all__ = [
     "report_on",
     "show",
     "solve",
+    "solve_pictures",
     "strongest",
     "to_peft",
     "to_pil",

@@ -19,7 +19,7 @@ from rewrite.generators.network import Network
 from rewrite.generators.parametrised import store_in, stored_in
 from rewrite.reports.forecast import told
 from rewrite.reports.rendering import render
-from rewrite.rules.rule import Rule
+from rewrite.rules.documents import name_in
 from rewrite.storage import files
 from rewrite.storage.quoting import lacking, named
 
@@ -56,7 +56,7 @@ class Patch:
         return f"<Patch of {self.layer}: rank={self.rank}, rules={len(self.rules)}, model={self.model}{bias}>"
 
     def _repr_html_(self) -> str:
-        names = [Rule.from_json(rule).name for rule in self.rules]
+        names = [name_in(rule) for rule in self.rules]
         return render(TEMPLATE, patch=self, rules=names, forecast=told(self.forecast))
 
     @classmethod
@@ -324,7 +324,7 @@ def describe(path: str | Path) -> dict:
         "layer": patch.layer,
         "rank": patch.rank,
         "bias": "changed" if patch.bias is not None else "as it was",
-        "rules": [Rule.from_json(rule).name for rule in patch.rules],
+        "rules": [name_in(rule) for rule in patch.rules],
         "model": patch.model,
         "base weight": patch.base,
         "forecast": dict(patch.forecast),

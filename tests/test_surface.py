@@ -44,11 +44,11 @@ VERSION = SETTINGS["project"]["version"]
 LEFT_OUT = {"arrives": 0.5, "beside": 0.1, "each": [], "drawn": None}
 PROMISED = {
     "rewrite": """
-        Aim Classifier ConceptSource Concepts Counts Effect Generator Goals Interval Latent Latents Mask Memory
-        Patch Preparation Proposal ProposedLayer Region Report Rule Search Settings Stack WrappedGenerator
-        __version__ export firing from_peft load_classifier load_discriminator load_generator load_perceptual
-        load_report measure measure_effect model_card propose_contexts propose_layers read_latents report_on
-        show solve strongest to_peft to_pil wrap
+        Aim Classifier ClassifierRule ConceptSource Concepts Counts Effect Generator Goals Interval Latent
+        Latents Mask Memory Patch Preparation Proposal ProposedLayer Region Report Rule Search Settings Stack
+        WrappedGenerator __version__ export firing from_peft load_classifier load_discriminator load_generator
+        load_perceptual load_report measure measure_effect measure_pictures model_card propose_contexts
+        propose_layers read_latents report_on show solve solve_pictures strongest to_peft to_pil wrap
     """,
     "dissect": """
         Annotations Broden Brush CallableSource ConceptSource Concepts Dissection GeneratorProbe

@@ -211,10 +211,6 @@ class Generator(Network):
         """What is added to the values of `layer` right before `activation`; zero if more than that lies between."""
         return torch.zeros(1, 1, 1, 1, device=self.device)
 
-    def activation(self, layer: str) -> Callable[[Tensor], Tensor]:
-        """The function that follows the values of `layer` and `offset`; the identity if more lies between."""
-        return lambda x: x
-
     def demodulation(
         self, layer: str, style: Tensor | None, weight: Tensor | None = None
     ) -> Float[Tensor, "images outputs"] | None:

@@ -1,7 +1,7 @@
 """A network seen as named layers that can be edited: what generators and classifiers have in common."""
 
 from abc import ABC
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TypeVar
@@ -50,6 +50,10 @@ class Network(ABC):
         """The stored bias of a layer, one number a unit, or None; what is written into it changes the network."""
         path = self.layer(layer).bias
         return None if path is None else self.module.get_parameter(path)
+
+    def activation(self, layer: str) -> Callable[[Tensor], Tensor]:
+        """The function that follows the values of `layer` and `offset`; the identity if more lies between."""
+        return lambda x: x
 
     def layer(self, name: str) -> Layer:
         """Look a layer up by name.

@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from rewrite.generators.classes import Label
-from rewrite.rules.entries import number, only, require, shown, typed, whole
+from rewrite.rules import documents
+from rewrite.rules.documents import document_in
+from rewrite.rules.entries import number, only, require, shown, typed
 from rewrite.rules.regions import Region, region_from, regions_from
 from rewrite.rules.settings import CHOSEN, EXACT, Settings, settings_from
 from rewrite.storage import files
 from rewrite.storage.quoting import lacking
 
-SCHEMA = "rewrite-rule/1"
+SCHEMA = documents.OF_GENERATOR
 ACTIONS = ("paste", "erase")
 CONTEXT_USES = ("goal", "direction")
 ANCHORS = ("centre", "bottom")
@@ -172,13 +174,7 @@ class Rule:
         Raises:
             ValueError: It is not a valid rule; the message says what is wrong.
         """
-        try:
-            document = json.loads(text, parse_int=whole)
-        except (json.JSONDecodeError, RecursionError) as error:
-            raise ValueError(lacking(error)) from None
-        if not isinstance(document, dict) or document.get("schema") != SCHEMA:
-            raise ValueError(f'the document must say "schema": "{SCHEMA}"')
-        return _rule(document)
+        return _rule(document_in(text, SCHEMA))
 
 
 def _rule(document: dict) -> Rule:

@@ -10,9 +10,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from rewrite.generators.contract import Generator
 from rewrite.generators.demodulation import demodulation_of
 from rewrite.generators.layers import Layer, Part
+from rewrite.generators.network import Network
 from rewrite.goals.goal import Goal
 from rewrite.goals.keys import Keys
 from rewrite.memory import Memory
@@ -25,6 +25,8 @@ from rewrite.solvers.spectrum import DIRECTIONS, Spectrum
 HEAVY = 100.0
 # A factor of a shorter metric takes no time worth saving, nor does a system of more keys than this for each entry.
 LEAST_WIDTH, MOST_KEYS = 1024, 1.0
+# Of the power of the strongest input.
+LEAST_POWER = 1e-12
 # Of the price of a change in the cheapest direction, the most by which a spectrum may be wrong in any.
 TOLERANCE = 0.05
 # By the sums of a memory: every rule that is solved on it uses the same.
@@ -72,7 +74,7 @@ class Problem:
     known: Known = field(default_factory=Known, repr=False)
 
     @classmethod
-    def of(cls, generator: Generator, memory: Memory, goal: Goal, settings: Settings) -> "Problem":
+    def of(cls, generator: Network, memory: Memory, goal: Goal, settings: Settings) -> "Problem":
         """Set the problem up from a memory of either key space."""
         layer = generator.layer(memory.layer)
         matrix = layer.matrix(generator.weight(layer.name)).detach().cpu().double()
@@ -81,6 +83,8 @@ class Problem:
         if len(power) == 0:
             # A plain layer has no modulation; the energy of each input plays its part as a ridge.
             power = moment.diagonal().reshape(layer.inputs, -1).mean(dim=1)
+            # Inputs that are always zero (units behind a ReLU that never fire) have a price too, or it is singular.
+            power = power.clamp(min=LEAST_POWER * power.max().clamp(min=LEAST_POWER))
         known: Known = KNOWN.setdefault(memory.total, Known())  # pyright: ignore
         return cls(layer, matrix, moment, power, goal, settings, generator.activation(layer.name), known)
 

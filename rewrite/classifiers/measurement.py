@@ -1,0 +1,56 @@
+"""What a layer of a classifier usually reads: the second moment of its keys over pictures."""
+
+from collections.abc import Iterable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from rewrite.classifiers.classifier import Classifier
+from rewrite.memory import Memory
+from rewrite.memory.sums import Sums, positions_per_image
+from rewrite.threads import one_blas_thread
+
+
+def measure_pictures(
+    classifier: Classifier,
+    layer: str,
+    batches: Iterable[Float[Tensor, "images 3 height width"]],
+    pictures: int,
+) -> Memory:
+    """Measure the second moment of a layer's patch keys over pictures.
+
+    Args:
+        classifier: The classifier.
+        layer: Name of the layer.
+        batches: The pictures, as images in [-1, 1], some at a time.
+        pictures: How many there are, which says how many positions of each are read.
+
+    Returns:
+        The memory, whose sums are in float64 on the CPU.
+
+    Raises:
+        LookupError: The classifier has no such layer.
+        ValueError: The layer reads values that are not finite, or there are no pictures.
+    """
+    described, first = classifier.layer(layer), 0
+    sums = Sums(described, positions_per_image(described, max(pictures, 1)), classifier.device)
+    with torch.no_grad(), one_blas_thread():
+        for images in batches:
+            sums.add(classifier.cut(layer, images), range(first, first + len(images)))
+            first += len(images)
+    if not first:
+        raise ValueError("a memory is measured on at least one picture, got none")
+    total = sums.total()
+    if not torch.isfinite(total).all():
+        raise ValueError(f"layer {layer} reads values that are not finite: the classifier's weights are damaged")
+    return Memory(
+        total=total,
+        count=sums.count,
+        style_power=sums.style_power.cpu(),
+        images=first,
+        layer=layer,
+        key_space="patch",
+        model=classifier.fingerprint,
+        seeds=((0, first),),
+    )
