@@ -14,9 +14,10 @@ from torch import Tensor
 
 from rewrite.generators.batches import batched
 from rewrite.generators.contract import Generator
+from rewrite.generators.network import Network
 from rewrite.goals.pasted import Pasted, pasted_images
 from rewrite.goals.scene import latents_of
-from rewrite.patch import Patch, base_of
+from rewrite.patch import Edited, Patch, base_of
 from rewrite.rules.rule import Rule
 
 BATCH = 8
@@ -46,12 +47,12 @@ LAYER, LAYER_OF_FEW_MARKS, NETWORK = Tuning(0.01, (150,)), Tuning(0.01, (40,)), 
 
 @dataclass(frozen=True)
 class Weights:
-    """Other values for some parameters of a generator."""
+    """Other values for some parameters of a network."""
 
     values: dict[str, Tensor]
 
     @contextmanager
-    def applied(self, generator: Generator) -> Iterator[Generator]:
+    def applied(self, generator: Edited) -> Iterator[Edited]:
         """Hold them inside a `with` block; what was there is restored bit for bit on the way out.
 
         Yields:
@@ -161,6 +162,6 @@ def _descent(parameters: list[Tensor], loss: Callable[[int], Tensor], batches: i
 
 
 @torch.no_grad()
-def _write(generator: Generator, values: dict[str, Tensor]) -> None:
+def _write(generator: Network, values: dict[str, Tensor]) -> None:
     for name, value in values.items():
         generator.module.get_parameter(name).copy_(value)
