@@ -13,7 +13,7 @@ from rewrite.storage import files
 # The options that name what is read, and those that name what is written.
 READ = (
     *("model", "rule", "heat", "patches", "strokes", "memory", "dissection", "weights", "lpips", "segmenter"),
-    *("reference", "training", "report", "file", "models", "latents"),
+    *("reference", "training", "report", "file", "models", "latents", "classifier"),
 )
 WRITTEN = ("out", "card", "each")
 # Of these, the folders that files of any names are written into.
@@ -21,7 +21,7 @@ FOLDERS = ("each",)
 ADAPTER = "peft"
 # Kinds of files that hold weights, beside those in which a generator is looked for.
 MODELS = (*containers.OF_WEIGHTS, containers.TORCHSCRIPT, containers.HDF5)
-OURS = ("generator", "segmenter")
+OURS = ("generator", "segmenter", "classifier")
 
 
 def check(options: Namespace) -> None:

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from apps.commands.patches import load_patches
-from rewrite import Generator, Patch, export, load_generator, model_card, to_peft
+from apps.models import load_model
+from rewrite import Classifier, Generator, Patch, export, model_card, to_peft
 from rewrite.reports.report import load_report
 from rewrite.storage.files import together, write_text
 
@@ -14,16 +15,18 @@ def run(options: Namespace) -> dict:
     """Write the edited checkpoint or the adapter, and the card if one is asked for."""
     if options.report is not None and options.card is None:
         raise ValueError("--report is for a model card: name the card with --card")
-    generator = load_generator(options.model)
+    generator = load_model(options.model)
     held = load_patches(generator, options.patches, options.strengths)
     patches, strengths = [patch for patch, _ in held], [strength for _, strength in held]
     container = "same" if options.container == "container" else options.container
     card = _card(options, generator, patches, strengths, container)
+    # The file of a classifier is known by what it was loaded from.
+    model = None if isinstance(generator, Classifier) else options.model
     with together():
         if container == "peft":
             to_peft(generator, patches, _folder(options), strengths=strengths)
         else:
-            export(generator, patches, options.out, model=options.model, container=container, strengths=strengths)
+            export(generator, patches, options.out, model=model, container=container, strengths=strengths)
         if card is not None:
             write_text(options.card, card)
     layers = sorted({patch.layer for patch in patches})
@@ -42,11 +45,17 @@ def tell(result: dict) -> str:
 
 
 def _card(
-    options: Namespace, generator: Generator, patches: Sequence[Patch], strengths: Sequence[float], container: str
+    options: Namespace,
+    generator: Generator | Classifier,
+    patches: Sequence[Patch],
+    strengths: Sequence[float],
+    container: str,
 ) -> str | None:
     """The text of the card, made before anything is written: an error leaves no files."""
     if options.card is None:
         return None
+    if isinstance(generator, Classifier):
+        raise ValueError("a model card is of a generator: leave --card out")
     return model_card(
         generator,
         patches,

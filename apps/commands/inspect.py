@@ -12,7 +12,7 @@ from dissect.causes.painting import SCHEMA as PAINTING
 from dissect.causes.painting import Painting
 from dissect.segmenter import load_segmenter
 from dissect.units import dissection
-from rewrite import Rule, memory, patch
+from rewrite import ClassifierRule, Rule, memory, patch
 from rewrite.checkpoints import containers, discriminators, hub, registry
 from rewrite.checkpoints.archives import Archive
 from rewrite.checkpoints.candidates import CHOICE, split_choice
@@ -28,6 +28,7 @@ from rewrite.generators.network import Network
 from rewrite.memory import unfinished
 from rewrite.reports.report import SCHEMA as REPORT
 from rewrite.rules import BUILT_IN as RULES
+from rewrite.rules.documents import OF_CLASSIFIER
 from rewrite.rules.rule import LARGEST_FILE
 from rewrite.storage import files
 from rewrite.storage.quoting import quoted
@@ -86,6 +87,8 @@ def _document(path: Path) -> dict[str, Any]:
         return {"kind": "report", **{name: document.get(name) for name in names}}
     if isinstance(schema, str) and schema.startswith("rewrite-rule/"):
         return {"kind": "rule", **_rule(Rule.load(path))}
+    if schema == OF_CLASSIFIER:
+        return {"kind": "rule of a classifier", **_pairs(ClassifierRule.load(path))}
     if schema == PAINTING:
         painting = Painting.load(path)
         names = ("model", "layer", "seed", "truncation")
@@ -110,6 +113,11 @@ def _rule(rule: Rule) -> dict[str, Any]:
         "effect": dict(rule.effect),
         "expect": dict(rule.expect),
     }
+
+
+def _pairs(rule: ClassifierRule) -> dict[str, Any]:
+    pictures = {"pairs": len(rule.keys), "kept": len(rule.keep), "size": list(rule.keys.shape[1:3])}
+    return {"name": rule.name, "model": rule.model, "layer": rule.layer, **pictures}
 
 
 def _binary(path: Path) -> dict[str, Any]:

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from rewrite import Generator, Patch, from_peft
+from rewrite import Classifier, Generator, Patch, from_peft
 
 
 def load_patches(
-    generator: Generator, paths: Sequence[Path], strengths: Sequence[float] | None
+    generator: Generator | Classifier, paths: Sequence[Path], strengths: Sequence[float] | None
 ) -> list[tuple[Patch, float]]:
     """Load patches, each with its strength: one for all, one for each file, or 1.
 

@@ -1,7 +1,10 @@
 """Arguments of the commands for classifiers."""
 
+from pathlib import Path
+
 from apps.parsers.parser import Parser, add_command, add_device, add_out, new_folder, whole
 
+PAIRS = ("rule.json", "patch.safetensors", "effect.json")
 ROLES = ("roles.html", "roles.json", "roles.csv", "units.csv")
 
 
@@ -63,4 +66,25 @@ def _roles(commands) -> None:
     add_out(parser, new_folder, "folder to write into", writes=ROLES)
 
 
-COMMANDS = {"roles": _roles}
+def _pairs(commands) -> None:
+    parser = add_command(
+        commands,
+        "pairs",
+        "rewrite a rule of a classifier: pictures of one folder are to count as those of another",
+        "Pictures of the same name are a pair, such as one with and without what confounds the classifier. Writes "
+        "rule.json, patch.safetensors and effect.json, which says what the patch does to other pictures.",
+    )
+    add_classifier(parser)
+    parser.add_argument("--layer", required=True, help="the layer that is rewritten; rewrite inspect lists them")
+    parser.add_argument("--keys", type=Path, required=True, metavar="DIR", help="pictures that are named wrong")
+    parser.add_argument("--values", type=Path, required=True, metavar="DIR", help="the pictures they are to count as")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="pictures for which the layer stays as it is")
+    add_pictures(parser)
+    parser.add_argument("--training", type=whole, default=60, help="pictures for the memory, of a class (default: 60)")
+    parser.add_argument("--test", type=whole, default=60, help="pictures to measure on, of a class (default: 60)")
+    parser.add_argument("--rank", type=whole, help="number of directions (default: as many as are asked for)")
+    parser.add_argument("--name", help="name of the rule (default: that of the folder of keys)")
+    add_out(parser, new_folder, "folder to write into", writes=PAIRS)
+
+
+COMMANDS = {"roles": _roles, "pairs": _pairs}

@@ -56,7 +56,7 @@ def rank_correlation(first: np.ndarray, second: np.ndarray) -> Interval[float]:
 
     if len(first) < 5 or np.ptp(first) == 0 or np.ptp(second) == 0:
         return Interval.unknown(math.nan)
-    value = float(stats.spearmanr(first, second).statistic)
+    value = float(stats.spearmanr(first, second)[0])
     reach = NORMAL_ERRORS * math.sqrt((1 + value**2 / 2) / (len(first) - 3))
     turned = math.atanh(min(max(value, -1 + 1e-12), 1 - 1e-12))
     return Interval(value, math.tanh(turned - reach), math.tanh(turned + reach))

@@ -56,16 +56,16 @@ class ClassedPictures(Pictures):
         """
         if min(training, test) < 1:
             raise ValueError(f"a split has pictures on both sides, got {training} and {test} of each class")
-        found, numbers = Split([], []), np.array(self.numbers)
+        chosen, scored, numbers = list[int](), list[int](), np.array(self.numbers)
         classes = self.classes(self.numbers).numpy()
         for number in np.unique(classes):
             mine = np.random.default_rng(0).permutation(numbers[classes == number]).tolist()
             if len(mine) < 2:
                 raise ValueError(f"class {self.names[number]} has one picture: a split needs two or more of each class")
             first = min(training, max(1, len(mine) * training // (training + test)))
-            found.training.extend(sorted(mine[:first]))
-            found.test.extend(sorted(mine[first : first + test]))
-        return found
+            chosen.extend(sorted(mine[:first]))
+            scored.extend(sorted(mine[first : first + test]))
+        return Split(chosen, scored)
 
 
 class GivenPictures(ClassedPictures):

@@ -100,8 +100,7 @@ class ClassifierRule:
         """
         classifier.layer(layer)
         kept = keys[:0] if keep is None else keep
-        pictures = (bytes_of(images) for images in (keys, values, kept))
-        rule = cls(name, classifier.fingerprint, layer, *pictures)
+        rule = cls(name, classifier.fingerprint, layer, bytes_of(keys), bytes_of(values), bytes_of(kept))
         return rule.with_settings(**settings)
 
     def with_settings(self, **changes: Any) -> "ClassifierRule":

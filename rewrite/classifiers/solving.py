@@ -9,6 +9,7 @@ from torch import Tensor
 from rewrite.classifiers.classifier import Classifier
 from rewrite.classifiers.goals import goal_of
 from rewrite.classifiers.rule import ClassifierRule, images_of
+from rewrite.generators.cut import Cut
 from rewrite.memory import Memory
 from rewrite.patch import Patch, base_of
 from rewrite.rules.settings import Settings
@@ -121,7 +122,7 @@ def judge(
 class _Shown:
     """Pairs that are left out, up to the layer, with their scores."""
 
-    cut: object
+    cut: Cut
     pairs: int
     wanted: Tensor
     first: Tensor
