@@ -1,6 +1,7 @@
 """How well one class is told from all others: balanced accuracy, with its interval over pictures."""
 
 import math
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int64
@@ -56,7 +57,8 @@ def rank_correlation(first: np.ndarray, second: np.ndarray) -> Interval[float]:
 
     if len(first) < 5 or np.ptp(first) == 0 or np.ptp(second) == 0:
         return Interval.unknown(math.nan)
-    value = float(stats.spearmanr(first, second)[0])
+    found: Any = stats.spearmanr(first, second)
+    value = float(found.statistic)
     reach = NORMAL_ERRORS * math.sqrt((1 + value**2 / 2) / (len(first) - 3))
     turned = math.atanh(min(max(value, -1 + 1e-12), 1 - 1e-12))
     return Interval(value, math.tanh(turned - reach), math.tanh(turned + reach))
