@@ -13,6 +13,8 @@ from dissect.roles.following import next_layer
 from dissect.roles.roles import find_roles
 from dissect.roles.screen import screened
 from dissect.sources.classes import ClassFolder, GivenPictures, SceneClasses
+from dissect.sources.towers import Scenes
+from dissect.units.probe import PictureProbe
 from rewrite import load_classifier, wrap
 from tests.test_classifiers import Residual, tokens
 
@@ -223,6 +225,12 @@ def test_the_built_in_classifier_names_scenes_that_it_never_saw():
     named = classifier.predict(shown.images(shown.numbers))
     assert (named == shown.classes(shown.numbers)).double().mean() > 0.95
     assert classifier.classes == tuple(shown.names)
+
+
+def test_a_probe_of_pictures_sees_tokens_as_maps():
+    probe = PictureProbe(tokens(), ["encoder.layers.encoder_layer_0.mlp.0"], Scenes(count=3, size=16))
+    assert probe.units == {"encoder.layers.encoder_layer_0.mlp.0": 16}
+    assert probe.activations(probe.pictures.numbers)["encoder.layers.encoder_layer_0.mlp.0"].shape == (3, 16, 4, 4)
 
 
 def test_a_screen_of_tokens_sums_over_tokens():

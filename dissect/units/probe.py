@@ -218,7 +218,7 @@ class PictureProbe(Probe):
 
     @torch.no_grad()
     def _run(self, images: Tensor) -> Activations:
-        with keeping_outputs(self.module, self.layers) as found:
+        with keeping_outputs(self.module, self.layers, tokens=True) as found:
             self.module(self.prepare(images).to(next(self.module.parameters(), images)))
         return {name: found[name] for name in self.layers}
 
