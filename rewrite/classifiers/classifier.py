@@ -16,6 +16,7 @@ from rewrite.generators.left_out import check_module, reasons
 from rewrite.generators.modules import Kind, kind_of
 from rewrite.generators.network import Network
 from rewrite.generators.outputs import noting_inputs
+from rewrite.storage.quoting import LONGEST, quoted
 
 BATCH = 64
 
@@ -108,9 +109,9 @@ class Classifier(Network):
             return self.classes.index(text)
         if text.isdecimal() and int(text) < len(self.classes):
             return int(text)
-        near = get_close_matches(text, self.classes, 1)
+        near = get_close_matches(text[:LONGEST], self.classes, 1)
         hint = f"did you mean {near[0]}?" if near else f"there are {len(self.classes)}, first {self.classes[0]}"
-        raise LookupError(f"this classifier has no class {text!r}: {hint}")
+        raise LookupError(f"this classifier has no class {quoted(text)}: {hint}")
 
     # Layers, as of a generator
 
@@ -178,9 +179,9 @@ class Classifier(Network):
         if part not in self._runs:
             known = [name for name, _ in self.module.named_modules() if name]
             if part not in known:
-                near = get_close_matches(part, known, 1)
+                near = get_close_matches(part[:LONGEST], known, 1)
                 hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known[:20])}"
-                raise LookupError(f"this classifier has no part {part!r}: {hint}")
+                raise LookupError(f"this classifier has no part {quoted(part)}: {hint}")
             self._runs[part] = part_run(self.module, part, self._prepared(self._trial()), self._scores)
         return self._runs[part]
 
