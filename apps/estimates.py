@@ -9,13 +9,19 @@ from rewrite import Generator
 LEAST_IMAGES, LEAST_SECONDS = 50, 10
 
 
-def foretell(generator: Generator, images: int) -> None:
-    """Say about how long it takes to draw so many images, from the time that one takes; nothing where that is short."""
+def foretell(generator: Generator, images: int, seed: int = 0) -> None:
+    """Say about how long it takes to draw so many images, from the time that one takes; nothing where that is short.
+
+    Args:
+        generator: The generator.
+        images: Number of images.
+        seed: The one that is drawn, which a map of seeds to classes must know.
+    """
     if images < LEAST_IMAGES:
         return
-    generator.sample([0])  # the first takes longer
+    generator.sample([seed])  # the first takes longer
     begun = time.monotonic()
-    generator.sample([0])
+    generator.sample([seed])
     seconds = images * (time.monotonic() - begun)
     if seconds >= LEAST_SECONDS:
         print(f"about {spoken(seconds)} to draw {images} images", file=sys.stderr)

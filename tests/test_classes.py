@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from apps import estimates
 from dissect.units.probe import GeneratorProbe
 from rewrite import Memory, Rule, load_generator, measure, report_on, solve
 from rewrite.checkpoints import native
@@ -115,3 +116,9 @@ def test_a_generator_without_classes_takes_none(tiny_generator):
     for label in (1, None, "mixed", {3: 0}):
         with pytest.raises(ValueError, match="has no classes"):
             tiny_generator.draw_class(label)
+
+
+def test_the_time_of_images_of_a_map_is_foretold_from_one_that_it_names(classed, monkeypatch, capsys):
+    monkeypatch.setattr(estimates, "LEAST_SECONDS", 0)
+    estimates.foretell(load_generator(classed, label={7: 2}), 1000, 7)
+    assert "to draw 1000 images" in capsys.readouterr().err

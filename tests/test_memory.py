@@ -13,7 +13,7 @@ from torch import nn
 
 from rewrite.generators.cut import Cut
 from rewrite.generators.layers import Layer
-from rewrite.memory import Memory, describe, measure
+from rewrite.memory import Memory, describe, measure, measurement
 from rewrite.memory.sums import Sums, positions_per_image
 from rewrite.storage import files
 
@@ -294,3 +294,13 @@ def refused(path) -> str:
         Memory.load(path)
     assert "\n" not in str(caught.value)
     return str(caught.value)
+
+
+def test_large_maps_are_read_in_smaller_batches_with_the_same_keys(tiny_generator, monkeypatch):
+    whole = measure(tiny_generator, "b16.conv1", 20)
+    monkeypatch.setattr(measurement, "MOST_VALUES", 3 * 16 * tiny_generator.layer("b16.conv1").inputs * 16)
+    assert measurement.Measurement(tiny_generator, "b16.conv1", 20).batch == 3
+    parts = measure(tiny_generator, "b16.conv1", 20)
+    # Maps of another batch differ in the last digits of single precision.
+    torch.testing.assert_close(parts.total, whole.total, rtol=1e-5, atol=1e-4)
+    assert parts.count == whole.count

@@ -12,7 +12,7 @@ from apps.sources import BUILT_IN, source_for
 from dissect.scenes import CONCEPTS
 from rewrite import Generator, Patch, Report, Rule, load_generator, report_on
 from rewrite.checkpoints.loading import BUILT_IN as GENERATORS
-from rewrite.generators.latents import numbered
+from rewrite.generators.latents import Latents, numbered
 from rewrite.reports.concepts import Concepts, ConceptSource
 from rewrite.reports.figures import figures_of
 from rewrite.reports.forecast import lines_of
@@ -33,7 +33,8 @@ def run(options: Namespace) -> dict:
     generator.truncation = common_truncation(rules)
     generator.draw_class(label_for(options, rules if generator.classes else []))
     images = images_of(options, generator)
-    foretell(generator, 2 * (SEEDS if images is None else len(numbered(images, generator.latents)[0])))
+    numbers, _ = numbered(range(SEEDS) if images is None else images, generator.latents)
+    foretell(generator, 2 * len(numbers), 0 if isinstance(images, Latents) else numbers[0])
     found = report_on(
         generator,
         patches,

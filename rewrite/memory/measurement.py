@@ -27,6 +27,8 @@ AUTO = "auto"
 # The most images that `auto` reads, and those after which it first asks whether they are enough: what is rare in images
 # is not seen in fewer.
 MOST, LEAST = 2000, 200
+# Of what the layer reads of the images of one run: larger maps are read in smaller batches, which take no longer.
+MOST_VALUES = 2**23
 # The next time is when they should be by what is known then, a little later, as asking takes as long as several images.
 MARGIN, LATER = 1.2, (1.1, 2.5)
 
@@ -55,7 +57,7 @@ def measure(
         samples: Number of images, or `auto` for as many as are needed, at most 2,000.
         key_space: `patch` for the whole receptive field of the layer, `channel` for single positions.
         first_seed: Seed of the first image, which the next ones follow; the default is far from those people look at.
-        batch: Images in one run, fewer where memory runs out; it does not change which keys are read.
+        batch: The most images in one run, fewer of large maps; it does not change which keys are read.
         progress: Show a progress bar.
         on_progress: Called with the number of images read so far; what it raises ends the measurement.
 
@@ -99,7 +101,8 @@ class Measurement:
     ):
         _check(samples, key_space)
         self.generator, self.layer, self.key_space = generator, generator.layer(layer), key_space
-        self.samples, self.first_seed, self.batch, self.images = samples, first_seed, batch, 0
+        self.samples, self.first_seed, self.images = samples, first_seed, 0
+        self.batch = max(1, min(batch, MOST_VALUES // (self.layer.inputs * math.prod(self.layer.grid))))
         self._upto = self.least
         self._sums: Sums | Halves = self._begun()
 
