@@ -31,6 +31,7 @@ UNUSED = {
     "propose": [
         Unused(("contexts", "layer"), lambda given: given.layers is not None, "is for contexts, not --layers"),
     ],
+    "check": [LATENTS],
     "report": [
         LATENTS,
         Unused(("download_lpips",), lambda given: given.lpips is not None, "fetches weights, and --lpips names some"),

@@ -24,6 +24,7 @@ pytestmark = pytest.mark.usefixtures("cache")
         ["sample", "--key-s", "patch", "--out", "a.png"],
         ["solve", "rule.json", "--memory", "m", "--samples", "10"],
         ["propose", "rule.json", "--layers", "all", "--contexts", "3"],
+        ["check", "no-trees", "--latents", "w.npz", "--seeds", "0-3"],
         ["report", "patch", "--lpips", "w", "--download-lpips", "squeeze", "--out", "r"],
         ["rule", "--context", "dome", "--dissection", "d", "--out", "r.json"],
         ["ablate", "--layer", "x", "--units", "1,2", "--count", "3"],
@@ -39,7 +40,7 @@ def test_an_option_that_would_not_be_looked_at_is_refused(tmp_path, monkeypatch,
 
 
 def test_every_command_of_the_list_is_tried():
-    tried = {"sample", "solve", "propose", "report", "rule", "ablate", "artifacts", "omissions"}
+    tried = {"sample", "solve", "propose", "check", "report", "rule", "ablate", "artifacts", "omissions"}
     assert set(UNUSED) == tried
 
 

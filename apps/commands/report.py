@@ -30,8 +30,7 @@ def run(options: Namespace) -> dict:
     patches, strengths = [patch for patch, _ in held], [strength for _, strength in held]
     perceptual = load_perceptual(options.lpips, download=options.download_lpips, progress=True)
     rules = rules_of(patches)
-    generator.truncation = common_truncation(rules)
-    generator.draw_class(label_for(options, rules if generator.classes else []))
+    draw_as(generator, rules, options)
     images = images_of(options, generator)
     numbers, _ = numbered(range(SEEDS) if images is None else images, generator.latents)
     foretell(generator, 2 * len(numbers), 0 if isinstance(images, Latents) else numbers[0])
@@ -70,6 +69,16 @@ def result_of(found: Report, out: Path) -> dict:
 def rules_of(patches: Sequence[Patch]) -> list[Rule]:
     """The rules that patches were solved for."""
     return [Rule.from_json(text) for patch in patches for text in patch.rules]
+
+
+def draw_as(generator: Generator, rules: Sequence[Rule], options: Namespace) -> None:
+    """Draw images as rules were written: at their truncation, and of the class of the command line or theirs.
+
+    Raises:
+        ValueError: The rules are of several truncations, or the generator has no such class.
+    """
+    generator.truncation = common_truncation(rules)
+    generator.draw_class(label_for(options, rules if generator.classes else []))
 
 
 def source_of(named: str, rules: Sequence[Rule], generator: Generator) -> ConceptSource | None:

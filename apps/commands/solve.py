@@ -26,7 +26,7 @@ def run(options: Namespace) -> dict:
             memory = Memory.load(options.memory)
         else:
             memory = memory_of(generator, rule.layer, options.samples, rule.settings.key_space, progress=True)
-        patch = _solved(generator, memory, rule, options.rank)
+        patch = solved(generator, memory, rule, options.rank)
     patch.save(options.out)
     return {
         "out": str(options.out),
@@ -37,7 +37,8 @@ def run(options: Namespace) -> dict:
     }
 
 
-def _solved(generator: Generator, memory: Memory, rule: Rule, rank: int | None) -> Patch:
+def solved(generator: Generator, memory: Memory, rule: Rule, rank: int | None = None) -> Patch:
+    """The patch of a rule, with a progress bar."""
     with stage_bar(100, SOLVE, "%") as bar:
 
         def step(share: float) -> None:

@@ -3,9 +3,11 @@
 from pathlib import Path
 
 from apps.parsers.parser import (
+    AUTO,
     MODEL,
     PATCH,
     SEGMENTER,
+    Parser,
     add_command,
     add_device,
     add_latents,
@@ -15,6 +17,7 @@ from apps.parsers.parser import (
     add_patches,
     add_strength,
     add_truncation,
+    images_or_auto,
     new_file,
     new_folder,
     new_place,
@@ -138,18 +141,34 @@ def _report(commands) -> None:
     parser.add_argument("patches", metavar="PATCH", nargs="+", type=Path, help=PATCH)
     add_model(parser, option=True, of_rule=True)
     add_strength(parser)
-    parser.add_argument("--seeds", help="such as 0-199 (default: the first 200 that no rule uses)")
-    add_latents(parser)
-    parser.add_argument(
-        "--segmenter",
-        default="towers",
-        help=f"{SEGMENTER}, or none (default: that of towers, where it knows the rule's concepts)",
-    )
+    _add_images(parser)
     parser.add_argument("--lpips", metavar="FILE", type=Path, help="weights of a trunk in torchvision's layout")
     parser.add_argument(
         "--download-lpips", choices=TRUNKS, help="download the weights of this trunk (squeeze has 5 MB), once"
     )
     add_out(parser, new_folder, "folder to write into", writes=REPORT)
+
+
+def _check(commands) -> None:
+    parser = add_command(
+        commands,
+        "check",
+        "replay edits and hold them against what their rules expect",
+        "A rule is solved again and a patch is applied, each by itself, and measured on images that no rule uses. The "
+        "exit status is 1 if an expectation fails, and 2 for an edit whose rules expect nothing.",
+    )
+    parser.add_argument(
+        "edits", metavar="RULE_OR_PATCH", nargs="+", help="a rule file, the name of a built-in rule, or a patch"
+    )
+    add_model(parser, option=True, of_rule=True)
+    _add_images(parser)
+    parser.add_argument(
+        "--samples",
+        type=images_or_auto,
+        metavar="N",
+        default=AUTO,
+        help="images to measure the memory of a rule on, or auto for as many as its forecast needs (default: auto)",
+    )
 
 
 def _export(commands) -> None:
@@ -175,6 +194,16 @@ def _export(commands) -> None:
     add_out(parser, new_place, "the file to write; for peft, the folder")
 
 
+def _add_images(parser: Parser) -> None:
+    parser.add_argument("--seeds", help="such as 0-199 (default: the first 200 that no rule uses)")
+    add_latents(parser)
+    parser.add_argument(
+        "--segmenter",
+        default="towers",
+        help=f"{SEGMENTER}, or none (default: that of towers, where it knows the rule's concepts)",
+    )
+
+
 COMMANDS = {
     "demo": _demo,
     "sample": _sample,
@@ -184,5 +213,6 @@ COMMANDS = {
     "solve": _solve,
     "propose": _propose,
     "report": _report,
+    "check": _check,
     "export": _export,
 }

@@ -65,6 +65,7 @@ def place_document(rule: Rule, found: Places) -> dict[str, Any]:
         "arrives_interval": ends(found.arrives),
         "strays": Moved.together(found.moved).strays,
         "residual": found.residual,
+        "protected": None if found.protected is None else found.protected.value,
         "inside": movement_document(found.inside),
         "outside": movement_document(found.outside),
         "lpips": look_document(found),

@@ -50,7 +50,7 @@ def figures_of(document: Mapping[str, Any]) -> list[Figure]:
     efficacy = AT_LAYER if kind == "places" and not _looked_at_images(document) else EFFICACY.get(kind, UNSAID)
     found = [Figure("efficacy", "Efficacy", "efficacy", efficacy)]
     if kind == "concepts" and "outside_strict" in document:
-        strict = Figure("outside_strict", "Change outside, strict", None, STRICT)
+        strict = Figure("outside_strict", "Change outside, strict", "strict", STRICT)
         return [*found, strict, Figure("outside_lenient", "Change outside, lenient", "outside", LENIENT)]
     return [*found, Figure("outside", "Change outside", "outside", OUTSIDE.get(kind, UNSAID))]
 

@@ -6,15 +6,16 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
+from torch import Tensor
 
 from rewrite.generators.contract import Generator
 from rewrite.goals.cache import Goals
 from rewrite.goals.pasted import Moved, pasted_images
 from rewrite.goals.scene import latents_of
-from rewrite.reports.effect import Applied, Movement, edited, looks, movement
+from rewrite.reports.effect import Applied, Movement, before_and_after, edited, looks, movement
 from rewrite.reports.interval import Interval, share_of
 from rewrite.reports.perceptual import Perceptual
-from rewrite.rules.regions import Latent
+from rewrite.rules.regions import Latent, Region
 from rewrite.rules.rule import Rule
 
 
@@ -32,6 +33,7 @@ class Places:
         inside: How far colours moved under the marks.
         outside: How far they moved everywhere else.
         outside_moved: The share of all pixels outside the marks that moved, with its interval.
+        protected: The share of the pixels of protected regions that moved, with its interval; None without any.
         look: LPIPS of the whole images, where a trunk was given.
         look_outside: LPIPS outside the marks.
     """
@@ -43,6 +45,7 @@ class Places:
     inside: Movement
     outside: Movement
     outside_moved: Interval[float]
+    protected: Interval[float] | None = None
     look: Float[np.ndarray, " images"] | None = None
     look_outside: Float[np.ndarray, " images"] | None = None
 
@@ -76,18 +79,17 @@ def measure_places(
     parts = [latents_of(generator, order[i : i + batch]) for i in range(0, len(order), batch)]
     before, after = torch.stack([each.before for each in pasted]), torch.cat(edited(generator, applied, parts))
     moved = tuple(each.moved(image) for each, image in zip(pasted, after, strict=True))
-    inside = marked_pixels(rule, order, generator.size)
+    inside = pixels_of(rule.places, order, generator.size)
     look, look_outside = looks(perceptual, before, after, inside)
-    elsewhere = movement(before, after, ~inside)
-    pixels = (~inside).sum(axis=(1, 2))
     return Places(
         images=len(order),
         arrives=arrival(moved),
         moved=moved,
         residual=residual,
         inside=movement(before, after, inside),
-        outside=elsewhere,
-        outside_moved=share_of(np.nan_to_num(elsewhere.moved) * pixels, pixels),
+        outside=movement(before, after, ~inside),
+        outside_moved=moved_share(before, after, ~inside),
+        protected=protected_moved(generator, applied, rule, batch) if rule.protect else None,
         look=look,
         look_outside=look_outside,
     )
@@ -98,13 +100,32 @@ def arrival(moved: Sequence[Moved]) -> Interval[float]:
     return share_of(np.array([each.along for each in moved]), np.array([each.wanted for each in moved]))
 
 
-def marked_pixels(
-    rule: Rule, order: Sequence[Latent], size: tuple[int, int]
+def protected_moved(generator: Generator, applied: Applied, rule: Rule, batch: int = 16) -> Interval[float]:
+    """The share of the pixels of a rule's protected regions whose colour moved."""
+    order = list(dict.fromkeys(region.latent for region in rule.protect))
+    parts = [latents_of(generator, order[i : i + batch]) for i in range(0, len(order), batch)]
+    drawn = [before_and_after(generator, applied, part) for part in parts]
+    before, after = (torch.cat(images) for images in zip(*drawn, strict=True))
+    return moved_share(before, after, pixels_of(rule.protect, order, generator.size))
+
+
+def moved_share(
+    before: Float[Tensor, "images 3 height width"],
+    after: Float[Tensor, "images 3 height width"],
+    where: Bool[np.ndarray, "images height width"],
+) -> Interval[float]:
+    """The share of some pixels of all images together whose colour moved."""
+    pixels = where.sum(axis=(1, 2))
+    return share_of(np.nan_to_num(movement(before, after, where).moved) * pixels, pixels)
+
+
+def pixels_of(
+    regions: Sequence[Region], order: Sequence[Latent], size: tuple[int, int]
 ) -> Bool[np.ndarray, "images height width"]:
-    """The pixels under a rule's marks in each of some images."""
+    """The pixels of regions in each of some images."""
     marks = np.zeros((len(order), *size), dtype=bool)
-    for place in rule.places:
-        marks[order.index(place.latent)] |= place.mask.resized(size)
+    for region in regions:
+        marks[order.index(region.latent)] |= region.mask.resized(size)
     return marks
 
 

@@ -27,6 +27,8 @@ class Verdict:
         strict: By concepts, the share of all pixels with nothing to replace that changed, those too that became what
             the rules want. None where no concepts were counted: colours that moved are one figure.
         by_rule: The efficacy of each rule, None where it could not be measured.
+        protected: Of each rule, the share of the pixels of its protected regions whose colour moved, None where it has
+            none or they could not be measured.
     """
 
     kind: str
@@ -34,6 +36,7 @@ class Verdict:
     outside: Interval[float]
     by_rule: tuple[Interval[float] | None, ...]
     strict: Interval[float] | None = None
+    protected: tuple[Interval[float] | None, ...] = ()
 
     @classmethod
     def of(
@@ -48,15 +51,17 @@ class Verdict:
             places: What happened on the rules' own images, by number.
         """
         by_rule = tuple(_efficacy(number, aims, effect, places) for number in range(len(rules)))
+        protected = tuple(places[number].protected if number in places else None for number in range(len(rules)))
         if aims:
             assert effect.counts is not None
             counts = effect.counts
-            return cls("concepts", counts.efficacy(), counts.outside_change(), by_rule, counts.strict_outside_change())
+            outside, strict = counts.outside_change(), counts.strict_outside_change()
+            return cls("concepts", counts.efficacy(), outside, by_rule, strict, protected)
         if places:
             efficacy = arrival([moved for found in places.values() for moved in found.moved])
             most = max((found.outside_moved for found in places.values()), key=lambda moved: moved.value)
-            return cls("places", efficacy, most, by_rule)
-        return cls("colours", None, mean_of(effect.movement.moved), by_rule)
+            return cls("places", efficacy, most, by_rule, protected=protected)
+        return cls("colours", None, mean_of(effect.movement.moved), by_rule, protected=protected)
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,7 @@ class Expectation:
 
     Attributes:
         rule: The rule's name.
-        measure: `efficacy` (at least `bound`) or `outside` (at most `bound`).
+        measure: `efficacy` (at least `bound`), or `outside`, `strict` or `protected` (at most `bound`).
         bound: The least or the greatest value.
         found: The measured value, None where nothing could be measured.
     """
@@ -76,6 +81,11 @@ class Expectation:
     found: float | None
 
     @property
+    def side(self) -> str:
+        """On which side of the bound the value is to lie, in words."""
+        return "at least" if self.measure == "efficacy" else "at most"
+
+    @property
     def met(self) -> bool:
         """Whether it holds; what could not be measured does not."""
         if self.found is None or np.isnan(self.found):
@@ -83,17 +93,20 @@ class Expectation:
         return self.found >= self.bound if self.measure == "efficacy" else self.found <= self.bound
 
     def __str__(self) -> str:
-        side = "at least" if self.measure == "efficacy" else "at most"
         found = "could not be measured" if self.found is None or np.isnan(self.found) else f"is {self.found:.3f}"
-        return f"rule {self.rule!r} expects {self.measure} of {side} {self.bound:g}: it {found}"
+        return f"rule {self.rule!r} expects {self.measure} of {self.side} {self.bound:g}: it {found}"
 
 
 def expectations(rules: Sequence[Rule], verdict: Verdict) -> tuple[Expectation, ...]:
     """Every expectation of the rules with what was found."""
     found = []
-    for rule, efficacy in zip(rules, verdict.by_rule, strict=True):
-        measured = {"efficacy": None if efficacy is None else efficacy.value, "outside": verdict.outside.value}
-        found += [Expectation(rule.name, name, bound, measured[name]) for name, bound in sorted(rule.expect.items())]
+    # Where colours stand for concepts, strict and lenient are one figure.
+    shared = {"outside": verdict.outside, "strict": verdict.strict or verdict.outside}
+    for rule, efficacy, protected in zip(rules, verdict.by_rule, verdict.protected, strict=True):
+        measured = {**shared, "efficacy": efficacy, "protected": protected}
+        for name, bound in sorted(rule.expect.items()):
+            share = measured[name]
+            found.append(Expectation(rule.name, name, bound, None if share is None else share.value))
     return tuple(found)
 
 

@@ -22,7 +22,7 @@ ACTIONS = ("paste", "erase")
 CONTEXT_USES = ("goal", "direction")
 ANCHORS = ("centre", "bottom")
 FITS = ("none", "box")
-EXPECTATIONS = ("efficacy", "outside")
+EXPECTATIONS = ("efficacy", "outside", "strict", "protected")
 MOST_REGIONS = 10_000
 LARGEST_FILE = 64 * 2**20
 # A JSON string holds no line break, so this finds only real lists.
@@ -51,7 +51,8 @@ class Rule:
         label: The class that its images are drawn of, of a generator of several, or those of seeds; None for all in
             turn, by the seeds.
         effect: Concepts that the rule turns into another, for reports with a segmenter: `from` a list, `to` a name.
-        expect: Least `efficacy` and greatest `outside` change (the lenient count) that a report is held against.
+        expect: What a report is held against: least `efficacy`, and greatest change `outside` (the lenient count),
+            `strict` (the strict count) and `protected` (of the colours of protected regions).
 
     Raises:
         ValueError: A number or word is out of range, or the rule has no copy or no place.
@@ -90,6 +91,8 @@ class Rule:
         require(all(unit >= 0 for unit in self.protect_units), "units count from 0", min(self.protect_units, default=0))
         for name, value in self.expect.items():
             require(math.isfinite(value), f"the expected {name} is a finite number", value)
+        nowhere = "protected" in self.expect and not self.protect
+        require(not nowhere, "an expected protected change needs protected regions", None)
         regions = len(self.copy) + len(self.context) + len(self.protect)
         require(regions <= MOST_REGIONS, f"a rule has at most {MOST_REGIONS} regions", regions)
 
