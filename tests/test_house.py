@@ -3,7 +3,6 @@
 import ast
 import subprocess
 import sys
-import tomllib
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -104,15 +103,6 @@ def test_no_function_takes_more_than_8_parameters(house):
     found = [(named(path), function) for path in READ[house] for function in functions(path)]
     counts = {(name, function.name, function.lineno): parameters(function) for name, function in found}
     assert {place: count for place, count in counts.items() if count > 8} == {}
-
-
-def test_files_that_are_no_code_go_into_the_package():
-    kinds = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["*"]
-    paths = [path for house in HOUSE for path in (ROOT / house).rglob("*") if path.is_file()]
-    # Gradio writes a .pyi beside each component.
-    data = [path for path in paths if path.suffix not in {".py", ".pyc", ".pyi"}]
-    assert len(data) > 1
-    assert [named(path) for path in data if not any(path.match(kind) for kind in kinds)] == []
 
 
 def test_wrong_types_and_wrong_shapes_are_refused_while_the_tests_run():

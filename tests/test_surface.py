@@ -92,16 +92,6 @@ def test_the_module_of_a_library_that_is_not_installed_says_how_to_get_the_progr
     assert "pip install" in program.main()
 
 
-def test_every_file_that_the_packages_hold_is_named_as_package_data():
-    patterns = SETTINGS["tool"]["setuptools"]["package-data"]["*"]
-    packages = {path.parent for house in ("rewrite", "dissect", "apps") for path in (ROOT / house).rglob("__init__.py")}
-    for path in (path for house in ("rewrite", "dissect", "apps") for path in (ROOT / house).rglob("*")):
-        if path.is_dir() or path.suffix in (".py", ".pyc", ".pyi"):
-            continue
-        package = next(folder for folder in path.parents if folder in packages)
-        assert any(path in package.glob(pattern) for pattern in patterns), path
-
-
 @pytest.mark.parametrize("house", ["rewrite", "dissect"])
 def test_clients_are_told_that_there_are_types(house):
     assert (ROOT / house / "py.typed").is_file()
