@@ -2,7 +2,7 @@
 PYTHON ?= python3
 READY := .venv/.ready
 
-.PHONY: demo test lint mutants
+.PHONY: demo test lint mutants docs
 
 demo: $(READY)
 	.venv/bin/rewrite demo --out demo
@@ -21,6 +21,11 @@ lint: $(READY)
 mutants: $(READY)
 	.venv/bin/uv pip install --quiet --python .venv/bin/python --group mutants
 	.venv/bin/python -m benchmarks.mutants --sample 60
+
+# The documentation as a site, in site/.
+docs: $(READY)
+	.venv/bin/uv pip install --quiet --python .venv/bin/python --group docs
+	.venv/bin/python -m mkdocs build --quiet
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv .venv
