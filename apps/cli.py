@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 
 from apps import ignored
-from apps.parsers import causes, classifiers, dissection, editing, editor, effects, painting
+from apps.parsers import causes, classifiers, dissection, editing, editor, effects, painting, program
 from apps.parsers.parser import Parser
 
 COMMANDS = {
@@ -25,6 +25,7 @@ COMMANDS = {
     **effects.COMMANDS,
     **painting.COMMANDS,
     **editor.COMMANDS,
+    **program.COMMANDS,
 }
 
 # Of a message; two paths of the greatest length fit.

@@ -1,6 +1,7 @@
 """Memories that were measured before: kept in the user's cache folder, so that a second solve starts at once."""
 
 import hashlib
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,9 @@ from rewrite.memory import unfinished
 from rewrite.memory.measurement import FIRST_SEED, Measurement
 from rewrite.storage.caches import cache_folder
 from rewrite.version import __version__
+
+# Of a memory, by `cached_path`, finished or not: somebody's own files may lie in the same folder.
+NAME = re.compile(r"[0-9a-f]{16}-.+-(patch|channel)-[^-]+-truncation.+\.safetensors")
 
 
 def cached_path(generator: Generator, layer: str, samples: int | str, key_space: str, fingerprint: str = "") -> Path:
@@ -35,6 +39,11 @@ def cached_path(generator: Generator, layer: str, samples: int | str, key_space:
         *(() if generator.label == 0 else (f"class{_short(generator.label)}",)),
     )
     return cache_folder() / f"{'-'.join(map(str, parts))}-{__version__}.safetensors"
+
+
+def kept() -> list[Path]:
+    """All memories in the cache, and what was summed for unfinished ones, of any version of the library."""
+    return sorted(path for path in cache_folder().glob("*.safetensors") if NAME.fullmatch(path.name))
 
 
 def _short(label: Label) -> Label:

@@ -33,12 +33,12 @@ def download(url: str, path: Path, sha256: str | None, *, progress: bool = False
     Raises:
         ValueError: The hash is wrong (then the part is removed), or the network or the disk refused (then it stays).
     """
-    part = path.with_name(path.name + ".part")
+    part, version = parts_of(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _fetch(url, part, sha256 is not None, progress)
         found = sha256_of(part)
-        _version(part).unlink(missing_ok=True)
+        version.unlink(missing_ok=True)
         if not found.startswith(sha256 or ""):
             part.unlink()
             raise ValueError(
@@ -52,6 +52,12 @@ def download(url: str, path: Path, sha256: str | None, *, progress: bool = False
             f"cannot download {url}: {reason}; if you can get the file in another way, put it at {path}"
         ) from None
     return found
+
+
+def parts_of(path: Path) -> tuple[Path, Path]:
+    """Where what has come so far of a download lies, and the version that the server named first."""
+    part = path.with_name(path.name + ".part")
+    return part, _version(part)
 
 
 def sha256_of(path: Path) -> str:

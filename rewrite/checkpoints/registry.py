@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from rewrite.checkpoints.downloads import download, sha256_of, shown
+from rewrite.checkpoints.downloads import download, parts_of, sha256_of, shown
 from rewrite.storage import files
 from rewrite.storage.caches import cache_folder
 
@@ -67,6 +67,16 @@ def find(name: str) -> Published:
     return PUBLISHED[name]
 
 
+def kept() -> list[Path]:
+    """What downloads left in the user's cache: checkpoints, their hashes, and parts of some that were cut short."""
+    paths = [
+        file
+        for published in PUBLISHED.values()
+        for file in (published.path, _note_of(published.path), *parts_of(published.path))
+    ]
+    return [path for path in dict.fromkeys(paths) if path.is_file()]
+
+
 def fetch(name: str, *, progress: bool = False) -> Path:
     """The file of a published checkpoint: from the user's cache, or downloaded into it.
 
@@ -98,15 +108,15 @@ def _note(path: Path, found: str) -> None:
     """Write down a hash, as sha256sum does."""
     # A shared folder that may only be read serves as well.
     with suppress(ValueError):
-        files.write_whole(_beside(path), lambda part: part.write_text(f"{found}  {path.name}\n", encoding="utf-8"))
+        files.write_whole(_note_of(path), lambda part: part.write_text(f"{found}  {path.name}\n", encoding="utf-8"))
 
 
 def _noted(path: Path) -> str | None:
-    beside = _beside(path)
-    return beside.read_text(encoding="utf-8", errors="replace").partition(" ")[0] if beside.is_file() else None
+    note = _note_of(path)
+    return note.read_text(encoding="utf-8", errors="replace").partition(" ")[0] if note.is_file() else None
 
 
-def _beside(path: Path) -> Path:
+def _note_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.sha256")
 
 
