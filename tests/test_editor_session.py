@@ -441,7 +441,7 @@ def test_a_choice_that_is_stopped_leaves_nothing_and_rewrite_makes_it_later(sess
     panel, told = RulePanel(built(RewriteTab, session.models).view), []
     with monkeypatch.context() as patched:
         patched.setattr("apps.editor.work.BETWEEN_REPORTS", 0.001)
-        for shown in reporting(panel.on_rewrite, panel.view.show_stopped)(session, WHOLE):
+        for shown in reporting(panel.on_rewrite, panel.view.show_status)(session, WHOLE):
             told.append(shown[panel.view.status])
             if "left out" in told[-1]:
                 session.stop()
@@ -556,11 +556,11 @@ def test_a_link_out_of_the_folder_is_not_followed(session, files, tmp_path):
         session.open("link.safetensors")
 
 
-def test_another_model_begins_without_marks_and_rules(session, files):
+def test_a_model_that_is_opened_again_keeps_its_marks_and_rules(session, files):
     session.set_marks(WHOLE)
-    rewrite(session)
+    entry, marks = rewrite(session), session.draft.marks
     session.open(files["model"].name)
-    assert (session.draft.marks, len(session.rules), session.opened) == ((), 0, 1)
+    assert (session.draft.marks, session.rules.entries, session.opened) == (marks, (entry,), 1)
     assert session.model.generator.fingerprint == load_generator(files["model"]).fingerprint
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from apps.editor.exports import KINDS, Export
+from apps.editor.exports import FILES, KINDS, Export
 from apps.editor.frame import Page, Updates, hint, message
 from apps.editor.session import Session
 from rewrite.reports.rendering import render
@@ -25,9 +25,9 @@ class ExportTab:
             with gr.Column(scale=6, min_width=320):
                 self.result = gr.HTML("<p>Nothing was exported yet.</p>", elem_id="exported")
                 self.files = gr.Files(label="Download", interactive=False, elem_id="downloads", visible=False)
-        inputs, outputs = [self.name, self.kinds], [self.result, self.files]
-        page.connect(self.go.click, self.on_export, inputs, outputs, when_stopped=self.show_stopped)
-        page.connect_stop(self.stop, self.show_stopped, self.result)
+        inputs, outputs = [self.name, self.kinds, self.page.stacked], [self.result, self.files, self.page.stacked]
+        page.connect(self.go.click, self.on_export, inputs, outputs, reset=self.show_ended)
+        page.connect_stop(self.stop, self.show_ended, self.result)
 
     def _add_form(self) -> None:
         gr.Markdown("### Export the rules that are on")
@@ -40,16 +40,19 @@ class ExportTab:
             self.stop = gr.Button("Stop", scale=1, min_width=80)
         gr.HTML(hint(f"Files go to {self.page.models.options.out.resolve()}, and are offered here."))
 
-    def on_export(self, session: Session, name: Any, kinds: Any) -> Iterator[Updates]:
+    def on_export(self, session: Session, name: Any, kinds: Any, stacked: Any) -> Iterator[Updates]:
         """Write the files, one after the other."""
         made = Export.of(session, self.page.models.options.out, self.page.private, name, kinds)
         for step in made.steps():
             yield {self.result: message(f"{step} …")}
+        if made.kinds & FILES:
+            session.file(entry.key for entry in made.entries)
         yield {
             self.result: render(WRITTEN, folder=made.folder, paths=made.written),
             self.files: gr.update(value=[str(path) for path in made.offered], visible=True),
+            self.page.stacked: (stacked or 0) + 1,
         }
 
-    def show_stopped(self, session: Session) -> Updates:
-        """The updates after Stop."""
-        return {self.result: "<p>Stopped; nothing was written.</p>"}
+    def show_ended(self, session: Session, text: str) -> Updates:
+        """The updates after Stop or an error."""
+        return {self.result: message("Stopped; nothing was written." if text else "Nothing was written.")}

@@ -1,5 +1,6 @@
 """The files of an export: made in a private folder first, then written to their place all together or not at all."""
 
+import os
 import re
 import secrets
 from collections.abc import Collection, Iterator
@@ -24,6 +25,8 @@ KINDS = {
     "report": f"A report with pictures and figures of {COUNT} new images",
     "card": "A model card",
 }
+# Each of these is enough to have the rules again.
+FILES = frozenset({"checkpoint", "patch", "rule"})
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,59}")
 
 
@@ -76,6 +79,7 @@ class Export:
         model = checkpoint_path(work.model.name)
         if (out / name / f"{name}{model.suffix}").resolve() == model.resolve():
             raise ValueError(f"an export named {name} would overwrite the model that it is of: give it another name")
+        check_folder(out / name)
         return cls(work, entries, max(seeds) + 1, name, set(kinds), out / name, private / secrets.token_hex(16))
 
     def steps(self) -> Iterator[str]:
@@ -140,3 +144,14 @@ class Export:
     @property
     def _strengths(self) -> list[float]:
         return [entry.strength for entry in self.entries]
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that cannot be written to, before there is anything to write; nothing is made.
+
+    Raises:
+        ValueError: There is a file in its place or above it, or this user may not write there.
+    """
+    there = next(each for each in (folder.resolve(), *folder.resolve().parents) if each.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise ValueError(f"cannot write into {folder}: {there} is {'closed to you' if there.is_dir() else 'a file'}")

@@ -38,6 +38,8 @@ from rewrite.storage.quoting import plain
 
 Updates = dict[Block, Any]
 Handler = Callable[..., Updates | Iterator[Updates]]
+# The updates after work has ended early: of the session, and of a text that says that it was stopped, or nothing.
+Reset = Callable[[Session, str], Updates]
 
 LINE = Path(__file__).parent / "templates" / "line.html"
 PROGRESS = Path(__file__).parent / "templates" / "progress.html"
@@ -95,7 +97,7 @@ class Page:
         inputs: Sequence[Block] = (),
         outputs: Sequence[Block] = (),
         queue: Queue = IN_TURN,
-        when_stopped: Callable[[Session], Updates] | None = None,
+        reset: Reset | None = None,
     ) -> Dependency:
         """Register a handler.
 
@@ -105,10 +107,10 @@ class Page:
             inputs: The handler's arguments after the session.
             outputs: All components that it may update.
             queue: The queue that it runs in.
-            when_stopped: The updates after Stop has ended it; none if left out.
+            reset: The updates after Stop or an error has ended it; none if left out.
         """
         return event(
-            reporting(handler, when_stopped),
+            reporting(handler, reset),
             [self.session, *inputs],
             list(outputs),
             api_name=f"{self.name}_{handler.__name__.removeprefix('on_')}",
@@ -118,34 +120,47 @@ class Page:
             show_progress="hidden",
         )
 
-    def connect_stop(self, button: gr.Button, show_stopped: Callable[[Session], Updates], output: Block) -> None:
+    def connect_stop(self, button: gr.Button, reset: Reset, output: Block) -> None:
         """Register a button that stops all work of the session."""
 
         def on_stop(session: Session) -> Updates:
             session.stop()
-            return show_stopped(session)
+            return reset(session, STOPPED)
 
         self.connect(button.click, on_stop, [], [output], AT_ONCE)
 
 
-def reporting(handler: Handler, when_stopped: Callable[[Session], Updates] | None = None) -> Handler:
-    """A handler whose errors are shown on the page as one sentence."""
+def reporting(handler: Handler, reset: Reset | None = None) -> Handler:
+    """A handler whose errors are shown on the page as one sentence, and that keeps the session when it is done."""
 
     @functools.wraps(handler)
     def once(*given: Any) -> Any:
-        with _errors_shown():
+        with _errors_shown(), _kept(given[0]):
             return handler(*given)
 
     @functools.wraps(handler)
     def steps(*given: Any) -> Iterator[Any]:
-        with _errors_shown():
+        with _errors_shown(), _kept(given[0]):
             try:
                 yield from handler(*given)
             except Stopped:
-                if when_stopped is not None:
-                    yield when_stopped(given[0])
+                if reset is not None:
+                    yield reset(given[0], STOPPED)
+            except Exception:
+                # What was said of the work is not true any more.
+                if reset is not None:
+                    yield reset(given[0], "")
+                raise
 
     return steps if inspect.isgeneratorfunction(handler) else once
+
+
+@contextmanager
+def _kept(session: Session) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        session.keep()
 
 
 @contextmanager

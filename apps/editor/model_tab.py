@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from apps.editor import heap
-from apps.editor.frame import AT_ONCE, STOPPED, Page, Updates, hint, message, progress
+from apps.editor.frame import AT_ONCE, Page, Updates, hint, message, progress
 from apps.editor.session import Session
 from rewrite.reports.rendering import render
 
@@ -26,12 +26,14 @@ class ModelTab:
             with gr.Column(scale=7, min_width=320):
                 self.about = gr.HTML(described(new), elem_id="about")
                 self.cost = gr.HTML(cost(new), elem_id="cost")
-        page.connect(self.open.click, self.on_open, [self.name], [page.opened, self.about, self.status, self.layer])
+        shown = [self.about, self.layer]
+        page.connect(self.open.click, self.on_open, [self.name], [page.opened, self.status, *shown])
+        page.connect(page.opened.change, self.on_model, [], shown)
         page.connect(self.look.click, self.on_look, [], [self.name], AT_ONCE)
         outputs = [self.done, self.about]
-        page.connect(self.measure.click, self.on_measure, [self.layer], outputs, when_stopped=self.show_stopped)
+        page.connect(self.measure.click, self.on_measure, [self.layer], outputs, reset=self.show_ended)
         page.connect(page.tab.select, self.on_select, [], [self.cost], AT_ONCE)
-        page.connect_stop(self.stop, self.show_stopped, self.done)
+        page.connect_stop(self.stop, self.show_ended, self.done)
 
     def _add_models(self) -> None:
         gr.Markdown("### Open a model")
@@ -72,12 +74,19 @@ class ModelTab:
         if not isinstance(name, str):
             raise ValueError("choose a model first")
         session.open(name)
-        layers = list(session.model.generator.layers)
+        kept = "with the marks and rules that it had" if session.draft.marks or len(session.rules) else "without marks"
         return {
             self.page.opened: session.opened,
+            self.status: message(f"{name} is open. Its wall is in the first tab, {kept}."),
+            **self.on_model(session),
+        }
+
+    def on_model(self, session: Session) -> Updates:
+        """Show the model that was opened."""
+        model = session.model
+        return {
             self.about: described(session),
-            self.status: message(f"{name} is open. Its wall is in the first tab; it begins without marks and rules."),
-            self.layer: gr.update(choices=layers, value=session.model.layer),
+            self.layer: gr.update(choices=list(model.generator.layers), value=model.layer),
         }
 
     def on_measure(self, session: Session, layer: Any) -> Iterator[Updates]:
@@ -91,9 +100,9 @@ class ModelTab:
         text = f"{memory.count} keys of {memory.images} images, seeds {memory.seeds[0][0]} to {memory.seeds[-1][1] - 1}"
         yield {self.done: progress(1.0, text), self.about: described(session)}
 
-    def show_stopped(self, session: Session) -> Updates:
-        """The updates after Stop."""
-        return {self.done: progress(0.0, STOPPED)}
+    def show_ended(self, session: Session, text: str) -> Updates:
+        """The updates after Stop or an error."""
+        return {self.done: progress(0.0, text) if text else ""}
 
 
 def described(session: Session) -> str:

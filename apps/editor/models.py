@@ -8,6 +8,7 @@ from weakref import WeakSet
 from apps.editor.cache import Cache
 from apps.editor.model import Model
 from apps.editor.options import Options
+from apps.editor.shelf import tidy
 from apps.sources import BUILT_IN, source_for
 from rewrite import Generator, load_generator
 from rewrite.checkpoints import loading
@@ -29,6 +30,7 @@ class Models:
     """
 
     def __init__(self, options: Options):
+        tidy()
         self.options, self._opened, self._lock = options, Cache[Model](MOST_MODELS), threading.Lock()
         self.first = self.open(options.model)
         # The sessions of all pages; they know how to stop.

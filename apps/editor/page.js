@@ -2,9 +2,9 @@
   // Says when the server that made this page is gone, or is another one: what it knew of the page went with it.
   // Gradio may reload the page before this script sees the new server, so the tab remembers which one it last saw.
   const SEEN = "rewrite-server";
-  const GONE = "The editor does not answer: the program may have ended. Your marks are kept. Start it again.";
-  const FORGOTTEN = "The editor was started again, and has forgotten the rules of this page. Your marks are kept.";
-  let mine = null, lost = false;
+  const GONE = "The editor does not answer: the program may have ended. Marks and rules are kept. Start it again.";
+  const AGAIN = "The editor was started again. Marks and rules are as they were.";
+  let mine = null, lost = false, leaving = false;
   const tell = (text, label, act) => {
     const note = document.getElementById("gone");
     if (!note || note.dataset.text === text) return;
@@ -23,13 +23,13 @@
     } catch { return null; }
   };
   const answered = (token) => {
-    if (mine !== null && mine !== token) { location.reload(); return; }
+    if (mine !== null && mine !== token) { leaving = true; location.reload(); return; }
     if (lost) tell("");
     lost = false;
     if (mine !== null) return;
     mine = token;
     const before = remembered(token);
-    if (before && before !== token) tell(FORGOTTEN, "Go on", () => tell(""));
+    if (before && before !== token) tell(AGAIN, "Go on", () => tell(""));
   };
   const ask = async () => {
     try {
@@ -42,4 +42,8 @@
     setTimeout(ask, 2000);
   };
   ask();
+  window.addEventListener("beforeunload", (event) => {
+    const unsaved = Number(document.querySelector("#rules .rules")?.dataset.unsaved ?? 0);
+    if (unsaved && !leaving) event.preventDefault();
+  });
 }

@@ -1,12 +1,14 @@
 """The page: its tabs in order, its look, and its check that the server still runs."""
 
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
 from apps.editor import heap
 from apps.editor.export_tab import ExportTab
-from apps.editor.frame import Page
+from apps.editor.frame import Page, Updates
 from apps.editor.model_tab import ModelTab
 from apps.editor.models import Models
 from apps.editor.paint_tab import PaintTab
@@ -23,6 +25,7 @@ TABS = (
     ("Model", "model", ModelTab),
     ("Export", "export", ExportTab),
 )
+TAB_KEY = (HERE / "tab_key.js").read_text(encoding="utf-8")
 LOOK = {
     "theme": gr.themes.Default(
         primary_hue="violet", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
@@ -41,11 +44,20 @@ def build(models: Models, private: Path) -> gr.Blocks:
     """
     with gr.Blocks(title="Rewrite", analytics_enabled=False, delete_cache=(600, KEPT_SECONDS)) as blocks:
         gr.HTML('<h1>Rewrite a model</h1><p id="gone" role="alert" hidden></p>', elem_id="head")
-        session = gr.State(Session(models))
-        shared = session, gr.State(0), gr.State(0)
+        session, opened, stacked = gr.State(Session(models)), gr.State(0), gr.State(0)
+        shared = session, opened, stacked
         for label, name, fill in TABS:
             with gr.Tab(label) as tab:
                 fill(Page(name, models, private, *shared, tab, blocks.load))
+
+        def on_resume(session: Session, key: Any) -> Updates:
+            """Go on where this browser tab was before."""
+            if key:
+                session.resume(key)
+            return {opened: session.opened}
+
+        key, load = gr.Textbox(visible=False), partial(blocks.load, js=TAB_KEY)
+        Page("page", models, private, *shared, tab, blocks.load).connect(load, on_resume, [key], [opened])
 
         def on_unload(request: gr.Request) -> None:
             """Free what can be computed again. The session is kept for a while: the page may come back."""

@@ -13,6 +13,9 @@ from apps.editor.rewrite_view import RewriteView
 from apps.editor.rule_panel import RulePanel
 from apps.editor.session import Session
 
+# The page says so itself: the server may be busy with the work of others.
+REWRITING = "(status) => status.replace(/<p>[^]*<\\/p>/, '<p>Rewriting …</p>')"
+
 
 class RewriteTab:
     """The components of the tab, and its handlers."""
@@ -25,9 +28,9 @@ class RewriteTab:
 
     def _connect_price(self) -> None:
         """Changes of marks and choices are followed by the price, and that by the curve."""
-        view, connect, stopped = self.view, self.page.connect, self.view.show_stopped
+        view, connect, stopped = self.view, self.page.connect, self.view.show_status
         marking, pricing, proposing = Marking(view), Pricing(view), Proposing(view)
-        choices = [view.action, view.layer, view.caution, view.rank, view.refine]
+        choices = view.choices
         chosen, guide = partial(gr.on, [choice.input for choice in choices]), [view.status, view.rewrite]
         shown = [*guide, view.wall, view.seeds, view.count, view.proposals]
         answered = connect(view.proposals.input, proposing.on_answers, [view.proposals], shown)
@@ -58,25 +61,27 @@ class RewriteTab:
             connect(priced.then, pricing.on_curve, [], [view.price], CURVE)
 
     def _connect_wall(self) -> None:
-        view, connect, marking = self.view, self.page.connect, Marking(self.view)
+        view, connect, marking, stopped = self.view, self.page.connect, Marking(self.view), self.view.show_status
         seen, wall = [view.wall, view.seeds, view.count], view.wall
         connect(view.preview.click, marking.on_preview, [wall], [wall, view.status], WORK)
         searched, offered = Proposing(view).on_propose_contexts, [view.status, view.proposals]
-        connect(view.more.click, searched, [wall], offered, WORK, when_stopped=view.show_stopped)
-        shown = [wall, view.rules, view.status, view.rewrite, view.price, view.seeds, view.count, view.layer, view.why]
+        connect(view.more.click, searched, [wall], offered, WORK, reset=stopped)
+        shown = [wall, view.rules, view.status, view.rewrite, view.price, view.seeds, view.count, view.why]
+        model = [*shown, *view.choices, view.concept, view.concepts, view.proposals]
         self._followed_by_drawing(
             connect(view.seeds.submit, marking.on_seeds, [wall, view.seeds], seen),
             connect(view.count.input, marking.on_count, [wall, view.count], seen),
             connect(view.next_seeds.click, marking.on_next_seeds, [wall], seen),
-            connect(self.page.opened.change, self.on_model, [], [*shown, view.concept, view.concepts, view.proposals]),
+            connect(self.page.opened.change, self.on_model, [], model),
         )
         connect(self.page.load, marking.on_draw, [], [wall], DRAW)
-        self.page.connect_stop(view.stop, view.show_stopped, view.status)
+        self.page.connect_stop(view.stop, view.show_status, view.status)
 
     def _connect_rules(self) -> None:
         view, connect, panel = self.view, self.page.connect, RulePanel(self.view)
-        stack, stopped = [view.wall, view.rules, view.status], view.show_stopped
+        stack, stopped = [view.wall, view.rules, view.status], view.show_status
         seen = [*stack, view.seeds, view.count]
+        view.rewrite.click(None, [view.status], [view.status], js=REWRITING)
         self._followed_by_drawing(
             connect(view.rewrite.click, panel.on_rewrite, [view.wall], stack, WORK, stopped),
             connect(view.rules.input, panel.on_requests, [view.rules], [*seen, view.action, view.layer]),

@@ -8,7 +8,7 @@ from apps.editor.choices import MOST_CAUTION
 from apps.editor.draft import Draft
 from apps.editor.drawer import COUNTS
 from apps.editor.drawing import lasting
-from apps.editor.frame import STOPPED, Updates
+from apps.editor.frame import Updates
 from apps.editor.guide import reasons, status
 from apps.editor.model import Model
 from apps.editor.proposal_list import ProposalList
@@ -89,6 +89,7 @@ class RewriteView:
                 self.propose = gr.Button("Propose a rank", elem_id="propose", min_width=120)
             self.refine = gr.Checkbox(True, label="Adjust the copy until the image itself shows it")
             self.why = gr.HTML(reasons(draft), elem_id="why")
+        self.choices = (self.action, self.layer, self.caution, self.rank, self.refine)
 
     def _add_files(self) -> None:
         with gr.Accordion("Rule files", open=False, elem_id="files"):
@@ -108,10 +109,6 @@ class RewriteView:
         """The status, and whether the rule can be solved."""
         return {**self.show_status(session, text), self.rewrite: gr.update(interactive=not session.draft.missing)}
 
-    def show_stopped(self, session: Session) -> Updates:
-        """The status after Stop."""
-        return self.show_status(session, STOPPED)
-
     def show_reasons(self, session: Session) -> Updates:
         """The reasons for layer, rank and strength."""
         draft = session.draft
@@ -122,6 +119,7 @@ class RewriteView:
         with session.lock:
             rules = session.rules
             listed = {"rules": rows(rules.entries), "can_undo": rules.can_undo, "can_redo": rules.can_redo}
+            listed["unsaved"] = session.unfiled
         return {self.rules: gr.update(**listed, **more)}
 
     def show_edited(self, session: Session, **more: Any) -> Updates:
@@ -139,7 +137,7 @@ class RewriteView:
 
     def show_model(self, session: Session) -> Updates:
         """Everything of a model that was just opened."""
-        model = session.model
+        model, choices = session.model, session.draft.choices
         return {
             **self.show_readiness(session),
             **self.show_rules(session),
@@ -149,7 +147,11 @@ class RewriteView:
             self.count: counts(session),
             self.proposals: gr.update(proposals=[]),
             self.price: "",
-            self.layer: gr.update(choices=layers_of(model), value=""),
+            self.action: choices.action,
+            self.layer: gr.update(choices=layers_of(model), value=choices.layer or ""),
+            self.caution: choices.caution,
+            self.rank: choices.rank,
+            self.refine: choices.refine,
             self.concept: gr.update(choices=concepts_of(model), value=None),
             self.concepts: gr.update(visible=model.source is not None),
         }
@@ -162,7 +164,7 @@ def wall_of(session: Session) -> dict[str, Any]:
         "side": draft.side,
         "tiles": wall.tiles(),
         **wall.edited(),
-        "store": f"rewrite-marks-{draft.model.fingerprint}",
+        "model": draft.model.fingerprint,
     }
 
 

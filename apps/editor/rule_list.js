@@ -54,7 +54,7 @@ const show = () => {
   });
   undo.disabled = !props.can_undo; redo.disabled = !props.can_redo;
   empty.hidden = props.rules.length > 0;
-  root.dataset.rules = props.rules.length;
+  root.dataset.rules = props.rules.length; root.dataset.unsaved = props.unsaved;
 };
 // A rule that was asked for as a file comes as a text: nothing of it lies on the server.
 let given = "";
@@ -67,5 +67,5 @@ watch(named({ file: 0 }), () => {
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 });
-watch(Object.keys({ rules: 0, can_undo: 0, can_redo: 0 }), show);
+watch(Object.keys({ rules: 0, can_undo: 0, can_redo: 0, unsaved: 0 }), show);
 show();

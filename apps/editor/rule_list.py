@@ -1,7 +1,8 @@
 """The stack of rules as a component: on and off, strength, name, order, save, delete, undo, redo.
 
-Properties: `rules` (one for each row), `can_undo`, `can_redo`, and `file` (a rule for the browser to save). The event
-`input` brings requests (`requests.py`).
+Properties: `rules` (one for each row), `can_undo`, `can_redo`, `unsaved` (how many were neither saved nor exported: the
+page asks before it is left), and `file` (a rule for the browser to save). The event `input` brings requests
+(`requests.py`).
 """
 
 import re
@@ -19,7 +20,7 @@ from rewrite import Rule
 KINDS = {"switch": bool, "strength": float, "rename": str, "move": int, "delete": None, "save": None, "marks": None}
 LARGEST = sys.float_info.max
 KNOWN = (*KINDS, "undo", "redo")
-EMPTY = {"rules": [], "can_undo": False, "can_redo": False, "file": None}
+EMPTY = {"rules": [], "can_undo": False, "can_redo": False, "unsaved": 0, "file": None}
 
 
 class RuleList(ScriptedComponent):

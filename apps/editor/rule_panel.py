@@ -30,13 +30,17 @@ class RulePanel:
     view: RewriteView
 
     def on_rewrite(self, session: Session, document: Any) -> Iterator[Updates]:
-        """Solve the rule of the marks and put it on the stack; the first tiles are shown before the rest."""
+        """Solve the rule of the marks and put it on the stack; the first tiles are shown before the rest.
+
+        A rule with the same marks is replaced, so that a second press, or another caution, makes no second rule.
+        """
         with session.lock:
             view, draft, work = self.view, session.set_marks(document), session.begin()
         rule, caution = draft.rule(rule_name(session)), draft.choices.caution
+        session.rules.check_room(rule)
         for text in solving(work, rule, caution):
             yield view.show_status(session, text)
-        work.rewrite(draft.rule_with_effect(rule.name), caution)
+        work.rewrite_again(draft.rule_with_effect(rule.name), caution)
         if session.model.drawer.small:
             yield {view.wall: gr.update(after=urls(session.after(FIRST_TILES)))}
         text = "Done. Wipe between before and after, or change the strength."
@@ -49,7 +53,9 @@ class RulePanel:
             for request in read_rule_requests(document, session.turn):
                 session.turn = request.turn
                 if request.do == "save":
-                    file = {"file": rule_file(session.rules.entry(request.index).saved())}
+                    entry = session.rules.entry(request.index)
+                    file = {"file": rule_file(entry.saved())}
+                    session.file([entry.key])
                 elif request.do == "marks":
                     shown = session.show_rule(request.index)
                     if not shown:
@@ -99,6 +105,8 @@ class RulePanel:
 
     def _load(self, session: Session, rule: Rule) -> Iterator[Updates]:
         view, work, name = self.view, session.begin(), f"“{rule.name[:60]}”"
+        work.check_rule(rule)
+        session.rules.check_room()
         yield view.show_status(session, f"Solving {name} …")
         for text in solving(work, rule):
             yield view.show_status(session, text)

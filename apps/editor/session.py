@@ -6,6 +6,7 @@ generator runs. Readers get immutable values: a draft, a tuple of entries.
 
 import threading
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 from weakref import WeakSet
@@ -21,11 +22,14 @@ from apps.editor.model import Model
 from apps.editor.models import Models
 from apps.editor.offers import Offers
 from apps.editor.options import MOST_TILES
+from apps.editor.shelf import Shelf
+from apps.editor.snapshot import Snapshot
 from apps.editor.stack import Rules
 from apps.editor.work import Work, patch_key
 from rewrite import Mask, Patch, Region
 
 MOST_PATCHES = 24
+MOST_LEFT = 8
 
 
 class Session:
@@ -40,11 +44,15 @@ class Session:
         opened: Number of models that were opened.
         turn: The last request of the list of rules that was carried out.
         offers: The proposed contexts that wait for an answer.
+        filed: The patches, by `Entry.key`, that were saved or exported.
+        shelf: Where it is kept on disk; None where it is not.
     """
 
     def __init__(self, models: Models):
         self.models, self.lock = models, threading.RLock()
         self.opened, self.turn, self.offers = 0, 0, Offers()
+        self.filed, self.shelf = frozenset[str](), None
+        self._left, self._shelved, self._shelving = dict[str, Snapshot](), None, threading.Lock()
         self._works: WeakSet[Work] = WeakSet()
         self._drawing: Drawing | None = None
         self.count = models.count(models.first)
@@ -66,7 +74,7 @@ class Session:
         return self.draft.model
 
     def open(self, name: str) -> None:
-        """Open another model, without marks and rules: those belong to the model before.
+        """Open another model, with the wall, marks and rules that it had when it was left, if it was open before.
 
         Raises:
             FileNotFoundError: The server may open no such model.
@@ -74,9 +82,94 @@ class Session:
         """
         model = self.models.open(name)
         with self.lock:
-            self.opened += 1
-            self._start(Draft(model, self.draft.seeds, version=self.draft.version + 1))
+            self._left = self._snapshots()
+            self._show(model)
+
+    def _show(self, model: Model) -> None:
+        self.opened += 1
+        kept = self._left.pop(model.fingerprint, None)
+        self._left = dict(list(self._left.items())[-MOST_LEFT:])
+        self._start(Draft(model, self.draft.seeds, version=self.draft.version + 1))
+        if kept is None:
             self.show_count(self.models.count(model))
+            return
+        self.count = len(kept.seeds)
+        self.draft = replace(self.draft, seeds=kept.seeds, marks=kept.marks, further=kept.further, choices=kept.choices)
+        self.rules.restore(kept.entries)
+        self.filed |= kept.filed
+
+    # What is kept -----------------------------------------------------------------------------------------------------
+
+    def resume(self, key: Any) -> bool:
+        """Go on with what a browser tab had before, in this run of the server or an earlier one.
+
+        From here on this session is kept on disk under that key, and the one that was kept under it before is not.
+
+        Args:
+            key: What the browser tab is known by.
+
+        Returns:
+            Whether there was anything.
+
+        Raises:
+            FileNotFoundError: The server may open no such model any more.
+            ValueError: It is no key; or what is kept is damaged.
+        """
+        shelf = Shelf(key)
+        for other in list(self.models.sessions):
+            if other is not self and other.shelf == shelf:
+                other.leave_shelf()
+        try:
+            return self._resume(shelf)
+        finally:
+            with self.lock:
+                self.shelf, self._shelved = shelf, self._kept()
+
+    def _resume(self, shelf: Shelf) -> bool:
+        name, snapshots = shelf.take()
+        with self.lock:
+            self._left = snapshots
+        if not name:
+            return False
+        model = self.models.open(name)
+        with self.lock:
+            self._show(model)
+        return True
+
+    def keep(self) -> None:
+        """Keep the session on disk if it changed. A disk that is full costs what a reload would need, not the work."""
+        with self._shelving:
+            with self.lock:
+                shelf, kept = self.shelf, self._kept()
+            if shelf is not None and kept != self._shelved:
+                with suppress(OSError, ValueError):
+                    shelf.put(*kept)
+                    self._shelved = kept
+
+    def leave_shelf(self) -> None:
+        """Stop all work and keep nothing on disk from here on: the page was loaded again."""
+        self.stop()
+        with self._shelving:
+            self.shelf = None
+
+    def file(self, keys: Iterable[str]) -> None:
+        """Note that the patches of these keys were saved or exported."""
+        with self.lock:
+            self.filed |= frozenset(keys)
+
+    @property
+    def unfiled(self) -> int:
+        """The number of rules on the stack that were neither saved nor exported."""
+        with self.lock:
+            return sum(entry.key not in self.filed for entry in self.rules.entries)
+
+    def _kept(self) -> tuple[str, dict[str, Snapshot]]:
+        return self.model.fingerprint, self._snapshots()
+
+    def _snapshots(self) -> dict[str, Snapshot]:
+        """What the session has of its models by fingerprint; that of the open one is the last."""
+        now = Snapshot.of(self.draft, self.rules.entries, self.filed)
+        return {**self._left, self.model.fingerprint: now}
 
     # The wall ---------------------------------------------------------------------------------------------------------
 

@@ -1,8 +1,10 @@
 """The stack of rules of one session: on or off, strength, order and names, with undo and redo."""
 
+import secrets
 import threading
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rewrite import Patch, Rule
@@ -23,13 +25,15 @@ class Entry:
         strength: The factor on the patch.
         on: Whether the patch is applied.
         rule: The rule; None for a patch without one, such as units that are off.
+        key: What its patch is known by: 16 digits, drawn anew for each patch.
     """
 
     name: str
-    patch: Patch
+    patch: Patch = field(compare=False)
     strength: float = 1.0
     on: bool = True
-    rule: Rule | None = None
+    rule: Rule | None = field(default=None, compare=False)
+    key: str = field(default_factory=lambda: secrets.token_hex(8))
 
     def saved(self) -> Rule:
         """The rule under the name that the entry has now.
@@ -77,10 +81,42 @@ class Rules:
             ValueError: The stack is full.
         """
         with self.lock:
-            if len(self.entries) >= MOST_RULES:
-                raise ValueError(f"at most {MOST_RULES} rules stand on one another: delete one first")
+            self.check_room()
             self._change((*self.entries, entry))
         return entry
+
+    def place(self, entry: Entry) -> Entry:
+        """Put a rule in the place of the one with the same marks, whose name and strength it keeps, or on the stack.
+
+        Raises:
+            ValueError: The stack is full.
+        """
+        with self.lock:
+            old = None if entry.rule is None else self.alike(entry.rule)
+            if old is None:
+                return self.add(entry)
+            entry = replace(entry, name=old.name, strength=old.strength)
+            self._change(tuple(entry if each is old else each for each in self.entries))
+        return entry
+
+    def alike(self, rule: Rule) -> Entry | None:
+        """The last entry whose rule has the same marks as another; None if there is none."""
+        found = [each for each in self.entries if each.rule is not None and marked(each.rule) == marked(rule)]
+        return found[-1] if found else None
+
+    def check_room(self, rule: Rule | None = None) -> None:
+        """Refuse a rule for which there is no place, before anything is solved.
+
+        Raises:
+            ValueError: The stack is full, and the rule would replace none.
+        """
+        if len(self.entries) >= MOST_RULES and (rule is None or self.alike(rule) is None):
+            raise ValueError(f"at most {MOST_RULES} rules stand on one another: delete one first")
+
+    def restore(self, entries: Sequence[Entry]) -> None:
+        """Put the rules of an earlier session there; that is no change to undo."""
+        with self.lock:
+            self.entries = tuple(entries)[:MOST_RULES]
 
     def switch(self, index: int, on: bool) -> None:
         """Switch a rule on or off."""
@@ -180,3 +216,8 @@ class Rules:
             self._past = [*self._past, before][-MOST_HISTORY:]
             self._future = []
         self.entries = stack
+
+
+def marked(rule: Rule) -> tuple:
+    """What a rule marks, and what is to be done there."""
+    return rule.action, frozenset(rule.copy), frozenset(rule.places), frozenset(rule.protect)

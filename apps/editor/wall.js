@@ -28,9 +28,7 @@ const marks = () => [...state.maps].flatMap(([seed, labels]) => roles.flatMap((r
   return found.length ? [{ seed, role: role.name, runs: found }] : [];
 }));
 const send = () => {
-  const now = marks();
-  if (props.store) try { sessionStorage.setItem(props.store, JSON.stringify(now)); } catch { /* the browser keeps none */ }
-  props.value = { marks: now, heat: state.heat };
+  props.value = { marks: marks(), heat: state.heat };
   trigger("input");
 };
 const take = (given) => {
@@ -261,19 +259,17 @@ watch(named({ after: 0 }), edit);
 watch(named({ heat: 0 }), warm);
 watch(named({ rough: 0 }), roughen);
 watch(named({ drawing: 0 }), roughen);
-// Masks belong to one model: another one begins without marks, or with those that this browser keeps for it.
+// Masks belong to one model: another one begins with those that the server keeps for it.
 const start = () => {
   state.version = props.given.version;
   SIDE = props.side; sketch.width = sketch.height = SIDE;
   size.max = Math.round(SIDE / 6);
-  state.maps.clear(); state.past.length = state.next.length = 0;
+  state.past.length = state.next.length = 0;
   resize(Math.max(1, Math.round(SIDE / 16)));
-  try {
-    const kept = JSON.parse((props.store && sessionStorage.getItem(props.store)) || "[]");
-    if (kept.length) { take(kept); send(); }
-  } catch { /* nothing was kept, or not by us */ }
+  take(props.given.marks);
+  if (props.given.marks.length) send();
 };
-watch(named({ store: 0 }), start);
+watch(named({ model: 0 }), start);
 watch(named({ given: 0 }), () => {
   if (props.given.version === state.version) return;
   state.version = props.given.version;

@@ -9,7 +9,7 @@ At the end of each stroke the event `input` brings its value, which `marks.py` r
     drawing     text                             how far the drawing of the wall is; empty when it is done
     heat        [url or None, …]                 the same tiles as heat-maps; empty removes them
     given       {"version": n, "marks": […]}     marks that replace those of the page, whenever the version is another
-    store       text                             the name under which the browser keeps the marks over a reload
+    model       text                             the model whose images they are; another one has no marks of this one
     heat_label  text                             what the box for heat-maps says; empty for a wall without
 
 An empty URL leaves the picture that is there, if any.
@@ -31,7 +31,7 @@ EMPTY = {
     "drawing": "",
     "heat": [],
     "given": {"version": 0, "marks": []},
-    "store": "",
+    "model": "",
     "heat_label": "",
 }
 

@@ -150,8 +150,30 @@ class Work:
             LookupError, Stopped: See `solve`.
             ValueError: See there; or the stack is full.
         """
+        return self.rules.add(self._entry(rule, caution))
+
+    def rewrite_again(self, rule: Rule, caution: float = 0.0) -> Entry:
+        """The same, in the place of the rule with the same marks, if there is one.
+
+        Raises:
+            LookupError, Stopped, ValueError: See `rewrite`.
+        """
+        return self.rules.place(self._entry(rule, caution))
+
+    def check_rule(self, rule: Rule) -> None:
+        """Refuse what can be refused before anything is measured or solved.
+
+        Raises:
+            LookupError: The generator has no such layer.
+            ValueError: The rule was written on another model.
+        """
+        if rule.model != self.model.fingerprint:
+            raise ValueError(f"this rule was written on model {rule.model}, not on {self.model.fingerprint}")
+        self.model.generator.layer(rule.layer)
+
+    def _entry(self, rule: Rule, caution: float) -> Entry:
         patch, rule = self.solve(rule, caution), self.settled(rule, caution)
-        return self.rules.add(Entry(rule.name[:LONGEST_NAME], replace(patch, rules=(rule.to_json(),)), rule=rule))
+        return Entry(rule.name[:LONGEST_NAME], replace(patch, rules=(rule.to_json(),)), rule=rule)
 
     def preview(self, rule: Rule) -> dict[int, Tensor]:
         """The marked images by seed with the wanted values in their features: a preview of the paste.

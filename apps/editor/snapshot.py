@@ -1,0 +1,91 @@
+"""What a session keeps of one model: the wall, the marks, the choices and the rules, as values and as a document."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from apps.editor.choices import Choices
+from apps.editor.draft import Draft
+from apps.editor.marks import Mark, documents, read_marks
+from apps.editor.options import MOST_TILES
+from apps.editor.stack import Entry
+from rewrite import Patch, Region, Rule
+from rewrite.rules.regions import regions_from
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What a session keeps of one model. It holds no generator.
+
+    Attributes:
+        name: The name that the model was opened by.
+        side: Height and width of the masks.
+        seeds: The images on the wall.
+        marks: The brushed regions.
+        further: Contexts in images that are not on the wall.
+        choices: The options beside the marks.
+        entries: The rules of the stack.
+        filed: The patches, by `Entry.key`, that were saved or exported.
+    """
+
+    name: str
+    side: int
+    seeds: tuple[int, ...]
+    marks: tuple[Mark, ...]
+    further: tuple[Region, ...]
+    choices: Choices
+    entries: tuple[Entry, ...]
+    filed: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, draft: Draft, entries: Sequence[Entry], filed: frozenset[str]) -> "Snapshot":
+        """The present state."""
+        parts = draft.seeds, draft.marks, draft.further, draft.choices
+        keys = frozenset(entry.key for entry in entries)
+        return cls(draft.model.name, draft.side, *parts, tuple(entries), filed & keys)
+
+    def document(self) -> dict[str, Any]:
+        """All but the patches, as JSON."""
+        return {
+            "name": self.name,
+            "side": self.side,
+            "seeds": list(self.seeds),
+            "marks": documents(self.marks),
+            "further": [asdict(region) for region in self.further],
+            "choices": asdict(self.choices),
+            "rules": [
+                {"key": each.key, "name": each.name, "strength": each.strength, "on": each.on, "rule": bool(each.rule)}
+                for each in self.entries
+            ],
+            "filed": sorted(self.filed),
+        }
+
+    @classmethod
+    def read(cls, document: dict[str, Any], patch_of: Callable[[str], Patch]) -> "Snapshot":
+        """A snapshot from its document.
+
+        Args:
+            document: The document.
+            patch_of: Gives the patch of a key.
+
+        Raises:
+            KeyError, OSError, TypeError, ValueError: The document, or a patch, is none that this version wrote.
+        """
+        seeds = tuple(map(int, document["seeds"]))
+        if not 1 <= len(seeds) <= MOST_TILES:
+            raise ValueError(f"the wall shows 1 to {MOST_TILES} seeds, got {len(seeds)}")
+        return cls(
+            name=document["name"],
+            side=document["side"],
+            seeds=seeds,
+            marks=read_marks(document, document["side"]),
+            further=regions_from(document, "further"),
+            choices=Choices(**document["choices"]),
+            entries=tuple(_entry(each, patch_of(each["key"])) for each in document["rules"]),
+            filed=frozenset(document["filed"]),
+        )
+
+
+def _entry(document: dict[str, Any], patch: Patch) -> Entry:
+    rule = Rule.from_json(patch.rules[0]) if document["rule"] else None
+    return Entry(document["name"], patch, float(document["strength"]), document["on"] is True, rule, document["key"])
