@@ -9,7 +9,10 @@ const make = (kind, name, text) => {
 };
 const button = (text, help, act, name = "") => {
   const made = make("button", name, text);
-  made.type = "button"; made.title = help; made.setAttribute("aria-label", help);
+  // The name that is read out holds the text that is seen.
+  const seen = text.replace(/[^\p{L}\p{N} ]/gu, "").trim();
+  const label = help.toLowerCase().includes(seen.toLowerCase()) ? help : `${seen}: ${help}`;
+  made.type = "button"; made.title = help; made.setAttribute("aria-label", label);
   made.addEventListener("click", act);
   return made;
 };

@@ -1,6 +1,6 @@
 """The base class of the editor's own components: each has a script, and a JSON document as its value."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +13,29 @@ SHARED = "component.js"
 class ScriptedComponent(gr.HTML):
     """An element drawn by a script. Its properties go to the page; its value comes from there and is untrusted."""
 
-    def __init__(self, script: str, element: str, defaults: Mapping[str, Any], **properties: Any):
+    def __init__(
+        self,
+        script: str,
+        element: str,
+        defaults: Mapping[str, Any],
+        *,
+        parts: Sequence[str] = (),
+        **properties: Any,
+    ):
         """Put the component on the page.
 
         Args:
             script: Name of the script and of the style sheet.
             element: The class of the element that the script looks for.
             defaults: All properties that the script reads.
+            parts: Names of further scripts that it uses.
             properties: Those that differ from the defaults, and those of any component.
         """
+        scripts = (SHARED, *(f"{part}.js" for part in parts), f"{script}.js")
         super().__init__(
             html_template=f'<div class="{element}" data-ready="0"></div>',
             css_template=(HERE / f"{script}.css").read_text(encoding="utf-8"),
-            js_on_load="".join((HERE / name).read_text(encoding="utf-8") for name in (SHARED, f"{script}.js")),
+            js_on_load="".join((HERE / name).read_text(encoding="utf-8") for name in scripts),
             apply_default_css=False,
             **{"value": None, **defaults, **properties},
         )

@@ -59,7 +59,7 @@ const hint = make("p", "soft", "Mouse, pen or finger. By keyboard: arrows move t
 for (const image of [shown, before]) { image.alt = ""; image.draggable = false; }
 canvas.width = canvas.height = PAPER; frame.tabIndex = 0; frame.setAttribute("role", "img");
 frame.append(shown, before, canvas, make("span", "seed"));
-side.append(make("h3", "", "Strokes"), empty, list);
+side.append(make("h2", "", "Strokes"), empty, list);
 const body = make("div", "body");
 body.append(frame, side);
 root.replaceChildren(concepts, bar, body, tools, hint);

@@ -30,7 +30,7 @@ class ExportTab:
         page.connect_stop(self.stop, self.show_ended, self.result)
 
     def _add_form(self) -> None:
-        gr.Markdown("### Export the rules that are on")
+        gr.Markdown("## Export the rules that are on")
         self.name = gr.Textbox("edited", label="Name of the files", max_lines=1, elem_id="name")
         self.kinds = gr.CheckboxGroup(
             [(text, kind) for kind, text in KINDS.items()], value=list(KINDS), label="What to write", elem_id="kinds"

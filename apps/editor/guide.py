@@ -10,6 +10,7 @@ from apps.editor.work import Work
 from rewrite import Patch, Rule
 from rewrite.reports.rendering import render
 
+DONE = "Done. Wipe between before and after, or change the strength."
 TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -47,9 +48,9 @@ def _rank(draft: Draft, patch: Patch | None) -> str:
     return f"{text} Here {carrying(patch)} of {patch.rank} directions carry 95 % of the change."
 
 
-def measuring(layer: str, done: float) -> str:
+def measuring(done: float) -> str:
     """The progress of measuring a layer's memory; `done` is 0 to 1."""
-    return f"Measuring what layer {layer} usually reads, once: {100 * done:.0f} %"
+    return f"Getting to know what the model usually draws, once: {100 * done:.0f} %"
 
 
 def solving(work: Work, rule: Rule, caution: float = 0.0) -> Iterator[str]:
@@ -59,7 +60,7 @@ def solving(work: Work, rule: Rule, caution: float = 0.0) -> Iterator[str]:
         LookupError, Stopped, ValueError: See `Work.solve`.
     """
     for done in work.measuring(rule.layer):
-        yield measuring(rule.layer, done)
+        yield measuring(done)
     begun = time.monotonic()
     for done in work.solving(rule, caution):
         yield f"{_solving(done)} ({time.monotonic() - begun:.0f} s so far; Stop ends it)"

@@ -55,7 +55,7 @@ class Marking:
             yield view.show_readiness(session) | ({} if hot else {view.wall: gr.update(heat=[])})
         if places:
             for done in session.begin().measuring(draft.layer):
-                yield view.show_status(session, measuring(draft.layer, done))
+                yield view.show_status(session, measuring(done))
             pictures = Heat.of(draft.model, draft.layer).pictures(places, draft.seeds)
             yield view.show_readiness(session) | {view.wall: gr.update(heat=[url(picture) for picture in pictures])}
 

@@ -36,7 +36,7 @@ class ModelTab:
         page.connect_stop(self.stop, self.show_ended, self.done)
 
     def _add_models(self) -> None:
-        gr.Markdown("### Open a model")
+        gr.Markdown("## Open a model")
         self.name = gr.Dropdown(
             self.page.models.names(),
             value=self.page.models.options.model,
@@ -52,7 +52,7 @@ class ModelTab:
         self.status = gr.HTML(elem_id="opened")
 
     def _add_layers(self, new: Session) -> None:
-        gr.Markdown("### Measure a layer")
+        gr.Markdown("## Measure a layer")
         self.layer = gr.Dropdown(
             list(new.model.generator.layers), value=new.model.layer, label="Layer", elem_id="layer-to-measure"
         )

@@ -42,6 +42,15 @@
     setTimeout(ask, 2000);
   };
   ask();
+  // The figures of a price stay open when a newer price comes.
+  let figures = false;
+  document.addEventListener("toggle", (event) => {
+    if (event.target.isConnected && event.target.closest?.("#price")) figures = event.target.open;
+  }, true);
+  new MutationObserver(() => {
+    const latest = document.querySelector("#price details");
+    if (figures && latest && !latest.open) latest.open = true;
+  }).observe(document.body, { childList: true, subtree: true });
   window.addEventListener("beforeunload", (event) => {
     const unsaved = Number(document.querySelector("#rules .rules")?.dataset.unsaved ?? 0);
     if (unsaved && !leaving) event.preventDefault();

@@ -19,8 +19,8 @@ from apps.editor.units_tab import UnitsTab
 HERE = Path(__file__).parent
 KEPT_SECONDS = 6 * 3600
 TABS = (
-    ("Rewrite a rule", "rule", RewriteTab),
-    ("Paint with units", "paint", PaintTab),
+    ("Rewrite", "rule", RewriteTab),
+    ("Paint", "paint", PaintTab),
     ("Units", "units", UnitsTab),
     ("Model", "model", ModelTab),
     ("Export", "export", ExportTab),
@@ -29,6 +29,11 @@ TAB_KEY = (HERE / "tab_key.js").read_text(encoding="utf-8")
 LOOK = {
     "theme": gr.themes.Default(
         primary_hue="violet", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
+    ).set(  # a contrast of 4.5 and more
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+        block_info_text_color="*neutral_600",
+        block_info_text_color_dark="*neutral_300",
     ),
     "css": (HERE / "page.css").read_text(encoding="utf-8"),
     "js": (HERE / "page.js").read_text(encoding="utf-8"),

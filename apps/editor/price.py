@@ -103,6 +103,7 @@ def card(price: Price, curve: Sequence[Price] = (), *, waiting: bool = False) ->
     return render(
         TEMPLATE,
         price=price,
+        summary=summary(price),
         verdict=verdict(price),
         unmarked=[(*UNMARKED[each.name], _shown(each), _spread(each)) for each in price.unmarked],
         rows=rows,
@@ -115,19 +116,20 @@ def card(price: Price, curve: Sequence[Price] = (), *, waiting: bool = False) ->
 
 
 def summary(price: Price) -> str:
-    """What is expected at places that nobody marked, in a sentence."""
+    """What is expected at places that nobody marked, and elsewhere, in a sentence."""
     if not price.unmarked:
         return "What would arrive where you did not mark is not known yet: mark three images or more."
-    return f"About {percent(price.arrives)} would arrive where you did not mark."
+    arrives, elsewhere = percent(price.arrives), percent(price.damage)
+    return f"About {arrives} would arrive where you did not mark, and {elsewhere} would change elsewhere."
 
 
 def verdict(price: Price) -> str:
-    """What the numbers say, in a sentence."""
+    """What to do about a price that is bad, in a sentence; empty if it is fair."""
     if price.arrives < 0.2:
         return "Little of it would arrive: mark more contexts, or be less cautious."
     if price.damage > 0.3:
         return "Much would change elsewhere: mark more contexts, protect what must stay, or be more cautious."
-    return "A fair exchange. Press Rewrite, then compare before and after."
+    return ""
 
 
 def _shown(expected: Expected) -> str:

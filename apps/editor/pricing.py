@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from apps.editor.choices import careful
 from apps.editor.frame import Updates
-from apps.editor.guide import solving
+from apps.editor.guide import DONE, solving
 from apps.editor.price import STEPS, Price, card, carrying, summary
 from apps.editor.rewrite_view import RewriteView
 from apps.editor.session import Session
@@ -36,7 +36,8 @@ class Pricing:
             draft, known = session.draft, session.solved(session.draft)
         if known is not None:
             price = Price.of(known, draft.choices.caution)
-            text = f"{summary(price)} {draft.advice or 'Press Rewrite.'}"
+            following = DONE if session.rules.alike(draft.rule()) else draft.advice or "Press Rewrite."
+            text = f"{summary(price)} {following}"
             yield view.show_status(session, text) | view.show_reasons(session) | {view.price: card(price, waiting=True)}
 
     def on_curve(self, session: Session) -> Iterator[Updates]:

@@ -67,7 +67,7 @@ class RewriteTab:
         searched, offered = Proposing(view).on_propose_contexts, [view.status, view.proposals]
         connect(view.more.click, searched, [wall], offered, WORK, reset=stopped)
         shown = [wall, view.rules, view.status, view.rewrite, view.price, view.seeds, view.count, view.why]
-        model = [*shown, *view.choices, view.concept, view.concepts, view.proposals]
+        model = [*shown, *view.choices, view.example, view.concept, view.concepts, view.proposals]
         self._followed_by_drawing(
             connect(view.seeds.submit, marking.on_seeds, [wall, view.seeds], seen),
             connect(view.count.input, marking.on_count, [wall, view.count], seen),
@@ -84,6 +84,14 @@ class RewriteTab:
         view.rewrite.click(None, [view.status], [view.status], js=REWRITING)
         self._followed_by_drawing(
             connect(view.rewrite.click, panel.on_rewrite, [view.wall], stack, WORK, stopped),
+            connect(
+                view.example.click,
+                panel.on_example,
+                [],
+                [*seen, view.rewrite, *view.choices],
+                WORK,
+                stopped,
+            ),
             connect(view.rules.input, panel.on_requests, [view.rules], [*seen, view.action, view.layer]),
             connect(view.load.upload, panel.on_load, [view.load], seen, WORK, stopped),
             connect(view.take.click, panel.on_load_built_in, [view.ready], seen, WORK, stopped),
@@ -92,7 +100,7 @@ class RewriteTab:
         connect(view.measure.click, panel.on_measure, [], [view.report, view.status], WORK, stopped)
         connect(view.save.click, panel.on_save_marks, [view.wall], [view.rules, view.status], WORK, stopped)
         # A report is of the rules as they were when it was measured.
-        changes = [view.rewrite.click, view.rules.input, view.load.upload, view.take.click]
+        changes = [view.rewrite.click, view.example.click, view.rules.input, view.load.upload, view.take.click]
         gr.on([*changes, self.page.stacked.change, self.page.opened.change], None, None, [view.report], js="() => ''")
 
     def _followed_by_drawing(self, *events: Dependency) -> None:

@@ -4,10 +4,11 @@ from typing import Any
 
 import gradio as gr
 
-from apps.editor.choices import MOST_CAUTION
+from apps.editor.choices import MOST_CAUTION, Choices
 from apps.editor.draft import Draft
 from apps.editor.drawer import COUNTS
 from apps.editor.drawing import lasting
+from apps.editor.example import TITLE, example_of
 from apps.editor.frame import Updates
 from apps.editor.guide import reasons, status
 from apps.editor.model import Model
@@ -35,7 +36,7 @@ class RewriteView:
             with gr.Column(scale=7, min_width=320):
                 self._add_wall(new)
             with gr.Column(scale=4, min_width=320):
-                self._add_rules()
+                self._add_rules(new.model)
                 self._add_concepts(new.model)
                 self._add_choices(new.draft)
                 self._add_files()
@@ -53,15 +54,16 @@ class RewriteView:
             self.more = gr.Button("Propose more places", scale=2, min_width=190, size="md", elem_id="more-places")
         self.proposals = ProposalList(elem_id="proposals")
 
-    def _add_rules(self) -> None:
+    def _add_rules(self, model: Model) -> None:
+        self.example = gr.Button(f"Try it: {TITLE}", elem_id="try", size="md", visible=example_of(model) is not None)
         self.action = gr.Radio(
             [("Paste a copy", "paste"), ("Erase", "erase")], value="paste", show_label=False, elem_id="action"
         )
         with gr.Row(elem_classes="line"):
             self.rewrite = gr.Button("Rewrite", variant="primary", interactive=False, elem_id="rewrite", scale=3)
             self.stop = gr.Button("Stop", elem_id="stop", scale=1, min_width=80)
-        self.price = gr.HTML(elem_id="price")
         self.rules = RuleList(elem_id="rules")
+        self.price = gr.HTML(elem_id="price")
         self.measure = gr.Button("Measure on new images", elem_id="measure-rules")
         self.report = gr.HTML(elem_id="report")
 
@@ -114,6 +116,11 @@ class RewriteView:
         draft = session.draft
         return {self.why: reasons(draft, session.solved(draft))}
 
+    def show_choices(self, choices: Choices) -> Updates:
+        """The options beside the marks."""
+        values = choices.action, choices.layer or "", choices.caution, choices.rank, choices.refine
+        return dict(zip(self.choices, values, strict=True))
+
     def show_rules(self, session: Session, **more: Any) -> Updates:
         """The list of rules."""
         with session.lock:
@@ -147,11 +154,9 @@ class RewriteView:
             self.count: counts(session),
             self.proposals: gr.update(proposals=[]),
             self.price: "",
-            self.action: choices.action,
+            **self.show_choices(choices),
             self.layer: gr.update(choices=layers_of(model), value=choices.layer or ""),
-            self.caution: choices.caution,
-            self.rank: choices.rank,
-            self.refine: choices.refine,
+            self.example: gr.update(visible=example_of(model) is not None),
             self.concept: gr.update(choices=concepts_of(model), value=None),
             self.concepts: gr.update(visible=model.source is not None),
         }

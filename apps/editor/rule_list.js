@@ -11,12 +11,11 @@ const ask = (what) => {
 const undo = button("↶ Undo", "Undo the last change of the rules", () => ask({ do: "undo" }));
 const redo = button("↷ Redo", "Redo the change of the rules", () => ask({ do: "redo" }));
 const head = make("div", "head"), list = make("ol"), empty = make("p", "soft", "No rule yet. Rewrite puts one here.");
-head.append(make("h3", "", "Rules of this model"), undo, redo);
+head.append(make("h2", "", "Rules of this model"), undo, redo);
 root.replaceChildren(head, list, empty);
 
 const row = (index) => {
   const item = make("li"), on = make("input"), name = make("input", "name"), strength = make("input"), out = make("output");
-  const about = make("small");
   on.type = "checkbox"; name.type = "text"; name.maxLength = 60; strength.type = "range";
   strength.min = 0; strength.max = 2; strength.step = 0.05;
   on.addEventListener("change", () => ask({ do: "switch", index, to: on.checked }));
@@ -34,8 +33,8 @@ const row = (index) => {
   const top = make("div", "top"), tools = make("div", "tools");
   top.append(on, name);
   tools.append(up, down, marks, save, drop);
-  item.append(top, label, about, tools);
-  return { item, on, name, strength, out, about, up, down, marks, save };
+  item.append(top, label, tools);
+  return { item, on, name, strength, out, up, down, marks, save };
 };
 const show = () => {
   while (rows.length < props.rules.length) { rows.push(row(rows.length)); list.append(rows.at(-1).item); }
@@ -47,7 +46,7 @@ const show = () => {
     each.name.setAttribute("aria-label", `Name of rule ${i + 1}`);
     if (document.activeElement !== each.strength) each.strength.value = rule.strength;
     each.strength.setAttribute("aria-label", `Strength of ${rule.name}`);
-    each.out.textContent = (+each.strength.value).toFixed(2); each.about.textContent = rule.about;
+    each.out.textContent = (+each.strength.value).toFixed(2); each.item.title = rule.about;
     each.up.disabled = i === 0; each.down.disabled = i === props.rules.length - 1;
     each.marks.disabled = each.save.disabled = !rule.rule;
     each.item.classList.toggle("off", !rule.on);

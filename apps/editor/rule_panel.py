@@ -7,8 +7,10 @@ from typing import Any
 import gradio as gr
 
 from apps.editor.data_urls import urls
+from apps.editor.draft import Draft
+from apps.editor.example import TITLE
 from apps.editor.frame import Updates
-from apps.editor.guide import solving
+from apps.editor.guide import DONE, solving
 from apps.editor.measured import COUNT, card, measured
 from apps.editor.requests import Request
 from apps.editor.rewrite_view import RewriteView
@@ -16,6 +18,7 @@ from apps.editor.rule_list import read_rule_requests, rule_file
 from apps.editor.session import Session
 from apps.editor.stack import Rules
 from apps.editor.wall import given
+from apps.editor.work import Work
 from rewrite import Rule
 from rewrite.rules import BUILT_IN
 
@@ -35,16 +38,27 @@ class RulePanel:
         A rule with the same marks is replaced, so that a second press, or another caution, makes no second rule.
         """
         with session.lock:
-            view, draft, work = self.view, session.set_marks(document), session.begin()
-        rule, caution = draft.rule(rule_name(session)), draft.choices.caution
+            draft, work = session.set_marks(document), session.begin()
+        yield from self._rewrite(session, draft, work)
+
+    def on_example(self, session: Session) -> Iterator[Updates]:
+        """Fill in the marks of the example, and rewrite its rule."""
+        view = self.view
+        with session.lock:
+            draft, work = session.show_example(), session.begin()
+        chosen = view.show_choices(draft.choices) | view.show_readiness(session, f"Looking for {TITLE} …")
+        yield view.show_seeds(session, **given(draft)) | chosen
+        yield from self._rewrite(session, draft, work, TITLE)
+
+    def _rewrite(self, session: Session, draft: Draft, work: Work, name: str = "") -> Iterator[Updates]:
+        view, rule, caution = self.view, draft.rule(name or rule_name(session)), draft.choices.caution
         session.rules.check_room(rule)
         for text in solving(work, rule, caution):
             yield view.show_status(session, text)
-        work.rewrite_again(draft.rule_with_effect(rule.name), caution)
+        entry = work.rewrite_again(draft.rule_with_effect(rule.name), caution)
         if session.model.drawer.small:
             yield {view.wall: gr.update(after=urls(session.after(FIRST_TILES)))}
-        text = "Done. Wipe between before and after, or change the strength."
-        yield view.show_edited(session) | view.show_rules(session) | view.show_status(session, text)
+        yield view.show_edited(session, result=entry.key) | view.show_rules(session) | view.show_status(session, DONE)
 
     def on_requests(self, session: Session, document: Any) -> Updates:
         """Carry out the requests of the list of rules."""

@@ -14,9 +14,11 @@ from weakref import WeakSet
 from torch import Tensor
 
 from apps.editor.cache import Cache
+from apps.editor.choices import Choices
 from apps.editor.draft import Draft
 from apps.editor.drawer import active, key_of
 from apps.editor.drawing import Drawing
+from apps.editor.example import example_of
 from apps.editor.marks import Mark, marks_of, merged, read_marks
 from apps.editor.model import Model
 from apps.editor.models import Models
@@ -82,7 +84,7 @@ class Session:
         """
         model = self.models.open(name)
         with self.lock:
-            self._left = self._snapshots()
+            _, self._left = self._kept()
             self._show(model)
 
     def _show(self, model: Model) -> None:
@@ -164,12 +166,9 @@ class Session:
             return sum(entry.key not in self.filed for entry in self.rules.entries)
 
     def _kept(self) -> tuple[str, dict[str, Snapshot]]:
-        return self.model.fingerprint, self._snapshots()
-
-    def _snapshots(self) -> dict[str, Snapshot]:
-        """What the session has of its models by fingerprint; that of the open one is the last."""
+        """The fingerprint of the open model, and what the session has of its models; the open one is the last."""
         now = Snapshot.of(self.draft, self.rules.entries, self.filed)
-        return {**self._left, self.model.fingerprint: now}
+        return self.model.fingerprint, {**self._left, self.model.fingerprint: now}
 
     # The wall ---------------------------------------------------------------------------------------------------------
 
@@ -280,6 +279,21 @@ class Session:
             self.add_contexts(found, ())
             seeds = (*self.draft.seeds, *(region.latent.seed for region in found))
             self.show_seeds(tuple(dict.fromkeys(seeds))[:MOST_TILES])
+
+    def show_example(self) -> Draft:
+        """Put the marks of the example in place of the present ones, and its images first on the wall.
+
+        Raises:
+            ValueError: There is none for this model.
+        """
+        with self.lock:
+            example = example_of(self.model)
+            if example is None:
+                raise ValueError("there is an example for the built-in generator only: open towers")
+            rest = [seed for seed in range(self.count) if seed not in example.seeds]
+            self.show_seeds((*example.seeds, *rest)[: max(len(example.seeds), self.count)])
+            # Copied values that are not adjusted take half of the time, and show as well here.
+            return self._change(marks=example.marks, further=(), choices=Choices(refine=False))
 
     def show_rule(self, index: int) -> bool:
         """Show a rule: its marks and their images. False if the wall cannot show them."""

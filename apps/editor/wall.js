@@ -3,11 +3,12 @@ const PAPER = 256, MOST_UNDO = 100;
 let SIDE = props.side;
 const roles = props.roles, number = Object.fromEntries(roles.map((role, i) => [role.name, i + 1]));
 const colours = roles.map((role) => [1, 3, 5].map((at) => parseInt(role.colour.slice(at, at + 2), 16)));
-const state = { role: 1, size: 1, maps: new Map(), past: [], next: [], heat: false,
+const state = { role: 1, size: 1, maps: new Map(), past: [], next: [], heat: false, moves: false,
                 tiles: [], stroke: null, version: 0, share: 100 };
 
 // Small things --------------------------------------------------------------------------------------------------------
 const tool = (text, help, act, name = "tool") => button(text, help, act, name);
+const sign = (name, letter) => { const made = make("span", name); made.dataset.letter = letter; return made; };
 const sketch = document.createElement("canvas");
 const map = (seed) => {
   if (!state.maps.has(seed)) state.maps.set(seed, new Uint8Array(SIDE * SIDE));
@@ -84,7 +85,15 @@ const disk = (labels, x, y) => {
     for (let i = Math.max(0, Math.ceil(x - r - 0.5)); i < Math.min(SIDE, x + r); i++)
       if ((i + 0.5 - x) ** 2 + (j + 0.5 - y) ** 2 <= square) labels[j * SIDE + i] = state.role;
 };
+// What lives on one tile leads on to the next role once another tile is brushed, unless it was chosen to be moved.
+const has = (role) => [...state.maps.values()].some((labels) => labels.includes(role));
+const leadOn = (tile) => {
+  const role = state.role, next = roles[role];
+  if (!role || !roles[role - 1].single || !next || state.moves || map(tile.seed).includes(role) || !has(role)) return;
+  if (!next.single || !has(role + 1)) choose(role + 1);
+};
 const begin = (tile) => {
+  leadOn(tile);
   const before = new Map([[tile.seed, map(tile.seed).slice()]]);
   // What lives on one tile moves to the tile that is brushed now.
   if (state.role && roles[state.role - 1].single) for (const [seed, labels] of state.maps) {
@@ -111,7 +120,7 @@ const keep = (before) => {
 const end = () => {
   if (!state.stroke) return;
   keep(state.stroke.before);
-  state.stroke = null;
+  state.stroke = null; state.moves = false;
   paint(); send();
 };
 const swap = (from, to) => {
@@ -131,12 +140,12 @@ const wipeOut = () => {
 const bar = make("div", "bar"); bar.setAttribute("role", "toolbar"); bar.setAttribute("aria-label", "Brushes");
 const brushes = roles.map((role, i) => {
   const made = tool("", `${role.label}: ${role.help} (key ${i + 1})`, () => choose(i + 1), "tool brush");
-  made.append(make("span", "swatch", role.letter), make("span", "", role.label), make("kbd", "", String(i + 1)));
+  made.append(sign("swatch", role.letter), make("span", "", role.label), sign("key", String(i + 1)));
   made.style.setProperty("--colour", role.colour);
   return made;
 });
 const eraser = tool("", "Eraser (key E)", () => choose(0), "tool brush");
-eraser.append(make("span", "", "Eraser"), make("kbd", "", "E"));
+eraser.append(make("span", "", "Eraser"), sign("key", "E"));
 const size = make("input"); size.type = "range"; size.min = 1; size.max = 10;
 size.setAttribute("aria-label", "Brush size"); size.title = "Brush size (keys [ and ])";
 const sizeLabel = make("label", "slide", "Brush"); sizeLabel.append(size);
@@ -153,17 +162,25 @@ wipe.addEventListener("input", () => reveal(+wipe.value));
 const heat = make("input"); heat.type = "checkbox";
 const heatLabel = make("label", "check"); heatLabel.append(heat, make("span", "", props.heat_label));
 heat.addEventListener("change", () => { state.heat = heat.checked; root.classList.toggle("heated", state.heat); send(); });
+const veil = tool("Marks", "Show or hide the marks (key M)", () => fade(!root.classList.contains("faded")));
+const fade = (on) => { root.classList.toggle("faded", on); veil.setAttribute("aria-pressed", String(!on)); };
+const keepPicture = tool("PNG", "Download the wall as PNG", () =>
+  download(picture_of(state.tiles, columns(state.tiles.length)), "wall.png"));
+const large = closeup();
 const choose = (role) => {
-  state.role = role;
+  state.role = role; state.moves = role > 0 && has(role);
   [eraser, ...brushes].forEach((made, i) => made.setAttribute("aria-pressed", String(i === role)));
   root.dataset.role = role ? roles[role - 1].name : "eraser";
 };
-bar.append(...brushes, eraser, sizeLabel, undo, redo, clear, wipeLabel);
-if (props.heat_label) bar.append(heatLabel);
+const views = make("div", "bar views"); views.setAttribute("role", "toolbar"); views.setAttribute("aria-label", "View");
+bar.append(...brushes, eraser, sizeLabel, undo, redo, clear);
+views.append(wipeLabel, veil, keepPicture);
+if (props.heat_label) views.append(heatLabel);
+const tools = make("div", "tools"); tools.append(bar, views);
 const hint = make("p", "hint", "Brush on the images with mouse, pen or finger (two fingers scroll). By keyboard: arrows move "
-  + "the brush, space paints, enter holds it down. Hold B to see the images before.");
+  + "the brush, space paints, enter holds it down. Hold B to see the images before; M shows or hides the marks; ⤢ opens an image large.");
 const sheet = make("div", "sheet"), told = make("p", "told"); told.setAttribute("role", "status");
-root.replaceChildren(bar, told, sheet, hint);
+root.replaceChildren(tools, told, sheet, hint, large.box);
 
 // The tiles -----------------------------------------------------------------------------------------------------------
 const place = (tile, event) => {
@@ -175,13 +192,14 @@ const tileOf = (seed) => {
   const tile = { seed, box: make("div", "tile"), before: picture("before"), edited: picture("edited"),
                  hot: picture("hot"), canvas: make("canvas"), at: null, down: false };
   tile.canvas.width = tile.canvas.height = PAPER;
-  tile.box.tabIndex = 0; tile.box.setAttribute("role", "img"); tile.box.dataset.seed = seed;
-  tile.box.append(tile.before, tile.edited, tile.hot, tile.canvas, make("span", "seed", `seed ${seed}`));
+  tile.box.tabIndex = 0; tile.box.setAttribute("role", "group"); tile.box.dataset.seed = seed;
+  const open = button("⤢", `Open seed ${seed} large`, () => large.open(tile), "open");
+  tile.box.append(tile.before, tile.edited, tile.hot, tile.canvas, make("span", "seed", `seed ${seed}`), open);
   tile.canvas.addEventListener("pointerdown", (event) => {
     if (event.button || state.stroke || !event.isPrimary) return;
     event.preventDefault(); tile.box.focus({ preventScroll: true });
     tile.canvas.setPointerCapture(event.pointerId);
-    begin(tile); reach(...place(tile, event));
+    fade(false); begin(tile); reach(...place(tile, event));
   });
   tile.canvas.addEventListener("pointermove", (event) => {
     if (state.stroke?.tile === tile) for (const each of event.getCoalescedEvents?.() ?? [event]) reach(...place(tile, each));
@@ -197,6 +215,7 @@ const tileOf = (seed) => {
 };
 const MOVES = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 const walk = (tile, event) => {
+  if (event.target !== tile.box) return;
   const step = event.shiftKey ? 1 : Math.max(1, state.size / 2), move = MOVES[event.key];
   if (move) {
     const from = tile.at ?? [SIDE / 2, SIDE / 2];
@@ -205,7 +224,7 @@ const walk = (tile, event) => {
   } else if (event.key === " " || event.key === "Enter") {
     tile.at ??= [SIDE / 2, SIDE / 2];
     if (event.key === "Enter" && tile.down) { tile.down = false; end(); }
-    else if (!state.stroke) { tile.down = event.key === "Enter"; begin(tile); reach(...tile.at); }
+    else if (!state.stroke) { fade(false); tile.down = event.key === "Enter"; begin(tile); reach(...tile.at); }
   } else return;
   event.preventDefault();
 };
@@ -222,6 +241,7 @@ document.addEventListener("keydown", (event) => {
   else if (key === "[") resize(state.size - 1);
   else if (key === "]") resize(state.size + 1);
   else if (key === "b") root.classList.add("peek");
+  else if (key === "m") veil.click();
   else return;
   event.preventDefault();
 });
@@ -257,6 +277,7 @@ const build = () => {
 watch(named({ tiles: 0 }), build);
 watch(named({ after: 0 }), edit);
 watch(named({ heat: 0 }), warm);
+watch(named({ result: 0 }), () => fade(true));
 watch(named({ rough: 0 }), roughen);
 watch(named({ drawing: 0 }), roughen);
 // Masks belong to one model: another one begins with those that the server keeps for it.
@@ -276,4 +297,4 @@ watch(named({ given: 0 }), () => {
   keep(new Map([...state.maps].map(([seed, labels]) => [seed, labels.slice()])));
   take(props.given.marks); send();
 });
-choose(1); reveal(100); build(); start();
+choose(1); fade(false); reveal(100); build(); start();

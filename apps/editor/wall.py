@@ -10,6 +10,7 @@ At the end of each stroke the event `input` brings its value, which `marks.py` r
     heat        [url or None, …]                 the same tiles as heat-maps; empty removes them
     given       {"version": n, "marks": […]}     marks that replace those of the page, whenever the version is another
     model       text                             the model whose images they are; another one has no marks of this one
+    result      text                             another one fades the marks: look at what came of them
     heat_label  text                             what the box for heat-maps says; empty for a wall without
 
 An empty URL leaves the picture that is there, if any.
@@ -32,6 +33,7 @@ EMPTY = {
     "heat": [],
     "given": {"version": 0, "marks": []},
     "model": "",
+    "result": "",
     "heat_label": "",
 }
 
@@ -61,7 +63,8 @@ class Wall(ScriptedComponent):
     """Many images with a brush, an eraser, undo and redo, a wipe between before and after, and a heat-map."""
 
     def __init__(self, roles: Sequence[Role], side: int, **properties: Any):
-        super().__init__("wall", "wall", EMPTY, roles=[asdict(role) for role in roles], side=side, **properties)
+        described = [asdict(role) for role in roles]
+        super().__init__("wall", "wall", EMPTY, parts=["closeup"], roles=described, side=side, **properties)
 
 
 def given(draft: Draft) -> dict[str, Any]:
