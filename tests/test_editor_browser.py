@@ -347,7 +347,7 @@ def open_model(page: Page, name: str) -> None:
     page.click("#open")
 
 
-def test_another_model_is_opened_by_its_path_and_begins_anew(open_page, library):
+def test_another_model_is_opened_by_its_path_and_each_keeps_its_own_marks_and_rules(open_page, library):
     page = open_page()
     brush(page, *DOME)
     page.keyboard.press("2")

@@ -285,7 +285,7 @@ const start = () => {
   state.version = props.given.version;
   SIDE = props.side; sketch.width = sketch.height = SIDE;
   size.max = Math.round(SIDE / 6);
-  state.past.length = state.next.length = 0;
+  state.maps.clear(); state.past.length = state.next.length = 0;
   resize(Math.max(1, Math.round(SIDE / 16)));
   take(props.given.marks);
   if (props.given.marks.length) send();
