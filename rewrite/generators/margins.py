@@ -5,6 +5,9 @@ inside of their maps. A row of cells moves some rows of pixels, in whose middle 
 middles says which cells are at the ends of the image.
 """
 
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -12,7 +15,7 @@ from torch import Tensor
 
 from rewrite.generators.contract import Generator
 from rewrite.generators.cut import Cut
-from rewrite.generators.layers import Layer, Margins
+from rewrite.generators.layers import Layer, Margins, beyond
 
 SEED = 0
 ROWS, STEP = 8, 0.5
@@ -24,6 +27,48 @@ def reaches_beyond(layer: Layer, size: tuple[int, int]) -> bool:
     """Whether a map does not divide an image, nor is divided by it, as one of the same extent does."""
     sides = zip(layer.output_grid, size, strict=True)
     return layer.kind != "linear" and any(pixels % cells and cells % pixels for cells, pixels in sides)
+
+
+class FittedLayers(Mapping[str, Layer]):
+    """Layers with their margins, each measured when it is first asked for: that draws many images.
+
+    Args:
+        generator: The generator.
+        layers: Its layers.
+        misfits: Names of those whose margins are to be measured.
+    """
+
+    def __init__(self, generator: Generator, layers: Mapping[str, Layer], misfits: Iterable[str]):
+        self._generator, self._layers, self._misfits = generator, dict(layers), set(misfits)
+
+    def __getitem__(self, name: str) -> Layer:
+        if name in self._misfits:
+            # Measuring asks for the layer too.
+            self._misfits.discard(name)
+            margins = measured_margins(self._generator, self._layers[name])
+            if margins is not None:
+                self._layers[name] = extending(self._layers[name], margins)
+        return self._layers[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._layers)
+
+    def __len__(self) -> int:
+        return len(self._layers)
+
+
+def extending(layer: Layer, margins: Margins) -> Layer:
+    """A layer that extends beyond the image.
+
+    Raises:
+        ValueError: The margins leave nothing of its map.
+    """
+    ends = [beyond(margins, axis) for axis in (0, 1)]
+    if any(min(each) < 0 or sum(each) >= cells for each, cells in zip(ends, layer.output_grid, strict=True)):
+        (height, width), shown = layer.output_grid, margins if isinstance(margins, tuple) else f"{margins:g}"
+        raise ValueError(f"a margin of {shown} cells leaves nothing of the {height} x {width} of layer {layer.name}")
+    sides = margins if isinstance(margins, tuple) else float(margins)
+    return replace(layer, overhang=sides, margin=sides)
 
 
 @torch.no_grad()

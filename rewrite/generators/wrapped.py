@@ -8,7 +8,6 @@ that the layer runs once per image.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -21,9 +20,9 @@ from rewrite.generators.contract import Generator
 from rewrite.generators.cut import Cut
 from rewrite.generators.inputs import InputForm
 from rewrite.generators.latents import Latents
-from rewrite.generators.layers import Layer, Margins, beyond, grid_of
+from rewrite.generators.layers import Layer, Margins, grid_of
 from rewrite.generators.left_out import check_module, reasons
-from rewrite.generators.margins import measured_margins, reaches_beyond
+from rewrite.generators.margins import FittedLayers, extending, reaches_beyond
 from rewrite.generators.modules import PLAIN, Kind, kind_of
 from rewrite.generators.outputs import keeping_outputs, noting_inputs
 from rewrite.generators.seeds import whole_seed
@@ -67,10 +66,10 @@ def wrap(
     """
     check_module(module)
     generator = WrappedGenerator(module, latents, layers, images)
-    given = margins or {}
-    measured = {name: measured_margins(generator, layer) for name, layer in _misfits(generator) if name not in given}
-    found = {name: margin for name, margin in measured.items() if margin is not None}
-    generator.layers = {**generator.layers, **_with_margins(generator, {**found, **given})}
+    given = _with_margins(generator, margins or {})
+    misfits = [name for name in _misfits(generator) if name not in given]
+    if given or misfits:
+        generator.layers = FittedLayers(generator, {**generator.layers, **given}, misfits)
     return generator
 
 
@@ -284,24 +283,15 @@ class WrappedGenerator(Generator):
         self.layers = {name: self.layers[name] for name in chosen}
 
 
-def _misfits(generator: Generator) -> list[tuple[str, Layer]]:
+def _misfits(generator: Generator) -> list[str]:
     """The layers whose maps do not fit the image, and that can be gone on from."""
     fitting = ((name, layer) for name, layer in generator.layers.items() if generator.resumable(name))
-    return [(name, layer) for name, layer in fitting if reaches_beyond(layer, generator.size)]
+    return [name for name, layer in fitting if reaches_beyond(layer, generator.size)]
 
 
 def _with_margins(generator: Generator, margins: Mapping[str, Margins]) -> dict[str, Layer]:
     """The layers that extend beyond the image, with their margins."""
-    found = {}
-    for name, margin in margins.items():
-        layer = generator.layer(name)
-        ends = [beyond(margin, axis) for axis in (0, 1)]
-        if any(min(each) < 0 or sum(each) >= cells for each, cells in zip(ends, layer.output_grid, strict=True)):
-            (height, width), shown = layer.output_grid, margin if isinstance(margin, tuple) else f"{margin:g}"
-            raise ValueError(f"a margin of {shown} cells leaves nothing of the {height} x {width} of layer {name}")
-        sides = margin if isinstance(margin, tuple) else float(margin)
-        found[name] = replace(layer, overhang=sides, margin=sides)
-    return found
+    return {name: extending(generator.layer(name), margin) for name, margin in margins.items()}
 
 
 def _as_it_is(output: Any) -> Any:
