@@ -49,11 +49,11 @@ def marks(page: Page, seed: int) -> str:
 
 def shown(page: Page) -> list[str]:
     """The edited tiles on the wall."""
-    return page.eval_on_selector_all("#wall .edited:not([hidden])", "all => all.map((each) => each.src)")
+    return page.eval_on_selector_all("#wall .tile .edited:not([hidden])", "all => all.map((each) => each.src)")
 
 
 def until_changed(page: Page, before: list[str]) -> list[str]:
-    tiles = "[...document.querySelectorAll('#wall .edited:not([hidden])')].map((each) => each.src)"
+    tiles = "[...document.querySelectorAll('#wall .tile .edited:not([hidden])')].map((each) => each.src)"
     script = f"before => JSON.stringify({tiles}) !== before"
     page.wait_for_function(script, arg=json.dumps(before, separators=(",", ":")))
     page.wait_for_timeout(100)
@@ -96,9 +96,9 @@ def test_the_whole_story(open_page, towers_editor, tmp_path):
     page.wait_for_selector(EDITED)
     rules(page, 1)
     whole = shown(page)
-    wipe = page.locator("#wall .wipe")
+    wipe = page.get_by_label("Wipe between before and after")
     wipe.fill("0")
-    cut = "getComputedStyle(document.querySelector('#wall .edited')).clipPath"
+    cut = "getComputedStyle(document.querySelector('#wall .tile .edited')).clipPath"
     assert page.evaluate(cut) == "inset(0px 0px 0px 100%)"
     wipe.fill("100")
 
@@ -145,7 +145,7 @@ def test_the_whole_story(open_page, towers_editor, tmp_path):
     assert float((seen - plain.sample(seeds)).abs().mean()) > 0.02
 
 
-def pixels_of(page: Page, selector: str = "#wall .edited", side: int = 64) -> torch.Tensor:
+def pixels_of(page: Page, selector: str = "#wall .tile .edited", side: int = 64) -> torch.Tensor:
     """Tiles as the browser shows them, in [-1, 1]."""
     script = """async (selector) => Promise.all([...document.querySelectorAll(selector)].map(async (image) => {
       await image.decode();

@@ -42,7 +42,7 @@ def strokes(page, count: int, done: int) -> np.ndarray:
 
 
 def test_a_tree_is_painted_taken_back_and_removed_from_the_history(page):
-    tab(page, "Paint with units")
+    tab(page, "Paint")
     page.wait_for_selector("#easel .easel[data-ready='1']:visible")
     plain = strokes(page, 0, 0)
     page.click("#easel .concepts button:text-is('tree')")
@@ -90,10 +90,10 @@ def test_two_units_are_ticked_and_kept_off(page):
     page.wait_for_selector("#units >> text=2 units are off")
     page.click("#units-keep")
     page.wait_for_selector("#units >> text=are off for good")
-    tab(page, "Rewrite a rule")
+    tab(page, "Rewrite")
     page.wait_for_selector("#rules .rules[data-rules='1']")
     page.wait_for_selector(f"#wall .wall[data-edited='{TILES}']")
-    tab(page, "Paint with units")
+    tab(page, "Paint")
     page.wait_for_selector("#paint-edited:visible")
     edited = page.get_attribute("#easel .frame img:first-child", "src")
     page.uncheck("#paint-edited input")

@@ -56,4 +56,6 @@ def test_the_first_rule_is_solved_to_the_same_patch_twice(towers, tmp_path):
     first.save(tmp_path / "first.safetensors")
     second.save(tmp_path / "second.safetensors")
     assert (tmp_path / "first.safetensors").read_bytes() == (tmp_path / "second.safetensors").read_bytes()
-    assert first.forecast["residual"] < 1
+    # Nearly all of this rule is left to the finish, which is judged in the image.
+    before, after = first.forecast["finish"]["missed"]
+    assert after < 0.7 * before

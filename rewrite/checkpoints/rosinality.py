@@ -64,6 +64,8 @@ SEQUENTIAL = (
     (re.compile(r"^(.*)conv\.dconv\.weight$"), r"\1conv.weight"),
     (re.compile(r"^latents\.latent_avg$"), "latent_avg"),
 )
+# Names without any of these are what they were; a file may have a great many.
+SEQUENTIAL_PARTS = (".conv.", ".sconv.", ".rgb.", "conv.dconv.", "latents.")
 
 
 def recognises(candidate: Candidate) -> bool:
@@ -151,6 +153,8 @@ def _row(archive: Archive, mean: Placed) -> Placed:
 
 
 def _renamed(name: str) -> str:
+    if not any(part in name for part in SEQUENTIAL_PARTS):
+        return name
     for pattern, replacement in SEQUENTIAL:
         name = pattern.sub(replacement, name)
     return name
