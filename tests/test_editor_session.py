@@ -633,7 +633,7 @@ def test_all_are_accepted_and_the_wall_shows_as_many_images_as_it_has_room_for(s
 
 def test_proposals_end_with_the_model_that_they_are_of(session, proposing):
     offered = session.offers.waiting[0]
-    session.open(session.model.name)
+    session.open("towers")
     proposing.on_answers(session, answers(("accept", offered.latent.seed), ("accept_all", 0)))
     assert session.draft.marks == ()
 

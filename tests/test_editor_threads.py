@@ -186,11 +186,10 @@ def test_stop_ends_the_work_that_was_begun_before_it_and_no_other(session):
     assert later.solve(session.draft.rule()).rank > 0
 
 
-def test_work_keeps_to_the_model_that_it_was_begun_on(session, files):
+def test_work_keeps_to_the_model_that_it_was_begun_on(session):
     session.set_marks(WHOLE)
     draft, work = session.draft, session.begin()
-    session.models.options = Options(str(files["model"]), folders=(files["model"].parent,))
-    session.open(files["model"].name)
+    session.open("towers")
     work.rewrite(draft.rule())
     assert len(work.rules) == 1
     assert (len(session.rules), session.draft.marks) == (0, ())
