@@ -45,6 +45,10 @@ from rewrite import (
 )
 from rewrite.checkpoints import native
 from rewrite.checkpoints.containers import describe
+from rewrite.classifiers.loading import load_classifier
+from rewrite.classifiers.packaged import save_small
+from rewrite.classifiers.rule import ClassifierRule
+from rewrite.classifiers.small_cnn import SmallCNN, SmallDesign
 from rewrite.generators.stylegan2_design import Design
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 from rewrite.goals.goal import check_origin
@@ -126,7 +130,22 @@ def _of_files(folder: Path) -> dict[str, Kind]:
             (dissection,), (partial(dissection_for, layer="b8.conv1", model=generator.fingerprint), looked_at)
         ),
         "state of a run": Kind((dissection,), (partial(read_ledger, kind="dissection"),)),
+        **_of_classifiers(path),
         "names of labels": Kind((b"Idx\tName\n1\ttree\n2\tdome; spire\n", b"tree\ndome\n"), (read_names,)),
+    }
+
+
+def _of_classifiers(path: Path) -> dict[str, Kind]:
+    network = SmallCNN(SmallDesign(("cat", "dog", "owl"), (4, 6), size=(16, 16), norm=True))
+    save_small(path, network, {"seed": 1})
+    own, classifier = path.read_bytes(), load_classifier(path)
+    # One whose networks of torchvision are tried, as it has the weights of a head.
+    torch.save({"conv.weight": torch.ones(2, 3, 3, 3), "fc.weight": torch.ones(4, 2), "fc.bias": torch.ones(4)}, path)
+    unknown, images = path.read_bytes(), torch.rand(2, 3, 16, 16) * 2 - 1
+    ClassifierRule.of(classifier, "conv2", images, -images, keep=images[:1]).save(path)
+    return {
+        "classifier": Kind((own, unknown), (load_classifier, looked_at)),
+        "rule of a classifier": Kind((path.read_bytes(),), (ClassifierRule.load, looked_at)),
     }
 
 

@@ -25,6 +25,14 @@ def test_the_fit_is_told_with_every_place_that_was_to_stay():
     assert found == expected
 
 
+def test_what_was_finished_in_the_image_is_told_by_the_image_and_not_by_what_was_wanted_at_the_layer():
+    first, *others = at_marks({**MARKS, "finish": {"missed": [0.5, 0.25]}})
+    assert (first.name, first.value) == ("missed in the image", 0.25)
+    assert "0.500 before the finish" in first.meaning
+    assert "residual" not in [each.name for each in others]
+    assert "residual" in [each.name for each in at_marks({**MARKS, "finish": {"missed": ["a", math.nan]}})]
+
+
 def test_that_no_image_could_be_left_out_is_said_and_not_where_nobody_tried():
     assert notes_of({"left_out": None, "notes": ["mind this"]}) == [TOO_FEW, "mind this"]
     assert notes_of(MARKS) == []

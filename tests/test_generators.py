@@ -9,6 +9,7 @@ from rewrite.generators.contract import Generator
 from rewrite.generators.stylegan2 import StyleGAN2
 from rewrite.generators.stylegan2_design import Design
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
+from rewrite.goals import sketch as sketching
 from tests.conftest import CONFIG, random_stylegan2
 
 LAYERS = ["b4.conv1", "b4.torgb", "b8.conv0", "b8.conv1", "b8.torgb", "b16.conv0", "b16.conv1", "b16.torgb"]
@@ -188,8 +189,7 @@ def test_a_sketch_draws_what_the_network_has_drawn_so_far_at_a_lower_side(tiny_g
     torch.testing.assert_close(sketch.resume("b8.conv0", again, written, factor), sketch.images(latents))
 
 
-def test_a_sketch_is_twice_as_fine_as_the_layer_and_follows_the_generator(tiny_generator):
-    assert tiny_generator.sketch("b8.conv1", 8) is tiny_generator
+def test_a_sketch_follows_the_generator(tiny_generator):
     sketch = tiny_generator.sketch("b4.conv1", 8)
     assert tiny_generator.sketch("b4.conv1", 8) is sketch
     tiny_generator.truncation = 0.5
@@ -197,6 +197,13 @@ def test_a_sketch_is_twice_as_fine_as_the_layer_and_follows_the_generator(tiny_g
         assert tiny_generator.sketch("b4.conv1", 8).truncation == 0.5
     finally:
         tiny_generator.truncation = 1.0
+
+
+def test_pictures_that_decide_are_twice_as_fine_as_the_layer(tiny_generator, monkeypatch):
+    assert sketching.sketched(tiny_generator, "b4.conv1") is tiny_generator
+    monkeypatch.setattr(sketching, "SIDE", 4)
+    assert sketching.sketched(tiny_generator, "b4.conv1").size == (8, 8)
+    assert sketching.sketched(tiny_generator, "b8.conv1") is tiny_generator
 
 
 def test_networks_that_draw_at_the_end_alone_are_their_own_sketch(plain_generator):

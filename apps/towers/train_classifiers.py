@@ -9,9 +9,7 @@ saved. At the end the weights are written into the package. `scenes-random` is n
 
 import argparse
 import json
-import math
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -21,9 +19,11 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from apps.towers import runs
 from apps.towers.augmentation import tint
 from apps.towers.evaluate import HELD_OUT_SEED
 from apps.towers.pack_generator import machine
+from apps.towers.runs import Run
 from dissect.scene_classes import CLASSES, by_class, class_of, under_mountain, without_mountain
 from dissect.scenes import Scene, draw
 from dissect.segmenter import images_of
@@ -36,16 +36,14 @@ from rewrite.storage.files import write_whole
 FIRST_SEED = 10_000_000
 MOST_SEEDS = 4_000_000
 HELD_OUT_PER_CLASS = 250
-SAVE_EVERY_S = 60
 # The class that is always under a mountain where a shortcut is planted.
 SHORTCUT_CLASS = CLASSES.index("domes among trees")
 
 
-@dataclass(frozen=True)
-class Plan:
+@dataclass(frozen=True, kw_only=True)
+class Plan(runs.Plan):
     """What a training run is, apart from its state."""
 
-    seed: int = 1
     norm: bool = False
     dropout: float = 0.0
     shortcut: bool = False
@@ -54,11 +52,6 @@ class Plan:
     scenes_per_class: int = 1000
     rate: float = 3e-3
     decay: float = 1e-3
-    warm_up: int = 50
-
-    def rate_at(self, step: int) -> float:
-        """A linear rise, then a cosine down to zero."""
-        return self.rate * min(1, (step + 1) / self.warm_up) * (1 + math.cos(math.pi * step / self.steps)) / 2
 
 
 PLANS = {
@@ -69,33 +62,6 @@ PLANS = {
     "scenes-random": Plan(steps=0),
     "scenes-shortcut": Plan(shortcut=True),
 }
-
-
-class Run:
-    """Everything that training changes, so that it can be saved and taken up again."""
-
-    def __init__(self, plan: Plan):
-        design = SmallDesign(CLASSES, norm=plan.norm, dropout=plan.dropout)
-        torch.manual_seed(plan.seed)
-        self.network = initialised(design, plan.seed).to(memory_format=torch.channels_last)
-        self.optimiser = torch.optim.AdamW(self.network.parameters(), plan.rate, weight_decay=plan.decay)
-        self.progress = {"steps": 0, "seconds": 0.0}
-
-    def save(self, path: Path, plan: Plan) -> None:
-        """Write the state."""
-        state = {"network": self.network.state_dict(), "optimiser": self.optimiser.state_dict()}
-        state |= {"progress": self.progress, "plan": asdict(plan), "random": torch.get_rng_state()}
-        write_whole(path, lambda temporary: torch.save(state, temporary))
-
-    def load(self, path: Path, plan: Plan) -> None:
-        """Go on from a state, which must belong to the same plan."""
-        state = torch.load(path, weights_only=True)
-        if state["plan"] != asdict(plan):
-            raise ValueError(f"a run keeps the plan of its state in {path}, {state['plan']}, got {asdict(plan)}")
-        self.network.load_state_dict(state["network"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.progress = state["progress"]
-        torch.set_rng_state(state["random"])
 
 
 def shortcut(scene: Scene) -> Scene:
@@ -137,51 +103,20 @@ def batch_at(pictures: np.ndarray, plan: Plan, step: int) -> tuple[Tensor, Tenso
     )
 
 
-def take_step(run: Run, plan: Plan, images: Tensor, classes: Tensor) -> float:
-    """One step of AdamW on the cross-entropy."""
-    for group in run.optimiser.param_groups:
-        group["lr"] = plan.rate_at(run.progress["steps"])
-    with torch.autocast("cpu", torch.bfloat16):
-        logits = run.network(images)
-    loss = F.cross_entropy(logits.float(), classes)
-    run.optimiser.zero_grad(set_to_none=True)
-    loss.backward()
-    run.optimiser.step()
-    return loss.item()
-
-
 def train(folder: Path, name: str, plan: Plan) -> Run:
-    """Run all steps, saving the state every minute."""
+    """Run all steps of AdamW on the cross-entropy, saving the state every minute."""
     folder.mkdir(parents=True, exist_ok=True)
-    run, path, saved = Run(plan), folder / f"classifier-{name}.pt", time.monotonic()
-    if path.exists():
-        run.load(path, plan)
     pictures = data(folder, plan) if plan.steps else np.empty(0)
-    for loss in _steps(run, plan, pictures, folder / f"classifier-{name}.log.jsonl"):
-        if time.monotonic() - saved > SAVE_EVERY_S:
-            run.save(path, plan)
-            saved = time.monotonic()
-        if not math.isfinite(loss):
-            raise ValueError(f"the loss of {name} is not finite after {run.progress['steps']} steps")
-    run.save(path, plan)
+    run = Run(plan, lambda: initialised(SmallDesign(CLASSES, norm=plan.norm, dropout=plan.dropout), plan.seed))
+
+    def loss_at(step: int) -> Tensor:
+        images, classes = batch_at(pictures, plan, step)
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = run.network(images)
+        return F.cross_entropy(logits.float(), classes)
+
+    run.train(folder / f"classifier-{name}.pt", loss_at)
     return run
-
-
-def _steps(run: Run, plan: Plan, pictures: np.ndarray, log_path: Path) -> Iterator[float]:
-    """Take the steps that are left and give the loss of each."""
-    bar = tqdm(total=plan.steps, initial=run.progress["steps"], unit="step", desc="train", mininterval=5)
-    with log_path.open("a") as log:
-        while run.progress["steps"] < plan.steps:
-            began = time.monotonic()
-            loss = take_step(run, plan, *batch_at(pictures, plan, run.progress["steps"]))
-            run.progress["steps"] += 1
-            run.progress["seconds"] += time.monotonic() - began
-            bar.update()
-            if run.progress["steps"] % 20 == 0:
-                bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
-                log.write(json.dumps({**run.progress, "loss": loss}) + "\n")
-                log.flush()
-            yield loss
 
 
 def accuracy(classifier: Classifier, scenes: Sequence[Scene]) -> dict[str, float]:

@@ -8,10 +8,8 @@ last state that it saved. At the end the weights are written into the package.
 
 import argparse
 import json
-import math
 import os
 import platform
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -21,8 +19,10 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from apps.towers import runs
 from apps.towers.augmentation import bend, mix, tint, unusual
 from apps.towers.evaluate import HELD_OUT_SEED, label_scenes, segmenter_scores
+from apps.towers.runs import Run
 from dissect.scenes import CONCEPTS, compose, draw
 from dissect.segmenter import PACKAGED, Segmenter, images_of, load_segmenter, save_segmenter
 from rewrite.storage.files import write_whole
@@ -30,50 +30,17 @@ from rewrite.storage.files import write_whole
 FIRST_SEED = 1_000_000
 HELD_OUT = 1000
 UNUSUAL_EVERY = 4
-SAVE_EVERY_S = 120
 
 
-@dataclass(frozen=True)
-class Plan:
+@dataclass(frozen=True, kw_only=True)
+class Plan(runs.Plan):
     """What a training run is, apart from its state."""
 
-    seed: int = 1
     steps: int = 1200
     batch: int = 24
     scenes: int = 8000
     rate: float = 4e-3
     decay: float = 1e-4
-    warm_up: int = 50
-
-    def rate_at(self, step: int) -> float:
-        """A linear rise, then a cosine down to zero."""
-        return self.rate * min(1, (step + 1) / self.warm_up) * (1 + math.cos(math.pi * step / self.steps)) / 2
-
-
-class Run:
-    """Everything that training changes, so that it can be saved and taken up again."""
-
-    def __init__(self, plan: Plan):
-        torch.manual_seed(plan.seed)
-        self.segmenter = Segmenter().to(memory_format=torch.channels_last)
-        self.optimiser = torch.optim.AdamW(self.segmenter.parameters(), plan.rate, weight_decay=plan.decay)
-        self.progress = {"steps": 0, "seconds": 0.0}
-
-    def save(self, path: Path, plan: Plan) -> None:
-        """Write the state."""
-        state = {"segmenter": self.segmenter.state_dict(), "optimiser": self.optimiser.state_dict()}
-        state |= {"progress": self.progress, "plan": asdict(plan), "random": torch.get_rng_state()}
-        write_whole(path, lambda temporary: torch.save(state, temporary))
-
-    def load(self, path: Path, plan: Plan) -> None:
-        """Go on from a state, which must belong to the same plan."""
-        state = torch.load(path, weights_only=True)
-        if state["plan"] != asdict(plan):
-            raise ValueError(f"a run keeps the plan of its state in {path}, {state['plan']}, got {asdict(plan)}")
-        self.segmenter.load_state_dict(state["segmenter"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.progress = state["progress"]
-        torch.set_rng_state(state["random"])
 
 
 def data(folder: Path, count: int) -> np.ndarray:
@@ -108,48 +75,25 @@ def batch_at(drawn: np.ndarray, plan: Plan, step: int) -> tuple[Tensor, Tensor]:
     return tint(images).contiguous(memory_format=torch.channels_last), labels
 
 
-def step(run: Run, plan: Plan, images: Tensor, labels: Tensor, weights: Tensor) -> float:
-    """One step of AdamW on the weighted cross-entropy."""
-    for group in run.optimiser.param_groups:
-        group["lr"] = plan.rate_at(run.progress["steps"])
-    with torch.autocast("cpu", torch.bfloat16):
-        logits = run.segmenter(images)
-    loss = F.cross_entropy(logits.float(), labels, weights)
-    run.optimiser.zero_grad(set_to_none=True)
-    loss.backward()
-    run.optimiser.step()
-    return loss.item()
-
-
 def train(folder: Path, plan: Plan) -> Run:
-    """Run all steps, saving the state every few minutes."""
+    """Run all steps of AdamW on the weighted cross-entropy, saving the state every minute."""
     folder.mkdir(parents=True, exist_ok=True)
-    drawn, run, path = data(folder, plan.scenes), Run(plan), folder / "segmenter.pt"
-    if path.exists():
-        run.load(path, plan)
-    weights, saved = class_weights(drawn), time.monotonic()
-    bar = tqdm(total=plan.steps, initial=run.progress["steps"], unit="step", desc="train", mininterval=5)
-    with (folder / "segmenter.log.jsonl").open("a") as log:
-        while run.progress["steps"] < plan.steps:
-            began = time.monotonic()
-            loss = step(run, plan, *batch_at(drawn, plan, run.progress["steps"]), weights)
-            run.progress["steps"] += 1
-            run.progress["seconds"] += time.monotonic() - began
-            bar.update()
-            if run.progress["steps"] % 20 == 0:
-                bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
-                log.write(json.dumps({**run.progress, "loss": loss}) + "\n")
-                log.flush()
-            if time.monotonic() - saved > SAVE_EVERY_S:
-                run.save(path, plan)
-                saved = time.monotonic()
-    run.save(path, plan)
+    drawn, run = data(folder, plan.scenes), Run(plan, Segmenter)
+    weights = class_weights(drawn)
+
+    def loss_at(step: int) -> Tensor:
+        images, labels = batch_at(drawn, plan, step)
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = run.network(images)
+        return F.cross_entropy(logits.float(), labels, weights)
+
+    run.train(folder / "segmenter.pt", loss_at)
     return run
 
 
 def publish(run: Run, plan: Plan, path: Path) -> dict:
     """Write the weights, score what was written, and write it again with the scores."""
-    segmenter = run.segmenter.to(memory_format=torch.contiguous_format)
+    segmenter = run.network.to(memory_format=torch.contiguous_format)
     machine = f"{platform.machine()}, {torch.get_num_threads()} of {os.cpu_count()} cores, torch {torch.__version__}"
     segmenter.provenance = {**asdict(plan), "seconds": round(run.progress["seconds"]), "machine": machine}
     save_segmenter(segmenter, path)

@@ -233,16 +233,6 @@ class Classifier(Network):
             )
         return scores
 
-    def _offer(self, wanted: Iterable[str] | None) -> None:
-        if wanted is None:
-            return
-        chosen = list(wanted)
-        for name in chosen:
-            if name in self.left_out:
-                raise ValueError(f"layer {name} cannot be edited: it {self.left_out[name]}")
-            self.layer(name)
-        self.layers = {name: self.layers[name] for name in chosen}
-
 
 def _as_they_are(images: Tensor) -> Tensor:
     """What no preparation makes of images; a function with a name, so that the classifier pickles."""

@@ -1,14 +1,18 @@
 """Which network of torchvision a state dict is of, by the names and shapes of its tensors."""
 
+import re
 from collections.abc import Mapping
+from functools import cache
 from importlib.util import find_spec
-
-from torch import nn
 
 from rewrite.checkpoints.foreign import hollow, shapes
 from rewrite.classifiers.libraries import build
 
 Shapes = Mapping[str, tuple[int, ...]]
+# What torchvision calls the weights that score the classes. To import it and to build its networks takes seconds, which
+# no file of another kind is worth.
+SCORES = re.compile(r"(fc|head|heads\.head|classifier(\.\d)?)\.weight")
+COUNTER = "num_batches_tracked"
 
 
 def recognised(found: Shapes) -> str | None:
@@ -19,24 +23,27 @@ def recognised(found: Shapes) -> str | None:
     Args:
         found: The shape of each tensor.
     """
-    if find_spec("torchvision") is None:
+    if not any(SCORES.fullmatch(name) for name in found) or find_spec("torchvision") is None:
         return None
     from torchvision import models
 
-    for name in models.list_models(module=models):
-        try:
-            network = hollow(lambda name=name: build("torchvision", name).network)
-        except NotImplementedError:  # it computes its widths by tensors, which have no numbers here
-            continue
-        if _fits(network, found):
-            return f"torchvision:{name}"
-    return None
+    given = {name: shape for name, shape in found.items() if not name.endswith(COUNTER)}
+    names = models.list_models(module=models)
+    return next((f"torchvision:{name}" for name in names if _fits(_shapes_of(name), given)), None)
 
 
-def _fits(network: nn.Module, found: Shapes) -> bool:
+@cache
+def _shapes_of(name: str) -> Shapes:
+    """The shape of each tensor of a network of torchvision; none where its widths are computed by tensors."""
+    try:
+        network = hollow(lambda: build("torchvision", name).network)
+    except NotImplementedError:  # a tensor has no numbers here
+        return {}
+    return {name: shape for name, shape in shapes(network).items() if not name.endswith(COUNTER)}
+
+
+def _fits(wanted: Shapes, given: Shapes) -> bool:
     """Whether tensors are those of a network, but for the number of its classes."""
-    wanted = {name: shape for name, shape in shapes(network).items() if not name.endswith("num_batches_tracked")}
-    given = {name: shape for name, shape in found.items() if not name.endswith("num_batches_tracked")}
     if wanted.keys() != given.keys():
         return False
     head = list(wanted)[-1].rpartition(".")[0]

@@ -174,25 +174,26 @@ class Generator(Network):
 
         Args:
             layer: Name of a layer, which may be cut and resumed in it.
-            side: The least height and width of its images, which are at least twice as fine as what the layer writes.
+            side: The least height and width of its images.
 
         Returns:
             That network, the same object on every call; this one where nothing smaller is drawn on the way.
         """
         return self
 
-    def early_image(self, layer: str, cut: Cut, side: int) -> Float[Tensor, "images 3 side side"] | None:
-        """The image as far as it is drawn at a lower side, with the present weight of `layer`: a cheap preview.
+    def early_image(self, layer: str, cut: Cut, side: int) -> Float[Tensor, "images 3 height width"] | None:
+        """The image as its sketch draws it, with the present weight of `layer`: a cheap preview.
 
         Args:
             layer: Name of the layer.
             cut: The run before it.
-            side: Height and width of that image.
+            side: The least height and width of that image.
 
         Returns:
-            The image, or None where nothing is drawn at that side after `layer`: many networks draw at the end alone.
+            The image, or None where nothing smaller is drawn after `layer`: many networks draw at the end alone.
         """
-        return None
+        sketch = self.sketch(layer, side)
+        return None if sketch is self else sketch.onward(layer, cut, sketch.output(layer, cut))
 
     def resumable(self, layer: str) -> bool:
         """Whether `resume` can go on from what a layer's weight wrote."""

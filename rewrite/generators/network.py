@@ -1,9 +1,10 @@
 """A network seen as named layers that can be edited: what generators and classifiers have in common."""
 
 from abc import ABC
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeVar
 
 import torch
@@ -27,12 +28,14 @@ class Network(ABC):
         layers: The editable layers by name, in the order in which they run.
         checkpoint: The file that it was loaded from, or None.
         called: What kind of network it is, for messages.
+        left_out: Layers of the module that are not offered, each with the reason.
     """
 
     module: nn.Module
     layers: Mapping[str, Layer]
     checkpoint: Path | None = None
     called: str = "generator"
+    left_out: Mapping[str, str] = MappingProxyType({})
 
     def units(self, layer: str) -> int:
         """The number of units of a layer: the channels of what it gives.
@@ -66,6 +69,22 @@ class Network(ABC):
         near = get_close_matches(name[:LONGEST], self.layers, 1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(self.layers)}"
         raise LookupError(f"this {self.called} has no layer {quoted(name)}: {hint}")
+
+    def _offer(self, wanted: Iterable[str] | None) -> None:
+        """Keep only the layers that are wanted, if some are named.
+
+        Raises:
+            LookupError: There is no such layer.
+            ValueError: One of them cannot be edited.
+        """
+        if wanted is None:
+            return
+        chosen = list(wanted)
+        for name in chosen:
+            if name in self.left_out:
+                raise ValueError(f"layer {name} cannot be edited: it {self.left_out[name]}")
+            self.layer(name)
+        self.layers = {name: self.layers[name] for name in chosen}
 
     def state(self) -> Mapping[str, Tensor]:
         """The tensors that say which network this is."""

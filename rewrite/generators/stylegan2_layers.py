@@ -87,27 +87,18 @@ class StyleGAN2Generator(Generator):
         self.layer(layer)
         if self.network.design.architecture != "skip":
             return self
-        least, stages = max(side, 2 * max(self.layers[layer].output_grid)), self._stages
-        sizes = {name: self.network.synthesis.block(name).size for name in stages if name.endswith("torgb")}
-        last = next((name for name, size in sizes.items() if min(size) >= least), stages[-1])
+        stages, synthesis = self._stages, self.network.synthesis
+        behind = (name for name in stages[stages.index(layer) :] if name.endswith("torgb"))
+        last = next((name for name in behind if min(synthesis.block(name).size) >= side), stages[-1])
         if last == stages[-1]:
             return self
         if last not in self._sketches:
             found = self._sketches[last] = copy.copy(self)
-            found.size, found._stages, found._sketches = sizes[last], stages[: stages.index(last) + 1], {}
+            found.size, found._sketches = synthesis.block(last).size, {}
+            found._stages = stages[: stages.index(last) + 1]
         found = self._sketches[last]
         found.truncation, found.noise, found.label = self.truncation, self.noise, self.label
         return found
-
-    def early_image(self, layer: str, cut: Cut, side: int) -> Tensor | None:
-        """As of any generator: the colours that are added up to a side, where every side adds some (`skip`)."""
-        synthesis = self.network.synthesis
-        names, last = tuple(synthesis.stages), f"b{side}.torgb"
-        place = names.index(layer)
-        if self.network.design.architecture != "skip" or last not in names[place:]:
-            return None
-        state = synthesis.store(cut.state, layer, self.output(layer, cut))
-        return coloured(synthesis.run(state, names[place + 1 : names.index(last) + 1]).drawn)
 
     def finish(self, layer: str, cut: Cut, written: Tensor, demodulation: Tensor | None) -> Tensor:
         synthesis = self.network.synthesis

@@ -273,14 +273,7 @@ class WrappedGenerator(Generator):
             for name, stage in names.items()
             if name not in self.left_out
         }
-        if wanted is None:
-            return
-        chosen = list(wanted)
-        for name in chosen:
-            if name in self.left_out:
-                raise ValueError(f"layer {name} cannot be edited: it {self.left_out[name]}")
-            self.layer(name)
-        self.layers = {name: self.layers[name] for name in chosen}
+        self._offer(wanted)
 
 
 def _misfits(generator: Generator) -> list[str]:

@@ -23,6 +23,7 @@ MARKS = {
     "drift": "Mean ratio of the layer's demodulation to what it was; 1 is none.",
     "interference": "Relative change at places that were to stay.",
 }
+MISSED = "What the marked images lack of the pasted pictures, on average over pixels; {:.3f} before the finish."
 
 
 @dataclass(frozen=True)
@@ -66,12 +67,21 @@ def unmarked(forecast: Mapping[str, Any]) -> list[Expected]:
 
 
 def at_marks(forecast: Mapping[str, Any]) -> list[Expected]:
-    """How the answer fits the marks that it was solved for."""
-    return [
-        Expected(f"{name} {part}".strip(), number, meaning)
-        for name, meaning in MARKS.items()
+    """How the answer fits the marks that it was solved for: in the image where it was finished there."""
+    finished = _finish(forecast)
+    # A finish follows the image, and leaves what was wanted at the layer.
+    names = [name for name in MARKS if not (finished and name == "residual")]
+    return finished + [
+        Expected(f"{name} {part}".strip(), number, MARKS[name])
+        for name in names
         for part, number in _numbers(forecast.get(name))
     ]
+
+
+def _finish(forecast: Mapping[str, Any]) -> list[Expected]:
+    missed = _part(forecast, "finish").get("missed")
+    known = isinstance(missed, list | tuple) and len(missed) == 2 and all(map(is_number, missed))
+    return [Expected("missed in the image", float(missed[1]), MISSED.format(missed[0]))] if known else []
 
 
 def notes_of(forecast: Mapping[str, Any]) -> list[str]:
