@@ -58,8 +58,9 @@ def test_without_a_copy_the_rule_erases(towers, source):
     assert rule.effect == {"from": ["window"], "to": None}
 
 
-def test_a_rule_of_names_alone_does_what_it_says(towers, source, rule):
-    rule = rule.with_settings(refine=4)
+def test_a_rule_of_names_alone_does_what_it_says(towers, source):
+    rule = concept_rule(towers, source, RuleInWords(["dome", "spire"], ["tree"], ["cloud"]), range(10))
+    rule = rule.with_settings(refine=4, finish=5)
     patch = solve(towers, measure(towers, rule.layer, 300), rule)
     seeds = range(700_000, 700_032)
     before = source.label(towers.sample(seeds), seeds).numpy()

@@ -200,11 +200,6 @@ def test_a_body_that_does_not_say_its_length_is_limited_too(editor):
     assert spoken(editor, begun.encode(), part, 24).startswith(b"HTTP/1.1 413")
 
 
-@pytest.mark.parametrize("first", [b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: 1\r\n"])
-def test_a_connection_that_asks_for_nothing_is_closed(editor, first):
-    assert spoken(editor, first) == b""
-
-
 def test_the_whole_story_without_a_browser(client, editor, tmp_path):
     status, _ = client.predict(WHOLE, api_name="/rule_marks")[:2]
     assert "Better with" in status

@@ -83,7 +83,7 @@ def test_a_group_of_files_is_all_old_or_all_new_whenever_its_writer_is_killed(tm
         assert set(folder.parent.iterdir()) <= {folder}
         if not killed:
             break
-        number += 7
+        number += 17
     assert seen == {True, False}
     assert number > 50
 
@@ -113,7 +113,7 @@ def test_files_of_several_writers_are_all_old_or_all_new_whenever_they_are_kille
         seen.add(found == before)
         if not killed:
             break
-        number += 11
+        number += 29
     assert seen == {True, False}
 
 

@@ -16,7 +16,7 @@ LARGEST_BODY = 16 * 2**20
 PREFIX = "/gradio_api"
 UPLOAD = f"{PREFIX}/upload"
 # A request's body comes without longer pauses, and a connection asks for something at once.
-SECONDS_BETWEEN_PARTS, SECONDS_IDLE = 20.0, 20.0
+PATIENCE = 20.0
 POLICY = "; ".join(
     (
         "default-src 'self'",
@@ -62,10 +62,15 @@ class Untold:
 
 
 class Guarded:
-    """Limits the bodies of requests, closes routes, and adds headers to each answer."""
+    """Limits the bodies of requests, closes routes, and adds headers to each answer.
 
-    def __init__(self, app: Callable):
-        self.app = app
+    Args:
+        app: What answers.
+        patience: For how many seconds the next part of a body may be waited for.
+    """
+
+    def __init__(self, app: Callable, patience: float = PATIENCE):
+        self.app, self.patience = app, patience
 
     async def __call__(self, scope, receive, send) -> None:
         """Pass a request on, or answer 404, 408 or 413."""
@@ -84,14 +89,14 @@ class Guarded:
             await answer(told, 413, f"a request has at most {most} bytes")
             return
         try:
-            await self.app(scope, _limited(receive, most, refused), told)
+            await self.app(scope, _limited(receive, most, self.patience, refused), told)
         except ValueError:
             if not refused:
                 raise
             await answer(told, refused[0], "the request is too long or too slow")
 
 
-def _limited(receive: Callable, most: int, refused: list[int]) -> Callable:
+def _limited(receive: Callable, most: int, patience: float, refused: list[int]) -> Callable:
     """What comes of a request: no more than its limit, and no more slowly."""
     left, whole = most, False
 
@@ -100,7 +105,7 @@ def _limited(receive: Callable, most: int, refused: list[int]) -> Callable:
         if whole:  # what comes now is the end of the connection, for which streams wait
             return await receive()
         try:
-            part = await asyncio.wait_for(receive(), SECONDS_BETWEEN_PARTS)
+            part = await asyncio.wait_for(receive(), patience)
         except TimeoutError:
             refused.append(408)
             raise ValueError("the rest of the request did not come") from None
@@ -128,22 +133,25 @@ def _told(send: Callable, refused: Sequence[int]) -> Callable:
 
 
 @contextmanager
-def close_idle(server: Any) -> Iterator[None]:
-    """Close connections that ask for nothing, inside of a `with` block; the server itself would wait for ever.
+def close_idle(server: Any, patience: float = PATIENCE) -> Iterator[None]:
+    """Close connections that ask for nothing, inside of a `with` block, and at its end all of them.
+
+    The server itself would wait for ever: for the former, and at its end for pages that wait for news.
 
     Args:
         server: Uvicorn's.
+        patience: After how many seconds.
     """
     ended, since = threading.Event(), {}
 
     def look() -> None:
-        while not ended.wait(SECONDS_IDLE / 8):
+        while not ended.wait(patience / 8):
             now, open_now = time.monotonic(), list(server.server_state.connections)
             idle = {each for each in open_now if getattr(each, "cycle", None) is None and hasattr(each, "transport")}
             for gone in set(since) - idle:
                 del since[gone]
             for each in idle:
-                if now - since.setdefault(each, now) > SECONDS_IDLE:
+                if now - since.setdefault(each, now) > patience:
                     each.loop.call_soon_threadsafe(each.transport.close)
 
     watcher = threading.Thread(target=look, daemon=True)
@@ -153,6 +161,9 @@ def close_idle(server: Any) -> Iterator[None]:
     finally:
         ended.set()
         watcher.join()
+        for each in list(server.server_state.connections):
+            if hasattr(each, "transport"):
+                each.loop.call_soon_threadsafe(each.transport.close)
 
 
 async def answer(send: Callable, status: int, said: str | Mapping) -> None:

@@ -18,7 +18,7 @@ from rewrite.generators.cut import Cut
 from rewrite.generators.layers import Layer, Margins, beyond
 
 SEED = 0
-ROWS, STEP = 8, 0.5
+ROWS, STEP = 4, 0.5
 # Of the largest change, what counts as one; how far from the line middles may lie, in pixels; the grain, in cells.
 MOVED, STRAIGHT, GRAIN = 0.02, 1.5, 0.5
 
@@ -80,31 +80,36 @@ def measured_margins(generator: Generator, layer: Layer) -> Margins | None:
     """
     cut = generator.cut(layer.name, generator.latents([SEED]))
     output = generator.output(layer.name, cut)
-    found = [_along(generator, layer, cut, output, axis) for axis in (0, 1)]
-    if found[0] is None or found[1] is None:
-        return None
-    return (*found[0], *found[1])
+    rows = _along(generator, layer, cut, output, 0)
+    columns = rows and _along(generator, layer, cut, output, 1)
+    return (*rows, *columns) if rows and columns else None
 
 
 def _along(generator: Generator, layer: Layer, cut: Cut, output: Tensor, axis: int) -> tuple[float, float] | None:
     """The margins before and behind the image along an axis."""
     cells, pixels = output.shape[2 + axis], generator.size[axis]
-    count = min(ROWS, cells // 2)
-    first = (cells - count) // 2
-    before = generator.onward(layer.name, cut, output.clone())
-    moved = [_moved(generator, layer, cut, output, (axis, cell), before) for cell in range(first, first + count)]
-    ends = [np.flatnonzero(each > MOVED * each.max()) for each in moved]
-    within = [len(each) > 0 and each[0] > 0 and each[-1] < pixels - 1 for each in ends]
-    inside = [(first + number, each) for number, each in enumerate(ends) if within[number]]
-    if len(inside) < 2:
+    before, places, middles = generator.onward(layer.name, cut, output.clone()), [], []
+    for cell in _tried(cells):
+        moved = _moved(generator, layer, cut, output, (axis, cell), before)
+        ends = np.flatnonzero(moved > MOVED * moved.max())
+        if not len(ends) or ends[0] == 0 or ends[-1] == pixels - 1:
+            break  # it reaches a side of the image, as do those that are farther from its middle
+        places.append(cell + 0.5)
+        middles.append((ends[0] + ends[-1] + 1) / 2)
+    if len(places) < 2:
         return None
-    places = np.array([cell + 0.5 for cell, _ in inside])
-    middles = np.array([(each[0] + each[-1] + 1) / 2 for _, each in inside])
-    slope, start = np.polyfit(places, middles, 1)
-    if slope <= 0 or np.abs(places * slope + start - middles).max() > STRAIGHT:
+    at, found = np.array(places), np.array(middles)
+    slope, start = np.polyfit(at, found, 1)
+    if slope <= 0 or np.abs(at * slope + start - found).max() > STRAIGHT:
         return None
     low, high = (round((end - start) / slope / GRAIN) * GRAIN for end in (0, pixels))
     return (float(low), float(cells - high)) if 0 <= low < high <= cells else None
+
+
+def _tried(cells: int) -> list[int]:
+    """Cells of the middle half, far apart, so that a line through them is well known; those in the middle first."""
+    spread = np.unique(np.linspace(cells // 4, (3 * cells - 1) // 4, ROWS).round().astype(int))
+    return sorted(spread.tolist(), key=lambda cell: abs(cell + 0.5 - cells / 2))
 
 
 def _moved(
