@@ -80,8 +80,10 @@ def at_marks(forecast: Mapping[str, Any]) -> list[Expected]:
 
 def _finish(forecast: Mapping[str, Any]) -> list[Expected]:
     missed = _part(forecast, "finish").get("missed")
-    known = isinstance(missed, list | tuple) and len(missed) == 2 and all(map(is_number, missed))
-    return [Expected("missed in the image", float(missed[1]), MISSED.format(missed[0]))] if known else []
+    if not (isinstance(missed, list | tuple) and len(missed) == 2 and all(map(is_number, missed))):
+        return []
+    before, after = missed
+    return [Expected("missed in the image", float(after), MISSED.format(before))]
 
 
 def notes_of(forecast: Mapping[str, Any]) -> list[str]:
