@@ -25,6 +25,7 @@ from rewrite.solvers.choice import (
 )
 from rewrite.solvers.closed_form import ClosedForm
 from rewrite.solvers.drawn import Drawn, draw_left_out
+from rewrite.solvers.finish import finish
 from rewrite.solvers.leave_out import LEAST_BESIDE, LeftOut, Refits, folds_of, left_out
 from rewrite.solvers.problem import Problem
 from rewrite.solvers.trial import Trial
@@ -292,7 +293,8 @@ def test_another_problem_outdoes_a_choice_where_it_does_more_for_the_pictures(ti
     choice = choose(tiny_generator, aims, problem)
     best = max(found.worth for found in choice.drawn.values())
     worse, better = (
-        replace(choice, drawn={choice.weights: Drawn(1.0, 1.0 / worth, ())}) for worth in (0.01 * best, 100 * best)
+        replace(choice, drawn={choice.weights: made}, finished=choice.finished and made)
+        for made in (Drawn(1.0, 1.0 / worth, ()) for worth in (0.01 * best, 100 * best))
     )
     told: list[float] = []
     found = rival(tiny_generator, aims, problem, worse, told.append)
@@ -303,4 +305,18 @@ def test_another_problem_outdoes_a_choice_where_it_does_more_for_the_pictures(ti
     assert len(told) > 1
     assert told == evenly(told)
     assert rival(tiny_generator, aims, problem, better) is None
-    assert rival(tiny_generator, aims, problem, replace(choice, drawn={})) is None
+    assert rival(tiny_generator, aims, problem, replace(choice, drawn={}, finished=None)) is None
+
+
+def test_a_problem_that_does_far_less_before_a_finish_is_not_finished(tiny_generator, monkeypatch):
+    rule = rule_on(tiny_generator, "b16.conv1")
+    asked = posed(tiny_generator, replace(rule, settings=Settings.from_marks()))
+    problem = problem_of(tiny_generator, "b16.conv1", asked.settings, asked)
+    aims = aims_of(tiny_generator, [rule], [1.0])
+    choice = choose(tiny_generator, aims, problem)
+    least, finished = min(found.worth for found in choice.drawn.values()), []
+    monkeypatch.setattr(drawn, "finish", lambda *given: finished.append(given) or finish(*given))
+    for worth, trials in ((100 * least, False), (0.01 * least, True)):
+        made = Drawn(1.0, 1.0 / worth, ())
+        rival(tiny_generator, aims, problem, replace(choice, drawn={choice.weights: made}, finished=made))
+        assert bool(finished) == trials

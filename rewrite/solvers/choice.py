@@ -29,6 +29,9 @@ TRIED_STEPS = 10
 MOST_LARGE_STEPS = 3
 # With fewer images than this none can be left out, and careful weights are taken.
 LEAST_IMAGES, CAREFUL = 3, 3.0
+# What does less than this share of what another choice does before a finish is not ahead of it after one: of 39 rules
+# on the built-in generator, a rival was so in 8, by at most 4 %, and none of these had less than .79 before.
+HOPEFUL = 0.75
 # So many candidates of each weight of hard negatives are drawn; all are judged at the layer.
 MOST_DRAWN = 2
 
@@ -56,12 +59,14 @@ class Choice:
         tried: What each candidate does at the layer in images that are left out; empty where there are too few images
             to leave one out, and a careful prior was taken.
         drawn: What the most promising ones do to the pictures of these images.
+        finished: What the chosen settings do to them after a finish; None if they have none.
     """
 
     settings: Settings
     weights: Weights
     tried: Mapping[Weights, LeftOut] = field(default_factory=dict)
     drawn: Mapping[Weights, Drawn] = field(default_factory=dict)
+    finished: Drawn | None = None
 
     @property
     def left_out(self) -> LeftOut | None:
@@ -71,7 +76,7 @@ class Choice:
     @property
     def pictures(self) -> Drawn | None:
         """What the chosen settings do to the pictures of images that are left out."""
-        return self.drawn.get(self.weights)
+        return self.finished or self.drawn.get(self.weights)
 
     def forecast(self) -> dict[str, Any]:
         """What is expected at places that nobody marked, for a patch's forecast."""
@@ -160,7 +165,7 @@ def choose(
         (finished,) = draw_left_out(generator, aims, refits, [found[best]], steps=trying, on_refit=step)
         if finished.worth > drawn[best].worth:
             settings = replace(found[best], finish=problem.settings.finish)
-            return Choice(settings, best, tried, {**drawn, best: finished})
+            return Choice(settings, best, tried, drawn, finished)
     return Choice(found[best], best, tried, drawn)
 
 
@@ -188,16 +193,19 @@ def rival(
         weights: weighed(problem.settings, weights, unit)
         for weights in (Weights(choice.weights.drift, others) for others in OTHERS)
     }
-    step = _counted(on_progress, len(tried) * len(drawn_folds(generator, refits.folds)) + len(refits.folds))
-    finish = choice.settings.finish
-    steps = _tried_steps(generator, problem) if finish else 0
-    seen = draw_left_out(generator, aims, refits, list(tried.values()), steps=steps, on_refit=step)
-    drawn = dict(zip(tried, seen, strict=True))
+    steps = _tried_steps(generator, problem) if choice.finished else 0
+    shown = len(drawn_folds(generator, refits.folds))
+    step = _counted(on_progress, (len(tried) + bool(steps)) * shown + len(refits.folds))
+    seen = draw_left_out(generator, aims, refits, list(tried.values()), on_refit=step)
+    drawn, finished = dict(zip(tried, seen, strict=True)), None
     best = best_of(drawn)
-    if drawn[best].worth <= choice.pictures.worth:
+    if steps and drawn[best].worth > HOPEFUL * choice.drawn[choice.weights].worth:
+        (finished,) = draw_left_out(generator, aims, refits, [tried[best]], steps=steps, on_refit=step)
+    if (finished or drawn[best]).worth <= choice.pictures.worth:
         return None
     (at_layer,) = left_out(refits, [tried[best]], step)
-    return Choice(replace(tried[best], finish=finish), best, {best: at_layer}, drawn)
+    settings = replace(tried[best], finish=choice.settings.finish if finished else 0)
+    return Choice(settings, best, {best: at_layer}, drawn, finished)
 
 
 def judge(generator: Generator, aims: Mapping[int, Pasted], problem: Problem) -> Choice:
