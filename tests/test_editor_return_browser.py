@@ -72,6 +72,7 @@ def test_a_server_that_is_started_again_goes_on_with_the_page(open_page, tmp_pat
         page = open_page(editor.url)
         half = rewritten(page)
         before = pixels_of(page)
+        assert page.is_hidden("#gone")
         editor.kill()
         page.wait_for_selector("#gone >> text=does not answer")
         editor.start()
@@ -81,6 +82,8 @@ def test_a_server_that_is_started_again_goes_on_with_the_page(open_page, tmp_pat
         assert len(shown(page)) == len(half)
         assert float((pixels_of(page) - before).abs().max()) < 0.02
         assert "Copy" in marks(page, 3)
+        page.click("#gone button")
+        assert page.is_hidden("#gone")
     finally:
         editor.end()
 
