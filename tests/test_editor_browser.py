@@ -161,7 +161,7 @@ def pixels_of(page: Page, selector: str = "#wall .tile .edited", side: int = 64)
 def test_the_rules_are_measured_on_new_images_and_a_rank_is_proposed(open_page):
     page = open_page()
     brush_all(page)
-    page.wait_for_selector(f"{PRICE} svg circle.chosen", state="attached")
+    page.wait_for_selector(PRICE)
     page.click("button:has-text('Where and how')")
     page.wait_for_selector("#why >> text=directions carry 95 % of the change")
     page.click("#propose")

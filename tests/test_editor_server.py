@@ -205,7 +205,7 @@ def test_the_whole_story_without_a_browser(client, editor, tmp_path):
     assert "Better with" in status
     price = client.predict(api_name="/rule_price")[0]
     assert "Arrives at the marks" in price
-    assert "<svg" in client.predict(api_name="/rule_curve")
+    assert "<svg" in client.predict(api_name="/rule_figures")
     answer = client.predict(WHOLE, api_name="/rule_rewrite")
     assert len(after(answer)) == 6
     weaker = client.predict(request(1, "strength", index=0, to=0.5), api_name="/rule_requests")

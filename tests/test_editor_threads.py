@@ -347,7 +347,7 @@ def test_ten_sessions_at_once_get_the_rules_of_their_own_marks(session):
         one.set_marks(document)
         list(Pricing(view).on_price(one))
         list(RulePanel(view).on_rewrite(one, document))
-        list(Pricing(view).on_curve(one))
+        list(Pricing(view).on_figures(one))
         return one.rules.entry(0)
 
     entries = at_once(*(partial(use, *pair) for pair in zip(sessions, documents, strict=True)))

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+import gradio as gr
+
 from apps.editor.choices import careful
 from apps.editor.frame import Updates
 from apps.editor.guide import DONE, solving
@@ -41,11 +43,12 @@ class Pricing:
             yield view.show_status(session, text) | view.show_reasons(session) | {view.price: card(price, waiting=True)}
 
     def on_curve(self, session: Session) -> Iterator[Updates]:
-        """Solve bolder and more cautious variants, one after the other, until the draft changes."""
+        """Solve bolder and more cautious variants, one after the other, until the draft changes; if they are seen."""
         with session.lock:
-            work, draft = session.work, session.draft
+            work, draft, seen = session.work, session.draft, session.figures
         chosen, caution, curve = session.solved(draft), draft.choices.caution, []
-        if chosen is None:
+        if chosen is None or not seen:
+            yield {self.view.price: gr.skip()}  # to yield nothing would empty it
             return
         rule, settings = draft.rule(), settings_of(chosen)
         for step in STEPS:
@@ -54,6 +57,11 @@ class Pricing:
                 return
             curve.append(Price.of(patch, caution + step))
         yield {self.view.price: card(Price.of(chosen, caution), curve)}
+
+    def on_figures(self, session: Session) -> Iterator[Updates]:
+        """Show the variants from now on: somebody opened the figures."""
+        session.figures = True
+        yield from self.on_curve(session)
 
     def on_propose_rank(self, session: Session) -> Iterator[Updates]:
         """Choose the lowest rank that carries nearly all of the change of the full-rank patch."""

@@ -27,7 +27,7 @@ class RewriteTab:
         self._connect_rules()
 
     def _connect_price(self) -> None:
-        """Changes of marks and choices are followed by the price, and that by the curve."""
+        """Changes of marks and choices are followed by the price, and that by the curve where it is looked at."""
         view, connect, stopped = self.view, self.page.connect, self.view.show_status
         marking, pricing, proposing = Marking(view), Pricing(view), Proposing(view)
         choices = view.choices
@@ -59,6 +59,7 @@ class RewriteTab:
         for event in changed:
             priced = connect(event.then, pricing.on_price, [], [view.price, view.status, view.why], PRICE, stopped)
             connect(priced.then, pricing.on_curve, [], [view.price], CURVE)
+        connect(view.price.click, pricing.on_figures, [], [view.price], CURVE)
 
     def _connect_wall(self) -> None:
         view, connect, marking, stopped = self.view, self.page.connect, Marking(self.view), self.view.show_status

@@ -46,6 +46,7 @@ class Session:
         opened: Number of models that were opened.
         turn: The last request of the list of rules that was carried out.
         offers: The proposed contexts that wait for an answer.
+        figures: Whether the figures of a price were looked at.
         filed: The patches, by `Entry.key`, that were saved or exported.
         shelf: Where it is kept on disk; None where it is not.
     """
@@ -53,7 +54,7 @@ class Session:
     def __init__(self, models: Models):
         self.models, self.lock = models, threading.RLock()
         self.opened, self.turn, self.offers = 0, 0, Offers()
-        self.filed, self.shelf = frozenset[str](), None
+        self.figures, self.filed, self.shelf = False, frozenset[str](), None
         self._left, self._shelved, self._shelving = dict[str, Snapshot](), None, threading.Lock()
         self._works: WeakSet[Work] = WeakSet()
         self._drawing: Drawing | None = None
