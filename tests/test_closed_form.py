@@ -248,14 +248,16 @@ def test_a_step_of_one_unit_is_the_lowest_while_the_demodulation_of_each_image_i
     assert (found - change).norm() < 1e-5 * change.norm()
 
 
-def test_a_step_for_units_of_one_image_is_the_lowest_while_the_demodulation_is_held_after_it_moved():
+@pytest.mark.parametrize("confined", [{}, {"rank": 3, "constraint": "fires"}], ids=str)
+def test_a_step_for_units_of_one_image_is_the_lowest_while_the_demodulation_is_held_after_it_moved(confined):
     """Without drift, which is counted at the first demodulation."""
-    problem = random_problem(7, modulated=True, images=1, protect=3.0, drift=0.0)
-    moved = 0.5 * problem.matrix
-    held = factor_after(problem, moved)
-    _, change = lowest(lambda change: objective(problem, change, held), torch.zeros_like(moved))
-    found = ClosedForm(problem).blocks[0].step(Trial(problem, moved))
-    assert (found - change).norm() < 1e-5 * change.norm()
+    problem = random_problem(7, modulated=True, images=1, protect=3.0, drift=0.0, **confined)
+    moved, solver = 0.5 * problem.matrix, ClosedForm(problem)
+    held, free = factor_after(problem, moved), torch.eye(problem.layer.width).double() if not confined else solver.rows
+    start = torch.zeros(len(moved), len(free)).double()
+    _, factors = lowest(lambda factors: objective(problem, factors @ free, held), start)
+    found = solver.blocks[0].step(Trial(problem, moved))
+    assert (found - factors @ free).norm() < 1e-5 * found.norm()
 
 
 def with_rows_scaled(problem: Problem, scale: Tensor) -> Problem:

@@ -111,6 +111,15 @@ def test_the_interval_of_a_ratio_holds_the_truth_as_often_as_it_says():
     assert (held >= 180).all()
 
 
+def test_the_interval_of_a_mean_counts_the_images_less_one():
+    (row,) = concept_by_concept(np.array([[10.0], [30.0]]), np.array([[20.0], [40.0], [60.0]]), Concepts.of(["a"]))
+    means, errors = (20, 40), (10, 20 / 3**0.5)
+    for found, mean, error in zip((row.training, row.generated), means, errors):
+        assert (found.value, found.low, found.high) == pytest.approx(
+            (mean, mean - 1.96 * error, mean + 1.96 * error), 1e-3
+        )
+
+
 def test_a_concept_of_neither_side_is_alike_and_has_no_ratio():
     (row,) = concept_by_concept(np.zeros((8, 1)), np.zeros((4, 1)), Concepts.of(["a"]))
     assert (row.ratio, row.verdict) == (None, ALIKE)
