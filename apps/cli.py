@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"rewrite: interrupted; {str(error) or 'nothing half-written was left'}", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # Whoever read stdout has gone; what is left of it must not complain once more at exit.
+        # The reader of stdout has gone; what is left of it must not complain once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (ValueError, LookupError, OSError, MemoryError, RuntimeError) as error:
@@ -81,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 class _Version(Action):
-    """Say the version; only a checkout that nobody installed has to import the library, and torch, for it."""
+    """Say the version; only a checkout that is not installed has to import the library, and torch, for it."""
 
     def __call__(self, parser: ArgumentParser, *_: object) -> None:
         from importlib.metadata import PackageNotFoundError, version  # which takes a third of the time of `--help`
@@ -97,7 +97,7 @@ class _Version(Action):
 def _run(options: Namespace) -> int:
     command = importlib.import_module(f"apps.commands.{options.command}")
     importlib.import_module("apps.outputs").check(options)
-    with importlib.import_module("rewrite.interrupts").told():
+    with importlib.import_module("rewrite.interrupts").raised_as_such():
         result = command.run(options)
     print(json.dumps(result, indent=1) if options.json else command.tell(result), flush=True)
     return 1 if result.get("failed") else 0

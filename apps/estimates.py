@@ -1,11 +1,11 @@
-"""How long a command will take, told before it begins, where that can be known."""
+"""How long a command will take, said before it begins where that can be known."""
 
 import sys
 import time
 
 from rewrite import Generator
 
-# Whoever waits for less needs no estimate.
+# A shorter wait needs no estimate.
 LEAST_IMAGES, LEAST_SECONDS = 50, 10
 
 

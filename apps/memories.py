@@ -14,7 +14,7 @@ from rewrite.memory.measurement import FIRST_SEED, Measurement
 from rewrite.storage.caches import cache_folder
 from rewrite.version import __version__
 
-# Of a memory, by `cached_path`, finished or not: somebody's own files may lie in the same folder.
+# Of a memory, by `cached_path`, finished or not: files of the user's may lie in the same folder.
 NAME = re.compile(r"[0-9a-f]{16}-.+-(patch|channel)-[^-]+-truncation.+\.safetensors")
 
 

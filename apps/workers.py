@@ -42,11 +42,11 @@ class _Worker:
     """One process, and what it says at its end: nothing, or what it raised."""
 
     def __init__(self, context: SpawnContext, work: Callable[..., Any], workers: int, task: tuple):
-        self.last_words, told = context.Pipe(duplex=False)
-        self.process = context.Process(target=_alone, args=(told, work, workers, task), daemon=True)
+        self.last_words, sender = context.Pipe(duplex=False)
+        self.process = context.Process(target=_alone, args=(sender, work, workers, task), daemon=True)
         self.process.start()
-        # Where nobody else holds this end, reading from the other ends with the process.
-        told.close()
+        # Where no other process holds this end, reading from the other ends with the process.
+        sender.close()
         self.done = False
 
     def busy(self) -> bool:
@@ -73,7 +73,7 @@ class _Worker:
         self.process.join()
 
 
-def _alone(told: Connection, work: Callable[..., Any], workers: int, task: tuple) -> None:
+def _alone(sender: Connection, work: Callable[..., Any], workers: int, task: tuple) -> None:
     """The life of one process: it ends with its parent, and leaves Ctrl-C to it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -83,9 +83,9 @@ def _alone(told: Connection, work: Callable[..., Any], workers: int, task: tuple
     try:
         work(*task)
     except Exception as error:  # whatever the work raises is the parent's to tell
-        told.send(error)
+        sender.send(error)
     else:
-        told.send(None)
+        sender.send(None)
 
 
 def _end_with_parent() -> None:

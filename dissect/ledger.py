@@ -17,7 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from rewrite.generators.batches import batched
-from rewrite.interrupts import GOES_ON, told
+from rewrite.interrupts import GOES_ON, raised_as_such
 from rewrite.progress import stage_bar
 from rewrite.storage import files
 from rewrite.storage.quoting import lacking
@@ -128,7 +128,7 @@ class Ledger:
     def _kept(self) -> Iterator[None]:
         """Save what was found before the user ended the `with` block."""
         try:
-            with told():
+            with raised_as_such():
                 yield
         except KeyboardInterrupt:
             if self.path is None or not self.stages:

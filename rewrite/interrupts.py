@@ -31,7 +31,7 @@ def held_off() -> Iterator[None]:
 
 
 @contextmanager
-def told() -> Iterator[None]:
+def raised_as_such() -> Iterator[None]:
     """Raise KeyboardInterrupt where Ctrl-C came inside a `with` block and a library made another error of it."""
     came: list[int] = []
 
@@ -52,7 +52,7 @@ def told() -> Iterator[None]:
 def goes_on_from(*paths: Path) -> Iterator[None]:
     """Say, where the user ends a `with` block, that the same command goes on from files, as far as they are there."""
     try:
-        with told():
+        with raised_as_such():
             yield
     except KeyboardInterrupt as error:
         found = [str(path) for path in paths if path.exists()]
@@ -66,7 +66,7 @@ def _handled(handle: Callable[[Handler, int, FrameType | None], None]) -> Iterat
     """Handle Ctrl-C inside a `with` block; `handle` gets the handler of before, too."""
     before = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not callable(before):
-        yield  # Ctrl-C comes to the main thread alone, or to nobody
+        yield  # Ctrl-C comes to the main thread alone, or is ignored
         return
     signal.signal(signal.SIGINT, lambda number, frame: handle(before, number, frame))
     try:

@@ -17,7 +17,7 @@ from rewrite.generators.fingerprint import hash_of
 from rewrite.generators.layers import Layer
 from rewrite.generators.network import Network
 from rewrite.generators.parametrised import store_in, stored_in
-from rewrite.reports.forecast import told
+from rewrite.reports.forecast import summary_of
 from rewrite.reports.rendering import render
 from rewrite.rules.documents import name_in
 from rewrite.storage import files
@@ -57,7 +57,7 @@ class Patch:
 
     def _repr_html_(self) -> str:
         names = [name_in(rule) for rule in self.rules]
-        return render(TEMPLATE, patch=self, rules=names, forecast=told(self.forecast))
+        return render(TEMPLATE, patch=self, rules=names, forecast=summary_of(self.forecast))
 
     @classmethod
     def from_change(cls, layer: Layer, change: Float[Tensor, "outputs key"], **about: Any) -> "Patch":

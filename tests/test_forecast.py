@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from rewrite.reports.forecast import TOO_FEW, at_marks, lines_of, notes_of, told, unmarked
+from rewrite.reports.forecast import TOO_FEW, at_marks, lines_of, notes_of, summary_of, unmarked
 
 DRAWN = {"arrives": 0.25, "strays": 0.05, "each": [0.1, 0.5]}
 LEFT_OUT = {"arrives": 0.3, "beside": 0.1, "each": [0.2, 0.4, 0.3]}
@@ -50,6 +50,6 @@ def test_lines_follow_the_same_order():
 def test_what_is_no_number_or_sentence_is_not_shown(value):
     anything = dict.fromkeys(("residual", "interference", "left_out", "notes", "arrives", "each", "drawn"), value)
     for forecast in (anything, {"left_out": anything}, {"left_out": {"drawn": anything}}):
-        found = told(forecast)
+        found = summary_of(forecast)
         assert found.unmarked == found.marks == []
         assert all(isinstance(note, str) for note in found.notes)

@@ -14,7 +14,7 @@ import torch
 from apps import estimates
 from apps.cli import main
 from rewrite import load_generator, measure
-from rewrite.interrupts import goes_on_from, held_off, told
+from rewrite.interrupts import goes_on_from, held_off, raised_as_such
 from rewrite.memory.measurement import Measurement
 from rewrite.progress import in_stage, stage_bar, stages
 from tests.faults import OUT, cases, held
@@ -44,7 +44,7 @@ def test_ctrl_c_waits_for_the_end_of_a_sum_but_a_second_one_does_not(times, done
 
 
 def test_an_error_that_a_library_makes_of_ctrl_c_is_ctrl_c():
-    @told()
+    @raised_as_such()
     def load(times: int) -> None:
         with suppress(KeyboardInterrupt):
             pressed(times)
@@ -60,7 +60,7 @@ def test_a_thread_beside_is_not_told_of_ctrl_c():
     found = []
 
     def work() -> None:
-        with held_off(), told():
+        with held_off(), raised_as_such():
             found.append("worked")
 
     thread = threading.Thread(target=work)

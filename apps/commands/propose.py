@@ -32,7 +32,7 @@ def run(options: Namespace) -> dict:
 
 
 def compared_layers(generator: Generator, rule: Rule, options: Namespace) -> dict:
-    """Compare layers, and draw what the best of them do to images that nobody marked."""
+    """Compare layers, and draw what the best of them do to unmarked images."""
     if options.accept:
         raise ValueError("--accept takes proposed contexts: leave out --layers, or set the layer in the rule's file")
     named = None if options.layers == ALL else [name.strip() for name in options.layers.split(",")]
@@ -44,7 +44,7 @@ def compared_layers(generator: Generator, rule: Rule, options: Namespace) -> dic
 
 
 def layer_sheet(generator: Generator, rule: Rule, found: Sequence[ProposedLayer]) -> Image.Image:
-    """Images that nobody marked: as they are, and below as the rule at each layer draws them."""
+    """Unmarked images: as they are, and below as the rule at each layer draws them."""
     seeds = unseen_seeds([rule], SHOWN)
     rows = {"before": to_pil(generator.sample(seeds))}
     for each in found:
@@ -89,7 +89,7 @@ def tell_layers(result: dict) -> str:
         notes += ["rough: few samples for so long a key"] if each["scarce"] else []
         shares = f"{each['arrives']:8.1%} {each['beside']:8.3f}"
         lines.append(f"  {each['layer']:{width}} {shares}" + (f"  ({'; '.join(notes)})" if notes else ""))
-    lines.append(f"pictures of images that nobody marked in {Path(result['out']) / LAYERS}")
+    lines.append(f"pictures of unmarked images in {Path(result['out']) / LAYERS}")
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""The tiles of walls, drawn on a copy of the network, so that long work on the other keeps nobody's wall waiting.
+"""The tiles of walls, drawn on a copy of the network, so that no wall waits for long work on the other.
 
 A small network draws a whole wall in one run. A large one draws tile by tile: what a tile is, as far as a low side
 shows it, comes first (`Drawer.early`), and takes a small part of the time. Tiles are kept at the size of the page.
@@ -28,7 +28,7 @@ LARGEST_TILE = 256
 EARLY_SIDE = 64
 BATCH = 16
 MOST_KEPT, MOST_BYTES = 4096, 384 * 2**20
-# Multiplications for an image, up to which a whole wall takes no time worth speaking of on any computer.
+# Multiplications for an image, up to which a whole wall takes no noticeable time on any computer.
 LITTLE_WORK = 5e8
 # Seconds that a wall may take before it is drawn tile by tile, and that one run of several tiles may take.
 AT_ONCE, A_RUN = 1.0, 0.5
@@ -62,7 +62,7 @@ class Drawer:
         return self.small or self.seconds * count <= AT_ONCE
 
     def count(self) -> int:
-        """The number of tiles that nobody waits long for."""
+        """The number of tiles that are drawn without a long wait."""
         if self.quick(USUAL_COUNT):
             return USUAL_COUNT
         short = [count for count in COUNTS if count <= USUAL_COUNT and count * self.seconds <= PATIENCE]

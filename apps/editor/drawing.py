@@ -84,10 +84,10 @@ class Drawing:
         """The properties of a wall for everything but `tiles`."""
         rough = [seed for seed, held in self.missing if bool(held) == bool(self.held)]
         after = [self.after.get(seed, LEFT) for seed in self.seeds] if self.held else []
-        return {"after": after, "rough": rough, "drawing": self.told}
+        return {"after": after, "rough": rough, "drawing": self.progress}
 
     @property
-    def told(self) -> str:
+    def progress(self) -> str:
         """How far it is and how long it takes, as a sentence; empty if all is drawn."""
         if not self.missing:
             return ""

@@ -12,7 +12,7 @@ Each handler runs in one of these queues:
     WORK  one at a time for the whole server, beside the others: what takes long, or may on a large network. What it
              changes of a session it changes under the session's lock, at the end.
     DRAW  walls that take time, each until it is drawn or something newer is to be drawn.
-    PRICE  one at a time, beside the others: what is reckoned ahead, so that nobody's Rewrite waits behind all of it.
+    PRICE  one at a time, beside the others: what is computed ahead, so that Rewrite does not wait behind all of it.
     CURVE, EFFECTS  one at a time, beside the others: long work that releases the generator after every step.
 """
 

@@ -49,7 +49,7 @@ SCHEMA = "/info"
 EMPTY = {"named_endpoints": {}, "unnamed_endpoints": {}}
 
 
-class Untold:
+class WithoutSchema:
     """Answers the question for Gradio's schema, which lists every handler of the page, with an empty one."""
 
     def __init__(self, app: Callable):
@@ -78,22 +78,22 @@ class Guarded:
             await self.app(scope, receive, send)
             return
         refused: list[int] = []
-        told = _told(send, refused)
+        send_ours = _with_headers(send, refused)
         path = scope["path"].removeprefix(PREFIX)
         if any(path.startswith(closed) for closed in CLOSED):
-            await answer(told, 404, "this editor has no such page")
+            await answer(send_ours, 404, "this editor has no such page")
             return
         most = LARGEST_UPLOAD if scope["path"].rstrip("/") == UPLOAD else LARGEST_BODY
         sizes = [value for name, value in scope["headers"] if name == b"content-length"]
         if any(not size.isdigit() or int(size[:20]) > most for size in sizes):
-            await answer(told, 413, f"a request has at most {most} bytes")
+            await answer(send_ours, 413, f"a request has at most {most} bytes")
             return
         try:
-            await self.app(scope, _limited(receive, most, self.patience, refused), told)
+            await self.app(scope, _limited(receive, most, self.patience, refused), send_ours)
         except ValueError:
             if not refused:
                 raise
-            await answer(told, refused[0], "the request is too long or too slow")
+            await answer(send_ours, refused[0], "the request is too long or too slow")
 
 
 def _limited(receive: Callable, most: int, patience: float, refused: list[int]) -> Callable:
@@ -119,17 +119,17 @@ def _limited(receive: Callable, most: int, patience: float, refused: list[int]) 
     return limited
 
 
-def _told(send: Callable, refused: Sequence[int]) -> Callable:
+def _with_headers(send: Callable, refused: Sequence[int]) -> Callable:
     """What is answered, with our headers, and with the status of a refusal if there was one."""
     ours = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
 
-    async def told(part: dict[str, Any]) -> None:
+    async def send_ours(part: dict[str, Any]) -> None:
         if part["type"] == "http.response.start":
             status = refused[0] if refused else part["status"]
             part = {**part, "status": status, "headers": [*part.get("headers", ()), *ours]}
         await send(part)
 
-    return told
+    return send_ours
 
 
 @contextmanager

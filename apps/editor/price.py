@@ -30,7 +30,7 @@ class Price:
 
     Attributes:
         caution: The caution that it was solved with; see `Choices`.
-        unmarked: What is expected at places that nobody marked: what arrives there first.
+        unmarked: What is expected at unmarked places: what arrives there first.
         notes: What a reader should know beside the numbers.
         efficacy: Share of the wanted change at the marked places.
         damage: Relative change of what the layer writes elsewhere.
@@ -71,7 +71,7 @@ class Price:
 
     @property
     def arrives(self) -> float:
-        """What arrives at places that nobody marked, or at the marks where the other is not known."""
+        """What arrives at unmarked places, or at the marks where the other is not known."""
         return self.unmarked[0].value if self.unmarked else self.efficacy
 
 
@@ -116,7 +116,7 @@ def card(price: Price, curve: Sequence[Price] = (), *, waiting: bool = False) ->
 
 
 def summary(price: Price) -> str:
-    """What is expected at places that nobody marked, and elsewhere, in a sentence."""
+    """What is expected at unmarked places, and elsewhere, in a sentence."""
     if not price.unmarked:
         return "What would arrive where you did not mark is not known yet: mark three images or more."
     arrives, elsewhere = percent(price.arrives), percent(price.damage)

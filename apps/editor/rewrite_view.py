@@ -174,7 +174,7 @@ def wall_of(session: Session) -> dict[str, Any]:
 
 
 def counts(session: Session) -> Any:
-    """The choice of how many images are on the wall, with the time that they take where it is worth speaking of."""
+    """The choice of how many images are on the wall, with the time that they take where it is noticeable."""
     drawer, count = session.model.drawer, len(session.draft.seeds)
 
     def named(count: int) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from apps.editor import heap
-from apps.editor.guarded import LARGEST_UPLOAD, Guarded, Untold, answer, close_idle
+from apps.editor.guarded import LARGEST_UPLOAD, Guarded, WithoutSchema, answer, close_idle
 from apps.editor.options import MOST_TILES, Options
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def guards(token: str) -> Sequence:
         Middleware(Guarded),
         Middleware(TrustedHostMiddleware, allowed_hosts=list(HOSTS)),
         Middleware(OwnPages),
-        Middleware(Untold),
+        Middleware(WithoutSchema),
         Middleware(Alive, token=token),
     ]
 

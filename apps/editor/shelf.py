@@ -1,6 +1,6 @@
 """What the sessions of browser tabs keep on disk: a page, or a server, that is started again goes on where it was.
 
-Each session has a folder, named by a key that its browser tab drew at random and tells nobody else:
+Each session has a folder, named by a random, secret key of its browser tab:
 
     session.json        {"open": fingerprint, "models": {fingerprint: a document of `Snapshot`, …}}
     KEY.safetensors     one patch of a stack, by `Entry.key`

@@ -179,8 +179,8 @@ if (props.heat_label) views.append(heatLabel);
 const tools = make("div", "tools"); tools.append(bar, views);
 const hint = make("p", "hint", "Brush on the images with mouse, pen or finger (two fingers scroll). By keyboard: arrows move "
   + "the brush, space paints, enter holds it down. Hold B to see the images before; M shows or hides the marks; ⤢ opens an image large.");
-const sheet = make("div", "sheet"), told = make("p", "told"); told.setAttribute("role", "status");
-root.replaceChildren(tools, told, sheet, hint, large.box);
+const sheet = make("div", "sheet"), progress = make("p", "progress"); progress.setAttribute("role", "status");
+root.replaceChildren(tools, progress, sheet, hint, large.box);
 
 // The tiles -----------------------------------------------------------------------------------------------------------
 const place = (tile, event) => {
@@ -258,7 +258,7 @@ const show = (kind, urls) => {
 // A tile that is not drawn yet shows what it is going to look like, or nothing.
 const roughen = () => {
   for (const tile of state.tiles) tile.box.classList.toggle("rough", props.rough.includes(tile.seed));
-  told.textContent = props.drawing; root.dataset.rough = props.rough.length;
+  progress.textContent = props.drawing; root.dataset.rough = props.rough.length;
 };
 const edit = () => { show("edited", props.after); wipe.disabled = state.tiles.every((tile) => tile.edited.hidden); };
 const warm = () => show("hot", props.heat);

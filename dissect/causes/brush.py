@@ -51,7 +51,7 @@ class Brush:
 
     @classmethod
     def of_units(cls, dissection: Dissection, units: Sequence[int], name: str = "") -> "Brush":
-        """Units that somebody chose.
+        """Units that were chosen by number.
 
         Args:
             dissection: Of the layer.

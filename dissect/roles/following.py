@@ -1,4 +1,4 @@
-"""The next layer after a part, where what it reads of a unit hangs on that unit alone."""
+"""The next layer after a part, where what it reads of a unit depends on that unit alone."""
 
 from dataclasses import dataclass
 

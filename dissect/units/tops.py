@@ -8,7 +8,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 KEPT = 8
-NOBODY = -1
+NONE = -1
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Tops:
     @classmethod
     def empty(cls, units: int, kept: int = KEPT) -> "Tops":
         """Before any image."""
-        return cls(torch.full((units, kept), -torch.inf), torch.full((units, kept), NOBODY))
+        return cls(torch.full((units, kept), -torch.inf), torch.full((units, kept), NONE))
 
     @classmethod
     def of(cls, peaks: Float[Tensor, "images units"], numbers: Sequence[int], kept: int = KEPT) -> "Tops":

@@ -126,7 +126,7 @@ def edits_of(path: str | Path) -> list:
 
 
 def of_another_tool(path: Path) -> bool:
-    """Whether a file is safetensors with other names than ours, whoever wrote it."""
+    """Whether a file is safetensors with other names than ours, from any program."""
     try:
         if files.metadata(path).get("format") != files.FORMAT:
             return True

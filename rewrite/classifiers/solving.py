@@ -76,9 +76,9 @@ def solve_pictures(classifier: Classifier, memory: Memory, rule: ClassifierRule,
         best = max(judged, key=lambda number: judged[number].worth) if judged else _careful(list(tried))
         rule = replace(rule, settings=list(tried.values())[best])
         problem = Problem.of(classifier, memory, goal_of(classifier, rule), rule.settings)
-        told = {"left_out": asdict(judged[best]) if judged else None}
+        more = {"left_out": asdict(judged[best]) if judged else None}
     else:
-        told = {}
+        more = {}
     solution = ClosedForm(problem).solve()
     return Patch.from_change(
         layer,
@@ -86,7 +86,7 @@ def solve_pictures(classifier: Classifier, memory: Memory, rule: ClassifierRule,
         base=base_of(classifier.weight(layer.name)),
         model=classifier.fingerprint,
         rules=(rule.to_json(),),
-        forecast={**solution.forecast(), **told},
+        forecast={**solution.forecast(), **more},
     )
 
 

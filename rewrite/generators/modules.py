@@ -37,7 +37,7 @@ def _as_map(sequences: Tensor) -> Tensor:
 class Kind:
     """How one kind of module is read as a layer.
 
-    Modules are told by their attributes here, and not by their class: it may be one of a repository of its own.
+    Modules are recognised by their attributes here, and not by their class: it may be one of a repository of its own.
 
     Attributes:
         finishes: Whether what the module does after its weight is known, so that it can be gone on from there.

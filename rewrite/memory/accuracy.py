@@ -4,7 +4,7 @@ The least change that gives a key k something new is along x = (C + D)⁻¹k, wi
 does the damage xᵀCx / (kᵀx)². A memory of n images finds a direction that looks better on them than it is: it says
 (1 - γ) times the true minimum while the direction does 1 / (1 - γ) times as much, where γ is the number of dimensions
 that the ridge leaves free over the number of independent keys (N / (N - d) without a ridge). Keys of one image depend
-on one another, so that nobody can count the independent ones; but each half of the images is asked for its directions,
+on one another, so that the independent ones cannot be counted; but each half of the images is asked for its directions,
 and the other half for what they do, which has γ twice as large on either side.
 """
 

@@ -11,7 +11,7 @@ import torch
 from rewrite.generators.batches import in_batches
 from rewrite.generators.contract import Generator
 from rewrite.generators.cut import Cut
-from rewrite.interrupts import held_off, told
+from rewrite.interrupts import held_off, raised_as_such
 from rewrite.memory import unfinished
 from rewrite.memory.accuracy import Accuracy, Halves
 from rewrite.memory.memory import Memory
@@ -139,7 +139,7 @@ class Measurement:
             KeyboardInterrupt: The user ended it; the message says how to go on.
         """
         try:
-            with told():
+            with raised_as_such():
                 yield
         except KeyboardInterrupt:
             if not self.images:

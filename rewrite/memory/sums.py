@@ -147,7 +147,7 @@ class Total:
         return self._sum
 
     def tensors(self) -> dict[str, Tensor]:
-        """The sum and the keys that wait, as they lie in memory: the order of a sum hangs on that."""
+        """The sum and the keys that wait, as they lie in memory: the order of a sum depends on that."""
         if not self._waiting:
             return {"sum": self._sum}
         entries = _side_by_side(self._waiting)

@@ -13,7 +13,7 @@ from rewrite.checkpoints.loading import open_checkpoint, path_of
 from rewrite.generators.contract import Generator
 from rewrite.patch import Patch, held_at
 from rewrite.reports.figures import figures_of
-from rewrite.reports.forecast import Told, told
+from rewrite.reports.forecast import Summary, summary_of
 from rewrite.reports.markdown import code, plain
 from rewrite.reports.rendering import number, render
 from rewrite.reports.report import is_report_of
@@ -75,7 +75,7 @@ def model_card(
         generator=generator,
         held=held,
         rules=rules,
-        **_of_forecasts([(patch.layer, told(patch.forecast)) for patch, _ in held]),
+        **_of_forecasts([(patch.layer, summary_of(patch.forecast)) for patch, _ in held]),
         rescaled=any(strength != 1 for _, strength in held),
         container=container,
         out=_quoted(Path(out or path.name).name.replace("`", "?"), ascii_only=True),
@@ -99,7 +99,7 @@ def _of_report(report: Mapping[str, Any] | None) -> dict[str, Any]:
     }
 
 
-def _of_forecasts(found: Iterable[tuple[str, Told]]) -> dict[str, Any]:
+def _of_forecasts(found: Iterable[tuple[str, Summary]]) -> dict[str, Any]:
     """What the card shows of what the solver expected, each line with its layer."""
     found = list(found)
     return {

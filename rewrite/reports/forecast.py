@@ -1,4 +1,4 @@
-"""What a patch's forecast says, in the order in which it matters: at places that nobody marked, then at the marks."""
+"""What a patch's forecast says, in the order in which it matters: at unmarked places, then at the marks."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -47,21 +47,21 @@ class Expected:
         return f"{self.name} {self.value:.3f}{ends}"
 
 
-class Told(NamedTuple):
-    """What a forecast says: at places that nobody marked, at the marks, and in words."""
+class Summary(NamedTuple):
+    """What a forecast says: at unmarked places, at the marks, and in words."""
 
     unmarked: list[Expected]
     marks: list[Expected]
     notes: list[str]
 
 
-def told(forecast: Mapping[str, Any]) -> Told:
+def summary_of(forecast: Mapping[str, Any]) -> Summary:
     """All that a forecast says."""
-    return Told(unmarked(forecast), at_marks(forecast), notes_of(forecast))
+    return Summary(unmarked(forecast), at_marks(forecast), notes_of(forecast))
 
 
 def unmarked(forecast: Mapping[str, Any]) -> list[Expected]:
-    """What is expected at places that nobody marked, by images that were left out: in the image, then at the layer."""
+    """What is expected at unmarked places, by images that were left out: in the image, then at the layer."""
     layer = _part(forecast, "left_out")
     return [*_left_out(_part(layer, "drawn"), "drawn"), *_left_out(layer, "layer")]
 
@@ -95,7 +95,7 @@ def notes_of(forecast: Mapping[str, Any]) -> list[str]:
 
 def lines_of(forecast: Mapping[str, Any]) -> list[str]:
     """The forecast as lines of text."""
-    found = told(forecast)
+    found = summary_of(forecast)
     groups = {"at places that were not marked": found.unmarked, "by what was solved for": found.marks}
     lines = [f"forecast {where}: {', '.join(map(str, numbers))}" for where, numbers in groups.items() if numbers]
     return [*lines, *(f"note: {note}" for note in found.notes)]

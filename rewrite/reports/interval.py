@@ -37,7 +37,7 @@ class Interval(Generic[Number]):
 
     @classmethod
     def unknown(cls, value: float) -> "Interval[float]":
-        """A number of which nobody knows how sure it is."""
+        """A number without an interval."""
         return Interval(value, math.nan, math.nan)
 
     def __getitem__(self: "Interval[np.ndarray]", place: Any) -> "Interval[float]":

@@ -44,7 +44,7 @@ class ProposedLayer:
 
     @property
     def left_out(self) -> dict[str, Any]:
-        """What the patch's forecast expects where nobody marked."""
+        """What the patch's forecast expects at unmarked places."""
         return self.patch.forecast["left_out"]
 
     @property

@@ -7,7 +7,7 @@ from typing import Any
 from PIL import Image
 
 from rewrite.reports.figures import figures_of
-from rewrite.reports.forecast import told
+from rewrite.reports.forecast import summary_of
 from rewrite.reports.pictures import Pair
 from rewrite.reports.rendering import render
 
@@ -31,7 +31,7 @@ def page(document: Mapping[str, Any], shown: Sequence[Pair], worst: Sequence[Pai
         title=" + ".join(document["rules"]) or "A patch without a rule",
         figures=figures_of(document),
         expected={each["measure"]: each for each in document["expectations"]},
-        forecasts=[(patch["layer"], told(patch["forecast"])) for patch in document["patches"]],
+        forecasts=[(patch["layer"], summary_of(patch["forecast"])) for patch in document["patches"]],
         columns=_columns(document["per_image"][0]),
         shown=shown,
         worst=worst,

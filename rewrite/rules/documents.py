@@ -1,4 +1,4 @@
-"""Rules as JSON documents, of generators and of classifiers: told by their schema."""
+"""Rules as JSON documents, of generators and of classifiers: told apart by their schema."""
 
 import json
 from typing import Any

@@ -32,7 +32,7 @@ class Settings:
             copied values as they are (the 2020 paper).
         key_space: Over which keys the memory is taken: `patch` for whole receptive fields, `channel` for single
             positions, as in the 2020 paper.
-        quiet: Weight of quiet places of ordinary images (hard negatives that nobody marked), together.
+        quiet: Weight of quiet places of ordinary images (unmarked hard negatives), together.
         weights: `given`, or `marks`: damage, drift, others and quiet are chosen by what would arrive in marked images
             that had not been marked.
         finish: Number of steps by which the weight is adjusted afterwards until the marked images themselves look like

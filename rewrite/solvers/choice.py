@@ -21,7 +21,7 @@ DAMAGE = 3e-4
 DRIFTS = (0.1, 0.3, 1.0, 3.0)
 # Hard negatives of the marked images, and quiet places of others: where a layer has few cells, what is beside the marks
 # resembles them, and a heavy weight forbids the edit itself. The light one must be worth more by some margin: what it
-# changes in images that nobody marked is not seen in those that are.
+# changes in unmarked images is not seen in those that are.
 OTHERS, QUIET_PER_OTHERS, MARGIN = (10.0, 1.0), 3.0, 1.1
 # Whether a finish helps shows after few steps; on larger images it takes longer than all else together.
 TRIED_STEPS = 10
@@ -79,7 +79,7 @@ class Choice:
         return self.finished or self.drawn.get(self.weights)
 
     def forecast(self) -> dict[str, Any]:
-        """What is expected at places that nobody marked, for a patch's forecast."""
+        """What is expected at unmarked places, for a patch's forecast."""
         found, drawn = self.left_out, self.pictures
         if found is None:
             return {"left_out": None}

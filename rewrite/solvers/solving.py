@@ -78,10 +78,10 @@ def solve(
         problem = work.problem(rules, choice.settings)
     elif judged:
         choice = judge(generator, aims, problem)
-    solution, told = _finished(work, problem, ClosedForm(problem).solve(), rules)
-    told |= {} if choice is None else choice.forecast()
-    told["notes"] = notes_on(generator, rules) if settings.weights == "given" else []
-    return _patch(generator, rules, layer, solution, told)
+    solution, more = _finished(work, problem, ClosedForm(problem).solve(), rules)
+    more |= {} if choice is None else choice.forecast()
+    more["notes"] = notes_on(generator, rules) if settings.weights == "given" else []
+    return _patch(generator, rules, layer, solution, more)
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def _part(on_progress: Callable[[float], object] | None, start: float, stop: flo
 def _finished(
     work: _Work, problem: Problem, solution: Solution, rules: Sequence[Rule]
 ) -> tuple[Solution, dict[str, Any]]:
-    """The solution, adjusted in the image where its settings ask for it, and what is to be told of that."""
+    """The solution, adjusted in the image where its settings ask for it, and what a forecast says of that."""
     if not problem.finishes:
         return solution, {}
     generator = work.generator
@@ -157,7 +157,7 @@ def _of_one_layer(rules: Sequence[Rule]) -> Sequence[Rule]:
 
 
 def _patch(
-    generator: Generator, rules: Sequence[Rule], layer: Layer, solution: Solution, told: Mapping[str, Any]
+    generator: Generator, rules: Sequence[Rule], layer: Layer, solution: Solution, more: Mapping[str, Any]
 ) -> Patch:
     """The patch of a solution, with what to expect of it beside the solution's own numbers."""
     return Patch.from_change(
@@ -166,5 +166,5 @@ def _patch(
         base=hash_of({"weight": generator.weight(layer.name)}),
         model=generator.fingerprint,
         rules=tuple(each.to_json() for each in rules),
-        forecast={**solution.forecast(), **told},
+        forecast={**solution.forecast(), **more},
     )

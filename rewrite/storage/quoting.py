@@ -29,7 +29,7 @@ def named(value: Any) -> str:
 
 
 def lacking(error: Exception) -> str:
-    """What is wrong with a document, from the error of whoever took it apart."""
+    """What is wrong with a document, from the error of its reader."""
     if isinstance(error, KeyError):
         return f"it has no {quoted(error.args[0] if error.args else None)}"
     if isinstance(error, json.JSONDecodeError):

@@ -12,7 +12,7 @@ HERE, EXCHANGE = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
 
 
 def possible(folder: Path, targets: Iterable[Path]) -> bool:
-    """Whether a folder can be swapped: it is not there yet, or nobody could tell but by its files.
+    """Whether a folder can be swapped: it is not there yet, or nothing but its files would differ.
 
     Links and folders in it, files with several names and processes that work in it would be left behind.
     """

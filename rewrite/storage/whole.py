@@ -156,7 +156,7 @@ def _remove(path: Path) -> None:
 
 @contextmanager
 def _held(path: Path) -> Iterator[bool | None]:
-    """Hold a file or folder inside the block; whether nobody else did, or None where that cannot be known."""
+    """Hold a file or folder inside the block; whether no other process did, or None where that cannot be known."""
     if fcntl is None:
         yield None
         return
