@@ -7,8 +7,9 @@ of the module fails, or if the tests take several times the processor time that 
 first, and mutants are made in the copy. Every mutant runs in a fork of one process that has imported torch already, and
 has its own modules.
 
-Four kinds are left out, and counted: what is no Python any more, guards against mistakes in the code itself (SKIPPED),
-another seed of random draws (SEEDS), and a tuned number's neighbours (TUNED). What survives is printed.
+Five kinds are left out, and counted: what is no Python any more, guards against mistakes in the code itself (SKIPPED),
+the mark after which parameters have names, which is taken for a product (NAMED), another seed of random draws (SEEDS),
+and a tuned number's neighbours (TUNED). What survives is printed.
 """
 
 import argparse
@@ -36,6 +37,8 @@ TESTS = {
     "rewrite/solvers/finish.py": ("finish",),
     "rewrite/solvers/kernel.py": ("systems",),
     "rewrite/solvers/leave_out.py": ("leave_out", "systems"),
+    "rewrite/solvers/mapped.py": ("closed_form", "systems"),
+    "rewrite/solvers/preconditioner.py": ("finish",),
     "rewrite/solvers/problem.py": ("closed_form", "systems", "solvers", "finish"),
     "rewrite/solvers/quieting.py": ("quieting", "finish"),
     "rewrite/solvers/solving.py": ("solvers", "leave_out", "finish"),
@@ -43,6 +46,7 @@ TESTS = {
     "rewrite/solvers/systems.py": ("systems", "closed_form"),
     "rewrite/solvers/trial.py": ("closed_form", "systems", "solvers"),
     "rewrite/memory/accuracy.py": ("accuracy",),
+    "rewrite/memory/measurement.py": ("memory", "accuracy"),
     "rewrite/memory/memory.py": ("memory",),
     "rewrite/memory/sums.py": ("memory", "accuracy"),
     "rewrite/patch.py": ("patch", "ablation"),
@@ -59,6 +63,8 @@ REPLACED = {
 OTHERS = "AddNot NumberReplacer RemoveDecorator ZeroIterationForLoop ExceptionReplacer"
 # Guards against mistakes of whoever writes the code, not of whoever uses it.
 SKIPPED = ("strict=", "frozen=")
+# `*,` in a signature is no product: with `/,` in its place, only what callers may call by name is another.
+NAMED = "/,"
 # A result may depend on which numbers are drawn by so much as sampling leaves open: any seed is as right as another.
 SEEDS = ("manual_seed(", "default_rng(")
 # Numbers that were found by trying, or that trade time or memory for accuracy. Up to twice or half as much is another
@@ -68,7 +74,7 @@ TUNED = {
         "DAMAGE DRIFTS OTHERS QUIET_PER_OTHERS MARGIN TRIED_STEPS MOST_LARGE_STEPS CAREFUL MOST_DRAWN"
     ),
     "rewrite/solvers/closed_form.py": "MOST_RESTORING_STEPS STEP_SIZES",
-    "rewrite/solvers/drawn.py": "MOST_OF_A_FOLD MOST_LARGE",
+    "rewrite/solvers/drawn.py": "MOST_OF_A_FOLD MOST_LARGE LARGE",
     "rewrite/solvers/finish.py": "BATCH",
     "rewrite/solvers/leave_out.py": "MOST_FOLDS THINNED",
     "rewrite/solvers/problem.py": "HEAVY LEAST_WIDTH MOST_KEYS",
@@ -129,7 +135,11 @@ def numbers_of(source: str) -> dict[str, tuple[float, ...]]:
 
 
 def _numbers(value: ast.expr) -> Iterator[float]:
-    """The numbers that a constant is made of; nothing where it is not of plain numbers."""
+    """The numbers that a constant is made of; nothing where it is not of plain numbers and products of them."""
+    if isinstance(value, ast.BinOp) and isinstance(value.op, ast.Mult):
+        sides = [tuple(_numbers(side)) for side in (value.left, value.right)]
+        yield from (one * other for one, other in zip(*sides, strict=False))
+        return
     try:
         given = ast.literal_eval(value)
     except ValueError:
@@ -156,6 +166,7 @@ def left_out(source: str, code: str, change: str, tuned: Container[str]) -> bool
     except SyntaxError:
         return True
     guarded = any(source.count(guard + "True") != code.count(guard + "True") for guard in SKIPPED)
+    guarded = guarded or source.count(NAMED) != code.count(NAMED)
     return guarded or any(seed in change for seed in SEEDS) or is_neighbour(source, code, tuned)
 
 

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rewrite.solvers.algebra import Metric, directions, minimise, price, truncate
+from rewrite.solvers.algebra import Metric, directions, minimise, price, squared, truncate
 
 few = settings(deadline=None, max_examples=25)
 
@@ -156,6 +156,15 @@ def test_price_is_the_energy_of_the_change_over_the_keys():
     random = np.random.default_rng(9)
     keys, change = normal(random, 30, 4), normal(random, 3, 4)
     assert price(change, keys.T @ keys) == pytest.approx(float((keys @ change.T).square().sum()))
+
+
+@pytest.mark.parametrize("by_column", [False, True])
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0), (1, 1), (3, 2), (2, 5)])
+def test_each_row_times_each_other_is_found_however_they_lie_in_memory_and_also_of_none(shape, by_column, capfd):
+    rows = normal(np.random.default_rng(13), *shape)
+    torch.testing.assert_close(squared(rows.T.contiguous().T if by_column else rows), rows @ rows.T)
+    # BLAS itself would write a complaint about nothing.
+    assert capfd.readouterr() == ("", "")
 
 
 def distance(change: torch.Tensor, aim: torch.Tensor, metric: torch.Tensor) -> float:

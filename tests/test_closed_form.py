@@ -181,9 +181,9 @@ def test_the_solution_of_a_plain_layer_is_the_lowest_of_the_objective(parts):
     assert (solution.change - change).norm() < 1e-5 * change.norm()
 
 
-@pytest.mark.parametrize("rank", [None, 1])
-def test_with_exact_protection_it_is_the_lowest_of_those_that_keep_the_protected_values(rank):
-    problem = random_problem(2, protect=math.inf, rank=rank)
+@pytest.mark.parametrize(("rank", "protected"), [(None, 1), (None, 2), (1, 2)])
+def test_with_exact_protection_it_is_the_lowest_of_those_that_keep_the_protected_values(rank, protected):
+    problem = random_problem(2, protect=math.inf, rank=rank, protected=protected)
     free = torch.from_numpy(scipy.linalg.null_space(problem.goal.protected.keys.numpy()))
     rows = free.shape[1] if rank is None else rank
     start = torch.from_numpy(np.random.default_rng(0).normal(size=(problem.layer.outputs + free.shape[1], rows)))

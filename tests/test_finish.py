@@ -14,7 +14,7 @@ from rewrite.goals.refine import EMPHASIS
 from rewrite.solvers import drawn
 from rewrite.solvers.choice import TRIED_STEPS, posed, prior
 from rewrite.solvers.drawn import draw_left_out
-from rewrite.solvers.finish import RATE, finish
+from rewrite.solvers.finish import RATE, falling, finish
 from rewrite.solvers.leave_out import Refits, folds_of
 from rewrite.solvers.preconditioner import RIDGE, Preconditioner
 from rewrite.solvers.problem import Problem
@@ -102,6 +102,11 @@ def test_the_finish_is_preconditioned_descent_on_what_is_missed(tiny_generator):
     # The effective weight is the stored one times the gain, and so the gradients differ by it alone.
     expected = -rate * torch.sign(layer.matrix(slope).double() @ across) @ across
     torch.testing.assert_close(moved, expected, rtol=1e-3, atol=0.05 * rate)
+
+
+def test_the_rate_falls_to_zero_over_the_last_quarter_of_the_steps():
+    assert [falling(step, 8) for step in range(9)] == [*[1.0] * 7, 0.5, 0.0]
+    assert falling(0, 1) == 1.0
 
 
 def test_steps_along_what_the_layer_usually_reads_are_short():

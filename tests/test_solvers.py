@@ -302,6 +302,24 @@ def test_one_direction_of_an_upsampling_layer_fires_at_every_phase_of_the_contex
         assert (keys[keys.any(dim=1)] @ row[columns]).abs().max() > 1e-3 * solution.change.norm()
 
 
+def test_an_input_costs_what_its_styles_say_and_one_that_is_never_used_next_to_nothing(tiny_generator):
+    rule, memory = rule_on(tiny_generator, "b16.conv1"), memory_of(tiny_generator, "b16.conv1")
+    goal, power = build_goal(tiny_generator, rule), memory.mean_style_power.clone()
+    assert torch.equal(Problem.of(tiny_generator, memory, goal, rule.settings).style_power, power)
+    power[1] = 0
+    unused = replace(memory, style_power=memory.style_power * (power > 0))
+    found = Problem.of(tiny_generator, unused, goal, rule.settings).style_power
+    torch.testing.assert_close(found[1], 1e-12 * power.max(), rtol=1e-9, atol=0)
+    assert torch.equal(found[power > 0], power[power > 0])
+
+
+def test_an_input_of_a_plain_layer_costs_its_energy(plain_generator):
+    rule, memory = rule_on(plain_generator, "conv"), memory_of(plain_generator, "conv")
+    problem = Problem.of(plain_generator, memory, build_goal(plain_generator, rule), rule.settings)
+    energy = memory.second_moment.diagonal().unflatten(0, (problem.layer.inputs, -1)).mean(dim=1)
+    torch.testing.assert_close(problem.style_power, energy, rtol=1e-12, atol=0)
+
+
 @pytest.mark.parametrize(
     ("generator", "layer"), [("tiny_generator", "b16.conv1"), ("plain_generator", "conv")], indirect=["generator"]
 )

@@ -17,6 +17,7 @@ from rewrite.solvers.leave_out import Refits, folds_of, left_out
 from rewrite.solvers.problem import Known, Problem
 from rewrite.solvers.spectrum import Spectrum
 from rewrite.solvers.systems import Dual, Primal, Read, systems_of
+from rewrite.solvers.trial import Trial
 from tests.test_closed_form import random_problem
 from tests.test_solvers import region, rule_on
 
@@ -155,6 +156,14 @@ def test_directions_that_are_not_among_the_largest_are_charged_what_they_cost_on
     keys = ClosedForm(over_keys(replace(given, known=Known()), monkeypatch)).solve()
     assert keys.objective[-1] == pytest.approx(entries.objective[-1], rel=1e-5)
     assert float((keys.change - entries.change).norm() / entries.change.norm()) < 1e-3
+
+
+def test_a_forecast_counts_all_of_the_second_moment_where_its_largest_directions_stand_for_it(problem, monkeypatch):
+    with monkeypatch.context() as changed:
+        changed.setattr(spectra, "DIRECTIONS", 4)
+        changed.setattr(problems, "TOLERANCE", math.inf)
+        keys = ClosedForm(over_keys(replace(problem, known=Known()), changed)).solve()
+    assert keys.damage == pytest.approx(Trial(problem, keys.change).solution().damage, rel=1e-4)
 
 
 def test_some_keys_that_stand_for_all_weigh_as_much(problem):

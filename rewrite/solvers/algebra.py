@@ -73,7 +73,7 @@ def squared(rows: Float[Tensor, "n width"]) -> Float[Tensor, "n n"]:
     if rows.device.type != "cpu" or rows.dtype != torch.float64 or rows.numel() == 0:
         return rows @ rows.T
     # BLAS reads by columns, so that what it holds to be the upper half is the lower one here.
-    by_row = rows.T.is_contiguous() is False
+    by_row = not rows.T.is_contiguous()
     read = rows.contiguous().T if by_row else rows
     lower = torch.from_numpy(SYRK(1.0, read.numpy(), trans=by_row).T)
     return lower + lower.tril(-1).T

@@ -72,10 +72,15 @@ def finish(
             asked = steps_taken.clone().requires_grad_()
             part = parts[step % len(parts)]
             (slope,) = torch.autograd.grad(part.missed(generator, layer, weight(asked)), asked)
-            steps_taken -= adam.step(slope, rate * min(1.0, 4 * (1 - step / steps)))
+            steps_taken -= adam.step(slope, rate * falling(step, steps))
     after = _missed(generator, layer, parts, weight(steps_taken))
     moved = change + (preconditioned(steps_taken) * free).cpu().double()
     return Finished(moved, (before, after))
+
+
+def falling(step: int, steps: int) -> float:
+    """The share of the rate that a step has: all of it, and over the last quarter of the steps less and less."""
+    return min(1.0, 4 * (1 - step / steps))
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ class Problem:
     Attributes:
         matrix: W.
         moment: C = E[k kᵀ] of patch keys.
-        style_power: E[s²] of the modulation, for each input.
+        style_power: E[s²] of the modulation, for each input, above 0.
         goal: What is to be achieved.
         settings: How.
         activate: What follows the bias, for losses after the activation.
@@ -83,8 +83,8 @@ class Problem:
         if len(power) == 0:
             # A plain layer has no modulation; the energy of each input plays its part as a ridge.
             power = moment.diagonal().reshape(layer.inputs, -1).mean(dim=1)
-            # Inputs that are always zero (units behind a ReLU that never fire) have a price too, or it is singular.
-            power = power.clamp(min=LEAST_POWER * power.max().clamp(min=LEAST_POWER))
+        # Inputs that are always zero (units behind a ReLU that never fire) have a price too, or it is singular.
+        power = power.clamp(min=LEAST_POWER * power.max().clamp(min=LEAST_POWER))
         known: Known = KNOWN.setdefault(memory.total, Known())  # pyright: ignore
         return cls(layer, matrix, moment, power, goal, settings, generator.activation(layer.name), known)
 
@@ -113,8 +113,7 @@ class Problem:
             return None
         spectra = self.known.spectra
         if number not in spectra:
-            least = 1e-12 * scale.mean()
-            spectra[number] = Spectrum.of(self.moment_of(part), scale.clamp(min=least))
+            spectra[number] = Spectrum.of(self.moment_of(part), scale)
         found = spectra[number]
         unseen, ridge = settings.damage * found.least, settings.drift + settings.damage * found.tail
         return found if unseen <= TOLERANCE * ridge else None

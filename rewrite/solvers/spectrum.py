@@ -37,7 +37,7 @@ class Spectrum:
 
         Args:
             moment: C, float64.
-            scale: D, of at least a trillionth of its mean, so that it can be divided by.
+            scale: D, above 0, so that it can be divided by.
         """
         root, width = scale.sqrt()[:, None], min(DIRECTIONS + SPARE, len(scale))
         draws = torch.Generator().manual_seed(0)
