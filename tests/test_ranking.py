@@ -9,7 +9,7 @@ from dissect.causes.brush import best_units
 from dissect.causes.experiment import Contrast, Experiment, measure_contrasts, measure_removals
 from dissect.causes.insertion import insertion_values
 from dissect.causes.intervention import Intervention, Prefix
-from dissect.causes.placement import measure_placement
+from dissect.causes.acceptance import measure_acceptance
 from dissect.causes.ranking import by_effect, by_share, check_dissection, effective_size
 from dissect.causes.soft_set import Descent, find_sites, soft_set
 from dissect.units.counting import dissect
@@ -105,10 +105,10 @@ def test_the_size_of_a_set_is_where_its_effect_stops_to_grow(planted):
     assert effective_size((1, 2), [0.0, -0.1]) is None
 
 
-def test_a_placement_tells_where_an_insertion_is_refused(planted, values):
+def test_insertions_that_are_refused_are_counted_by_what_stood_there(planted, values):
     door = CAUSES.number("door")
     seeds = range(200, 203)
-    found = measure_placement(planted, door, DOOR_ON, seeds, side=1, batch=4)
+    found = measure_acceptance(planted, door, DOOR_ON, seeds, side=1, batch=4)
     ground, tree = CAUSES.number("ground"), CAUSES.number("tree")
     assert found.count(ground) + found.count(tree) + found.count(door) + found.count(3) == 3 * 16 * 16
     assert found.gained(ground).value == 1
@@ -121,16 +121,16 @@ def test_a_placement_tells_where_an_insertion_is_refused(planted, values):
 
 def test_a_random_share_of_the_positions_agrees_with_all_and_batches_change_nothing(planted):
     door, seeds = CAUSES.number("door"), range(300, 306)
-    everywhere = measure_placement(planted, door, DOOR_ON, seeds, side=2)
-    some = measure_placement(planted, door, DOOR_ON, seeds, side=2, positions=30)
-    again = measure_placement(planted, door, DOOR_ON, seeds, side=2, positions=30, batch=3)
+    everywhere = measure_acceptance(planted, door, DOOR_ON, seeds, side=2)
+    some = measure_acceptance(planted, door, DOOR_ON, seeds, side=2, positions=30)
+    again = measure_acceptance(planted, door, DOOR_ON, seeds, side=2, positions=30, batch=3)
     assert torch.equal(some.effect.sums, again.effect.sums)
     sampled = some.normalised(0)
     assert sampled.low < everywhere.normalised(0).value < sampled.high
 
 
 def test_an_insertion_that_is_refused_dies_in_a_later_layer(planted):
-    found = measure_placement(planted, CAUSES.number("door"), DOOR_ON, range(400, 410), side=1, positions=40)
+    found = measure_acceptance(planted, CAUSES.number("door"), DOOR_ON, range(400, 410), side=1, positions=40)
     assert list(found.change) == ["image"]
     image = found.survival()["image"]
     assert image[CAUSES.number("ground")] > 5 * image[CAUSES.number("tree")]

@@ -10,7 +10,7 @@ import numpy as np
 
 from dissect.causes.causes import Cause, Causes
 from dissect.causes.experiment import Experiment
-from dissect.causes.placement import Placement
+from dissect.causes.acceptance import Acceptance
 from dissect.units.dissection import Dissection
 from rewrite.generators.classes import marked
 
@@ -76,29 +76,29 @@ def context_csv(document: Mapping[str, Any]) -> str:
     return _csv(("concept", *columns), rows)
 
 
-def placement_rows(placement: Placement, names: Sequence[str]) -> list[dict[str, Any]]:
+def acceptance_rows(acceptance: Acceptance, names: Sequence[str]) -> list[dict[str, Any]]:
     """The table of insertions by what stood there, where they have most effect first; what was hardly met is out."""
     rows = [
         {
             "context": name,
-            "ace": placement.normalised(number).document(),
-            "gained": placement.gained(number).document(),
-            "insertions": placement.count(number),
-            "images": int(placement.images[number]),
+            "ace": acceptance.normalised(number).document(),
+            "gained": acceptance.gained(number).document(),
+            "insertions": acceptance.count(number),
+            "images": int(acceptance.images[number]),
         }
         for number, name in enumerate(names)
-        if placement.images[number] >= LEAST_IMAGES
+        if acceptance.images[number] >= LEAST_IMAGES
     ]
     return sorted(rows, key=lambda row: -(row["ace"]["value"] or 0))
 
 
-def survival_of(placement: Placement) -> dict[str, Any]:
+def survival_of(acceptance: Acceptance) -> dict[str, Any]:
     """By later layer, how much insertions that worked and those that were refused changed it, in shares of it."""
     layers = {
         name: {"worked": _known(groups[-2]), "refused": _known(groups[-1])}
-        for name, groups in placement.survival().items()
+        for name, groups in acceptance.survival().items()
     }
-    return {"worked": placement.outcomes[0], "refused": placement.outcomes[1], "layers": layers}
+    return {"worked": acceptance.outcomes[0], "refused": acceptance.outcomes[1], "layers": layers}
 
 
 def _concept(cause: Cause, causes: Causes, experiment: Experiment, dissection: Dissection | None) -> dict[str, Any]:
@@ -137,8 +137,8 @@ def _concept(cause: Cause, causes: Causes, experiment: Experiment, dissection: D
             }
             for name, curve in cause.curves.items()
         },
-        "context": [] if cause.placement is None else placement_rows(cause.placement, names),
-        "survival": None if cause.placement is None else survival_of(cause.placement),
+        "context": [] if cause.acceptance is None else acceptance_rows(cause.acceptance, names),
+        "survival": None if cause.acceptance is None else survival_of(cause.acceptance),
     }
 
 

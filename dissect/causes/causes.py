@@ -12,7 +12,7 @@ from dissect.causes.experiment import Contrast, Experiment, measure_contrasts, m
 from dissect.causes.insertion import insertion_values
 from dissect.causes.intervention import Intervention
 from dissect.causes.paired import Paired
-from dissect.causes.placement import Placement, measure_placement
+from dissect.causes.acceptance import Acceptance, measure_acceptance
 from dissect.causes.ranking import POINTS, by_effect, by_share, effective_size
 from dissect.causes.screen import first_order, screened
 from dissect.causes.soft_set import STEPS, Descent, find_sites, soft_set
@@ -22,7 +22,7 @@ from rewrite.reports.interval import Interval
 
 # Rankings see images from seed 0 on, as dissections do; what sets do is measured on others, and where they can be
 # inserted on yet others.
-FIRST_VALIDATION, FIRST_PLACEMENT = 1_000_000_000, 2_000_000_000
+FIRST_VALIDATION, FIRST_ACCEPTANCE = 1_000_000_000, 2_000_000_000
 EFFECT, IOU, SEARCH, GIVEN = "effect", "IoU", "search", "given"
 
 
@@ -102,7 +102,7 @@ class Cause:
         ranking: That ranking.
         share: The soft set, where it was searched.
         estimate: First-order estimates, where units were screened.
-        placement: Where the set can be inserted.
+        acceptance: Where the set can be inserted.
     """
 
     concept: str
@@ -112,7 +112,7 @@ class Cause:
     ranking: str
     share: Float[Tensor, " units"] | None = None
     estimate: Float[Tensor, " units"] | None = None
-    placement: Placement | None = None
+    acceptance: Acceptance | None = None
 
 
 @dataclass(frozen=True)
@@ -184,8 +184,8 @@ class _Study:
             best = max(found, key=lambda ranking: found[ranking].most)
             chosen = found[best].units[: found[best].size or 1]
             estimated = None if estimate is None else estimate[:, row]
-            placement = self._placement(row, chosen) if self.plan.positions else None
-            causes.append(Cause(name, self.values[row], found, chosen, best, shares[row], estimated, placement))
+            acceptance = self._acceptance(row, chosen) if self.plan.positions else None
+            causes.append(Cause(name, self.values[row], found, chosen, best, shares[row], estimated, acceptance))
         return Causes(self.plan, self.side, units, alone, tuple(causes))
 
     def _alone(self) -> tuple[Tensor | None, tuple[int, ...], Paired]:
@@ -252,12 +252,12 @@ class _Study:
             for row, ranked in enumerate(wanted)
         ]
 
-    def _placement(self, row: int, units: Sequence[int]) -> Placement:
-        return measure_placement(
+    def _acceptance(self, row: int, units: Sequence[int]) -> Acceptance:
+        return measure_acceptance(
             self.experiment,
             self.numbers[row],
             Intervention(tuple(units), tuple(self._levels(row, units))),
-            range(FIRST_PLACEMENT, FIRST_PLACEMENT + self.plan.samples),
+            range(FIRST_ACCEPTANCE, FIRST_ACCEPTANCE + self.plan.samples),
             side=self.side,
             positions=self.plan.positions,
             ledger=self.ledger,

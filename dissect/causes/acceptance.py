@@ -26,7 +26,7 @@ IMAGE = "image"
 
 
 @dataclass(frozen=True)
-class Placement:
+class Acceptance:
     """What became of insertions into blocks, by the concept in the middle of the block before.
 
     Attributes:
@@ -71,7 +71,7 @@ class Placement:
         return {name: (sums[0] / sums[1]).tolist() for name, sums in self.change.items()}
 
 
-def measure_placement(
+def measure_acceptance(
     experiment: Experiment,
     concept: int,
     inserted: Intervention,
@@ -81,7 +81,7 @@ def measure_placement(
     positions: int | None = None,
     ledger: Ledger | None = None,
     batch: int = BATCH,
-) -> Placement:
+) -> Acceptance:
     """Insert a set of units in blocks all over some images, one block at a time.
 
     Args:
@@ -105,7 +105,7 @@ def measure_placement(
     sums = ledger.over(f"context {experiment.source.concepts.names[concept]}", seeds, part, batch=batch)
     layers = [name.removeprefix("change.") for name in sums if name.startswith("change.")]
     order = {name: number for number, name in enumerate((*experiment.generator.layers, IMAGE))}
-    return Placement(
+    return Acceptance(
         concept=concept,
         effect=Paired(sums["effect"]),
         added=Paired(sums["added"]),
