@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from dissect.causes.acceptance import measure_acceptance
 from dissect.causes.blocks import block_at
 from dissect.causes.brush import best_units
 from dissect.causes.experiment import Contrast, Experiment, measure_contrasts, measure_removals
 from dissect.causes.insertion import insertion_values
 from dissect.causes.intervention import Intervention, Prefix
-from dissect.causes.acceptance import measure_acceptance
 from dissect.causes.ranking import by_effect, by_share, check_dissection, effective_size
 from dissect.causes.soft_set import Descent, find_sites, soft_set
 from dissect.units.counting import dissect

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from dissect.causes.acceptance import Acceptance
 from dissect.causes.causes import Cause, Causes
 from dissect.causes.experiment import Experiment
-from dissect.causes.acceptance import Acceptance
 from dissect.units.dissection import Dissection
 from rewrite.generators.classes import marked
 

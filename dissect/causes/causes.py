@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from jaxtyping import Float
 from torch import Tensor
 
+from dissect.causes.acceptance import Acceptance, measure_acceptance
 from dissect.causes.blocks import block_at, cells_of, usual_side
 from dissect.causes.brush import best_units
 from dissect.causes.experiment import Contrast, Experiment, measure_contrasts, measure_removals
 from dissect.causes.insertion import insertion_values
 from dissect.causes.intervention import Intervention
 from dissect.causes.paired import Paired
-from dissect.causes.acceptance import Acceptance, measure_acceptance
 from dissect.causes.ranking import POINTS, by_effect, by_share, effective_size
 from dissect.causes.screen import first_order, screened
 from dissect.causes.soft_set import STEPS, Descent, find_sites, soft_set
