@@ -281,8 +281,14 @@ def test_values_are_refined_only_where_left_out_images_gain_by_it(tiny_generator
     assert settled.refine == (2 if helps else 0)
     assert len(seen) == 1
     monkeypatch.undo()
-    (settled,) = [Rule.from_json(text).settings for text in solve(tiny_generator, memory, rule).rules]
+    told: list[float] = []
+    patch = solve(tiny_generator, memory, rule, on_progress=told.append)
+    (settled,) = [Rule.from_json(text).settings for text in patch.rules]
     assert settled.refine == (2 if seen[0] is None else 0)
+    # The second choice goes on from where the first one was at its end.
+    assert told == sorted(set(told))
+    assert told[0] == 0
+    assert 0.9 < told[-1] < 1
 
 
 def test_another_problem_outdoes_a_choice_where_it_does_more_for_the_pictures(tiny_generator):

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from rewrite import Goals, Settings, measure
+from rewrite import Goals, Settings, measure, solve
 from rewrite.goals.goal import Goal, build_goal
 from rewrite.goals.quiet import IMAGES, quiet_places
 from rewrite.solvers.choice import OTHERS, prior
@@ -41,6 +41,13 @@ def test_quiet_places_are_held_where_the_settings_weigh_them(tiny_generator):
     assert quieted(problem, quiet) is problem
     found = quieted(replace(problem, settings=replace(SETTINGS, quiet=0.5)), quiet).goal.others
     assert float(found.weights[len(problem.goal.others) :].sum()) == pytest.approx(0.5)
+
+
+def test_a_rule_is_solved_with_the_quiet_places_that_its_settings_weigh(tiny_generator):
+    memory, rule = measure(tiny_generator, "b16.conv1", 64), rule_on(tiny_generator, "b16.conv1")
+    none, light, full = (solve(tiny_generator, memory, rule.with_settings(quiet=quiet)) for quiet in (0.0, 0.1, 1.0))
+    away = [float((patch.left @ patch.right - none.left @ none.right).norm()) for patch in (light, full)]
+    assert 0 < away[0] < away[1]
 
 
 def test_quiet_places_are_those_of_a_first_solution_whatever_the_weights_of_the_last(tiny_generator):
