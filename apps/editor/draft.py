@@ -67,7 +67,7 @@ class Draft:
             return "Brush what you want more of: choose Copy and brush over it in one image."
         if not roles & {"paste", "context"}:
             if self.choices.action == "erase":
-                return "Brush what shall go: choose Context and brush over it in a few images."
+                return "Brush what to remove: choose Context and brush over it in a few images."
             return "Brush where it shall go: choose Paste and brush over that place in another image."
         return ""
 

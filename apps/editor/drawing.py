@@ -8,7 +8,7 @@ from typing import Any
 from apps.editor.data_urls import urls
 from apps.editor.drawer import Drawer, Held, Tile
 
-# The URL of a picture that shall stay as it is on the page.
+# The URL of a picture that stays as it is on the page.
 LEFT = ""
 # Seeds of tiles with the patches that they are drawn with, in the order in which they are wanted.
 Items = Sequence[tuple[int, Held]]
@@ -93,7 +93,7 @@ class Drawing:
             return ""
         count = len(self.seeds) * (2 if self.held else 1)
         left = lasting(self.seconds * len(self.missing))
-        return f"{count - len(self.missing)} of {count} images are drawn, {left} left. Go on meanwhile."
+        return f"{count - len(self.missing)} of {count} images are drawn, {left} left. You can go on meanwhile."
 
     def _shown(self, held: Held) -> dict[int, str]:
         return self.after if held else self.before

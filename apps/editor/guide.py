@@ -20,7 +20,7 @@ def status(draft: Draft, text: str = "") -> str:
     copies, places = draft.regions("copy"), draft.regions("paste", "context")
     steps = [] if erase else [("Copy", bool(copies))]
     count = len(places) + len(draft.further)
-    steps.append(("Where it shall go" if erase else "Paste", bool(places)))
+    steps.append(("What to remove" if erase else "Paste", bool(places)))
     steps.append((f"Contexts {count}" if count else "Contexts", len(places) > ENOUGH_CONTEXTS))
     text = text or draft.missing or draft.advice or "Ready: look at the price, and press Rewrite."
     return render(TEMPLATES / "guide.html", steps=steps, text=text)
@@ -50,7 +50,7 @@ def _rank(draft: Draft, patch: Patch | None) -> str:
 
 def measuring(done: float) -> str:
     """The progress of measuring a layer's memory; `done` is 0 to 1."""
-    return f"Getting to know what the model usually draws, once: {100 * done:.0f} %"
+    return f"Measuring what the model usually draws, once: {100 * done:.0f} %"
 
 
 def solving(work: Work, rule: Rule, caution: float = 0.0) -> Iterator[str]:

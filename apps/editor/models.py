@@ -58,7 +58,7 @@ class Models:
             generator.draw_class(options.label)
         source = source_of(options, str(path), generator)
         model = Model(str(path), generator, source, options.samples, options.folders)
-        # How long that takes says how many the wall shall have.
+        # How long that takes says how many the wall has.
         model.drawer.tiles((0,))
         return model
 

@@ -76,7 +76,7 @@ class Shelf:
             return snapshots[document["open"]].name, snapshots
         except (AttributeError, LookupError, OSError, TypeError, ValueError) as error:
             raise ValueError(
-                f"what this page had before is damaged, so that it begins anew: {lacking(error)}"
+                f"what this page had before is damaged, so that it starts empty: {lacking(error)}"
             ) from None
 
     def _patch(self, key: str) -> Patch:

@@ -34,7 +34,7 @@ class Turns:
                 self._free()
 
     def lend(self) -> None:
-        """Let one of those who wait have its turn now, if anybody does; the thread must hold the lock."""
+        """Let one of those who wait have its turn now, if any does; the thread must hold the lock."""
         with self._changed:
             if self.waiting:
                 depth, self._depth, taken = self._depth, 0, self._taken
