@@ -30,7 +30,7 @@ from rewrite.solvers.leave_out import LEAST_BESIDE, LeftOut, Refits, folds_of, l
 from rewrite.solvers.problem import Problem
 from rewrite.solvers.trial import Trial
 from tests.test_solvers import region, rule_on
-from tests.test_wrapped import GENERATORS
+from tests.user_modules import GENERATORS
 
 SETTINGS = Settings(damage=0.02, drift=0.05, others=1.0)
 

@@ -1,195 +1,18 @@
 """A module of the user's is read through hooks and edited as it stands."""
 
 import pickle
-import warnings
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torch.nn.utils import parametrizations
 
-from dissect.causes.ablation import ablation_patch
-from rewrite import Mask, Patch, Stack, measure, solve, to_peft, wrap
-from rewrite.patch import base_of
-from rewrite.rules.masks import cover
+from rewrite import Mask, measure, solve, to_peft, wrap
 from rewrite.rules.regions import Latent, Region
 from rewrite.rules.rule import Rule
 from tests.conftest import patch_of
-
-
-class Mixed(nn.Module):
-    """Layers of every plain kind, in an order that no container shows."""
-
-    def __init__(self):
-        super().__init__()
-        torch.manual_seed(3)
-        self.last = nn.Conv2d(4, 3, 3, padding="same", dilation=2)
-        self.up = nn.ConvTranspose2d(6, 4, 4, stride=2, padding=1)
-        self.grouped = nn.Conv2d(6, 6, 3, padding=1, groups=2)
-        self.lift = nn.Linear(5, 6 * 16)
-        self.mixing = nn.Linear(16, 16)
-        self.twice = nn.Conv2d(6, 6, 1)
-        self.unused = nn.Conv2d(1, 1, 1)
-        self.mirrored = nn.Conv2d(6, 6, 3, padding=1, padding_mode="reflect")
-
-    def forward(self, z):
-        x = F.leaky_relu(self.lift(z)).reshape(len(z), 6, 16)
-        x = (x + self.mixing(x)).reshape(len(z), 6, 4, 4)
-        x = self.twice(F.leaky_relu(self.twice(x)))
-        x = F.leaky_relu(self.grouped(x) + self.mirrored(x))
-        return torch.tanh(self.last(F.leaky_relu(self.up(x))))
-
-
-class Chancy(nn.Module):
-    """A network that draws noise of its own."""
-
-    def __init__(self):
-        super().__init__()
-        torch.manual_seed(4)
-        self.conv = nn.Conv2d(2, 3, 3, padding=1)
-
-    def forward(self, z):
-        x = z.reshape(-1, 2, 2, 2).repeat(1, 1, 4, 4)
-        return torch.tanh(self.conv(x + 0.1 * torch.randn_like(x)))
-
-
-class Crowd(nn.Module):
-    """A network whose images hang on their batch (normalisation in training mode)."""
-
-    def __init__(self):
-        super().__init__()
-        torch.manual_seed(5)
-        self.conv, self.norm = nn.Conv2d(2, 3, 3, padding=1), nn.BatchNorm2d(3, track_running_stats=False)
-
-    def forward(self, z):
-        return torch.tanh(self.norm(self.conv(z.reshape(-1, 2, 2, 2).repeat(1, 1, 4, 4))))
-
-
-class Modulated(nn.Module):
-    """rosinality's modulated convolution, as far as its users see it."""
-
-    def __init__(self, inputs, outputs, kernel, demodulate=True, upsample=False):
-        super().__init__()
-        self.demodulate, self.upsample, self.kernel = demodulate, upsample, kernel
-        self.scale = 1 / np.sqrt(inputs * kernel**2)
-        self.weight = nn.Parameter(torch.randn(1, outputs, inputs, kernel, kernel))
-        self.modulation = nn.Linear(5, inputs)
-        self.blur = nn.AvgPool2d(2, 1)
-
-    def forward(self, x, w):
-        style = self.modulation(w)
-        weight = self.scale * self.weight * style[:, None, :, None, None]
-        if self.demodulate:
-            weight = weight * (weight.square().sum(dim=(2, 3, 4), keepdim=True) + 1e-8).rsqrt()
-        drawn = []
-        for image, mine in zip(x, weight, strict=True):
-            if self.upsample:
-                drawn.append(self.blur(F.conv_transpose2d(image[None], mine.transpose(0, 1), stride=2)))
-            else:
-                drawn.append(F.conv2d(image[None], mine, padding=self.kernel // 2))
-        return torch.cat(drawn)
-
-
-class Styled(nn.Module):
-    def __init__(self):
-        super().__init__()
-        torch.manual_seed(6)
-        self.const = nn.Parameter(torch.randn(1, 4, 4, 4))
-        self.first, self.second = Modulated(4, 6, 3, upsample=True), Modulated(6, 6, 3)
-        self.colours = Modulated(6, 3, 1, demodulate=False)
-
-    def forward(self, w):
-        x = F.leaky_relu(self.first(self.const.expand(len(w), -1, -1, -1), w))
-        return torch.tanh(self.colours(F.leaky_relu(self.second(x, w)), w))
-
-
-class Nvidia(nn.Module):
-    """NVIDIA's synthesis layer, as far as its users see it."""
-
-    def __init__(self, inputs, outputs, resolution, up=1):
-        super().__init__()
-        self.up, self.resolution = up, resolution
-        self.affine = nn.Linear(5, inputs)
-        self.weight = nn.Parameter(torch.randn(outputs, inputs, 3, 3))
-        self.bias = nn.Parameter(torch.randn(outputs))
-        self.blur = nn.AvgPool2d(2, 1)
-
-    def forward(self, x, w, gain=1):
-        style = self.affine(w)
-        x, power = x * style[:, :, None, None], self.weight.square().sum(dim=(2, 3))
-        if self.up == 2:
-            x = self.blur(F.conv_transpose2d(x, self.weight.transpose(0, 1), stride=2))
-        else:
-            x = F.conv2d(x, self.weight, padding=1)
-        x = x * (style.square() @ power.T + 1e-8).rsqrt()[:, :, None, None]
-        return F.leaky_relu(x + self.bias[:, None, None], 0.2) * gain
-
-
-class Synthesis(nn.Module):
-    def __init__(self):
-        super().__init__()
-        torch.manual_seed(7)
-        self.const = nn.Parameter(torch.randn(1, 4, 4, 4))
-        self.first, self.second = Nvidia(4, 6, 8, up=2), Nvidia(6, 3, 8)
-
-    def forward(self, w):
-        return torch.tanh(self.second(self.first(self.const.expand(len(w), -1, -1, -1), w), w, gain=0.5))
-
-
-class Sequences(nn.Module):
-    """Convolutions along a sequence, whose positions become pixels."""
-
-    def __init__(self):
-        super().__init__()
-        torch.manual_seed(5)
-        self.lift = nn.Linear(6, 4 * 16)
-        self.mixing = nn.Conv1d(4, 6, 3, padding=2, dilation=2, padding_mode="circular")
-        self.up = nn.ConvTranspose1d(6, 3, 4, stride=4, groups=3, bias=False)
-
-    def forward(self, z):
-        x = F.leaky_relu(self.mixing(F.leaky_relu(self.lift(z)).unflatten(1, (4, 16))))
-        return torch.tanh(self.up(x)).unflatten(2, (8, 8))
-
-
-class Normed(nn.Module):
-    """Convolutions whose weights are computed, by hooks and by parametrisations."""
-
-    def __init__(self):
-        super().__init__()
-        torch.manual_seed(6)
-        self.lift = nn.Linear(5, 4 * 16)
-        self.new_weight = parametrizations.weight_norm(nn.Conv2d(4, 5, 3, padding=1))
-        self.old_weight = old_weight_norm(nn.ConvTranspose2d(5, 6, 4, stride=2, padding=1))
-        self.new_spectral = parametrizations.spectral_norm(nn.Conv2d(6, 7, 3, padding=1))
-        self.old_spectral = nn.utils.spectral_norm(nn.Conv2d(7, 3, 3, padding=1))
-
-    def forward(self, z):
-        x = F.leaky_relu(self.lift(z)).unflatten(1, (4, 4, 4))
-        x = F.leaky_relu(self.old_weight(F.leaky_relu(self.new_weight(x))))
-        return torch.tanh(self.old_spectral(F.leaky_relu(self.new_spectral(x))))
-
-
-def old_weight_norm(module: nn.Module) -> nn.Module:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        return nn.utils.weight_norm(module)
-
-
-def frozen(module: nn.Module) -> nn.Module:
-    return module.requires_grad_(False)
-
-
-GENERATORS = {
-    "mixed": lambda: wrap(frozen(Mixed()), 5),
-    "chancy": lambda: wrap(frozen(Chancy()), 8),
-    "crowd": lambda: wrap(frozen(Crowd()), 8),
-    "styled": lambda: wrap(frozen(Styled()), 5),
-    "sequences": lambda: wrap(frozen(Sequences()), 6),
-    "normed": lambda: wrap(frozen(Normed()).eval(), 5),
-    "nvidia": lambda: wrap(frozen(Synthesis()), 5, ["first", "second"]),
-}
+from tests.user_modules import GENERATORS, Chancy, Crowd, Mixed, frozen
 
 
 @pytest.fixture(params=GENERATORS)
@@ -300,93 +123,11 @@ def test_an_even_kernel_under_same_padding_reads_what_torch_reads(kernel):
     assert torch.equal(layer.keys(cut.features, chosen), torch.stack([keys[i, chosen[i]] for i in range(2)]))
 
 
-COMPUTED = ("new_weight", "old_weight", "new_spectral", "old_spectral")
-
-
-@pytest.mark.parametrize("layer", COMPUTED)
-def test_a_computed_weight_becomes_just_the_edited_one_and_its_state_dict_holds_it(layer):
-    generator = GENERATORS["normed"]()
-    described, before = generator.layer(layer), generator.weight(layer).clone()
-    patch = patch_of(generator, layer)
-    added = patch.change(described).float()
-    elsewhere = frozen(Normed()).eval()
-    with Stack(generator).holding([(patch, 0.5), (patch, 0.25)]):
-        torch.testing.assert_close(generator.weight(layer), before + 0.75 * added, rtol=1e-5, atol=1e-6)
-        images = generator.sample([1, 2])
-        elsewhere.load_state_dict(generator.module.state_dict())
-    assert torch.equal(wrap(elsewhere, 5).sample([1, 2]), images)
-    assert torch.equal(generator.weight(layer), before)
-
-
-@pytest.mark.parametrize("layer", COMPUTED)
-def test_a_unit_of_a_computed_weight_is_switched_off_and_on_again(layer):
-    generator = GENERATORS["normed"]()
-    before, images = generator.weight(layer).clone(), generator.sample([1])
-    with ablation_patch(generator, layer, [0]).applied(generator):
-        assert generator.layer(layer).matrix(generator.weight(layer))[0].abs().max() < 1e-6
-        assert generator.sample([1]).isfinite().all()
-    assert torch.equal(generator.weight(layer), before)
-    assert torch.equal(generator.sample([1]), images)
-
-
-def test_an_edit_that_a_spectral_norm_cannot_hold_is_refused_and_nothing_is_changed():
-    generator = GENERATORS["normed"]()
-    described, weight = generator.layer("new_spectral"), generator.weight("new_spectral")
-    about = {"base": base_of(weight), "model": generator.fingerprint}
-    away = Patch.from_change(described, -2 * described.matrix(weight), **about)
-    other = patch_of(generator, "new_weight")
-    stack, images = Stack(generator), generator.sample([1])
-    with pytest.raises(ValueError, match="leaves nothing of the largest direction"):
-        stack.hold([(other, 1.0), (away, 1.0)])
-    assert torch.equal(generator.sample([1]), images)
-
-
-def test_computed_weights_that_cannot_be_set_say_why():
-    training = wrap(frozen(Normed()), 5)
-    assert sorted(training.left_out) == ["new_spectral", "old_spectral"]
-    assert "moves at each run in training: call eval() on the module first" in training.left_out["new_spectral"]
-    module = frozen(Normed()).eval()
-    parametrizations.orthogonal(module.lift)
-    assert "computed from others: fold it" in wrap(module, 5).left_out["lift"]
-
-
 def test_peft_takes_no_layer_that_it_would_run_in_another_way(tmp_path):
     for name, layer in (("mixed", "mirrored"), ("normed", "old_spectral"), ("sequences", "mixing")):
         generator = GENERATORS[name]()
         with pytest.raises(ValueError, match="PEFT"):
             to_peft(generator, patch_of(generator, layer), tmp_path)
-
-
-class Cropped(nn.Module):
-    """Padded once, then convolved without padding, doubled, and cropped below and on the left."""
-
-    def __init__(self):
-        super().__init__()
-        torch.manual_seed(7)
-        self.first, self.second, self.third = nn.Conv2d(2, 6, 3), nn.Conv2d(6, 6, 3), nn.Conv2d(6, 3, 3, padding=1)
-
-    def forward(self, z):
-        x = F.leaky_relu(self.second(F.leaky_relu(self.first(F.pad(z, (2, 2, 2, 2))))))
-        return torch.tanh(self.third(F.interpolate(x, scale_factor=2))[:, :, :-3, 2:])
-
-
-def test_margins_are_measured_also_on_one_side_alone():
-    found = {name: layer.margin for name, layer in wrap(frozen(Cropped()), (2, 12, 12)).layers.items()}
-    # Above, below, left, right; the image has 21 rows of 24 and 22 columns.
-    assert found == {"first": (1.0, 2.5, 2.0, 1.0), "second": (0.0, 1.5, 1.0, 0.0), "third": (0.0, 3.0, 2.0, 0.0)}
-    given = wrap(frozen(Cropped()), (2, 12, 12), margins={"first": 2}).layers
-    assert (given["first"].margin, given["third"].overhang) == (2.0, (0.0, 3.0, 2.0, 0.0))
-
-
-def test_no_margin_is_measured_where_maps_fit_or_every_cell_moves_all_pixels():
-    assert all(layer.margin == 0 for layer in GENERATORS["mixed"]().layers.values())
-
-    class Mean(Cropped):
-        def forward(self, z):
-            x = self.second(F.pad(z.repeat(1, 3, 1, 1), (2, 2, 2, 2)))
-            return torch.tanh(self.third(x - x.mean(dim=(2, 3), keepdim=True) * 5))[:, :, 1:]
-
-    assert wrap(frozen(Mean()), (2, 12, 12)).layer("second").margin == 0
 
 
 def test_layers_that_cannot_be_edited_say_why():
@@ -466,45 +207,6 @@ def test_a_wrapped_layer_of_nvidia_has_outputs_after_its_activation():
     generator = GENERATORS["nvidia"]()
     maps, _ = generator.outputs(["second"], generator.latents([1, 2]))
     torch.testing.assert_close(torch.tanh(maps["second"]), generator.images(generator.latents([1, 2])))
-
-
-class Shrinking(nn.Module):
-    """A network that pads once, at the beginning, as SinGAN does: its maps are larger than the image."""
-
-    def __init__(self):
-        super().__init__()
-        torch.manual_seed(6)
-        self.first, self.second, self.last = nn.Conv2d(2, 6, 3), nn.Conv2d(6, 6, 3), nn.Conv2d(6, 3, 3)
-
-    def forward(self, z):
-        x = F.pad(z.reshape(-1, 2, 12, 12), (3, 3, 3, 3))
-        return torch.tanh(self.last(F.leaky_relu(self.second(F.leaky_relu(self.first(x))))))
-
-
-@pytest.mark.parametrize("given", [True, False])
-@pytest.mark.parametrize(("name", "margin"), [("first", 2), ("second", 1), ("last", 0)])
-def test_marks_meet_the_cells_that_draw_them_where_maps_are_larger_than_the_image(name, margin, given):
-    generator = wrap(Shrinking(), 288, margins={name: margin} if given else None)
-    layer, mask = generator.layer(name), np.zeros((12, 12), dtype=bool)
-    mask[4:7, 8:10] = True
-    covered = cover(mask, layer) > 0
-    # What a pixel is drawn from has the pixel at its middle: the reference is the gradient of each marked pixel.
-    output = generator.output(name, generator.cut(name, generator.latents([0]))).requires_grad_()
-    with torch.enable_grad():
-        image = generator.onward(name, generator.cut(name, generator.latents([0])), output)
-    middles = set()
-    for row, column in np.argwhere(mask):
-        (slope,) = torch.autograd.grad(image[0, :, row, column].sum(), output, retain_graph=True)
-        cells = slope[0].abs().sum(dim=0).nonzero()
-        middles.add(tuple(((cells.min(dim=0).values + cells.max(dim=0).values) // 2).tolist()))
-    assert {tuple(cell) for cell in np.argwhere(covered.numpy().reshape(layer.output_grid)).tolist()} == middles
-
-
-def test_a_margin_that_leaves_nothing_is_refused():
-    with pytest.raises(ValueError, match="leaves nothing of the 16 x 16"):
-        wrap(Shrinking(), 288, margins={"first": 8})
-    with pytest.raises(LookupError, match="no layer 'frist'"):
-        wrap(Shrinking(), 288, margins={"frist": 1})
 
 
 def drawn_latents(seeds: tuple[int, ...]) -> torch.Tensor:
