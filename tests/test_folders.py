@@ -13,7 +13,6 @@ from torch import nn
 from dissect.sources import rasters
 from dissect.sources.folders import Annotations
 from dissect.sources.images import ImageFolder
-from dissect.sources.names import read_names, unique
 from dissect.units.counting import dissect
 from dissect.units.probe import PictureProbe
 from rewrite.reports.concepts import NONE
@@ -104,18 +103,6 @@ def test_annotations_may_be_palettes_and_have_two_bytes(annotated):
     assert torch.equal(Annotations(annotated, size=8).labels([0]), expected)
 
 
-def test_names_come_from_ade20ks_table_or_a_list(tmp_path):
-    table = (
-        "Idx\tRatio\tTrain\tVal\tStuff\tName\n1\t0.1576\t11664\t1172\t1\twall\n3 \t0.1\t9\t9\t0\tdoor, double door\n"
-    )
-    (tmp_path / "table.txt").write_text(table)
-    assert read_names(tmp_path / "table.txt") == {1: "wall", 3: "door"}
-    (tmp_path / "table.csv").write_text('Idx,Name\n2,"door;double door"\n')
-    assert read_names(tmp_path / "table.csv") == {2: "door"}
-    (tmp_path / "list.csv").write_text("\ufeffwall\r\n\r\ndoor\r\n", encoding="utf-8")
-    assert read_names(tmp_path / "list.csv") == {1: "wall", 3: "door"}
-
-
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -131,10 +118,6 @@ def test_names_that_cannot_be_told_are_refused(text, said, annotated):
     (annotated / "names.txt").write_text(text)
     with pytest.raises(ValueError, match=said):
         Annotations(annotated)
-
-
-def test_names_that_stand_twice_are_numbered_and_stay_different():
-    assert unique(["tree", "tree 2", "tree", "tree"]) == ("tree", "tree 2", "tree 3", "tree 4")
 
 
 def test_the_identity_tells_folders_apart_and_names_none(annotated, tmp_path_factory):
