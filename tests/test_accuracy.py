@@ -11,7 +11,7 @@ from rewrite.generators.cut import Cut
 from rewrite.generators.layers import Layer
 from rewrite.memory import Memory, measure
 from rewrite.memory.accuracy import Accuracy, Halves
-from rewrite.memory.sums import BLOCK, Sums, Total
+from rewrite.memory.sums import BLOCK, Sums, Total, read_keys
 
 LAYER = Layer("l", "l", "convolution", 40, 8, (4, 4))
 MIXING = torch.randn(40, 40, generator=torch.Generator().manual_seed(5)) * torch.logspace(0, -1.5, 40)
@@ -25,11 +25,13 @@ def features(seeds: range, alike: float = 0.5) -> Tensor:
     return torch.einsum("ij,njhw->nihw", MIXING, alike**0.5 * common + (1 - alike) ** 0.5 * own)
 
 
-def halves_of(images: int, first: int = 0, alike: float = 0.5) -> Halves:
-    probes = range(10**6, 10**6 + Halves.PROBES)
+PROBES = range(10**6, 10**6 + Halves.PROBES)
+
+
+def halves_of(images: int, first: int = 0, alike: float = 0.5, size: float = 1.0) -> Halves:
     halves = Halves(LAYER, "patch", torch.device("cpu"))
-    halves.ask(Cut(None, features(probes, alike)), probes)
-    halves.add(Cut(None, features(range(first, first + images), alike)), range(first, first + images))
+    halves.ask(Cut(None, size * features(PROBES, alike)), PROBES)
+    halves.add(Cut(None, size * features(range(first, first + images), alike)), range(first, first + images))
     return halves
 
 
@@ -64,6 +66,36 @@ def test_the_noise_is_the_spread_of_forecasts_over_other_images():
     spread = float(said.log().std(dim=0).mean())
     told = np.mean([each.accuracy().noise for each in halves])
     assert 0.7 * spread < told < 2 * spread
+
+
+def test_the_bias_is_what_directions_of_one_half_do_in_the_other():
+    """In float64, by a factor in place of conjugate gradients."""
+    halves, keys = halves_of(40), read_keys(LAYER, features(PROBES), PROBES, 1).double()
+    first, second = (sums.total() / sums.count for sums in halves.halves)
+    ridge, ratios = (halves.total() / halves.count).diagonal(), []
+    for mine, other in ((first, second), (second, first)):
+        found = torch.linalg.solve(mine + torch.diag(ridge), keys.T).T
+        said, true = (((found @ moment) * found).sum(dim=1) for moment in (mine, other))
+        ratios.append(true / said)
+    ratio = float(torch.cat(ratios).log().mean().exp())
+    assert halves.accuracy().bias == pytest.approx(0.45 * (1 - ratio**-0.5), rel=1e-3)
+
+
+@pytest.mark.parametrize("size", [1e-7, 1e7])
+def test_the_accuracy_does_not_depend_on_the_size_of_what_a_layer_reads(size):
+    one, other = halves_of(40).accuracy(), halves_of(40, size=size).accuracy()
+    assert (other.bias, other.noise) == pytest.approx((one.bias, one.noise), rel=1e-3)
+
+
+@pytest.mark.parametrize("grid", [(3, 4), (4, 3), (1, 9)])
+@pytest.mark.parametrize("key_space", ["patch", "channel"])
+def test_every_place_of_maps_that_are_not_square_is_read_or_asked_for(grid, key_space):
+    maps = torch.randn(40, 5, *grid, generator=torch.Generator().manual_seed(0))
+    halves = Halves(Layer("l", "l", "convolution", 5, 8, grid), key_space, maps.device)
+    halves.ask(Cut(None, maps), range(40))
+    halves.add(Cut(None, maps), range(40))
+    assert halves.count == 40 * grid[0] * grid[1]
+    assert 0 < halves.accuracy().off < 1
 
 
 def test_more_images_make_a_memory_more_accurate_as_foreseen():
@@ -184,7 +216,10 @@ def test_a_file_says_how_accurate_its_memory_is(plain_generator, tmp_path):
 
 @pytest.mark.parametrize(
     "said",
-    [7, {}, {"images": 5, "bias": -1, "noise": 0}, {"images": 5, "bias": 0, "noise": float("inf")}, {"images": 0}],
+    [
+        *(7, {}, {"images": 0}, {"images": 0, "bias": 0, "noise": 0}),
+        *({"images": 5, "bias": bias, "noise": noise} for bias, noise in ((-0.1, 0), (1, 0), (0, -0.1), (0, math.inf))),
+    ],
 )
 def test_a_file_that_says_nonsense_of_its_accuracy_is_refused(plain_generator, tmp_path, said, monkeypatch):
     path = tmp_path / "memory.safetensors"

@@ -14,6 +14,7 @@ from torch import nn
 from rewrite.generators.cut import Cut
 from rewrite.generators.layers import Layer
 from rewrite.memory import Memory, describe, measure, measurement
+from rewrite.memory.accuracy import Accuracy
 from rewrite.memory.sums import Sums, positions_per_image
 from rewrite.storage import files
 
@@ -211,9 +212,23 @@ def test_a_saved_memory_comes_back_as_it_was(tiny_generator, tmp_path):
     loaded = Memory.load(tmp_path / "memory.safetensors")
     for name in ("total", "style_power"):
         assert torch.equal(getattr(loaded, name), getattr(memory, name))
-    for name in ("count", "images", "layer", "key_space", "model", "truncation", "seeds"):
+    for name in ("count", "images", "layer", "key_space", "model", "truncation", "seeds", "label", "noise"):
         assert getattr(loaded, name) == getattr(memory, name)
     assert describe(tmp_path / "memory.safetensors")["seeds"] == [[5, 9]]
+
+
+@pytest.mark.parametrize(
+    ("label", "shown"), [(0, ""), (1, ", class=1"), (None, ", class=mixed"), ("3,1", ", class=3,1")]
+)
+def test_a_memory_names_the_class_that_it_is_of_where_there_are_several(tmp_path, label, shown):
+    about = {"label": label, "noise": "zero", "accuracy": Accuracy(1, 0.0, 0.0)}
+    memory = Memory(torch.eye(2).double(), 8, torch.ones(2).double(), 1, "l", "patch", "m", **about)
+    assert repr(memory) == (f"<Memory of l: patch keys=8, dimensions=2, images=1{shown}, model=m, forecast within 0%>")
+    memory.save(tmp_path / "memory.safetensors")
+    loaded = Memory.load(tmp_path / "memory.safetensors")
+    assert (loaded.label, loaded.noise, loaded.accuracy) == tuple(about.values())
+    plain = replace(memory, accuracy=None)
+    assert repr(plain).endswith(", model=m>")
 
 
 @pytest.mark.parametrize("share", [0.0, 0.05, 0.5, 0.99])
@@ -235,14 +250,18 @@ def test_another_kind_of_file_is_no_memory(tmp_path):
         ("total", torch.full((2, 2), float("nan")).double()),
         ("total", torch.full((2, 2), float("inf")).double()),
         ("total", -torch.eye(2).double()),
+        ("total", torch.diag(torch.tensor([1.0, -0.01])).double()),
+        ("total", torch.tensor([[1.0, 0.01], [0.0, 1.0]]).double()),
+        ("total", torch.zeros(0, 0).double()),
         ("total", torch.eye(2)),
         ("total", torch.ones(2, 3).double()),
         ("total", torch.ones(2).double()),
         ("style_power", torch.full((2,), float("nan")).double()),
-        ("style_power", -torch.ones(2).double()),
+        ("style_power", torch.tensor([1.0, -0.01]).double()),
         ("style_power", torch.ones(2, 2).double()),
         ("count", 0),
         ("count", -5),
+        ("count", 2**63),
         ("count", float("inf")),
         ("count", float("nan")),
         ("count", 10**400),
@@ -253,6 +272,7 @@ def test_another_kind_of_file_is_no_memory(tmp_path):
         ("seeds", 7),
         ("seeds", [[1, 2, 3]]),
         ("seeds", [[1, float("inf")]]),
+        ("seeds", [[seed, seed + 1] for seed in range(0, 20_002, 2)]),
         ("truncation", "no"),
     ],
 )
