@@ -17,6 +17,7 @@ import ast
 import importlib
 import math
 import multiprocessing
+import operator
 import os
 import random
 import resource
@@ -95,6 +96,7 @@ IMPORTED_ONCE = (
     "pytest",
     "safetensors.torch",
 )
+MADE_BY = {ast.Mult: operator.mul, ast.Pow: operator.pow}
 COPIED = ("rewrite", "dissect", "apps", "benchmarks", "tests", "pyproject.toml", "README.md", "Makefile")
 PATIENCE = 4.0
 # Of a test that waits for ever, and so takes no processor time.
@@ -135,10 +137,10 @@ def numbers_of(source: str) -> dict[str, tuple[float, ...]]:
 
 
 def _numbers(value: ast.expr) -> Iterator[float]:
-    """The numbers that a constant is made of; nothing where it is not of plain numbers and products of them."""
-    if isinstance(value, ast.BinOp) and isinstance(value.op, ast.Mult):
-        sides = [tuple(_numbers(side)) for side in (value.left, value.right)]
-        yield from (one * other for one, other in zip(*sides, strict=False))
+    """The numbers that a constant is made of; nothing where it is not of plain numbers, their products and powers."""
+    if isinstance(value, ast.BinOp) and type(value.op) in MADE_BY:
+        left, right = (tuple(_numbers(side)) for side in (value.left, value.right))
+        yield from (MADE_BY[type(value.op)](one, other) for one, other in zip(left, right, strict=False))
         return
     try:
         given = ast.literal_eval(value)
@@ -177,8 +179,8 @@ def mutants_of(source: str, tuned: Container[str] = ()) -> Iterator[Mutant | Non
     from cosmic_ray.plugins import get_operator
 
     for name in operators():
-        operator, occurrence = get_operator(name)(), 0
-        while (code := mutate_code(source, operator, occurrence)) is not None:
+        change_by, occurrence = get_operator(name)(), 0
+        while (code := mutate_code(source, change_by, occurrence)) is not None:
             occurrence += 1
             pairs = zip(source.splitlines(), code.splitlines(), strict=False)
             line = next((number for number, (old, new) in enumerate(pairs, 1) if old != new), 0)

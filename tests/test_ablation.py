@@ -1,5 +1,6 @@
 """Units off as a patch: like the intervention, exact to take back, and still off in the file that is exported."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -12,7 +13,7 @@ from rewrite import Patch, Stack, export, load_generator, to_peft, wrap
 from rewrite.checkpoints import native
 from rewrite.generators.proggan import ProgressiveGAN
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
-from tests.conftest import CONFIG, PlainGenerator, random_stylegan2, random_stylegan3
+from tests.conftest import CONFIG, PlainGenerator, patch_of, random_stylegan2, random_stylegan3
 from tests.foreign_files import Mimicry, example, proggan_state, settled, state_of, write_rosinality
 from tests.nvidia_files import write_stylegan2, write_stylegan3
 
@@ -150,6 +151,14 @@ def test_another_bias_is_refused(plain_generator):
     plain_generator.bias("conv").add_(1)
     with pytest.raises(ValueError, match="was made for weight"), patch.applied(plain_generator):
         pass
+
+
+def test_a_patch_of_a_bias_is_refused_by_a_layer_with_none_or_another_number_of_them(plain_generator):
+    with pytest.raises(ValueError, match="biases, which layer conv does not have"):
+        ablation_patch(plain_generator, "conv", [1]).check(plain_generator, bias=torch.zeros(1))
+    without = wrap(nn.Sequential(nn.Linear(4, 48, bias=False), nn.Unflatten(1, (3, 4, 4))), latents=4)
+    with pytest.raises(ValueError, match="changes 48 biases, which layer 0 does not have"):
+        replace(patch_of(without, "0"), bias=torch.zeros(48)).check(without)
 
 
 def test_a_saved_patch_keeps_its_bias(plain_generator, tmp_path):

@@ -6,7 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from rewrite.generators.layers import Layer
+from rewrite.generators.layers import Layer, beyond
 
 PAIR = st.tuples(st.integers(1, 3), st.integers(1, 3))
 
@@ -161,3 +161,16 @@ def test_every_stylegan2_layer_writes_what_its_matrix_says(tiny_generator, name)
     written = layer.apply(cut.features, tiny_generator.weight(name))
     keys, matrix = layer.keys(cut.features), layer.matrix(tiny_generator.weight(name))
     torch.testing.assert_close((keys @ matrix.T).transpose(1, 2).reshape(written.shape), written, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("kernel", "padding"), [((1, 1), (0, 0)), ((3, 3), (1, 1)), ((5, 7), (2, 3))])
+def test_a_convolution_of_stylegan2_keeps_the_side_or_doubles_it_with_half_a_cell_around(kernel, padding):
+    layer = Layer.of_stylegan2("l", "w", (4, 3, *kernel), (8, 6), up=False)
+    assert (layer.padding, layer.output_grid, layer.overhang) == (padding, (8, 6), 0.0)
+    doubled = Layer.of_stylegan2("l", "w", (4, 3, 3, 3), (8, 6), up=True)
+    assert (doubled.padding, doubled.output_grid, doubled.overhang) == ((0, 0), (17, 13), 0.5)
+
+
+def test_margins_are_one_for_all_sides_or_above_below_left_and_right():
+    assert beyond(2, 0) == beyond(2, 1) == (2.0, 2.0)
+    assert (beyond((1.0, 2.0, 3.0, 4.0), 0), beyond((1.0, 2.0, 3.0, 4.0), 1)) == ((1.0, 2.0), (3.0, 4.0))
