@@ -12,13 +12,28 @@ from dissect.roles.accuracy import balanced, balanced_interval, rank_correlation
 from dissect.roles.following import next_layer
 from dissect.roles.roles import find_roles
 from dissect.roles.screen import screened
-from dissect.sources.classes import ClassFolder, GivenPictures, SceneClasses
+from dissect.sources.classes import ClassedPictures, ClassFolder, SceneClasses
 from dissect.sources.towers import Scenes
 from dissect.units.probe import PictureProbe
 from rewrite import load_classifier, wrap
 from tests.test_classifiers import Residual, tokens
 
 NAMES = ("a", "b", "c")
+
+
+class GivenPictures(ClassedPictures):
+    """Pictures that are in memory."""
+
+    identity = "given"
+
+    def __init__(self, pictures, classes, names):
+        self.pictures, self.of_class, self.names, self.numbers = pictures, classes, names, range(len(pictures))
+
+    def images(self, numbers):
+        return self.pictures[list(numbers)]
+
+    def classes(self, numbers):
+        return self.of_class[list(numbers)]
 
 
 def chain(norm: bool = False) -> nn.Module:

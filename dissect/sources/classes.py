@@ -68,32 +68,6 @@ class ClassedPictures(Pictures):
         return Split(chosen, scored)
 
 
-class GivenPictures(ClassedPictures):
-    """Pictures that are in memory.
-
-    Args:
-        images: In [-1, 1].
-        classes: The class of each.
-        names: The name of each class.
-    """
-
-    def __init__(
-        self,
-        images: Float[Tensor, "images 3 height width"],
-        classes: Int64[Tensor, " images"],
-        names: Sequence[str],
-    ):
-        self.pictures, self._classes, self.names = images, classes, names
-        self.numbers = range(len(images))
-        self.identity = f"given pictures {hashlib.sha256(images.numpy().tobytes()).hexdigest()[:16]}"
-
-    def images(self, numbers: Sequence[int]) -> Float[Tensor, "images 3 height width"]:
-        return self.pictures[list(numbers)]
-
-    def classes(self, numbers: Sequence[int]) -> Int64[Tensor, " images"]:
-        return self._classes[list(numbers)]
-
-
 class SceneClasses(LabelledPictures, ClassedPictures):
     """Scenes of towers, as many of each class, with their class and the label of every pixel.
 
