@@ -11,7 +11,7 @@ from rewrite.generators.cut import Cut
 from rewrite.generators.layers import Layer
 from rewrite.memory import Memory, measure
 from rewrite.memory.accuracy import Accuracy, Halves
-from rewrite.memory.sums import BLOCK, Sums, Total, read_keys
+from rewrite.memory.sums import BLOCK, Sums, Total, part_of, read_keys
 
 LAYER = Layer("l", "l", "convolution", 40, 8, (4, 4))
 MIXING = torch.randn(40, 40, generator=torch.Generator().manual_seed(5)) * torch.logspace(0, -1.5, 40)
@@ -85,6 +85,19 @@ def test_the_bias_is_what_directions_of_one_half_do_in_the_other():
 def test_the_accuracy_does_not_depend_on_the_size_of_what_a_layer_reads(size):
     one, other = halves_of(40).accuracy(), halves_of(40, size=size).accuracy()
     assert (other.bias, other.noise) == pytest.approx((one.bias, one.noise), rel=1e-3)
+
+
+def test_an_input_that_is_always_zero_says_nothing_of_the_accuracy():
+    def accuracy(inputs: list[int], unused: int) -> Accuracy:
+        layer = Layer("l", "l", "convolution", len(inputs) + unused, 8, (4, 4))
+        halves = Halves(layer, "patch", torch.device("cpu"))
+        for take, seeds in ((halves.ask, PROBES), (halves.add, range(40))):
+            maps = features(seeds)[:, inputs]
+            take(Cut(None, torch.cat([maps, maps.new_zeros(len(maps), unused, 4, 4)], dim=1)), seeds)
+        return halves.accuracy()
+
+    used, both = accuracy(list(range(30)), 0), accuracy(list(range(30)), 2)
+    assert (both.bias, both.noise) == pytest.approx((used.bias, used.noise), rel=1e-3)
 
 
 @pytest.mark.parametrize("grid", [(3, 4), (4, 3), (1, 9)])
@@ -183,6 +196,66 @@ def test_a_sum_in_blocks_keeps_the_bound_that_it_states(sign):
     assert 0 < error < BLOCK * 2**-24
     # Rounding mostly cancels: the error is far below the bound.
     assert error < 1e-5
+
+
+def test_without_blocks_every_product_is_in_float64():
+    maps = torch.randn(3, 40, 4, 4, generator=torch.Generator().manual_seed(0))
+    sums, keys = Sums(LAYER, 16, maps.device), LAYER.keys(maps.double()).flatten(0, 1)
+    sums.add(Cut(None, maps), (1, 2, 3))
+    torch.testing.assert_close(sums.total(), keys.T @ keys, rtol=1e-13, atol=1e-13)
+
+
+@pytest.mark.parametrize("by_key", [True, False])
+def test_keys_wait_until_there_is_a_block_of_them_and_a_sum_that_was_put_aside_goes_on_to_the_same(by_key):
+    keys = torch.randn(6, 50, generator=torch.Generator().manual_seed(0))
+    total, waiting = Total(6, torch.device("cpu"), 10), []
+    for part in keys.split(4, dim=1):
+        total.add(part.T.contiguous().T if by_key else part.contiguous())
+        aside = {name: each.clone() for name, each in total.tensors().items()}
+        waiting.append(aside["columns"].shape[0] if by_key else aside["rows"].shape[1])
+        total = Total(6, torch.device("cpu"), 10)
+        total.take(aside)
+    assert waiting == [4, 8, 4, 8, 4, 8, 4, 8, 4, 8, 4, 8, 10]
+    torch.testing.assert_close(total.lower().tril(), (keys @ keys.T).double().tril(), rtol=1e-5, atol=1e-5)
+    assert set(total.tensors()) == {"sum"}
+
+
+@pytest.mark.parametrize(
+    "aside",
+    [
+        {"sum": torch.zeros(5, 5).double()},
+        {"sum": torch.zeros(6, 6)},
+        {"sum": torch.zeros(6, 6).double(), "rows": torch.zeros(5, 3)},
+        {"sum": torch.zeros(6, 6).double(), "columns": torch.zeros(11, 6)},
+        {"sum": torch.zeros(6, 6).double(), "rows": torch.zeros(6)},
+    ],
+)
+def test_sums_of_another_layer_are_not_gone_on_with(aside):
+    with pytest.raises(ValueError, match=r"of shape|another layer"):
+        Total(6, torch.device("cpu"), 10).take(aside)
+
+
+@pytest.mark.parametrize(("layer", "key_space"), [("conv", "patch"), ("up", "patch"), ("conv", "channel")])
+def test_sums_that_were_put_aside_are_those_that_go_on(plain_generator, layer, key_space):
+    described, cut = plain_generator.layer(layer), plain_generator.cut(layer, plain_generator.latents(range(3)))
+
+    def sums() -> Sums:
+        return Sums(described, 5 if key_space == "patch" else None, plain_generator.device, blocks=True)
+
+    first, again = sums(), sums()
+    first.add(cut, range(3))
+    again.take({name: each.clone() for name, each in first.tensors().items()})
+    assert (again.images, again.count) == (first.images, first.count) == (3, first.count)
+    assert torch.equal(again.total(), first.total())
+    assert again.total().any()
+    torch.testing.assert_close(again.energy.cpu(), again.total().diagonal())
+
+
+def test_the_entries_of_a_phase_are_those_of_the_keys_that_have_any():
+    keys = torch.tensor([[1.0, 0.0, 2.0, 0.0], [0.0, 3.0, 0.0, 0.0]])
+    assert part_of(keys, torch.tensor([0, 2])).tolist() == [[1.0, 2.0]]
+    assert part_of(keys, torch.tensor([1, 3])).tolist() == [[3.0, 0.0]]
+    assert part_of(keys, torch.arange(4)) is keys
 
 
 def test_a_network_of_float64_is_summed_in_float64():

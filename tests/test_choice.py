@@ -7,7 +7,7 @@ import pytest
 from rewrite import Settings
 from rewrite.solvers import choice as choices
 from rewrite.solvers import drawn
-from rewrite.solvers.choice import MARGIN, OTHERS, Weights, best_of, posed, settled, weighed
+from rewrite.solvers.choice import DRIFTS, MARGIN, OTHERS, Weights, best_of, posed, settled, weighed
 from rewrite.solvers.leave_out import LeftOut
 from tests.test_solvers import rule_on
 
@@ -25,6 +25,11 @@ def test_light_hard_negatives_are_taken_only_where_they_are_clearly_worth_more()
     assert best_of({**heavy, Weights(1.0, LIGHT): worth(MARGIN * 1.01)}) == Weights(1.0, LIGHT)
     # Between two of one weight there is no margin.
     assert best_of({**heavy, Weights(3.0, HEAVY): worth(1.01)}) == Weights(3.0, HEAVY)
+
+
+def test_drifts_that_are_tried_lie_on_both_sides_of_what_ordinary_keys_cost():
+    assert list(DRIFTS) == sorted(DRIFTS)
+    assert 0 < DRIFTS[0] < 1 < DRIFTS[-1]
 
 
 def test_a_drift_is_counted_in_units_of_the_layer_and_quiet_places_weigh_more_than_marked_images_do():

@@ -198,6 +198,12 @@ def test_with_exact_protection_it_is_the_lowest_of_those_that_keep_the_protected
     assert solution.interference["protected"] < 1e-10
 
 
+def test_exact_protection_confines_a_change_only_where_something_is_protected():
+    free, confined = (random_problem(protect=math.inf, protected=count, finish=5) for count in (0, 1))
+    assert (free.exact, free.finishes) == (False, True)
+    assert (confined.exact, confined.finishes) == (True, False)
+
+
 @pytest.mark.parametrize("parts", [{}, {"protect": 10.0}], ids=str)
 @pytest.mark.parametrize("rank", [1, 2])
 def test_a_plain_layers_patch_of_a_rank_is_the_lowest_of_that_rank(parts, rank):
