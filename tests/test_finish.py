@@ -12,6 +12,7 @@ from rewrite.goals.goal import build_goal
 from rewrite.goals.pasted import aims_of, pasted_images
 from rewrite.goals.refine import EMPHASIS
 from rewrite.solvers import drawn
+from rewrite.solvers import spectrum as spectra
 from rewrite.solvers.choice import TRIED_STEPS, posed, prior
 from rewrite.solvers.drawn import draw_left_out
 from rewrite.solvers.finish import RATE, falling, finish
@@ -109,13 +110,17 @@ def test_the_rate_falls_to_zero_over_the_last_quarter_of_the_steps():
     assert falling(0, 1) == 1.0
 
 
-def test_steps_along_what_the_layer_usually_reads_are_short():
-    energy = torch.tensor([9.0, 3.0, 1.0, 1.0, 1.0, 0.0], dtype=torch.float64)
+@pytest.mark.parametrize("directions", [64, 2])
+@pytest.mark.parametrize("energy", [(9.0, 3.0, 0.5, 0.5, 0.5, 0.5), (0.0,) * 6], ids=["unequal", "none"])
+def test_steps_along_what_the_layer_usually_reads_are_short(energy, directions, monkeypatch):
+    monkeypatch.setattr(spectra, "DIRECTIONS", directions)
+    energy = torch.tensor(energy, dtype=torch.float64)
     turned = torch.linalg.qr(torch.randn(6, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)).Q
     moment = turned @ torch.diag(energy) @ turned.T
     preconditioned = Preconditioner.of([Part(slice(None), slice(None), slice(None))], lambda part: moment)
     lengths = preconditioned(turned.T).norm(dim=1)
-    torch.testing.assert_close(lengths, ((energy / energy.mean() + RIDGE) / (1 + RIDGE)).rsqrt())
+    unit = energy.mean() if energy.any() else 1.0
+    torch.testing.assert_close(lengths, ((energy / unit + RIDGE) / (1 + RIDGE)).rsqrt(), rtol=1e-6, atol=0)
 
 
 def test_the_marks_take_a_finish_only_where_left_out_images_gain_by_it(tiny_generator, monkeypatch):
