@@ -4,190 +4,156 @@
     python -m tests.faults disk --seed 1
 
 A command has survived when its files are all the old ones or all the new ones, and when the same command, run again,
-ends well and leaves no temporary file. Commands run in forks of this process, which has imported everything: a kill
-falls into their work, and not into the imports before it.
+ends well and leaves no temporary file. Half of the kills fall at any moment of a command's time, and half right before
+one of its changes to files, which take so little of the time that the former seldom meet them. The editor is killed in
+its changes alone (`tests/editor_faults.py`).
 """
 
 import argparse
 import os
 import random
-import resource
 import shutil
 import signal
 import tempfile
 import time
-import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 
-from apps import cli
-from rewrite import load_generator, measure, solve
-from rewrite.checkpoints import native
-from rewrite.storage.whole import MARK
-from tests.conftest import CONFIG, marked_rule, random_stylegan2
+from tests import disks, editor_faults
+from tests.fault_cases import Case, cases, held, wrong_after
 
-LAYER = "b16.conv1"
-# Files that grow while a run goes on; each is whole, and of any of its moments.
-STATES = [f"{name}.safetensors" for name in ("units", "effects", "seen", "steps", "tested", "reference")]
-OUT = "{out}"
-Arguments = list[str | Path]
+EDITOR = "editor"
+ROOM = 2**24
+SLOW = 0.02
+# What a command says goes into a file, too.
+LEAST_QUOTA = 1000
 
 
-@dataclass(frozen=True)
-class Case:
-    """One command, in a folder of its own.
+class Chance:
+    """Where kills and faults fall.
 
     Attributes:
-        name: The command.
-        arguments: What it is run with; `OUT` stands for where it writes.
+        random: Draws moments.
+        seconds: How long each command takes.
+        changes: How many changes it makes to files, over what another run left and in an empty place.
     """
 
-    name: str
-    arguments: Arguments
+    def __init__(self, seed: int, folder: Path):
+        self.random, self.folder = random.Random(seed), folder
+        self.seconds: dict[str, float] = {}
+        self.changes: dict[tuple[str, bool], int] = {}
 
-    def start(self, out: Path, limit: int | None = None) -> "Run":
-        """Run it in a fork, which writes to a place; no file there grows beyond a limit."""
-        arguments = [str(each).replace(OUT, str(out)) for each in self.arguments]
-        said = Path(tempfile.mkstemp()[1])
-        child = os.fork()
-        if child:
-            return Run(child, said)
-        status = 1
-        try:
-            with said.open("w") as file:
-                os.dup2(file.fileno(), 1)
-                os.dup2(file.fileno(), 2)
-            if limit is not None:
-                resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-                signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-            status = cli.main(arguments)
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(status)
+    def look(self, case: Case) -> None:
+        """Take the time of a command, and count what it changes."""
+        place = self.folder / "looked at"
+        for again in (False, True):
+            place.mkdir(exist_ok=True)
+            count, begun = self.folder / "count", time.monotonic()
+            status, said = case.start(place / "out", partial(disks.counted, place, count)).end()
+            if status != 0:
+                raise RuntimeError(f"{case.name} ended with {status}: {said}")
+            self.seconds[case.name] = time.monotonic() - begun
+            self.changes[case.name, again] = count.stat().st_size
+            count.unlink()
+        shutil.rmtree(place)
 
-
-@dataclass
-class Run:
-    """A command that runs."""
-
-    child: int
-    said: Path
-
-    def end(self, *, kill: bool = False) -> tuple[int, str]:
-        """Wait for its end; returns its status and what it said."""
-        if kill:
-            os.kill(self.child, signal.SIGKILL)
-        status = os.waitstatus_to_exitcode(os.waitpid(self.child, 0)[1])
-        text = self.said.read_text(encoding="utf-8", errors="replace")
-        self.said.unlink()
-        return status, text
+    def change(self, case: Case, again: bool) -> int:
+        """One of the changes that a command makes."""
+        return self.random.randrange(self.changes[case.name, again])
 
 
-def cases(folder: Path) -> dict[str, Case]:
-    """The commands, on a tiny model that is made in a folder."""
-    path = folder / "model.safetensors"
-    native.save_stylegan2(path, random_stylegan2().state_dict(), CONFIG, {})
-    generator, rule = load_generator(path), marked_rule(path)
-    memory = measure(generator, LAYER, 20)
-    memory.save(folder / "memory.safetensors")
-    rule.save(folder / "rule.json")
-    solve(generator, memory, rule, rank=2).save(folder / "patch.safetensors")
-    patch, of = folder / "patch.safetensors", ["--model", path]
-    layer, few = ["--layer", LAYER], ["--samples", "24"]
-    given: dict[str, Arguments] = {
-        "measure": ["measure", path, *layer, *few, "--out", OUT],
-        "solve": ["solve", folder / "rule.json", *of, "--memory", folder / "memory.safetensors", "--out", OUT],
-        "report": ["report", patch, *of, "--seeds", "5-9", "--out", OUT],
-        "export": ["export", path, patch, "--force", "--out", f"{OUT}/edited.safetensors", "--card", f"{OUT}/card.md"],
-        "units": ["units", path, *layer, *few, "--level-samples", "8", "--out", OUT],
-        "effects": [
-            *("effects", path, *layer, "--concepts", "sky", "--samples", "4", "--training", "4", "--steps", "0"),
-            *("--positions", "0", "--out", OUT),
-        ],
-        "artifacts": [
-            *(
-                "artifacts",
-                path,
-                *layer,
-                "--samples",
-                "20",
-                "--choose",
-                "4",
-                "--test",
-                "4",
-                "--good",
-                "8",
-                "--units",
-                "1",
-            ),
-            *("--out", OUT),
-        ],
-    }
-    return {name: Case(name, arguments) for name, arguments in given.items()}
+def begun(case: Case, place: Path, again: bool) -> dict[str, bytes]:
+    """What lies in a place before: nothing, or what another run left."""
+    if again:
+        case.start(place / "out").end()
+    return held(place / "out")
 
 
-def held(out: Path) -> dict[str, bytes]:
-    """The files of a place, without those that grow and those that are temporary."""
-    paths = [out] if out.is_file() else out.iterdir() if out.is_dir() else []
-    return {
-        path.name: path.read_bytes() for path in paths if path.name not in STATES and not path.name.startswith(MARK)
-    }
-
-
-def temporary(out: Path) -> list[Path]:
-    """Temporary files in a place and beside it."""
-    return [path for folder in (out, out.parent) if folder.is_dir() for path in folder.glob(f"{MARK}*")]
-
-
-def wrong_after(case: Case, out: Path, before: Mapping[str, bytes]) -> str | None:
-    """What is wrong with what an ended command left; None if nothing is."""
-    found = held(out)
-    status, said = case.start(out).end()
-    whole = held(out)
-    if status != 0 or "Traceback" in said:
-        return f"the next run ended with {status}: {said[-200:]}"
-    if found != dict(before) and found != whole:
-        return f"of its files, {sorted(name for name in found if found[name] != before.get(name))} are new, and not all"
-    return f"{len(temporary(out))} temporary files are left" if temporary(out) else None
-
-
-def kill(case: Case, place: Path, chance: random.Random, seconds: float) -> str | None:
+def kill(case: Case, place: Path, chance: Chance) -> str | None:
     """Kill a command at a random moment; what is wrong afterwards."""
-    out, before = place / "out", {}
-    if chance.random() < 0.5:
-        case.start(out).end()
-        before = held(out)
-    running = case.start(out)
-    time.sleep(chance.uniform(0, 1) * seconds)
-    running.end(kill=True)
+    out, again, writing = place / "out", chance.random.random() < 0.5, chance.random.random() < 0.5
+    before = begun(case, place, again)
+    if writing:
+        case.start(out, partial(disks.killed_at, place, chance.change(case, again))).end()
+    else:
+        running = case.start(out)
+        time.sleep(chance.random.uniform(0, chance.seconds[case.name]))
+        os.kill(running.child, signal.SIGKILL)
+        running.end()
     return wrong_after(case, out, before)
 
 
-def full(case: Case, place: Path) -> str | None:
-    """A disk that takes a kilobyte of each file."""
-    out = place / "out"
-    case.start(out).end()
-    before = held(out)
-    status, said = case.start(out, 1000).end()
-    if status == 0 and held(out) == before:
-        return None  # everything was there
-    return f"it ended with {status}: {said[-200:]}" if status != 2 else wrong_after(case, out, before)
+def after_failure(case: Case, out: Path, before: Mapping[str, bytes], ended: tuple[int, str]) -> str | None:
+    """What is wrong after a command on a faulty disk: a refusal with the old files, or an end as ever."""
+    status, said = ended
+    if status not in (0, 2) or "Traceback" in said:
+        return f"it ended with {status}: {said[-300:]}"
+    if status == 2 and held(out) != dict(before):
+        return f"it was refused, and its files are others: {said[-300:]}"
+    return wrong_after(case, out, before)
 
 
-def read_only(case: Case, place: Path) -> str | None:
-    """A place in which nothing can be made: below what is a file. A folder's own mode does not stop root."""
+def failing(error: str, case: Case, place: Path, chance: Chance) -> str | None:
+    """A disk that refuses every change from a random one on."""
+    out, again = place / "out", chance.random.random() < 0.5
+    before = begun(case, place, again)
+    prepare = partial(disks.failing_from, place, chance.change(case, again), disks.ERRORS[error])
+    return after_failure(case, out, before, case.start(out, prepare).end())
+
+
+def limited(case: Case, place: Path, chance: Chance) -> str | None:
+    """A quota that is reached in the middle of a file."""
+    before = begun(case, place, True)
+    largest = max(map(len, before.values()))
+    most = chance.random.randrange(LEAST_QUOTA, max(LEAST_QUOTA + 1, largest))
+    return after_failure(case, place / "out", before, case.start(place / "out", partial(disks.limited, most)).end())
+
+
+def full(case: Case, place: Path, chance: Chance) -> str | None:
+    """A disk that has room for a part of what is written."""
+    with disks.mounted(place, ROOM):
+        before = begun(case, place, chance.random.random() < 0.5)
+        size = sum(len(content) for content in before.values()) or 20_000
+        used = ROOM - shutil.disk_usage(place).free
+        disks.remount(place, f"size={used + chance.random.randrange(size)}")
+        ended = case.start(place / "out").end()
+        disks.remount(place, f"size={ROOM}")
+        return after_failure(case, place / "out", before, ended)
+
+
+def shut(case: Case, place: Path, chance: Chance) -> str | None:
+    """A disk that is shut for writing."""
+    with disks.mounted(place, ROOM):
+        before = begun(case, place, chance.random.random() < 0.5)
+        disks.remount(place, "ro")
+        ended = case.start(place / "out").end()
+        disks.remount(place, "rw")
+        return "it ended well" if ended[0] != 2 else after_failure(case, place / "out", before, ended)
+
+
+def below_a_file(case: Case, place: Path, chance: Chance) -> str | None:
+    """A place in which nothing can be made, as a file is in the way."""
     (place / "file").write_text("in the way")
     status, said = case.start(place / "file" / "out").end()
     refused = status == 2 and "Traceback" not in said and (place / "file").read_text() == "in the way"
     return None if refused else f"it ended with {status}: {said[-200:]}"
 
 
-def two_writers(case: Case, place: Path) -> str | None:
+def slow(case: Case, place: Path, chance: Chance) -> str | None:
+    """A slow disk, on which a kill falls into the writing more often."""
+    before = begun(case, place, chance.random.random() < 0.5)
+    running = case.start(place / "out", partial(disks.slowed, place, SLOW))
+    time.sleep(chance.seconds[case.name] * chance.random.uniform(0.3, 1.5))
+    os.kill(running.child, signal.SIGKILL)
+    running.end()
+    return wrong_after(case, place / "out", before)
+
+
+def two_writers(case: Case, place: Path, chance: Chance) -> str | None:
     """Two runs at once into one place: one file or group of files is whole at the end, and each run ends in words."""
     out = place / "out"
     both = [case.start(out) for _ in range(2)]
@@ -197,67 +163,91 @@ def two_writers(case: Case, place: Path) -> str | None:
     return wrong_after(case, out, held(out))
 
 
-FAULTS: dict[str, Callable[[Case, Path], str | None]] = {
-    "full": full,
-    "read-only": read_only,
+MOUNTED = {"full disk": full, "read-only disk": shut}
+FAULTS: dict[str, Callable[[Case, Path, Chance], str | None]] = {
+    **{f"{error}, from a change on": partial(failing, error) for error in disks.ERRORS},
+    "quota inside of a file": limited,
+    "below a file": below_a_file,
+    "slow, and killed": slow,
     "two writers": two_writers,
 }
+
+
+class Table:
+    """What was tried, and what failed."""
+
+    def __init__(self):
+        self.tried, self.failed = Counter[str](), Counter[str]()
+
+    def add(self, name: str, wrong: str | None) -> None:
+        """Count one try, and tell what was wrong."""
+        self.tried[name] += 1
+        if wrong:
+            self.failed[name] += 1
+            print(f"{name}: {wrong}", flush=True)
+
+    def show(self, title: str) -> None:
+        """Print it."""
+        print(f"{title:32}{'tried':>8}{'survived':>10}{'failed':>8}")
+        for name in self.tried:
+            self._line(name, self.tried[name], self.failed[name])
+        self._line("all", self.tried.total(), self.failed.total())
+
+    def _line(self, name: str, tried: int, failed: int) -> None:
+        print(f"{name:32}{tried:8}{tried - failed:10}{failed:8}")
+
+
+def killed(known: Mapping[str, Case], made: Path, options: argparse.Namespace) -> Table:
+    """Kill the commands and the editor in turn."""
+    table, chance = Table(), Chance(options.seed, made)
+    names = [*known, EDITOR]
+    editor = editor_faults.Killed(made, chance.random) if EDITOR in options.only or not options.only else None
+    chosen = [name for name in names if not options.only or name in options.only]
+    for number in range(options.moments):
+        name, place = chosen[number % len(chosen)], made / "place"
+        place.mkdir()
+        if name == EDITOR:
+            table.add(name, editor.kill(place))
+        else:
+            if name not in chance.seconds:
+                chance.look(known[name])
+            table.add(name, kill(known[name], place, chance))
+        shutil.rmtree(place)
+    return table
+
+
+def disturbed(known: Mapping[str, Case], made: Path, options: argparse.Namespace) -> Table:
+    """Run every command on each faulty disk."""
+    table, chance = Table(), Chance(options.seed, made)
+    chosen = [case for name, case in known.items() if not options.only or name in options.only]
+    for case in chosen:
+        chance.look(case)
+    for fault, act in {**FAULTS, **(MOUNTED if disks.can_mount() else {})}.items():
+        for case in chosen:
+            place = made / "place"
+            place.mkdir()
+            wrong = act(case, place, chance)
+            table.add(fault, wrong and f"{case.name}: {wrong}")
+            shutil.rmtree(place)
+    return table
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=("kills", "disk"))
-    parser.add_argument("--moments", type=int, default=200)
+    parser.add_argument("--moments", type=int, default=200, help="how many kills")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", nargs="*", default=(), metavar="COMMAND", help="these commands (default: all)")
     options = parser.parse_args()
+    if options.what == "disk":
+        disks.with_own_mounts()
+    torch.set_num_threads(1)  # forks of a process with threads may hang
     with tempfile.TemporaryDirectory() as made:
         os.environ["REWRITE_CACHE"] = f"{made}/cache"
-        torch.set_num_threads(1)
-        known = cases(Path(made))
-        tried, failed = (killed if options.what == "kills" else disturbed)(known, Path(made), options)
-    print(f"seed {options.seed}\n{options.what:24}{'tried':>8}{'survived':>10}{'failed':>8}")
-    for name in (*tried, "all"):
-        count, lost = (sum(tried.values()), sum(failed.values())) if name == "all" else (tried[name], failed[name])
-        print(f"{name:24}{count:8}{count - lost:10}{lost:8}")
-    raise SystemExit(1 if failed else 0)
-
-
-def killed(known: Mapping[str, Case], made: Path, options: argparse.Namespace) -> tuple[Counter, Counter]:
-    """Kill the commands in turn, each at a random moment of the time that it takes."""
-    chance, tried, failed, seconds = random.Random(options.seed), Counter(), Counter(), {}
-    for number in range(options.moments):
-        case = known[list(known)[number % len(known)]]
-        place = made / "place"
-        place.mkdir()
-        if case.name not in seconds:
-            begun = time.monotonic()
-            case.start(place / "first").end()
-            seconds[case.name] = time.monotonic() - begun
-        wrong = kill(case, place, chance, seconds[case.name])
-        count(case.name, wrong, tried, failed)
-        shutil.rmtree(place)
-    return tried, failed
-
-
-def disturbed(known: Mapping[str, Case], made: Path, options: argparse.Namespace) -> tuple[Counter, Counter]:
-    """Run every command on each faulty disk."""
-    tried, failed = Counter(), Counter()
-    for fault, act in FAULTS.items():
-        for case in known.values():
-            place = made / "place"
-            place.mkdir()
-            count(f"{case.name}, {fault}", act(case, place), tried, failed)
-            shutil.rmtree(place)
-    return tried, failed
-
-
-def count(name: str, wrong: str | None, tried: Counter, failed: Counter) -> None:
-    """Count one try, and tell what was wrong."""
-    tried[name] += 1
-    if wrong:
-        failed[name] += 1
-        print(f"{name}: {wrong}", flush=True)
+        table = (killed if options.what == "kills" else disturbed)(cases(Path(made)), Path(made), options)
+    table.show(f"{options.what}, seed {options.seed}")
+    raise SystemExit(1 if table.failed else 0)
 
 
 if __name__ == "__main__":

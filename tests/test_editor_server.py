@@ -409,10 +409,10 @@ def test_a_file_that_is_no_rule_is_refused(client, tmp_path):
 def test_ctrl_c_ends_the_editor_and_leaves_no_private_folder(files, tmp_path):
     editor = Editor(tmp_path, files["model"], "--segmenter", "none", "--tiles", 2, "--auth", "anna:secret")
     assert ask(editor.url, "/gradio_api/login_check")[0] == 401
-    assert len(list((tmp_path / "tmp").glob("rewrite-editor-*"))) == 1
+    assert len(list((tmp_path / "tmp").glob("rewrite-scratch-*"))) == 1
     status, error = editor.end()
     assert (status, "Traceback" in error) == (0, False), error
-    assert list((tmp_path / "tmp").glob("rewrite-editor-*")) == []
+    assert list((tmp_path / "tmp").glob("rewrite-scratch-*")) == []
 
 
 @pytest.mark.parametrize("tiles", [0, 25, -3])

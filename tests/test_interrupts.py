@@ -17,7 +17,7 @@ from rewrite import load_generator, measure
 from rewrite.interrupts import goes_on_from, held_off, raised_as_such
 from rewrite.memory.measurement import Measurement
 from rewrite.progress import in_stage, stage_bar, stages
-from tests.faults import OUT, cases, held
+from tests.fault_cases import OUT, cases, held
 
 LAYER = "b16.conv1"
 pytestmark = pytest.mark.usefixtures("cache")

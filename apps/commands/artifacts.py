@@ -5,7 +5,6 @@ import io
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -37,6 +36,7 @@ from rewrite.interrupts import goes_on_from
 from rewrite.progress import in_stage, stages
 from rewrite.reports.pictures import Pair, before_after, png, to_pil
 from rewrite.storage.files import write_together
+from rewrite.storage.scratch import scratch
 
 SEEDS, PATCH = "seeds", "patch.safetensors"
 BUILT_IN = "towers"
@@ -213,9 +213,9 @@ def write(artifacts: Artifacts, document: Mapping[str, Any], tested: Table, out:
         contents["before-after.png"] = png(strip)
     if document["units"]:
         patch = ablation_patch(artifacts.generator, artifacts.layer, document["units"], name="artifacts")
-        with TemporaryDirectory() as made:
-            patch.save(Path(made) / PATCH)
-            contents[PATCH] = (Path(made) / PATCH).read_bytes()
+        with scratch() as made:
+            patch.save(made / PATCH)
+            contents[PATCH] = (made / PATCH).read_bytes()
     write_together(out, contents)
 
 

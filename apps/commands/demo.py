@@ -2,7 +2,6 @@
 
 from argparse import Namespace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from apps.commands.report import UNKNOWN, result_of
 from apps.memories import memory_of
@@ -14,6 +13,7 @@ from rewrite.reports.rendering import percent
 from rewrite.reports.report import unseen_seeds
 from rewrite.rules import rule_path
 from rewrite.storage.files import write_together
+from rewrite.storage.scratch import scratch
 
 RULE = "tree-on-towers"
 MODEL = "towers"
@@ -34,11 +34,11 @@ def run(options: Namespace) -> dict:
         goals=goals,
         progress=True,
     )
-    with TemporaryDirectory() as made:
+    with scratch() as made:
         found.save(made)
-        patch.save(Path(made) / "patch.safetensors")
-        export(generator, patch, Path(made) / "towers-edited.safetensors", model=MODEL)
-        write_together(options.out, {name: (Path(made) / name).read_bytes() for name in FILES})
+        patch.save(made / "patch.safetensors")
+        export(generator, patch, made / "towers-edited.safetensors", model=MODEL)
+        write_together(options.out, {name: (made / name).read_bytes() for name in FILES})
     result = result_of(found, options.out)
     return {**result, "rule": rule.name, "layer": patch.layer, "rank": patch.rank, "files": list(FILES)}
 

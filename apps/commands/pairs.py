@@ -16,7 +16,7 @@ from dissect.sources.folders import ENDINGS
 from dissect.sources.rasters import read_colours
 from rewrite import Classifier, ClassifierRule, load_classifier, measure_pictures, solve_pictures
 from rewrite.classifiers.effect import named_by
-from rewrite.storage.files import write_text
+from rewrite.storage.files import together, write_text
 from rewrite.storage.walks import files_in
 
 BATCH = 64
@@ -55,10 +55,10 @@ def run(options: Namespace) -> dict:
         "elsewhere": elsewhere.counts(),
         "classes": elsewhere.by_class(classifier.classes),
     }
-    options.out.mkdir(parents=True, exist_ok=True)
-    rule.save(options.out / "rule.json")
-    patch.save(options.out / "patch.safetensors")
-    write_text(options.out / "effect.json", json.dumps(result, indent=1) + "\n")
+    with together():
+        rule.save(options.out / "rule.json")
+        patch.save(options.out / "patch.safetensors")
+        write_text(options.out / "effect.json", json.dumps(result, indent=1) + "\n")
     return result
 
 

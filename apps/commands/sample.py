@@ -16,8 +16,9 @@ from rewrite.generators.contract import Generator
 from rewrite.generators.latents import Latents, numbered
 from rewrite.progress import stage_bar
 from rewrite.reports.firing import Search
-from rewrite.reports.pictures import overlay, save_picture, strips, to_pil
+from rewrite.reports.pictures import overlay, png, save_picture, strips, to_pil
 from rewrite.rules import rule_path
+from rewrite.storage.files import write_together
 
 BATCH = 16
 
@@ -49,8 +50,8 @@ def run(options: Namespace) -> dict:
         drawn = draw(generator, images) if plain is None else plain
         rows["fires"] = [overlay(image, heat) for image, heat in zip(drawn, maps, strict=True)]
     if options.each:
-        for number, picture in zip(numbers, rows.get("after") or rows[""], strict=True):
-            save_picture(options.each / f"seed{number:04}.png", picture)
+        shown = rows.get("after") or rows[""]
+        write_together(options.each, {f"seed{i:04}.png": png(each) for i, each in zip(numbers, shown, strict=True)})
     if options.out:
         captions = [f"{'latent' if isinstance(images, Latents) else 'seed'} {number}" for number in numbers]
         save_picture(options.out, strips(rows, captions, columns=options.columns))

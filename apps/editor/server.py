@@ -6,17 +6,16 @@ it. All protection against other programs and sites is here.
 
 import os
 import secrets
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from apps.editor import heap
 from apps.editor.guarded import LARGEST_UPLOAD, Guarded, WithoutSchema, answer, close_idle
 from apps.editor.options import MOST_TILES, Options
+from rewrite.storage.scratch import scratch
 
 if TYPE_CHECKING:
     from gradio import Blocks
@@ -44,7 +43,7 @@ def serving(options: Options) -> Iterator[str]:
     if options.port is not None and not 1 <= options.port <= 65535:
         raise ValueError(f"a port lies between 1 and 65535, got --port {options.port}")
     heap.share()
-    with _alone(), environment(**QUIET), tempfile.TemporaryDirectory(prefix="rewrite-editor-") as private:
+    with _alone(), environment(**QUIET), scratch() as private:
         # Imported before the folder is set: Gradio's modules keep the folder that they find, and this one is deleted.
         # Nor does a proxy of the environment concern it: Gradio asks its own page alone.
         with environment(**dict.fromkeys(PROXIES)):
@@ -52,9 +51,9 @@ def serving(options: Options) -> Iterator[str]:
             from apps.editor.page import build
 
         # Gradio serves every file in this folder.
-        with environment(GRADIO_TEMP_DIR=private):
+        with environment(GRADIO_TEMP_DIR=str(private)):
             models = Models(options)
-            page = build(models, private=Path(private))
+            page = build(models, private=private)
             try:
                 with environment(**dict.fromkeys(PROXIES)):
                     url = _launched(page, options)

@@ -30,6 +30,8 @@ MARK = ".rewrite-"
 SUFFIX = re.compile(r"\.\w{1,16}")
 TEMPORARY = re.compile(rf"{re.escape(MARK)}[0-9a-f]{{16}}({SUFFIX.pattern})?")
 JOURNAL = ".journal"
+# Files of a group that cannot be swapped: each is held open, and so is each old one.
+MOST_HELD = 200
 LARGEST_JOURNAL = 2**20
 
 
@@ -75,7 +77,7 @@ def together() -> Iterator[None]:
 
 
 def write_together(folder: str | Path, contents: Mapping[str, bytes]) -> None:
-    """Write several files into a folder: all of them, or none.
+    """Write several files into a folder: all of them, or none; 200 at a time where the folder cannot be swapped.
 
     Raises:
         ValueError: The folder cannot be written to, or the disk is full; the old files are still there.
@@ -92,7 +94,9 @@ def write_together(folder: str | Path, contents: Mapping[str, bytes]) -> None:
         if there.exists():
             settle(there)
         if not (swapped.possible(there, targets.values()) and _write_swapped(there, contents)):
-            _write_journalled(there, targets, contents)
+            names = list(contents)
+            for first in range(0, len(names), MOST_HELD):
+                _write_journalled(there, {name: targets[name] for name in names[first : first + MOST_HELD]}, contents)
 
 
 def check_place(path: str | Path) -> Path:
@@ -123,7 +127,7 @@ def settle(folder: Path) -> None:
     except OSError:
         return
     for path in sorted(found, key=lambda each: each.suffix != JOURNAL):
-        with suppress(OSError), _held(path) as free:
+        with suppress(OSError), held(path) as free:
             if free and path.suffix == JOURNAL:
                 _finish(path)
             elif free:
@@ -142,7 +146,7 @@ def temporary(folder: Path, suffix: str = "", *, directory: bool = False) -> Ite
             stack.callback(_remove, path)
             with suppress(FileNotFoundError):
                 # Another run may have taken it for one that was left.
-                if stack.enter_context(_held(path)) is not False and path.exists():
+                if stack.enter_context(held(path)) is not False and path.exists():
                     break
         yield path
 
@@ -155,8 +159,8 @@ def _remove(path: Path) -> None:
 
 
 @contextmanager
-def _held(path: Path) -> Iterator[bool | None]:
-    """Hold a file or folder inside the block; whether no other process did, or None where that cannot be known."""
+def held(path: Path) -> Iterator[bool | None]:
+    """Hold a file or folder inside a `with` block; whether no other process did, or None where that cannot be known."""
     if fcntl is None:
         yield None
         return
@@ -237,8 +241,8 @@ def _write_journalled(folder: Path, targets: Mapping[str, Path], contents: Mappi
     try:
         with ExitStack() as stack:
             new = {stack.enter_context(temporary(target.parent)): target for target in targets.values()}
-            for path, content in zip(new, contents.values(), strict=True):
-                path.write_bytes(content)
+            for path, name in zip(new, targets, strict=True):
+                path.write_bytes(contents[name])
             _put(folder, new)
         made = False
     finally:
