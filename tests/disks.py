@@ -22,12 +22,13 @@ CHANGING = {
     *("os.chmod", "os.chown", "os.utime", "os.truncate"),
 }
 OWN_MOUNTS = "REWRITE_TESTS_OWN_MOUNTS"
-# What a disk may answer to the wish to change something.
+# What a disk may answer to the wish to change something; of the first two, only to what takes room.
 ERRORS = {"full": errno.ENOSPC, "quota": errno.EDQUOT, "read-only": errno.EROFS, "broken": errno.EIO}
+TAKING_ROOM = ("open", "os.mkdir", "os.link", "os.symlink")
 
 
-def at_changes(place: Path, act: Callable[[int], object]) -> None:
-    """From now on, call a function before every change in a place, with the number of changes before it."""
+def at_changes(place: Path, act: Callable[[int, str], object]) -> None:
+    """From now on, call a function before every change in a place, with how many came before and what it is."""
     number, inside = 0, str(place)
 
     def hook(event: str, arguments: tuple) -> None:
@@ -35,7 +36,7 @@ def at_changes(place: Path, act: Callable[[int], object]) -> None:
         changing = bool(arguments[2] & WRITING) if event == "open" else event in CHANGING
         if changing and isinstance(arguments[0], str | os.PathLike) and os.fspath(arguments[0]).startswith(inside):
             number += 1
-            act(number - 1)
+            act(number - 1, event)
 
     sys.addaudithook(hook)
 
@@ -43,19 +44,19 @@ def at_changes(place: Path, act: Callable[[int], object]) -> None:
 def counted(place: Path, into: Path) -> None:
     """Note each change in a place as one byte of a file."""
     opened = os.open(into, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    at_changes(place, lambda _: os.write(opened, b"."))
+    at_changes(place, lambda *_: os.write(opened, b"."))
 
 
 def killed_at(place: Path, moment: int) -> None:
     """Die before the change of that number."""
-    at_changes(place, lambda number: os.kill(os.getpid(), signal.SIGKILL) if number == moment else None)
+    at_changes(place, lambda number, _: os.kill(os.getpid(), signal.SIGKILL) if number == moment else None)
 
 
 def failing_from(place: Path, moment: int, error: int) -> None:
     """Refuse every change from that number on."""
 
-    def refuse(number: int) -> None:
-        if number >= moment:
+    def refuse(number: int, event: str) -> None:
+        if number >= moment and (event in TAKING_ROOM or error not in (errno.ENOSPC, errno.EDQUOT)):
             raise OSError(error, os.strerror(error))
 
     at_changes(place, refuse)
@@ -63,7 +64,7 @@ def failing_from(place: Path, moment: int, error: int) -> None:
 
 def slowed(place: Path, seconds: float) -> None:
     """Let every change take longer."""
-    at_changes(place, lambda _: time.sleep(seconds))
+    at_changes(place, lambda *_: time.sleep(seconds))
 
 
 def limited(most: int) -> None:

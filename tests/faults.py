@@ -90,19 +90,23 @@ def kill(case: Case, place: Path, chance: Chance) -> str | None:
 def after_failure(case: Case, out: Path, before: Mapping[str, bytes], ended: tuple[int, str]) -> str | None:
     """What is wrong after a command on a faulty disk: a refusal with the old files, or an end as ever."""
     status, said = ended
-    if status not in (0, 2) or "Traceback" in said:
-        return f"it ended with {status}: {said[-300:]}"
     if status == 2 and held(out) != dict(before):
         return f"it was refused, and its files are others: {said[-300:]}"
-    return wrong_after(case, out, before)
+    return wrong_end(ended) or wrong_after(case, out, before)
+
+
+def wrong_end(ended: tuple[int, str]) -> str | None:
+    """What is wrong with how a command ended: not that a sentence refused it."""
+    status, said = ended
+    return f"it ended with {status}: {said[-300:]}" if status not in (0, 2) or "Traceback" in said else None
 
 
 def failing(error: str, case: Case, place: Path, chance: Chance) -> str | None:
-    """A disk that refuses every change from a random one on."""
+    """A disk that refuses every change from a random one on; where it refuses to remove files, too, all may be new."""
     out, again = place / "out", chance.random.random() < 0.5
     before = begun(case, place, again)
     prepare = partial(disks.failing_from, place, chance.change(case, again), disks.ERRORS[error])
-    return after_failure(case, out, before, case.start(out, prepare).end())
+    return wrong_end(case.start(out, prepare).end()) or wrong_after(case, out, before)
 
 
 def limited(case: Case, place: Path, chance: Chance) -> str | None:
