@@ -30,7 +30,8 @@ from rewrite.reports.layers import ProposedLayer, propose_layers
 from rewrite.reports.perceptual import load_perceptual
 from rewrite.reports.pictures import show, to_pil
 from rewrite.reports.proposals import Proposal, propose_contexts
-from rewrite.reports.report import Report, load_report, report_on
+from rewrite.reports.report import Report, load_report
+from rewrite.reports.reporting import report_on
 from rewrite.rules.masks import Mask
 from rewrite.rules.regions import Latent, Region
 from rewrite.rules.rule import Rule

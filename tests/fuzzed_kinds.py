@@ -22,7 +22,6 @@ from apps.editor.rule_list import read_rule_requests
 from apps.editor.unit_grid import read_ticked
 from apps.seeds import parse_seeds
 from dissect import Painting
-from dissect.ledger import read as read_ledger
 from dissect.segmenter import PACKAGED, load_segmenter
 from dissect.sources.folders import Annotations, Broden
 from dissect.sources.images import ImageFolder
@@ -55,6 +54,7 @@ from rewrite.goals.goal import check_origin
 from rewrite.memory.measurement import Measurement
 from rewrite.reports.concepts import Concepts
 from rewrite.reports.report import load_report
+from rewrite.storage.ledger import read as read_ledger
 from tests.conftest import (
     CONFIG,
     PlainGenerator,

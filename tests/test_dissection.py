@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from dissect import ledger
 from dissect.units import counting
 from dissect.units.counting import dissect
 from dissect.units.dissection import load_dissections, save_dissections
 from dissect.units.informative import information_quality
-from rewrite.storage import files
+from rewrite.storage import files, ledger
 from tests.planted import CONCEPTS, FIXED, FOUND, NOISE, PAIR, SPLIT, PlantedProbe
 
 

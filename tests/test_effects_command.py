@@ -9,7 +9,6 @@ import pytest
 from PIL import Image
 
 from apps.cli import main
-from dissect import ledger
 from dissect.causes.cause_page import cause_page
 from dissect.causes.causes import FIRST_VALIDATION
 from dissect.causes.experiment import Contrast, Experiment, measure_contrasts
@@ -18,6 +17,7 @@ from dissect.units.counting import dissect
 from dissect.units.dissection import save_dissections
 from dissect.units.probe import GeneratorProbe
 from rewrite import load_generator
+from rewrite.storage import ledger
 from tests.markup import HOSTILE, assert_shown_as_text, renamed
 
 LAYER = "b8.conv1"

@@ -9,10 +9,10 @@ from dissect.causes.blocks import Cell, block_at, cells_of
 from dissect.causes.experiment import Contrast, Experiment, areas_of, measure_contrasts, measure_removals
 from dissect.causes.intervention import Intervention
 from dissect.causes.paired import Paired
-from dissect.ledger import Ledger
 from dissect.sources.contract import CallableSource
 from rewrite import Interval
 from rewrite.reports.concepts import Concepts
+from rewrite.storage.ledger import Ledger
 from tests.planted_causes import BOTH, CAUSAL_UNITS, CAUSES, CORRELATE, EITHER, TREE, ColourSource, PlantedGenerator
 
 SHADES = CallableSource(

@@ -17,6 +17,9 @@ from rewrite import load_generator, measure
 from rewrite.interrupts import goes_on_from, held_off, raised_as_such
 from rewrite.memory.measurement import Measurement
 from rewrite.progress import in_stage, stage_bar, stages
+from rewrite.reports.effect import Comparison
+from rewrite.storage.files import load_tensors, save_tensors
+from rewrite.storage.ledger import images_in
 from tests.fault_cases import OUT, cases, held
 
 LAYER = "b16.conv1"
@@ -117,6 +120,53 @@ def test_a_command_that_is_ended_again_and_again_ends_with_the_same_files(tmp_pa
         seconds *= 0.7 if status == 0 else 1.1
     assert run("ended") == 0
     assert [*held(tmp_path / "whole").values()] == [*held(tmp_path / "ended").values()]
+
+
+def reporting(files, out: Path, *more: str) -> list[str]:
+    model, seeds = str(files["model"]), ("--seeds", "0-39")
+    return ["report", str(files["patch"]), "--model", model, *seeds, "--out", str(out), *more]
+
+
+def end_in_batch(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Press Ctrl-C while a report compares the images of a batch."""
+    compared, count = Comparison._compared, iter(range(1000))
+
+    def compare(self: Comparison, *images):
+        if next(count) == number:
+            pressed()
+        return compared(self, *images)
+
+    monkeypatch.setattr(Comparison, "_compared", compare)
+
+
+def test_a_report_that_is_ended_again_and_again_goes_on_to_the_same_files(files, tmp_path, capsys):
+    assert main(reporting(files, tmp_path / "whole")) == 0
+    out = tmp_path / "report"
+    for number, images in ((0, 0), (1, 16), (0, 16), (1, 32)):
+        with pytest.MonkeyPatch.context() as patched:
+            end_in_batch(number, patched)
+            assert main(reporting(files, out)) == 130
+        kept = out / "unfinished.safetensors"
+        if images:
+            assert f"is in {kept}: the same command goes on from there" in capsys.readouterr().err
+            assert images_in(kept, "compare") == images
+    with pytest.MonkeyPatch.context() as patched:
+        end_in_batch(1, patched)  # eight images are left, which is one batch
+        assert main(reporting(files, out)) == 0
+    assert held(out) == held(tmp_path / "whole")
+    assert sorted(path.name for path in out.iterdir()) == ["before-after.png", "report.html", "report.json"]
+
+
+def test_what_was_compared_for_another_report_or_is_damaged_is_refused(files, tmp_path, refusal):
+    with pytest.MonkeyPatch.context() as patched:
+        end_in_batch(1, patched)
+        assert main(reporting(files, tmp_path)) == 130
+    kept = tmp_path / "unfinished.safetensors"
+    assert f"{kept} belongs to another run" in refusal(*reporting(files, tmp_path, "--strength", "0.5"))
+    tensors, about = load_tensors(kept, "report")
+    for wrong in ({**tensors, "compare|moved": torch.zeros(2, 2)}, {"compare|moved": tensors["compare|moved"]}):
+        save_tensors(kept, wrong, "report", about)
+        assert f"{kept} is damaged" in refusal(*reporting(files, tmp_path))
 
 
 @pytest.mark.parametrize("samples", ["auto", 600])

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from dissect.ledger import Ledger, images_in, ranges_of
 from rewrite.storage import files
+from rewrite.storage.ledger import Ledger, images_in, ranges_of
 
 
 def sums(numbers) -> dict[str, torch.Tensor]:

@@ -2,10 +2,10 @@
 
 import pytest
 
-from dissect import ledger
 from dissect.units.counting import begin, dissect
 from dissect.units.dissection import load_dissections
 from dissect.units.parts import Part, dissect_part, join_parts, uncounted_parts
+from rewrite.storage import ledger
 from tests.planted import PlantedProbe
 from tests.test_dissection import StoppedError, StoppingProbe
 

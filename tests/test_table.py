@@ -5,8 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dissect.ledger import images_in
 from dissect.quality.table import tabulate
+from rewrite.storage.ledger import images_in
 
 
 def squares(numbers) -> dict[str, torch.Tensor]:
@@ -27,7 +27,7 @@ def test_parts_in_any_order_merge_to_the_whole(numbers, data):
 
 
 def test_a_run_that_was_cut_short_goes_on_and_ends_the_same(tmp_path, monkeypatch):
-    monkeypatch.setattr("dissect.ledger.SECONDS_BETWEEN_SAVES", 0.0)
+    monkeypatch.setattr("rewrite.storage.ledger.SECONDS_BETWEEN_SAVES", 0.0)
     seen = []
 
     def failing(numbers):

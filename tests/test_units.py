@@ -20,13 +20,13 @@ from apps import workers
 from apps.cli import main
 from apps.commands import rotation
 from dissect.concept_rule import units_of
-from dissect.ledger import images_in
 from dissect.sources.towers import SegmenterSource
 from dissect.units import counting
 from dissect.units.counting import dissect
 from dissect.units.dissection import BUILT_IN, load_dissections
 from dissect.units.probe import GeneratorProbe
 from rewrite import Rule, load_generator
+from rewrite.storage.ledger import images_in
 from tests.markup import HOSTILE, assert_shown_as_text, renamed
 
 LAYER = "b32.conv0"
@@ -149,7 +149,7 @@ def test_a_run_that_was_killed_goes_on_and_ends_as_an_undisturbed_one(written, t
 
 
 SLOW = (
-    "import time, apps.cli, dissect.ledger as l; l.SECONDS_BETWEEN_SAVES = 0.0; old = l.Ledger.save; "
+    "import time, apps.cli, rewrite.storage.ledger as l; l.SECONDS_BETWEEN_SAVES = 0.0; old = l.Ledger.save; "
     "l.Ledger.save = lambda self: (old(self), self.stages['units'].images and time.sleep(30))"
 )
 

@@ -13,7 +13,6 @@ from dissect.causes.cause_strips import strips_of
 from dissect.causes.causes import Plan, find_causes
 from dissect.causes.experiment import Experiment
 from dissect.causes.ranking import check_dissection
-from dissect.ledger import Ledger
 from dissect.units.dissection import Dissection
 from dissect.units.summary import as_json
 from rewrite import load_generator
@@ -21,6 +20,7 @@ from rewrite.generators.classes import marked
 from rewrite.interrupts import goes_on_from
 from rewrite.progress import stages
 from rewrite.storage.files import write_together
+from rewrite.storage.ledger import Ledger
 
 STATE = "effects.safetensors"
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from apps.commands.models import describe
-from dissect import ledger
 from dissect.causes.painting import SCHEMA as PAINTING
 from dissect.causes.painting import Painting
 from dissect.segmenter import load_segmenter
@@ -30,7 +29,7 @@ from rewrite.reports.report import SCHEMA as REPORT
 from rewrite.rules import BUILT_IN as RULES
 from rewrite.rules.documents import OF_CLASSIFIER
 from rewrite.rules.rule import LARGEST_FILE
-from rewrite.storage import files
+from rewrite.storage import files, ledger
 from rewrite.storage.quoting import quoted
 
 LONGEST_OPTION = 120

@@ -10,41 +10,54 @@ from apps.estimates import foretell
 from apps.seeds import images_of
 from apps.sources import BUILT_IN, source_for
 from dissect.scenes import CONCEPTS
-from rewrite import Generator, Patch, Report, Rule, load_generator, report_on
+from rewrite import Generator, Patch, Report, Rule, load_generator
 from rewrite.checkpoints.loading import BUILT_IN as GENERATORS
 from rewrite.generators.latents import Latents, numbered
+from rewrite.interrupts import goes_on_from
 from rewrite.reports.concepts import Concepts, ConceptSource
+from rewrite.reports.effect import STAGE
 from rewrite.reports.figures import figures_of
 from rewrite.reports.forecast import lines_of
 from rewrite.reports.perceptual import load_perceptual
 from rewrite.reports.rendering import number
-from rewrite.reports.report import SEEDS, common_truncation
+from rewrite.reports.report import common_truncation
+from rewrite.reports.reporting import Reporting
+from rewrite.storage.ledger import Ledger
 
 NONE, UNKNOWN = "none", "not measured"
+# What was compared of the images of a report that its user ended.
+STATE, KIND = "unfinished.safetensors", "report"
 
 
 def run(options: Namespace) -> dict:
-    """Measure, and write the report."""
+    """Measure, or go on measuring, and write the report."""
+    reporting, state = reporting_of(options), options.out / STATE
+    ledger = Ledger(state, reporting.identity, KIND, progress=True)
+    numbers, _ = numbered(reporting.seeds, reporting.generator.latents)
+    first = 0 if isinstance(reporting.seeds, Latents) else numbers[0]
+    foretell(reporting.generator, 2 * len(ledger.left(STAGE, numbers, whole=False)), first)
+    with goes_on_from(state):
+        found = reporting.report(ledger)
+        found.save(options.out)
+    state.unlink(missing_ok=True)
+    return result_of(found, options.out)
+
+
+def reporting_of(options: Namespace) -> Reporting:
+    """What is to be measured."""
     generator = load_generator(options.model, device=options.device)
     held = load_patches(generator, options.patches, options.strengths)
-    patches, strengths = [patch for patch, _ in held], [strength for _, strength in held]
     perceptual = load_perceptual(options.lpips, download=options.download_lpips, progress=True)
-    rules = rules_of(patches)
+    rules = rules_of([patch for patch, _ in held])
     draw_as(generator, rules, options)
-    images = images_of(options, generator)
-    numbers, _ = numbered(range(SEEDS) if images is None else images, generator.latents)
-    foretell(generator, 2 * len(numbers), 0 if isinstance(images, Latents) else numbers[0])
-    found = report_on(
+    return Reporting(
         generator,
-        patches,
-        strengths=strengths,
-        seeds=images,
+        [patch for patch, _ in held],
+        strengths=[strength for _, strength in held],
+        seeds=images_of(options, generator),
         source=source_of(options.segmenter, rules, generator),
         perceptual=perceptual,
-        progress=True,
     )
-    found.save(options.out)
-    return result_of(found, options.out)
 
 
 def tell(result: dict) -> str:

@@ -8,7 +8,6 @@ from typing import Any
 from apps.estimates import foretell
 from apps.sources import source_for
 from apps.workers import in_workers
-from dissect.ledger import images_in
 from dissect.units.counting import begin, dissect
 from dissect.units.dissection import UNITS
 from dissect.units.parts import Part, dissect_part, join_parts, uncounted_parts
@@ -17,6 +16,7 @@ from dissect.units.unit_report import write_units
 from rewrite import Generator, load_generator
 from rewrite.interrupts import goes_on_from
 from rewrite.progress import stage_bar, stages
+from rewrite.storage.ledger import images_in
 
 STATE = "units.safetensors"
 

@@ -146,7 +146,7 @@ def _report(commands) -> None:
     parser.add_argument(
         "--download-lpips", choices=TRUNKS, help="download the weights of this trunk (squeeze has 5 MB), once"
     )
-    add_out(parser, new_folder, "folder to write into", writes=REPORT)
+    add_out(parser, new_folder, "folder to write into", writes=(*REPORT, "unfinished.safetensors"))
 
 
 def _check(commands) -> None:

@@ -17,8 +17,8 @@ from dissect.causes.blocks import Cell, block_at, cells_of, enlarged
 from dissect.causes.experiment import Experiment, areas_of
 from dissect.causes.intervention import Intervention, Prefix
 from dissect.causes.paired import Paired
-from dissect.ledger import BATCH, Ledger
 from rewrite.reports.interval import Interval
+from rewrite.storage.ledger import BATCH, Ledger
 
 # An insertion worked if the concept gains this share of the block, and was refused if it gains nothing.
 WORKED = 0.25

@@ -16,9 +16,9 @@ from dissect.causes.paired import Paired
 from dissect.causes.ranking import POINTS, by_effect, by_share, effective_size
 from dissect.causes.screen import first_order, screened
 from dissect.causes.soft_set import STEPS, Descent, find_sites, soft_set
-from dissect.ledger import Ledger
 from dissect.units.dissection import Dissection
 from rewrite.reports.interval import Interval
+from rewrite.storage.ledger import Ledger
 
 # Rankings see images from seed 0 on, as dissections do; what sets do is measured on others, and where they can be
 # inserted on yet others.

@@ -15,10 +15,10 @@ from torch import Tensor
 from dissect.causes.blocks import block_at, cells_of, enlarged
 from dissect.causes.intervention import Intervention, Prefix
 from dissect.causes.paired import Paired
-from dissect.ledger import Ledger
 from dissect.sources.contract import DifferentiableSource
 from rewrite.generators.contract import Generator
 from rewrite.reports.concepts import ConceptSource
+from rewrite.storage.ledger import Ledger
 
 # Each batch goes through every contrast before its sums are kept: a run that is stopped loses no more than that.
 BATCH = 4

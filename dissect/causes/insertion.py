@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dissect.causes.experiment import Experiment
-from dissect.ledger import BATCH, Ledger
+from rewrite.storage.ledger import BATCH, Ledger
 
 
 def insertion_values(

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dissect.causes.experiment import Experiment, measure_removals
 from dissect.causes.paired import Paired
-from dissect.ledger import BATCH, Ledger
+from rewrite.storage.ledger import BATCH, Ledger
 
 # Exact effects are computed for this many units of each concept.
 PROMISING = 30

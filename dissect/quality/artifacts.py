@@ -18,7 +18,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dissect.causes.intervention import Intervention, Prefix
-from dissect.ledger import Ledger, Stage
 from dissect.quality.features import FeatureSpace
 from dissect.quality.frechet import Moments
 from dissect.quality.table import Table, tabulate
@@ -28,6 +27,7 @@ from rewrite.generators.classes import marked
 from rewrite.generators.contract import Generator
 from rewrite.progress import stage_bar
 from rewrite.reports.interval import Interval, bootstrapped
+from rewrite.storage.ledger import Ledger, Stage
 
 BATCH = 16
 TOP_SHARE, LEAST_TOP = 0.1, 8

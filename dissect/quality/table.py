@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from dissect.ledger import SHARD, Ledger, Tensors
+from rewrite.storage.ledger import SHARD, Ledger, Tensors
 
 KIND = "table"
 

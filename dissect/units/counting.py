@@ -9,7 +9,6 @@ import torch
 from jaxtyping import Float, Int16
 from torch import Tensor
 
-from dissect.ledger import Ledger, Stage, Tensors
 from dissect.units.dissection import (
     KIND,
     UNITS,
@@ -29,6 +28,7 @@ from dissect.units.tops import Tops
 from dissect.units.upsampling import SAMPLED, Lit, sampled_pixels, upsampling
 from rewrite.generators.batches import in_batches
 from rewrite.progress import stage_bar
+from rewrite.storage.ledger import Ledger, Stage, Tensors
 
 TAIL = 0.01
 # Pixels of an image from which the candidates of informative levels are taken.

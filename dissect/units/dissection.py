@@ -9,15 +9,14 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from dissect import ledger
-from dissect.ledger import Ranges, Stage, meeting
 from dissect.units.informative import Graded, Informative
 from dissect.units.scores import Scores
 from dissect.units.tally import Tally
 from dissect.units.tops import Tops
 from rewrite.reports.concepts import Concepts
 from rewrite.reports.rendering import render
-from rewrite.storage import files
+from rewrite.storage import files, ledger
+from rewrite.storage.ledger import Ranges, Stage, meeting
 from rewrite.storage.quoting import lacking
 
 KIND = "dissection"

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from dissect.ledger import Ledger, shards
 from dissect.units.counting import begin, count, ledger_of, start
 from dissect.units.dissection import UNITS, Dissection, dissections_of, load_dissections, save_dissections
 from dissect.units.probe import Probe
+from rewrite.storage.ledger import Ledger, shards
 
 
 class Part(NamedTuple):

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -13,14 +14,19 @@ from torch import Tensor
 from rewrite.generators.batches import in_batches
 from rewrite.generators.contract import Generator
 from rewrite.generators.latents import Latents, numbered
-from rewrite.progress import stage_bar
 from rewrite.reports.aims import Aim, Counts, all_regions, count_concepts
 from rewrite.reports.concepts import ConceptSource
 from rewrite.reports.perceptual import Perceptual
+from rewrite.storage.ledger import Ledger, Tensors
 
 Applied = Callable[[], AbstractContextManager[Any]]
 
 MOVED = 0.1
+BATCH = 16
+# How a ledger calls the comparison, and what of it is a sum over all images.
+STAGE = "compare"
+SUMMED = ("map", "transitions")
+COUNTED = tuple(field.name for field in fields(Counts))
 
 
 @dataclass(frozen=True)
@@ -70,7 +76,7 @@ def measure_effect(
     source: ConceptSource | None = None,
     aims: Sequence[Aim] = (),
     perceptual: Perceptual | None = None,
-    batch: int = 16,
+    batch: int = BATCH,
     progress: bool = False,
 ) -> Effect:
     """Draw the images of some seeds before and after an edit and compare them.
@@ -91,24 +97,85 @@ def measure_effect(
     Raises:
         ValueError: There are no seeds.
     """
-    numbers, latents = numbered(seeds, generator.latents)
-    if not numbers:
-        raise ValueError("an effect is measured on at least one seed, got none")
-    parts: list[Effect] = []
-    with stage_bar(len(numbers), "compare", shown=progress) as bar:
-        for some, (before, after) in in_batches(
-            numbers, batch, lambda part: before_and_after(generator, applied, latents(part))
-        ):
-            counts = region = None
-            if source is not None:
-                old, new = (source.label(images, some).cpu().numpy() for images in (before, after))
-                counts = count_concepts(old, new, len(source.concepts), aims)
-                region = all_regions(old, new, aims) if aims else None
-            look, look_outside = looks(perceptual, before, after, region)
-            moved, mean = movement(before, after), (after - before).abs().mean(dim=(0, 1)).double().numpy()
-            parts.append(Effect(some, moved, mean, counts, look, look_outside))
-            bar.update(len(some))
-    return replace(_joined(parts), drawn_from=seeds.kind if isinstance(seeds, Latents) else "seed")
+    comparison = Comparison(generator, applied, source, tuple(aims), perceptual)
+    return comparison.effect(seeds, Ledger(progress=progress), batch=batch)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What images are drawn before and after, and how they are compared. See `measure_effect`.
+
+    Attributes:
+        generator: The unedited generator.
+        applied: Gives a context in which it is edited.
+        source: What names the pixels, if anything does.
+        aims: What the rules turn into what.
+        perceptual: LPIPS, if it is wanted.
+    """
+
+    generator: Generator
+    applied: Applied
+    source: ConceptSource | None = None
+    aims: tuple[Aim, ...] = ()
+    perceptual: Perceptual | None = None
+
+    def effect(self, seeds: Iterable[int] | Latents, ledger: Ledger, *, batch: int = BATCH) -> Effect:
+        """Compare the images of some seeds, or those that a ledger lacks.
+
+        Raises:
+            ValueError: There are no seeds; or what the ledger holds is damaged, or of other images.
+        """
+        numbers, latents = numbered(seeds, self.generator.latents)
+        if not numbers:
+            raise ValueError("an effect is measured on at least one seed, got none")
+
+        def part(some: tuple[int, ...]) -> Tensors:
+            run = in_batches(some, batch, lambda few: before_and_after(self.generator, self.applied, latents(few)))
+            return reduce(_joined, (self._compared(few, *images) for few, images in run))
+
+        found = ledger.over(STAGE, numbers, part, join=_joined, batch=batch)
+        lengths = {each.shape[-1:] for name, each in found.items() if name not in SUMMED}
+        if lengths != {(len(numbers),)} or not found.keys() >= {"difference", "moved", "map"}:
+            raise ValueError(f"{ledger.path} is damaged: it holds numbers of other images; delete it to begin anew")
+        return _effect(numbers, found, seeds.kind if isinstance(seeds, Latents) else "seed")
+
+    def _compared(self, seeds: tuple[int, ...], before: Tensor, after: Tensor) -> Tensors:
+        """What `_effect` reads, of a batch; the map is a sum over its images."""
+        moved, size = movement(before, after), len(seeds)
+        found: dict[str, np.ndarray | None] = {
+            "difference": moved.difference,
+            "moved": moved.moved,
+            "map": (after - before).abs().mean(dim=(0, 1)).double().numpy() * size,
+        }
+        region = None
+        if self.source is not None:
+            old, new = (self.source.label(images, seeds).cpu().numpy() for images in (before, after))
+            counts = count_concepts(old, new, len(self.source.concepts), self.aims)
+            found |= {name: getattr(counts, name) for name in COUNTED}
+            region = all_regions(old, new, self.aims) if self.aims else None
+        found["look"], found["look_outside"] = looks(self.perceptual, before, after, region)
+        return {name: torch.from_numpy(each) for name, each in found.items() if each is not None}
+
+
+def _joined(ours: Tensors, theirs: Tensors) -> dict[str, Tensor]:
+    """What is known of some images and of others: numbers of images side by side, and sums over all."""
+    return {
+        name: each + theirs[name] if name in SUMMED else torch.cat([each, theirs[name]], dim=-1)
+        for name, each in ours.items()
+    }
+
+
+def _effect(seeds: tuple[int, ...], found: Tensors, drawn_from: str) -> Effect:
+    arrays = {name: each.numpy() for name, each in found.items()}
+    return Effect(
+        seeds=seeds,
+        movement=Movement(arrays["difference"], arrays["moved"]),
+        map=arrays["map"] / len(seeds),
+        counts=Counts(**{name: arrays[name] for name in COUNTED}) if COUNTED[0] in arrays else None,
+        look=arrays.get("look"),
+        look_outside=arrays.get("look_outside"),
+        drawn_from=drawn_from,
+    )
 
 
 def movement(
@@ -155,23 +222,3 @@ def edited(
     """The images of some latents as the edited generator draws them, in [-1, 1]."""
     with applied():
         return [generator.images(latents).clamp(-1, 1).float().cpu() for latents in parts]
-
-
-def _joined(parts: Sequence[Effect]) -> Effect:
-    def column(name: str) -> np.ndarray | None:
-        found = [getattr(part, name) for part in parts]
-        return None if found[0] is None else np.concatenate(found)
-
-    seeds = tuple(seed for part in parts for seed in part.seeds)
-    counts = [part.counts for part in parts if part.counts is not None]
-    return Effect(
-        seeds=seeds,
-        movement=Movement(
-            np.concatenate([part.movement.difference for part in parts]),
-            np.concatenate([part.movement.moved for part in parts]),
-        ),
-        map=sum((part.map * len(part.seeds) for part in parts), np.zeros_like(parts[0].map)) / len(seeds),
-        counts=Counts.joined(counts) if counts else None,
-        look=column("look"),
-        look_outside=column("look_outside"),
-    )

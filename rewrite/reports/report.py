@@ -1,23 +1,17 @@
 """Side effects of patches: forecast, measured on unseen seeds, and held against what the rules expect."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from rewrite.generators.batches import in_batches
 from rewrite.generators.classes import Label, marked
-from rewrite.generators.contract import Generator
-from rewrite.generators.latents import Latents, numbered
-from rewrite.goals.cache import Goals
-from rewrite.patch import Patch, Stack, held_at
-from rewrite.reports.aims import CLEAR, Aim
-from rewrite.reports.concepts import ConceptSource
+from rewrite.patch import Patch
+from rewrite.reports.aims import CLEAR
 from rewrite.reports.document import (
     ends,
     image_document,
@@ -28,18 +22,11 @@ from rewrite.reports.document import (
     place_document,
     plain,
 )
-from rewrite.reports.effect import (
-    MOVED,
-    Applied,
-    Effect,
-    before_and_after,
-    measure_effect,
-)
+from rewrite.reports.effect import MOVED, Effect
 from rewrite.reports.page import page, summary
-from rewrite.reports.perceptual import SMALLEST_SIDE, Perceptual
-from rewrite.reports.pictures import Pair, before_after, change_map, png, to_pil
-from rewrite.reports.places import Places, measure_places
-from rewrite.reports.verdict import Expectation, Verdict, expectations
+from rewrite.reports.pictures import Pair, before_after, change_map, png
+from rewrite.reports.places import Places
+from rewrite.reports.verdict import Expectation, Verdict
 from rewrite.rules.rule import Rule
 from rewrite.storage import files
 from rewrite.version import __version__
@@ -151,68 +138,6 @@ class Report:
         return before_after(before, after, [pair.caption for pair in self.shown])
 
 
-def report_on(
-    generator: Generator,
-    patches: Patch | Sequence[Patch],
-    *,
-    strengths: Sequence[float] | None = None,
-    seeds: Iterable[int] | Latents | None = None,
-    source: ConceptSource | None = None,
-    perceptual: Perceptual | None = None,
-    goals: Goals | None = None,
-    progress: bool = False,
-) -> Report:
-    """Measure what patches do, together, and hold it against what their rules expect.
-
-    Args:
-        generator: The generator without the patches.
-        patches: The patch or patches.
-        strengths: The strength of each; 1 if left out.
-        seeds: The images to measure on, or latents; the first 200 seeds that no rule uses if left out.
-        source: What names the pixels, so that an edit is counted by concept.
-        perceptual: LPIPS, from `rewrite.load_perceptual`.
-        goals: Goals built before, as by `solve`.
-        progress: Show a progress bar.
-
-    Returns:
-        The report; `save` writes it into a folder.
-
-    Raises:
-        LookupError: The generator has no such layer, or the source no such concept.
-        ValueError: A patch is of another weight, rules are of several truncations, or strengths or seeds do not fit.
-    """
-    held = held_at(patches, strengths)
-    if not held:
-        raise ValueError("a report needs at least one patch, got none")
-    rules = tuple(Rule.from_json(text) for text in dict.fromkeys(rule for patch, _ in held for rule in patch.rules))
-    common_truncation(rules)
-    aims, notes = {} if source is None else _aims(rules, source), list[str]()
-    applied: Applied = partial(Stack(generator).holding, held)
-    perceptual = _usable(perceptual, generator, notes)
-    seeds = unseen_seeds(rules) if seeds is None else seeds if isinstance(seeds, Latents) else tuple(seeds)
-    effect = measure_effect(
-        generator, applied, seeds, source=source, aims=list(aims.values()), perceptual=perceptual, progress=progress
-    )
-    places = _places(generator, applied, rules, goals, perceptual, notes)
-    verdict = Verdict.of(rules, aims, effect, places)
-    return Report(
-        rules=rules,
-        patches=held,
-        model=generator.fingerprint,
-        truncation=generator.truncation,
-        label=generator.label,
-        verdict=verdict,
-        expectations=expectations(rules, verdict),
-        effect=effect,
-        concepts=() if source is None else source.concepts.names,
-        places=places,
-        trunk=None if perceptual is None else perceptual.name,
-        shown=_shown(generator, applied, seeds, effect.seeds[:SHOWN]),
-        worst=_shown(generator, applied, seeds, worst_seeds(effect)),
-        notes=tuple(notes),
-    )
-
-
 def common_truncation(rules: Sequence[Rule]) -> float:
     """The truncation that some rules were written at; 1 without any rule.
 
@@ -240,48 +165,6 @@ def worst_seeds(effect: Effect, count: int = WORST) -> tuple[int, ...]:
         amounts = effect.counts.strict_changed / np.maximum(effect.counts.strict_outside, 1)
     order = np.argsort(-amounts, kind="stable")[:count]
     return tuple(effect.seeds[number] for number in order.tolist() if amounts[number] > 0)
-
-
-def _aims(rules: Sequence[Rule], source: ConceptSource) -> dict[int, Aim]:
-    return {i: Aim.of(rule.name, rule.effect, source.concepts) for i, rule in enumerate(rules) if rule.effect}
-
-
-def _usable(perceptual: Perceptual | None, generator: Generator, notes: list[str]) -> Perceptual | None:
-    if perceptual is None:
-        notes.append("LPIPS was not measured: no weights of a trunk were named, or found in torch's hub cache.")
-    elif min(generator.size) < SMALLEST_SIDE:
-        notes.append(f"LPIPS was not measured: it needs images of at least {SMALLEST_SIDE} pixels a side.")
-        return None
-    return perceptual
-
-
-def _places(
-    generator: Generator,
-    applied: Applied,
-    rules: Sequence[Rule],
-    goals: Goals | None,
-    perceptual: Perceptual | None,
-    notes: list[str],
-) -> dict[int, Places]:
-    found = {}
-    for number, rule in enumerate(rules):
-        if rule.model != generator.fingerprint:
-            notes.append(f"The places of rule {rule.name!r} were not measured: it was written on another model.")
-        elif rule.truncation != generator.truncation:
-            notes.append(f"The places of rule {rule.name!r} were not measured: it was written at another truncation.")
-        else:
-            found[number] = measure_places(generator, applied, rule, goals=goals, perceptual=perceptual)
-    return found
-
-
-def _shown(
-    generator: Generator, applied: Applied, seeds: Iterable[int] | Latents, chosen: tuple[int, ...]
-) -> tuple[Pair, ...]:
-    _, latents = numbered(seeds, generator.latents)
-    run = in_batches(chosen, max(1, len(chosen)), lambda part: before_and_after(generator, applied, latents(part)))
-    drawn = ((part, *map(to_pil, sides)) for part, sides in run)
-    word = "latent" if isinstance(seeds, Latents) else "seed"
-    return tuple(Pair(f"{word} {number}", *pair) for each in drawn for number, *pair in zip(*each, strict=True))
 
 
 def is_report_of(document: Mapping[str, Any], model: str, held: Sequence[tuple[Patch, float]]) -> bool:

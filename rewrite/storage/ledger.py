@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 from tqdm import tqdm
 
-from rewrite.generators.batches import batched
+from rewrite.generators.batches import batched, ran_out
 from rewrite.interrupts import GOES_ON, raised_as_such
 from rewrite.progress import stage_bar
 from rewrite.storage import files
@@ -113,7 +113,7 @@ class Ledger:
         ):
             for part in shards(rest) if batch is None else batched(rest, batch):
                 found, known = measure(part), self.stages.get(stage)
-                together = found if known is None else join(known.tensors, found)
+                together = found if known is None else self._with(known.tensors, found, join)
                 done, images = done + len(part), meeting((*images, *ranges_of(part)))
                 self.stages[stage] = Stage(together, images)
                 self._bar.update(done - self._bar.n)
@@ -123,6 +123,19 @@ class Ledger:
             if rest:
                 self.save()
         return self.stages.get(stage, Stage({})).tensors
+
+    def _with(self, ours: Tensors, theirs: Tensors, join: Callable[[Tensors, Tensors], Tensors]) -> Tensors:
+        """What is known and what was found, joined."""
+        try:
+            if ours.keys() != theirs.keys():
+                raise KeyError(*ours.keys() ^ theirs.keys())
+            return join(ours, theirs)
+        except (KeyError, RuntimeError) as error:
+            if self.path is None or (isinstance(error, RuntimeError) and ran_out(error)):
+                raise
+            raise ValueError(
+                f"{self.path} is damaged: it holds other numbers than this run's; delete it to begin anew"
+            ) from None
 
     @contextmanager
     def _kept(self) -> Iterator[None]:
