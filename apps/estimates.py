@@ -2,11 +2,15 @@
 
 import sys
 import time
+from collections.abc import Callable
 
-from rewrite import Generator
+from rewrite import Generator, Rule
+from rewrite.goals.scene import latents_of
 
 # A shorter wait needs no estimate.
-LEAST_IMAGES, LEAST_SECONDS = 50, 10
+LEAST_TIMES, LEAST_SECONDS = 50, 10
+# Images of one step of a solution.
+STEP = 8
 
 
 def foretell(generator: Generator, images: int, seed: int = 0) -> None:
@@ -17,14 +21,36 @@ def foretell(generator: Generator, images: int, seed: int = 0) -> None:
         images: Number of images.
         seed: The one that is drawn, which a map of seeds to classes must know.
     """
-    if images < LEAST_IMAGES:
+    foretell_times(lambda: generator.sample([seed]), images, f"to draw {images} images")
+
+
+def foretell_solution(generator: Generator, rule: Rule) -> None:
+    """Say about how long the steps of a solution take that run the network, each of them for up to eight images.
+
+    A step runs the part behind the layer forth and back, which takes about as long as to draw the images.
+    """
+    latents = list(dict.fromkeys(place.latent for place in rule.places))
+    steps = rule.settings.finish + rule.settings.refine * -(-len(latents) // STEP)
+    some = latents_of(generator, latents[:STEP])
+    foretell_times(lambda: generator.images(some), steps, f"for {steps} steps of the solution")
+
+
+def foretell_times(act: Callable[[], object], times: float, what: str) -> None:
+    """Say about how long it takes to do something so many times; nothing where that is short.
+
+    Args:
+        act: Does it once.
+        times: How often it will be done.
+        what: What that is for.
+    """
+    if times < LEAST_TIMES:
         return
-    generator.sample([seed])  # the first takes longer
+    act()  # the first takes longer
     begun = time.monotonic()
-    generator.sample([seed])
-    seconds = images * (time.monotonic() - begun)
+    act()
+    seconds = times * (time.monotonic() - begun)
     if seconds >= LEAST_SECONDS:
-        print(f"about {spoken(seconds)} to draw {images} images", file=sys.stderr)
+        print(f"about {spoken(seconds)} {what}", file=sys.stderr)
 
 
 def spoken(seconds: float) -> str:

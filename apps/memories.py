@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from apps.estimates import foretell
 from rewrite import Memory, measure
 from rewrite.generators.classes import Label
 from rewrite.generators.contract import Generator
@@ -101,6 +102,8 @@ def _gone_on(measurement: Measurement, state: Path, progress: bool) -> Memory:
         measurement.go_on(state)
     except ValueError as error:
         print(f"what was summed before is not used: {error}", file=sys.stderr)
+    if progress:
+        foretell(measurement.generator, measurement.least - measurement.images)
     with measurement.kept(state):
         return measurement.memory(progress=progress)
 

@@ -6,12 +6,14 @@ from pathlib import Path
 
 from apps.commands.rule import named
 from apps.dissections import dissection_for, resolved_units
+from apps.estimates import foretell_times
 from apps.sources import source_for
 from dissect.causes.cause_page import cause_page
 from dissect.causes.cause_report import context_csv, curves_csv, document_of, effects_csv
 from dissect.causes.cause_strips import strips_of
 from dissect.causes.causes import Plan, find_causes
-from dissect.causes.experiment import Experiment
+from dissect.causes.experiment import BATCH, Experiment
+from dissect.causes.intervention import Intervention
 from dissect.causes.ranking import check_dissection
 from dissect.units.dissection import Dissection
 from dissect.units.summary import as_json
@@ -51,6 +53,8 @@ def run(options: Namespace) -> dict:
         "dissection": None if dissection is None else [dict(dissection.identity), dissection.numbers],
     }
     ledger = Ledger(options.out / STATE, identity, "effects", progress=True)
+    if not ledger.stages:  # one that goes on says at each stage how much is left
+        foretell_effects(experiment, plan, len(concepts), rankings=2 + (dissection is not None))
     with goes_on_from(options.out / STATE), stages(*plan.stages(concepts)):
         causes = find_causes(experiment, concepts, plan, dissection=dissection, ledger=ledger)
         document = document_of(causes, experiment, dissection)
@@ -64,6 +68,17 @@ def run(options: Namespace) -> dict:
         }
         write_together(options.out, {name: text.encode() for name, text in contents.items()})
     return result_of(document, options.out)
+
+
+def foretell_effects(experiment: Experiment, plan: Plan, concepts: int, rankings: int) -> None:
+    """Say about how long it takes, from the time that one unit takes in some images."""
+    seeds = range(BATCH)
+    prefix, images = experiment.prefix(seeds), plan.images(experiment.units, concepts, rankings)
+    foretell_times(
+        lambda: experiment.labels(prefix, seeds, Intervention.off([0])),
+        images / len(seeds),
+        f"to draw and name about {images} images from layer {experiment.layer} on",
+    )
 
 
 def tell(result: dict) -> str:

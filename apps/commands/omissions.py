@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from apps.estimates import foretell_times
 from apps.references import SCENES, pictures_for
 from apps.sources import source_for
 from dissect.quality.features import SegmenterFeatures
@@ -50,6 +51,7 @@ def found_by(options: Namespace) -> dict:
     training = pictures_for(options.training, generator, 2 * options.samples)
     halves = training.numbers[: min(2 * options.samples, len(training.numbers))]
     drawn = DrawnPictures(generator, range(options.first_seed, options.first_seed + max(2, len(halves) // 2)))
+    foretell_comparison(drawn, source, len(halves) + len(drawn.numbers) + 3 * options.invert * options.steps)
     tables = {
         name: area_table(
             pictures, numbers, source, stage=f"label {name}", state=options.out / f"{name}.safetensors", progress=True
@@ -77,6 +79,12 @@ def found_by(options: Namespace) -> dict:
         document["inversion"] = inversion_of(inverted, numbers, source)
     write(document, found, {"training": training, "generated": drawn}, tables, inverted, options.out)
     return {"out": str(options.out), **document}
+
+
+def foretell_comparison(drawn: DrawnPictures, source: ConceptSource, images: int) -> None:
+    """Say about how long it takes, from the time that it takes to draw and name one image."""
+    first = drawn.numbers[:1]
+    foretell_times(lambda: source.label(drawn.images(first), first), images, f"to draw and name {images} images")
 
 
 def tell(result: dict) -> str:

@@ -3,6 +3,7 @@
 from argparse import Namespace
 
 from apps.classes import label_for
+from apps.estimates import foretell_solution
 from apps.memories import memory_of
 from rewrite import Generator, Memory, Patch, Rule, load_generator, solve
 from rewrite.progress import stage_bar, stages
@@ -26,6 +27,7 @@ def run(options: Namespace) -> dict:
             memory = Memory.load(options.memory)
         else:
             memory = memory_of(generator, rule.layer, options.samples, rule.settings.key_space, progress=True)
+        foretell_solution(generator, rule)
         patch = solved(generator, memory, rule, options.rank)
     patch.save(options.out)
     return {

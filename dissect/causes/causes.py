@@ -62,6 +62,21 @@ class Plan:
         found += [f"search {name}" for name in concepts] if self.steps else []
         return [*found, "sets", *([f"context {name}" for name in concepts] if self.positions else [])]
 
+    def images(self, units: int, concepts: int, rankings: int) -> int:
+        """About how many images are drawn from the layer on and named: a pass back counts as two.
+
+        Args:
+            units: How many units the layer has.
+            concepts: Of how many concepts causes are sought.
+            rankings: How many rankings there are of each.
+        """
+        alone = units if self.promising is None else min(units, self.promising * concepts) + 1 + 2 * concepts
+        search = concepts * self.steps * 2 * Descent().pairs * 3
+        # Of each set of a curve the images without it, and those with a block in which it is on and off.
+        sets = concepts * rankings * len(POINTS) * 3
+        context = concepts * self.positions * 2
+        return (1 + alone) * self.training + search + (sets + context) * self.samples
+
 
 @dataclass(frozen=True)
 class Curve:
