@@ -8,7 +8,7 @@ from rewrite import Generator, Rule
 from rewrite.goals.scene import latents_of
 
 # A shorter wait needs no estimate.
-LEAST_TIMES, LEAST_SECONDS = 50, 10
+LEAST_IMAGES, LEAST_TIMES, LEAST_SECONDS = 50, 10, 10
 # Images of one step of a solution.
 STEP = 8
 
@@ -21,7 +21,8 @@ def foretell(generator: Generator, images: int, seed: int = 0) -> None:
         images: Number of images.
         seed: The one that is drawn, which a map of seeds to classes must know.
     """
-    foretell_times(lambda: generator.sample([seed]), images, f"to draw {images} images")
+    if images >= LEAST_IMAGES:
+        foretell_times(lambda: generator.sample([seed]), images, f"to draw {images} images")
 
 
 def foretell_solution(generator: Generator, rule: Rule) -> None:

@@ -13,13 +13,14 @@ import torch
 
 from apps import estimates
 from apps.cli import main
-from rewrite import load_generator, measure
+from rewrite import Settings, load_generator, measure
 from rewrite.interrupts import goes_on_from, held_off, raised_as_such
 from rewrite.memory.measurement import Measurement
 from rewrite.progress import in_stage, stage_bar, stages
 from rewrite.reports.effect import Comparison
 from rewrite.storage.files import load_tensors, save_tensors
 from rewrite.storage.ledger import images_in
+from tests.conftest import marked_rule
 from tests.fault_cases import OUT, cases, held
 
 LAYER = "b16.conv1"
@@ -217,6 +218,24 @@ def test_how_long_it_takes_is_told_before_it_begins_where_it_is_long(files, caps
     measuring = ["measure", str(files["model"]), "--layer", LAYER, "--samples", "60"]
     assert main([*measuring, "--out", str(Path(files["model"]).parent / "timed.safetensors")]) == 0
     assert "to draw 60 images" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("effects", r"about \d+ s to draw and name about \d+ images from layer b16.conv1 on"),
+        ("omissions", r"about \d+ s to draw and name 24 images"),
+        ("solve", r"about \d+ s for 20 steps of the solution"),
+    ],
+)
+def test_the_time_of_work_that_is_no_drawing_of_images_is_told_before_it(tmp_path, capsys, monkeypatch, name, said):
+    monkeypatch.setattr(estimates, "LEAST_TIMES", 0)
+    monkeypatch.setattr(estimates, "LEAST_SECONDS", 0)
+    case = cases(tmp_path)[name]
+    if name == "solve":
+        marked_rule(tmp_path / "model.safetensors", settings=Settings(finish=20)).save(tmp_path / "rule.json")
+    assert main([str(each).replace(OUT, str(tmp_path / "out")) for each in case.arguments]) == 0
+    assert re.search(said, capsys.readouterr().err)
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,8 @@ from rewrite.reports.pictures import png, strips, to_pil
 from rewrite.storage.files import write_together
 
 SHOWN_CONCEPTS, SHOWN_IMAGES = 4, 6
+# Images whose time is taken.
+FEW = 8
 
 
 def run(options: Namespace) -> dict:
@@ -82,9 +84,10 @@ def found_by(options: Namespace) -> dict:
 
 
 def foretell_comparison(drawn: DrawnPictures, source: ConceptSource, images: int) -> None:
-    """Say about how long it takes, from the time that it takes to draw and name one image."""
-    first = drawn.numbers[:1]
-    foretell_times(lambda: source.label(drawn.images(first), first), images, f"to draw and name {images} images")
+    """Say about how long it takes, from the time that it takes to draw and name a few images."""
+    first = drawn.numbers[:FEW]
+    told = f"to draw and name {images} images"
+    foretell_times(lambda: source.label(drawn.images(first), first), images / len(first), told)
 
 
 def tell(result: dict) -> str:
