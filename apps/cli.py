@@ -116,13 +116,13 @@ def _parse(arguments: list[str]) -> Namespace:
 
 def _sentence(error: BaseException) -> str:
     """What an error says, on one line."""
-    from rewrite.storage.quoting import plain
+    from rewrite.storage.quoting import plain, without_addresses
 
     if isinstance(error, RuntimeError) or (isinstance(error, MemoryError) and not error.args):
         return "there is not enough memory"
     if isinstance(error, OSError) and error.strerror:
         return plain(f"{error.strerror}: {error.filename}" if error.filename else error.strerror)
-    text = plain(" ".join(str(error.args[0] if error.args else "").split()))
+    text = without_addresses(plain(" ".join(str(error.args[0] if error.args else "").split())))
     return text[:LONGEST] or type(error).__name__
 
 

@@ -30,6 +30,7 @@ from rewrite.generators.stylegan2_design import Design
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 from rewrite.generators.stylegan3 import Design3, StyleGAN3
 from rewrite.generators.stylegan3_layers import StyleGAN3Generator
+from tests.guards import ADDRESS
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -249,6 +250,7 @@ def refusal(capsys) -> Callable[..., str]:
         assert len(said) == 1
         assert error.rstrip().endswith(said[0])
         assert "Traceback" not in error
+        assert not ADDRESS.search(error)
         return said[0]
 
     return run

@@ -1,5 +1,6 @@
 """What must hold while a file is opened or a page is answered: no code runs, nothing hangs, no memory is swallowed."""
 
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -23,6 +24,9 @@ FORBIDDEN = {
     "subprocess.Popen",
     "ctypes.dlopen",
 }
+
+# Where an object lies in memory is no part of a sentence.
+ADDRESS = re.compile(r"\bat 0x[0-9a-f]+|\bobject at\b")
 
 watched: list[str] = []
 watching = False
@@ -86,5 +90,6 @@ def outcome(act: Callable[[Path], object], path: Path, seconds: int = SECONDS) -
         said = " ".join(str(error).split())
         assert 0 < len(said) < 500
         assert "Traceback" not in said
+        assert not ADDRESS.search(said)
         return said
     return "opened"

@@ -1,5 +1,6 @@
 """Whatever is wrong, it is said in one sentence that says what a file is and is not, and names the option."""
 
+import ast
 import io
 import json
 import os
@@ -17,8 +18,10 @@ from apps.editor.options import Options
 from apps.editor.server import serving
 from rewrite import Memory, Rule, load_generator
 from rewrite.storage.files import tensor_bytes
-from rewrite.storage.quoting import LONGEST, plain, quoted
+from rewrite.storage.quoting import LONGEST, plain, quoted, reason_of
 from tests.editors import ROOT
+from tests.guards import ADDRESS
+from tests.test_house import SOURCES
 
 pytestmark = pytest.mark.usefixtures("cache")
 
@@ -147,6 +150,33 @@ def test_a_message_quotes_little_and_steers_no_terminal():
         assert quoted(value).isprintable()
     assert plain("a\x1b[31m\n\u202eb") == r"a\x1b[31m\n\u202eb"
     assert _sentence(ValueError("no\x1b]0;x\x07file")) == r"no\x1b]0;x\x07file"
+
+
+class Strange:
+    """Something that nobody should give."""
+
+
+@pytest.mark.parametrize(
+    "value", [Strange(), [Strange()], {"a": (Strange(),)}, iter([1]), len, lambda: 0], ids=range(6)
+)
+def test_no_message_says_where_an_object_lies_in_memory(value):
+    for said in (quoted(value), _sentence(ValueError(f"got {value!r}")), reason_of(TypeError(f"got {value!r}"))):
+        assert not ADDRESS.search(said)
+    assert "Strange>" in quoted(Strange())
+
+
+def test_whatever_was_given_is_quoted_in_a_refusal_and_not_shown_whole():
+    """`quoted` is short whatever a file holds, and says no address; `!r` is for pieces of a known length."""
+    shown = [
+        f"{path}:{node.lineno}"
+        for path in (*SOURCES["rewrite"], *SOURCES["dissect"])
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Raise)
+        for part in ast.walk(node)
+        if isinstance(part, ast.FormattedValue) and part.conversion == ord("r")
+        if not isinstance(part.value, ast.Subscript)
+    ]
+    assert shown == []
 
 
 def test_a_memory_that_is_not_symmetric_is_refused(files, tmp_path):

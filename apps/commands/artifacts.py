@@ -36,6 +36,7 @@ from rewrite.interrupts import goes_on_from
 from rewrite.progress import in_stage, stages
 from rewrite.reports.pictures import Pair, before_after, png, to_pil
 from rewrite.storage.files import write_together
+from rewrite.storage.quoting import quoted
 from rewrite.storage.scratch import scratch
 
 SEEDS, PATCH = "seeds", "patch.safetensors"
@@ -153,10 +154,10 @@ def parse_units(text: str, count: int) -> tuple[int, ...]:
     """
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() for part in parts):
-        raise ValueError(f"units are numbers such as 3,17, got {text!r}")
+        raise ValueError(f"units are numbers such as 3,17, got {quoted(text)}")
     units = tuple(int(part) for part in parts)
     if max(units) >= count or len(set(units)) < len(units):
-        raise ValueError(f"the layer has units 0 to {count - 1}, each named once, got {text!r}")
+        raise ValueError(f"the layer has units 0 to {count - 1}, each named once, got {quoted(text)}")
     return units
 
 

@@ -16,6 +16,7 @@ from rewrite.reports.proposals import SEEDS
 from rewrite.reports.report import unseen_seeds
 from rewrite.rules import rule_path
 from rewrite.storage.files import write_together
+from rewrite.storage.quoting import quoted
 
 PICTURE, LAYERS, RULE, ALL = "proposals.png", "layers.png", "rule.json", "all"
 SHOWN, SHOWN_LAYERS = 6, 5
@@ -118,7 +119,7 @@ def numbers_of(accept: str | None) -> list[int]:
     try:
         numbers = sorted(set(parse_seeds(accept)))
     except ValueError:
-        raise ValueError(f"--accept takes {ALL}, or numbers such as 1,3 or 1-5, got {accept!r}") from None
+        raise ValueError(f"--accept takes {ALL}, or numbers such as 1,3 or 1-5, got {quoted(accept)}") from None
     if numbers[0] < 1:
         raise ValueError(f"proposals count from 1, got --accept {accept}")
     return numbers

@@ -18,7 +18,6 @@ Each handler runs in one of these queues:
 
 import functools
 import inspect
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,7 +33,7 @@ from apps.editor.models import Models
 from apps.editor.session import Session
 from apps.editor.work import Stopped
 from rewrite.reports.rendering import render
-from rewrite.storage.quoting import plain
+from rewrite.storage.quoting import plain, without_addresses
 
 Updates = dict[Block, Any]
 Handler = Callable[..., Updates | Iterator[Updates]]
@@ -45,7 +44,6 @@ LINE = Path(__file__).parent / "templates" / "line.html"
 PROGRESS = Path(__file__).parent / "templates" / "progress.html"
 REFUSED = (ValueError, LookupError, OSError, MemoryError)
 # What Python shows of an object that does not say what it is.
-ADDRESS = re.compile(r" (object )?at 0x[0-9a-f]+")
 STOPPED = "Stopped; nothing was kept."
 
 
@@ -193,4 +191,4 @@ def progress(done: float, text: str) -> str:
 def sentence(error: BaseException) -> str:
     """The message of an error, on one line of at most 400 characters."""
     text = str(error.args[-1] if isinstance(error, OSError) and error.strerror else error.args[0] if error.args else "")
-    return plain(ADDRESS.sub("", " ".join(text.split())))[:400] or "that did not work"
+    return plain(without_addresses(" ".join(text.split())))[:400] or "that did not work"

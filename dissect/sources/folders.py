@@ -19,6 +19,7 @@ from dissect.sources.pictures import LabelledPictures
 from dissect.sources.rasters import read_colours, read_numbers, read_red_green, shape_of
 from dissect.sources.tables import read_rows
 from rewrite.reports.concepts import NONE, Concepts
+from rewrite.storage.quoting import quoted
 from rewrite.storage.walks import files_in
 
 SIZE = 224
@@ -163,7 +164,7 @@ class Within:
         if parent not in self._known:
             self._known[parent] = self._holds(path.parent)
         if not self._known[parent] or ((path.name == ".." or path.is_symlink()) and not self._holds(path)):
-            raise ValueError(f"a path in a table stays in its folder {self.folder}, got {name!r}")
+            raise ValueError(f"a path in a table stays in its folder {self.folder}, got {quoted(name)}")
         return path
 
     def _holds(self, path: Path) -> bool:

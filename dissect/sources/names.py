@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from dissect.sources.tables import read_rows, read_text
+from rewrite.storage.quoting import quoted
 
 NUMBER, NAME = "Idx", "Name"
 
@@ -54,7 +55,9 @@ def numbered(named: Iterable[tuple[str, str]], path: Path) -> dict[int, str]:
             continue
         number = int(text) if text.strip().isdecimal() and len(text.strip()) < 6 else -1
         if number in found or not 0 <= number < 2**16:
-            raise ValueError(f"labels have different numbers from 0 to 65535, {path} gives {name.strip()!r} {text!r}")
+            raise ValueError(
+                f"labels have different numbers from 0 to 65535, {path} gives {quoted(name.strip())} {quoted(text)}"
+            )
         found[number] = name.strip()
     if not found:
         raise ValueError(f"{path} names no label")

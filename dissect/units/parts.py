@@ -12,6 +12,7 @@ from dissect.units.counting import begin, count, ledger_of, start
 from dissect.units.dissection import UNITS, Dissection, dissections_of, load_dissections, save_dissections
 from dissect.units.probe import Probe
 from rewrite.storage.ledger import Ledger, shards
+from rewrite.storage.quoting import quoted
 
 
 class Part(NamedTuple):
@@ -29,7 +30,7 @@ class Part(NamedTuple):
         """
         number, slash, of = text.partition("/")
         if not (slash and number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
-            raise ValueError(f"a part is written 2/4, the second of four, got {text!r}")
+            raise ValueError(f"a part is written 2/4, the second of four, got {quoted(text)}")
         return cls(int(number), int(of))
 
     def path(self, state: Path) -> Path:

@@ -17,6 +17,7 @@ from rewrite.generators.contract import Generator
 from rewrite.generators.fingerprint import hash_of
 from rewrite.generators.outputs import keeping_outputs
 from rewrite.reports.concepts import Concepts, ConceptSource
+from rewrite.storage.quoting import quoted
 
 # Levels of a generator's units are taken from images that no sample of seeds reaches.
 FIRST_LEVEL_SEED = 3_000_000_000
@@ -184,7 +185,9 @@ class PictureProbe(Probe):
         for name in layers:
             if name not in known:
                 near = get_close_matches(name, known, 1)
-                raise LookupError(f"the network has no layer {name!r}{f': did you mean {near[0]}?' if near else ''}")
+                raise LookupError(
+                    f"the network has no layer {quoted(name)}{f': did you mean {near[0]}?' if near else ''}"
+                )
         self.prepare = prepare or (lambda images: images)
         self.module, self.layers, self.pictures = module.eval(), tuple(layers), pictures
         self.concepts = pictures.concepts

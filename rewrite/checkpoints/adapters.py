@@ -24,7 +24,7 @@ from rewrite.generators.network import Network
 from rewrite.generators.parametrised import computed
 from rewrite.patch import Patch, held_at
 from rewrite.storage import files
-from rewrite.storage.quoting import reason_of
+from rewrite.storage.quoting import quoted, reason_of
 from rewrite.version import __version__
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -132,7 +132,7 @@ def from_peft(generator: Network, folder: str | Path) -> tuple[Patch, ...]:
     patches = []
     for path, (first, second) in _pairs(tensors, Path(folder) / WEIGHTS).items():
         if path not in names:
-            raise LookupError(f"this generator has no editable layer at {path!r}, which the adapter changes")
+            raise LookupError(f"this generator has no editable layer at {quoted(path)}, which the adapter changes")
         _path(generator, names[path])
         layer = generator.layer(names[path])
         if tuple(first.shape[2:]) != (() if layer.kind == "linear" else layer.kernel):
@@ -232,8 +232,8 @@ def _read_config(path: Path) -> dict[str, Any]:
     for name, value in config.items():
         if name not in FREE and value not in (*OFF, *NEUTRAL.get(name, ())):
             raise ValueError(
-                f"{path} asks for {name} = {value!r}, which may be more than a change of weights by B(A(x)): save it "
-                "from PEFT as a plain LoRA adapter"[:300]
+                f"{path} asks for {name} = {quoted(value)}, which may be more than a change of weights by B(A(x)): "
+                "save it from PEFT as a plain LoRA adapter"[:300]
             )
     return config
 

@@ -15,6 +15,7 @@ from rewrite.checkpoints.archives import NOTE
 from rewrite.checkpoints.foreign import ForeignFile
 from rewrite.checkpoints.names import NamePath
 from rewrite.storage import files
+from rewrite.storage.quoting import quoted
 
 Checkpoint = native.NativeFile | ForeignFile
 
@@ -36,7 +37,7 @@ def check_ending(path: str | Path, container: str, checkpoint: Checkpoint) -> No
         ValueError: There is no such container, or the ending belongs to another one.
     """
     if container not in CONTAINERS:
-        raise ValueError(f"the container is one of {', '.join(CONTAINERS)}, got {container!r}")
+        raise ValueError(f"the container is one of {', '.join(CONTAINERS)}, got {quoted(container)}")
     kind = {SAFETENSORS: "safetensors", STATE_DICT: "zip"}.get(container, checkpoint.kind)
     ending = Path(path).suffix.lower()
     kept = container == SAME and ending == checkpoint.path.suffix.lower()

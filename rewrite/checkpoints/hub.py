@@ -7,6 +7,8 @@ from types import ModuleType
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
+from rewrite.storage.quoting import quoted
+
 SCHEME = "hf://"
 ADDRESS = re.compile(r"hf://(?P<repository>[^/@]+/[^/@]+)(@(?P<revision>[^/]+))?/(?P<file>.+)")
 
@@ -71,7 +73,7 @@ def _check_reachable(address: str) -> None:
 def _where(address: str) -> dict[str, str | None]:
     parts = ADDRESS.fullmatch(address)
     if parts is None:
-        raise ValueError(f"an address of the Hugging Face hub is hf://owner/name/file, got {address!r}")
+        raise ValueError(f"an address of the Hugging Face hub is hf://owner/name/file, got {quoted(address)}")
     return {"repo_id": parts["repository"], "filename": parts["file"], "revision": parts["revision"]}
 
 

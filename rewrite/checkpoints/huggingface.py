@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from rewrite.storage import files
-from rewrite.storage.quoting import reason_of
+from rewrite.storage.quoting import quoted, reason_of
 
 ON_HUB = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 CONFIGURATION, PROCESSOR, WEIGHTS = "config.json", "preprocessor_config.json", "model.safetensors"
@@ -106,7 +106,9 @@ def _folder(name: str, task: Task) -> Path:
     folder = Path(name).expanduser()
     if not name or not folder.is_dir():
         if not ON_HUB.fullmatch(name):
-            raise FileNotFoundError(f"there is no folder {name!r}, and a name on the Hugging Face hub is ORG/NAME")
+            raise FileNotFoundError(
+                f"there is no folder {quoted(name)}, and a name on the Hugging Face hub is ORG/NAME"
+            )
         folder = _downloaded(name)
     missing = [needed for needed in (CONFIGURATION, PROCESSOR) if not (folder / needed).is_file()]
     if missing:

@@ -42,6 +42,7 @@ from rewrite.generators.contract import Generator
 from rewrite.generators.devices import device_named
 from rewrite.patch import Patch, Stack, held_at
 from rewrite.storage import files
+from rewrite.storage.quoting import quoted
 
 MOST_DESCRIBED = 120  # characters of a file's names that a sentence quotes
 BUILT_IN = {"towers": Path(__file__).parent.parent / "generators" / "towers.safetensors"}
@@ -140,7 +141,7 @@ def _recognised(path: Path, held: Sequence[Candidate], key: str | None = None) -
     """
     wanted = held if key is None else chosen(held, key)
     if not wanted:
-        raise ValueError(f"{path} holds nothing at {key!r}; it holds {_described(held[0].content)}"[:300])
+        raise ValueError(f"{path} holds nothing at {quoted(key)}; it holds {_described(held[0].content)}"[:300])
     for family in FOREIGN:
         found = fitting(wanted, family.recognises)
         if len(found) > 1:

@@ -12,6 +12,7 @@ from typing import Any
 from rewrite.checkpoints.downloads import download, parts_of, sha256_of, shown
 from rewrite.storage import files
 from rewrite.storage.caches import cache_folder
+from rewrite.storage.quoting import quoted
 
 # torch.hub's convention: the first eight digits of the SHA-256 end the file's name.
 PREFIX = re.compile(r"-([0-9a-f]{8})\.[a-z]+")
@@ -63,7 +64,7 @@ def find(name: str) -> Published:
     if name not in PUBLISHED:
         near = get_close_matches(name, PUBLISHED, 1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(PUBLISHED)}"
-        raise LookupError(f"there is no published checkpoint {name!r}: {hint}")
+        raise LookupError(f"there is no published checkpoint {quoted(name)}: {hint}")
     return PUBLISHED[name]
 
 

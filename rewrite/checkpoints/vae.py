@@ -15,6 +15,7 @@ from rewrite.checkpoints.tensors import Placed
 from rewrite.generators.vae import KLDecoder, KLDesign
 from rewrite.generators.wrapped import wrap
 from rewrite.storage import files
+from rewrite.storage.quoting import quoted
 
 FAMILY = "decoder of diffusers' AutoencoderKL"
 FIRST, CONFIG = "decoder.conv_in.weight", "config.json"
@@ -85,7 +86,7 @@ def _groups(path: Path) -> int:
     config = files.read_json(beside, "configuration") if beside.is_file() else {}
     groups = config.get("norm_num_groups", GROUPS) if isinstance(config, dict) else GROUPS
     if not isinstance(groups, int) or not 1 <= groups <= 1024:
-        raise ValueError(f"{beside} says that {groups!r} groups are normalised together")
+        raise ValueError(f"{beside} says that {quoted(groups)} groups are normalised together")
     return groups
 
 

@@ -11,6 +11,7 @@ from rewrite.classifiers.classifier import Classifier
 from rewrite.classifiers.loading import checkpoint_of, open_classifier
 from rewrite.patch import Patch, Stack
 from rewrite.storage import files
+from rewrite.storage.quoting import quoted
 
 
 def export_classifier(
@@ -38,7 +39,7 @@ def export_classifier(
         _write_again(classifier, held, path, model)
         return
     if container not in exports.CONTAINERS:
-        raise ValueError(f"the container is one of {', '.join(exports.CONTAINERS)}, got {container!r}")
+        raise ValueError(f"the container is one of {', '.join(exports.CONTAINERS)}, got {quoted(container)}")
     with Stack(classifier).holding(held):
         state = {name: tensor.detach().cpu().clone() for name, tensor in classifier.state().items()}
     if container == exports.STATE_DICT:

@@ -17,6 +17,7 @@ from torch import nn
 from rewrite.checkpoints.huggingface import CLASSIFIES, load_network
 from rewrite.classifiers.preparation import Preparation
 from rewrite.reports.trunks import hub_folder
+from rewrite.storage.quoting import quoted
 
 # Those whose networks are built without weights first.
 BUILDERS = ("torchvision", "timm")
@@ -133,4 +134,4 @@ def _known(name: str, names: list[str], library: str) -> None:
     if name not in names:
         near = get_close_matches(name, names, 1)
         hint = f": did you mean {near[0]}?" if near else ""
-        raise LookupError(f"{library} has no classifier {name!r}{hint}")
+        raise LookupError(f"{library} has no classifier {quoted(name)}{hint}")

@@ -19,7 +19,7 @@ from rewrite.classifiers.recognition import recognised
 from rewrite.classifiers.small_cnn import SmallCNN
 from rewrite.generators.devices import device_named
 from rewrite.storage import files
-from rewrite.storage.quoting import lacking
+from rewrite.storage.quoting import lacking, quoted
 
 OURS = "classifier of this library"
 # Counts of batch normalisation, which old files lack.
@@ -101,7 +101,7 @@ def open_classifier(
         held = [each for each in candidates(archive.content, archive.budget) if each.state]
     held = held if key is None else chosen(held, key)
     if not held:
-        raise ValueError(f"{path} holds no state dict" + ("" if key is None else f" at {key!r}"))
+        raise ValueError(f"{path} holds no state dict" + ("" if key is None else f" at {quoted(key)}"))
     candidate = max(held, key=lambda each: len(each.state))
     return _of_library(archive, candidate, architecture, classes)
 
@@ -142,7 +142,7 @@ def _of_library(
         )
     library, _, name = architecture.partition(":")
     if library not in libraries.BUILDERS or not name:
-        raise ValueError(f"an architecture is torchvision:NAME or timm:NAME, got {architecture!r}")
+        raise ValueError(f"an architecture is torchvision:NAME or timm:NAME, got {quoted(architecture)}")
     built = libraries.build(library, name)
     scored = _classes_in(built.network, found)
     if scored is not None:

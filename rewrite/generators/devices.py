@@ -2,6 +2,8 @@
 
 import torch
 
+from rewrite.storage.quoting import quoted
+
 AUTO = "auto"
 # The first that is there is what `auto` stands for.
 ACCELERATORS = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
@@ -22,7 +24,7 @@ def device_named(name: str | torch.device) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise ValueError(f"a device is auto, cpu, cuda or mps, got {name!r}") from None
+        raise ValueError(f"a device is auto, cpu, cuda or mps, got {quoted(name)}") from None
     there = ACCELERATORS.get(device.type, lambda: True)()
     if not there or (device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()):
         raise ValueError(f"torch finds no device {name} on this machine: name another, such as cpu")

@@ -50,7 +50,7 @@ class DiscriminatorDesign:
 
     def __post_init__(self) -> None:
         if self.architecture not in ARCHITECTURES:
-            raise ValueError(f"the architecture is one of {', '.join(ARCHITECTURES)}, got {self.architecture!r}")
+            raise ValueError(f"the architecture is one of {', '.join(ARCHITECTURES)}, got {quoted(self.architecture)}")
         sides = sorted(self.channels)
         if not 2 <= len(sides) <= 11 or sides != [SMALLEST * 2**i for i in range(len(sides))]:
             raise ValueError(f"sides halve down to {SMALLEST}, from at most 4096, got {quoted(sides)}")

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from rewrite.generators.stylegan2_stages import SynthesisLayer
+from rewrite.storage.quoting import quoted
 
 NOISE_MODES = ("const", "seed", "random", "none")
 
@@ -16,7 +17,7 @@ class Noise:
 
     def __init__(self, mode: str = "const", seeds: tuple[int, ...] = ()):
         if mode not in NOISE_MODES:
-            raise ValueError(f"noise must be one of {', '.join(NOISE_MODES)}, got {mode!r}")
+            raise ValueError(f"noise must be one of {', '.join(NOISE_MODES)}, got {quoted(mode)}")
         self.mode, self.seeds = mode, seeds
 
     def draw(self, layer: SynthesisLayer, number: int, like: Tensor) -> Tensor | None:

@@ -44,7 +44,7 @@ class Design:
 
     def __post_init__(self) -> None:
         if self.architecture not in ARCHITECTURES:
-            raise ValueError(f"the architecture is one of {', '.join(ARCHITECTURES)}, got {self.architecture!r}")
+            raise ValueError(f"the architecture is one of {', '.join(ARCHITECTURES)}, got {quoted(self.architecture)}")
         sides = sorted(self.channels)
         if not sides or sides[0] != 4 or any(b != 2 * a for a, b in pairwise(sides)) or sides[-1] > LARGEST_SIDE:
             raise ValueError(f"sides double from 4, to at most {LARGEST_SIDE}, got {quoted(sides)}")

@@ -26,6 +26,7 @@ from rewrite.generators.margins import FittedLayers, extending, reaches_beyond
 from rewrite.generators.modules import PLAIN, Kind, kind_of
 from rewrite.generators.outputs import keeping_outputs, noting_inputs
 from rewrite.generators.seeds import whole_seed
+from rewrite.storage.quoting import quoted
 
 TRIAL_SEEDS = (0, 1)
 ALIKE = 1e-3
@@ -148,7 +149,9 @@ class WrappedGenerator(Generator):
         names = [name for name, _ in self.module.named_modules()]
         if layer not in names:
             near = get_close_matches(layer, names, 1)
-            raise LookupError(f"the module has no part {layer!r}: {f'did you mean {near[0]}?' if near else names[1:]}")
+            raise LookupError(
+                f"the module has no part {quoted(layer)}: {f'did you mean {near[0]}?' if near else names[1:]}"
+            )
         if layer in self.layers:
             return super().units(layer)
         return self.outputs([layer], self.latents(TRIAL_SEEDS[:1]))[0][layer].shape[1]

@@ -18,7 +18,7 @@ from rewrite.memory.memory import Memory
 from rewrite.memory.sums import Sums, positions_per_image
 from rewrite.progress import stage_bar
 from rewrite.rules.settings import KEY_SPACES
-from rewrite.storage.quoting import lacking
+from rewrite.storage.quoting import lacking, quoted
 from rewrite.threads import one_blas_thread
 from rewrite.version import __version__
 
@@ -75,9 +75,9 @@ def measure(
 
 def _check(samples: int | str, key_space: str) -> None:
     if key_space not in KEY_SPACES:
-        raise ValueError(f"key_space must be one of {', '.join(KEY_SPACES)}, got {key_space!r}")
+        raise ValueError(f"key_space must be one of {', '.join(KEY_SPACES)}, got {quoted(key_space)}")
     if isinstance(samples, str) and samples != AUTO:
-        raise ValueError(f"samples must be a number or {AUTO}, got {samples!r}")
+        raise ValueError(f"samples must be a number or {AUTO}, got {quoted(samples)}")
     if isinstance(samples, int) and samples < 1:
         raise ValueError(f"samples must be at least 1, got {samples}")
 

@@ -126,7 +126,7 @@ class Memory:
             mine, theirs = said(self.label), said(generator.label)
             raise ValueError(f"this memory was measured on class {mine}, not on class {theirs}")
         if self.noise not in (None, generator.noise):
-            raise ValueError(f"this memory was measured with noise {quoted(self.noise)}, not {generator.noise!r}")
+            raise ValueError(f"this memory was measured with noise {quoted(self.noise)}, not {quoted(generator.noise)}")
 
     def save(self, path: str | Path) -> None:
         """Write the memory as safetensors, with its provenance as metadata.
@@ -214,7 +214,7 @@ def _accuracy(about: Any) -> Accuracy | None:
         return None
     found = Accuracy(int(about["images"]), float(about["bias"]), float(about["noise"]))
     if found.images < 1 or not (0 <= found.bias < 1 and 0 <= found.noise < math.inf):
-        raise ValueError(f"no memory is as accurate as {found!r}")
+        raise ValueError(f"no memory is as accurate as {quoted(found)}")
     return found
 
 

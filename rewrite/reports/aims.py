@@ -15,6 +15,7 @@ from jaxtyping import Bool, Int64, Integer
 
 from rewrite.reports.concepts import Concepts
 from rewrite.reports.interval import Interval, share_of
+from rewrite.storage.quoting import quoted
 
 CLEAR = 0.25
 TOP_TRANSITIONS = 10
@@ -53,7 +54,7 @@ class Aim:
         """
         replaced = tuple(concepts.number(concept) for concept in effect.get("from", ()))
         if not replaced:
-            raise ValueError(f"the effect of rule {name!r} must name at least one concept in from, got none")
+            raise ValueError(f"the effect of rule {quoted(name)} must name at least one concept in from, got none")
         target = effect.get("to")
         return cls(name, replaced, None if target is None else concepts.number(target))
 

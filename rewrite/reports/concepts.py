@@ -77,7 +77,7 @@ class Concepts:
         near = get_close_matches(name, self.names, 1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(self.names[:MOST_NAMED])}"
         hint += ", …" if not near and len(self) > MOST_NAMED else ""
-        raise LookupError(f"there is no concept {name!r}: {hint}")
+        raise LookupError(f"there is no concept {quoted(name)}: {hint}")
 
 
 @runtime_checkable

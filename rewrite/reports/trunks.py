@@ -12,6 +12,7 @@ from torch import Tensor
 
 from rewrite.checkpoints.downloads import download
 from rewrite.storage.files import existing
+from rewrite.storage.quoting import quoted
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def download_trunk(name: str = "squeeze", *, progress: bool = False) -> Path:
         ValueError: What came is not what was asked for, or the network or the disk refused.
     """
     if name not in TRUNKS:
-        raise LookupError(f"there is no trunk {name!r}: there are {', '.join(TRUNKS)}")
+        raise LookupError(f"there is no trunk {quoted(name)}: there are {', '.join(TRUNKS)}")
     path = hub_folder() / TRUNKS[name].file
     if not path.is_file():
         download(TRUNKS[name].url, path, TRUNKS[name].sha256, progress=progress)

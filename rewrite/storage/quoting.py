@@ -1,11 +1,14 @@
 """What others wrote, as it may stand in a message: short, on one line, and without characters that steer a terminal."""
 
 import json
+import re
 import reprlib
 from typing import Any
 
 LONGEST = 80
 LONGEST_REASON = 300
+# Where an object lies in memory, in how Python shows it: no two runs say the same, and strangers need not know it.
+ADDRESS = re.compile(r"(?: object)? at 0x[0-9a-fA-F]+(?=>)")
 
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = _short.maxlong = LONGEST
@@ -19,7 +22,13 @@ def quoted(value: Any) -> str:
         text = _short.repr(value)
     except ValueError:  # a whole number of more digits than Python writes
         return f"a number of {value.bit_length()} bits" if isinstance(value, int) else type(value).__name__
+    text = text if isinstance(value, str) else without_addresses(text)
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
+
+
+def without_addresses(text: str) -> str:
+    """A text without the places of objects in memory: `<Rule object at 0x7f…>` is `<Rule>`."""
+    return ADDRESS.sub("", text)
 
 
 def named(value: Any) -> str:
@@ -39,13 +48,13 @@ def lacking(error: Exception) -> str:
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
     if type(error) is ValueError:
-        return plain(str(error))[:LONGEST_REASON]
+        return without_addresses(plain(str(error)))[:LONGEST_REASON]
     return "a value in it is of the wrong kind"
 
 
 def reason_of(error: Exception) -> str:
     """What another library says of a file, which may quote much of it."""
-    text = plain(" ".join(str(error).split()))
+    text = without_addresses(plain(" ".join(str(error).split())))
     return text if len(text) <= LONGEST_REASON else f"{text[: LONGEST_REASON - 3]}..."
 
 
