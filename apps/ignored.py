@@ -24,12 +24,15 @@ UNUSED = {
     "sample": [
         LATENTS,
         Unused(("samples", "key_space"), lambda given: given.heat is None, "measures a memory for --heat: name a rule"),
+        Unused(
+            ("columns", "compare", "heat"), lambda given: given.out is None, "is for the picture of --out: name one"
+        ),
     ],
     "solve": [
         Unused(("samples",), lambda given: given.memory is not None, "measures a memory, and --memory names one"),
     ],
     "propose": [
-        Unused(("contexts", "layer"), lambda given: given.layers is not None, "is for contexts, not --layers"),
+        Unused(("contexts", "layer", "seeds"), lambda given: given.layers is not None, "is for contexts, not --layers"),
     ],
     "check": [LATENTS],
     "report": [
@@ -51,6 +54,9 @@ UNUSED = {
         Unused(
             ("rank", "most"), lambda given: given.units is not None, "orders candidates, and --units names the units"
         ),
+    ],
+    "units": [
+        Unused(("iou",), lambda given: given.part is not None, "is for the page, which --part does not write"),
     ],
     "omissions": [
         Unused(("layer", "steps"), lambda given: given.invert == 0, "is for --invert: say how many images"),

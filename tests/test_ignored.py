@@ -22,8 +22,13 @@ pytestmark = pytest.mark.usefixtures("cache")
         ["sample", "--samples", "10", "--out", "a.png"],
         ["sample", "--key-space=patch", "--out", "a.png"],
         ["sample", "--key-s", "patch", "--out", "a.png"],
+        ["sample", "--columns", "3", "--each", "a"],
+        ["sample", "--patch", "p", "--compare", "--each", "a"],
+        ["sample", "--heat", "rule.json", "--each", "a"],
         ["solve", "rule.json", "--memory", "m", "--samples", "10"],
         ["propose", "rule.json", "--layers", "all", "--contexts", "3"],
+        ["propose", "rule.json", "--layers", "all", "--seeds", "0-9"],
+        ["units", "--layer", "x", "--part", "1/2", "--iou", "0.1", "--out", "u"],
         ["check", "no-trees", "--latents", "w.npz", "--seeds", "0-3"],
         ["report", "patch", "--lpips", "w", "--download-lpips", "squeeze", "--out", "r"],
         ["rule", "--context", "dome", "--dissection", "d", "--out", "r.json"],
@@ -40,7 +45,7 @@ def test_an_option_that_would_not_be_looked_at_is_refused(tmp_path, monkeypatch,
 
 
 def test_every_command_of_the_list_is_tried():
-    tried = {"sample", "solve", "propose", "check", "report", "rule", "ablate", "artifacts", "omissions"}
+    tried = {"sample", "solve", "propose", "units", "check", "report", "rule", "ablate", "artifacts", "omissions"}
     assert set(UNUSED) == tried
 
 

@@ -19,10 +19,9 @@ _short.maxlist = _short.maxtuple = _short.maxdict = 4
 def quoted(value: Any) -> str:
     """A value, of whatever size and depth, in at most 80 characters."""
     try:
-        text = _short.repr(value)
+        text = without_addresses(_short.repr(value))
     except ValueError:  # a whole number of more digits than Python writes
         return f"a number of {value.bit_length()} bits" if isinstance(value, int) else type(value).__name__
-    text = text if isinstance(value, str) else without_addresses(text)
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
 
 
