@@ -1,3 +1,4 @@
+const titled = (name) => name[0].toUpperCase() + name.slice(1);
 // One tile, large: before and after with a line between them that is drawn along, or side by side.
 const closeup = () => {
   const box = make("dialog", "closeup"), stage = make("div", "stage"), name = make("h2");
@@ -26,7 +27,7 @@ const closeup = () => {
   box.addEventListener("click", (event) => { if (event.target === box) box.close(); });
   const open = (tile) => {
     const edited = !tile.edited.hidden;
-    name.textContent = `Seed ${tile.seed}`;
+    name.textContent = titled(tile.name);
     before.src = tile.before.src; after.hidden = line.hidden = !edited;
     if (edited) after.src = tile.edited.src;
     wipe.disabled = beside.disabled = !edited;

@@ -34,7 +34,8 @@ def find_regions(
     least = round(LEAST * draft.side**2) or 1
 
     def look(seeds: Sequence[int]) -> tuple[Region, ...]:
-        found = things(work.model.generator, source, [concept], seeds, least=least, inside=False)
+        images = [work.model.given.latent(seed) for seed in seeds]
+        found = things(work.model.generator, source, [concept], images, least=least, inside=False)
         return tuple(thing.region for thing in found)
 
     with work.running():

@@ -1,10 +1,12 @@
 """A draft of a rule: the marks and choices of one moment, and the rule that they make once they are complete."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
 from apps.editor.choices import Choices
+from apps.editor.given import SEEDS, names_of, number_of
 from apps.editor.marks import Mark, mask_side
 from apps.editor.model import Model
 from dissect.marked_concepts import marked_concepts
@@ -12,6 +14,7 @@ from rewrite import Latent, Mask, Region, Rule
 from rewrite.rules.masks import regions_of
 
 ENOUGH_CONTEXTS = 3
+MOST_GIVEN = 64
 
 
 @dataclass(frozen=True)
@@ -20,11 +23,12 @@ class Draft:
 
     Attributes:
         model: The model that the rule is for.
-        seeds: The images on the wall.
+        seeds: The images on the wall: seeds, and numbers of latents.
         marks: The brushed regions.
         further: Contexts in images that are not on the wall, found by concept.
         choices: The options beside the marks.
         version: Counts the changes of marks and choices.
+        given: The latents of files that may stand on the wall.
     """
 
     model: Model
@@ -33,6 +37,33 @@ class Draft:
     further: tuple[Region, ...] = ()
     choices: Choices = field(default_factory=Choices)
     version: int = 0
+    given: tuple[Latent, ...] = ()
+
+    @property
+    def names(self) -> list[str]:
+        """What the images on the wall are called."""
+        return names_of(self.seeds, self.given)
+
+    @property
+    def plain_seeds(self) -> list[int]:
+        """The seeds on the wall, without latents of files."""
+        return [seed for seed in self.seeds if seed < SEEDS]
+
+    def following(self, count: int) -> range:
+        """So many of the seeds that follow those on the wall."""
+        first = (max(self.plain_seeds, default=-1) + 1) % 2**31
+        return range(first, first + count)
+
+    @property
+    def markable(self) -> tuple[Latent, ...]:
+        """The latents by value that may be marked."""
+        marked = (mark.region.latent for mark in self.marks if mark.seed >= SEEDS)
+        return tuple(dict.fromkeys((*self.given, *marked)))
+
+    def with_given(self, latents: Iterable[Latent]) -> "Draft":
+        """The same draft; the latents by value among some may stand on the wall from here on."""
+        shared = (self.model.given.shared(latent) for latent in latents if number_of(latent) >= SEEDS)
+        return replace(self, given=tuple(dict.fromkeys((*self.given, *shared)))[-MOST_GIVEN:])
 
     @property
     def side(self) -> int:
@@ -47,7 +78,7 @@ class Draft:
     def regions(self, *roles: str) -> tuple[Region, ...]:
         """The marked regions of some roles, in that order; every connected part is a region of its own."""
         return tuple(
-            Region(Latent(mark.seed), Mask.from_array(part))
+            Region(mark.region.latent, Mask.from_array(part))
             for role in roles
             for mark in self.marks
             if mark.role == role
@@ -57,7 +88,7 @@ class Draft:
     def weighed_as(self, other: "Draft") -> bool:
         """Whether the same weights would be chosen for another draft: marks choose them, rank and caution do not."""
         same = replace(other.choices, rank=self.choices.rank, caution=self.choices.caution)
-        return replace(other, choices=same, seeds=self.seeds, version=self.version) == self
+        return replace(other, choices=same, seeds=self.seeds, version=self.version, given=self.given) == self
 
     @property
     def missing(self) -> str:
@@ -140,6 +171,7 @@ class Draft:
         return replace(rule, effect=found)
 
     def _labels(self, latent: Latent) -> Tensor:
-        if latent.seed in self.seeds:
-            return self.model.labels(self.seeds)[self.seeds.index(latent.seed)]
-        return self.model.labels((latent.seed,))[0]
+        number = number_of(latent)
+        if number in self.seeds:
+            return self.model.labels(self.seeds)[self.seeds.index(number)]
+        return self.model.labels((number,))[0]

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from apps.editor.cache import Cache
+from apps.editor.given import Given
 from apps.editor.turns import Turns
 from dissect.concept_rule import usual_layer
 from rewrite import Generator, Patch, Stack
@@ -46,13 +47,14 @@ class Drawer:
     Attributes:
         generator: A copy of the model's generator; its weights are the base weights whenever the lock is free.
         lock: Held while it is used.
+        given: The latents by value on the walls.
         layer: Runs are kept at this layer: it is where rules are solved by default.
         small: Whether an image takes next to no time.
         seconds: How long an image took that was drawn last.
     """
 
     def __init__(self, generator: Generator):
-        self.generator, self.lock = copy.deepcopy(generator), Turns()
+        self.generator, self.lock, self.given = copy.deepcopy(generator), Turns(), Given()
         self.layer, self.small, self.seconds = usual_layer(generator), work_of(generator) <= LITTLE_WORK, math.inf
         self._stack = Stack(self.generator)
         self._kept, self._preparing = Cache[Any](MOST_KEPT, MOST_BYTES), threading.RLock()
@@ -119,7 +121,7 @@ class Drawer:
     def run(self, layer: str, seeds: Sequence[int]) -> Cut:
         """A run stopped before a layer."""
         with self.lock:
-            return self.generator.cut(layer, self.generator.latents(seeds))
+            return self.generator.cut(layer, self.given.latents(self.generator, seeds))
 
     def prepared(self, key: Hashable, make: Callable[[], Any]) -> Any:
         """What takes several runs, between which tiles are drawn; made once, for all sessions."""
@@ -164,7 +166,7 @@ class Drawer:
             with self._stack.holding(held):
                 images = self.generator.rerun(first, cut)
         elif self.small:
-            images = self.generator.images(self.generator.latents(seeds))
+            images = self.generator.images(self.given.latents(self.generator, seeds))
         else:
             images = self.generator.rerun(self.layer, self.cut(self.layer, seeds))
         found = dict(zip(seeds, self.reduced(images.float().clamp(-1, 1)).cpu(), strict=True))

@@ -22,6 +22,7 @@ class Drawing:
         drawer: Draws it.
         seeds: The tiles.
         held: The active patches with their strengths; with patches, each tile is drawn with and without them.
+        names: What the tiles are called.
         before, after: What is shown without and with them, as URLs by seed.
         missing: What is not drawn yet.
         seconds: How long one takes.
@@ -30,6 +31,7 @@ class Drawing:
     drawer: Drawer
     seeds: Sequence[int]
     held: Held
+    names: Sequence[str]
     before: dict[int, str] = field(default_factory=dict)
     after: dict[int, str] = field(default_factory=dict)
     missing: Items = ()
@@ -78,7 +80,8 @@ class Drawing:
 
     def tiles(self) -> list[dict[str, Any]]:
         """The property `tiles` of a wall."""
-        return [{"seed": seed, "image": self.before.get(seed, LEFT)} for seed in self.seeds]
+        named = zip(self.seeds, self.names, strict=True)
+        return [{"seed": seed, "name": name, "image": self.before.get(seed, LEFT)} for seed, name in named]
 
     def edited(self) -> dict[str, Any]:
         """The properties of a wall for everything but `tiles`."""

@@ -72,7 +72,7 @@ class Export:
         ):
             raise ValueError(f"an export writes one or more of {', '.join(KINDS)}")
         with session.lock:
-            work, entries, seeds = session.begin(), session.rules.active, session.draft.seeds
+            work, entries, draft = session.begin(), session.rules.active, session.draft
         if not entries:
             raise ValueError("there is no rule that is on: rewrite one first")
         name = name.strip()
@@ -80,7 +80,7 @@ class Export:
         if (out / name / f"{name}{model.suffix}").resolve() == model.resolve():
             raise ValueError(f"an export named {name} would overwrite the model that it is of: give it another name")
         check_folder(out / name)
-        return cls(work, entries, max(seeds) + 1, name, set(kinds), out / name, private / secrets.token_hex(16))
+        return cls(work, entries, draft.following(1)[0], name, set(kinds), out / name, private / secrets.token_hex(16))
 
     def steps(self) -> Iterator[str]:
         """Make the files; yields a text before each.

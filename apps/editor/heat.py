@@ -9,6 +9,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from apps.editor.given import number_of
 from apps.editor.model import Model
 from rewrite import Region
 from rewrite.generators.batches import batched
@@ -79,5 +80,5 @@ class Heat:
 
     def _keys(self, place: Region) -> Float[Tensor, "n key"]:
         cells = (cover(place.mask.array(), self.layer) > LEAST_COVER).numpy()
-        features = self.model.drawer.features(self.layer.name, (place.latent.seed,))
+        features = self.model.drawer.features(self.layer.name, (number_of(place.latent),))
         return self.layer.keys(features, torch.from_numpy(np.flatnonzero(cells))[None])[0].double()

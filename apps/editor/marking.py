@@ -10,14 +10,15 @@ import gradio as gr
 from apps.editor.contexts import find_regions
 from apps.editor.data_urls import url, urls
 from apps.editor.frame import Updates
+from apps.editor.given import parse_images, uploaded
 from apps.editor.guide import measuring
 from apps.editor.heat import Heat
 from apps.editor.marks import whole
+from apps.editor.options import MOST_TILES
 from apps.editor.rewrite_view import FURTHER_IMAGES, RewriteView
 from apps.editor.session import Session
 from apps.editor.wall import given
 from apps.editor.work import Stopped
-from apps.seeds import parse_seeds
 
 LONGEST_SEEDS = 400
 
@@ -89,8 +90,18 @@ class Marking:
         session.set_marks(document)
         if not isinstance(text, str) or len(text) > LONGEST_SEEDS:
             raise ValueError("seeds are numbers and ranges such as 0-15 or 0-3,7")
-        session.show_seeds(parse_seeds(text))
+        session.show_seeds(parse_images(text, session.draft.given))
         return self.view.show_seeds(session)
+
+    def on_latents(self, session: Session, document: Any, path: Any) -> Updates:
+        """Put the latents of a file on the wall."""
+        session.set_marks(document)
+        if not isinstance(path, str):
+            raise ValueError("choose a file of latents")
+        latents = uploaded(path, session.model.generator)
+        session.show_latents(latents)
+        shown = f"{min(len(latents), MOST_TILES)} of {len(latents)} latents are on the wall."
+        return self.view.show_seeds(session) | self.view.show_status(session, shown)
 
     def on_count(self, session: Session, document: Any, count: Any) -> Updates:
         """Put more or fewer images on the wall."""

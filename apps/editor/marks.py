@@ -1,15 +1,16 @@
 """Marks: the brushed regions, read from the untrusted document that the page sends."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from apps.editor.given import SEEDS, number_of
 from rewrite import Latent, Mask, Region, Rule
 
 ROLES = ("copy", "paste", "context", "protect")
 MOST_MARKS = 400
 MOST_RUNS = 40_000
-LARGEST_SEED = 2**32 - 1
+LARGEST_SEED = SEEDS - 1
 LARGEST_MASK = 256
 
 
@@ -27,8 +28,8 @@ class Mark:
 
     @property
     def seed(self) -> int:
-        """The seed of the image."""
-        return self.region.latent.seed
+        """The seed of the image, or the number of its latent."""
+        return number_of(self.region.latent)
 
 
 def mask_side(size: tuple[int, int]) -> int:
@@ -38,13 +39,13 @@ def mask_side(size: tuple[int, int]) -> int:
     return side // next(parts)
 
 
-def read_marks(document: Any, side: int, roles: Collection[str] = ROLES) -> tuple[Mark, ...]:
+def read_marks(document: Any, side: int, given: Iterable[Latent] = ()) -> tuple[Mark, ...]:
     """Read the marks from a wall's value.
 
     Args:
         document: The value that the page sent.
         side: Height and width of every mask.
-        roles: The known roles.
+        given: The latents by value that may be marked, beside all seeds.
 
     Raises:
         ValueError: The document is invalid; the message says why.
@@ -54,10 +55,10 @@ def read_marks(document: Any, side: int, roles: Collection[str] = ROLES) -> tupl
         raise ValueError("the page must send its marks as a list")
     if len(entries) > MOST_MARKS:
         raise ValueError(f"a page sends at most {MOST_MARKS} marks, got {len(entries)}")
-    left = MOST_RUNS
+    left, known = MOST_RUNS, {number_of(latent): latent for latent in given}
     marks: dict[tuple[int, str], Mark] = {}
     for entry in entries:
-        mark = _mark(entry, side, roles)
+        mark = _mark(entry, side, known)
         left -= len(mark.region.mask.runs)
         if left < 0:
             raise ValueError(f"the marks of a page have at most {MOST_RUNS} runs")
@@ -67,18 +68,18 @@ def read_marks(document: Any, side: int, roles: Collection[str] = ROLES) -> tupl
     return tuple(marks.values())
 
 
-def _mark(entry: Any, side: int, roles: Collection[str]) -> Mark:
+def _mark(entry: Any, side: int, given: Mapping[int, Latent]) -> Mark:
     if not isinstance(entry, dict):
         raise ValueError("a mark must be an object")
     seed, role, runs = entry.get("seed"), entry.get("role"), entry.get("runs")
-    if not isinstance(role, str) or role not in roles:
-        raise ValueError(f"a mark's role is one of {', '.join(roles)}")
-    if not whole(seed) or not 0 <= seed <= LARGEST_SEED:
+    if not isinstance(role, str) or role not in ROLES:
+        raise ValueError(f"a mark's role is one of {', '.join(ROLES)}")
+    if not whole(seed) or not (0 <= seed <= LARGEST_SEED or seed in given):
         raise ValueError(f"a mark's seed is a whole number from 0 to {LARGEST_SEED}")
     if not isinstance(runs, list) or len(runs) > side * side:
         raise ValueError("a mark's runs must be a list, no longer than the mask has pixels")
     pairs = tuple(_pair(run) for run in runs)
-    return Mark(role, Region(Latent(seed), Mask((side, side), pairs)))
+    return Mark(role, Region(given[seed] if seed in given else Latent(seed), Mask((side, side), pairs)))
 
 
 def _pair(run: Any) -> tuple[int, int]:
@@ -100,11 +101,11 @@ def documents(marks: Iterable[Mark]) -> list[dict[str, Any]]:
 
 
 def marks_of(rule: Rule, side: int) -> tuple[Mark, ...] | None:
-    """The marks of a rule; None where the wall cannot show them (masks of other sizes, latents by value)."""
+    """The marks of a rule; None where the wall cannot show them, as their masks are of other sizes."""
     regions = [("copy", region) for region in rule.copy] + [("context", region) for region in rule.context]
     regions += [("protect", region) for region in rule.protect]
     regions += [] if rule.paste is None else [("paste", rule.paste)]
-    if any(region.latent != Latent(region.latent.seed) or region.mask.size != (side, side) for _, region in regions):
+    if any(region.mask.size != (side, side) for _, region in regions):
         return None
     return merged(Mark(role, region) for role, region in regions)
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from apps.editor.cache import Cache
 from apps.editor.drawer import Drawer, Held, checked
+from apps.editor.given import Given
 from apps.editor.turns import Turns
 from apps.memories import cached_path, memory_of
 from rewrite import Generator, Goals, Memory, Stack
@@ -78,10 +79,19 @@ class Model:
         """The layer where a rule is solved by default."""
         return self.drawer.layer
 
+    @property
+    def given(self) -> Given:
+        """The latents by value on the walls."""
+        return self.drawer.given
+
     def images(self, seeds: Sequence[int]) -> Tensor:
         """Images in [-1, 1] without patches, of full size."""
         batch = BATCH if self.drawer.small else SMALL_BATCH
-        return self._images.get(tuple(seeds), lambda: self.generator.sample(seeds, batch).cpu(), self.lock)
+
+        def draw() -> Tensor:
+            return self.generator.sample(self.given.latents(self.generator, seeds), batch).cpu()
+
+        return self._images.get(tuple(seeds), draw, self.lock)
 
     def labels(self, seeds: Sequence[int]) -> Tensor:
         """The label maps of images without patches.

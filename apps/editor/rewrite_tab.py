@@ -72,6 +72,7 @@ class RewriteTab:
         self._followed_by_drawing(
             connect(view.seeds.submit, marking.on_seeds, [wall, view.seeds], seen),
             connect(view.count.input, marking.on_count, [wall, view.count], seen),
+            connect(view.latents.upload, marking.on_latents, [wall, view.latents], [*seen, view.status]),
             connect(view.next_seeds.click, marking.on_next_seeds, [wall], seen),
             connect(self.page.opened.change, self.on_model, [], model),
         )

@@ -10,12 +10,14 @@ from apps.editor.drawer import COUNTS
 from apps.editor.drawing import lasting
 from apps.editor.example import TITLE, example_of
 from apps.editor.frame import Updates
+from apps.editor.given import images_text
 from apps.editor.guide import reasons, status
 from apps.editor.model import Model
 from apps.editor.proposal_list import ProposalList
 from apps.editor.rule_list import RuleList, rows
 from apps.editor.session import Session
 from apps.editor.wall import Role, Wall, given
+from rewrite.generators.latent_files import KINDS
 from rewrite.rules import BUILT_IN
 
 ROLES = (
@@ -44,7 +46,8 @@ class RewriteView:
     def _add_wall(self, new: Session) -> None:
         self.wall = Wall(ROLES, heat_label="Where would it fire?", elem_id="wall", **wall_of(new))
         with gr.Row(elem_classes="line"):
-            self.seeds = gr.Textbox(seeds_text(new.draft), label="Seeds", max_lines=1, scale=1, min_width=100)
+            text = images_text(new.draft.seeds, new.draft.given)
+            self.seeds = gr.Textbox(text, label="Seeds", max_lines=1, scale=1, min_width=100)
             chosen, text = counts(new), "Images on the wall"
             self.count = gr.Dropdown(
                 chosen["choices"], value=chosen["value"], label=text, scale=1, min_width=180, elem_id="count"
@@ -94,10 +97,12 @@ class RewriteView:
         self.choices = (self.action, self.layer, self.caution, self.rank, self.refine)
 
     def _add_files(self) -> None:
-        with gr.Accordion("Rule files", open=False, elem_id="files"):
+        with gr.Accordion("Files: rules, latents", open=False, elem_id="files"):
             with gr.Row(elem_classes="line"):
                 self.load = gr.UploadButton("Load a rule", file_types=[".json"], type="binary", elem_id="load")
                 self.save = gr.Button("Save the marks as a rule", elem_id="save")
+            text = "Load latents (w, W+ or z) onto the wall"
+            self.latents = gr.UploadButton(text, file_types=list(KINDS), elem_id="load-latents")
             self.ready = gr.Dropdown(list(BUILT_IN), value=None, label="A rule that comes with the library")
             self.take = gr.Button("Load it", elem_id="take")
 
@@ -138,7 +143,7 @@ class RewriteView:
         wall = session.wall()
         return {
             self.wall: gr.update(tiles=wall.tiles(), **wall.edited(), heat=[], **more),
-            self.seeds: seeds_text(session.draft),
+            self.seeds: images_text(session.draft.seeds, session.draft.given),
             self.count: counts(session),
         }
 
@@ -150,7 +155,7 @@ class RewriteView:
             **self.show_rules(session),
             **self.show_reasons(session),
             self.wall: gr.update(**wall_of(session), **given(session.draft), heat=[]),
-            self.seeds: seeds_text(session.draft),
+            self.seeds: images_text(session.draft.seeds, session.draft.given),
             self.count: counts(session),
             self.proposals: gr.update(proposals=[]),
             self.price: "",
@@ -181,14 +186,6 @@ def counts(session: Session) -> Any:
         return f"{count}" if drawer.quick(count) else f"{count}, {lasting(count * drawer.seconds)}"
 
     return gr.update(choices=[(named(each), each) for each in sorted({*COUNTS, count})], value=count)
-
-
-def seeds_text(draft: Draft) -> str:
-    """The seeds on the wall as text, such as 0-15 or 1,5,7."""
-    first, count = draft.seeds[0], len(draft.seeds)
-    if count > 1 and draft.seeds == tuple(range(first, first + count)):
-        return f"{first}-{draft.seeds[-1]}"
-    return ",".join(map(str, draft.seeds))
 
 
 def layers_of(model: Model) -> list[tuple[str, str]]:

@@ -74,7 +74,7 @@ class RulePanel:
                     shown = session.show_rule(request.index)
                     if not shown:
                         raise ValueError(
-                            "the wall cannot show the marks of this rule: it has too many images, or other latents"
+                            "the wall cannot show the marks of this rule: too many images, or masks of another size"
                         )
                 else:
                     change(session.rules, request)
@@ -92,7 +92,7 @@ class RulePanel:
         """Measure the active rules on new images."""
         entries, work = session.rules.active, session.begin()
         yield self.view.show_status(session, f"Measuring on {COUNT} images that no rule was made from …")
-        report = measured(work, entries, first_seed=max(session.draft.seeds) + 1)
+        report = measured(work, entries, first_seed=session.draft.following(1)[0])
         yield self.view.show_status(session, "Measured: see below the rules.") | {self.view.report: card(report)}
 
     def on_load(self, session: Session, content: Any) -> Iterator[Updates]:

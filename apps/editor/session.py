@@ -19,6 +19,7 @@ from apps.editor.draft import Draft
 from apps.editor.drawer import active, key_of
 from apps.editor.drawing import Drawing
 from apps.editor.example import example_of
+from apps.editor.given import number_of
 from apps.editor.marks import Mark, marks_of, merged, read_marks
 from apps.editor.model import Model
 from apps.editor.models import Models
@@ -28,7 +29,7 @@ from apps.editor.shelf import Shelf
 from apps.editor.snapshot import Snapshot
 from apps.editor.stack import Rules
 from apps.editor.work import Work, patch_key
-from rewrite import Mask, Patch, Region
+from rewrite import Latent, Mask, Patch, Region
 
 MOST_PATCHES = 24
 MOST_LEFT = 8
@@ -92,12 +93,11 @@ class Session:
         self.opened += 1
         kept = self._left.pop(model.fingerprint, None)
         self._left = dict(list(self._left.items())[-MOST_LEFT:])
-        self._start(Draft(model, self.draft.seeds, version=self.draft.version + 1))
+        self._start(Draft(model, tuple(self.draft.plain_seeds) or (0,), version=self.draft.version + 1))
         if kept is None:
             self.show_count(self.models.count(model))
             return
-        self.count = len(kept.seeds)
-        self.draft = replace(self.draft, seeds=kept.seeds, marks=kept.marks, further=kept.further, choices=kept.choices)
+        self.draft, self.count = kept.shown(self.draft), len(kept.seeds)
         self.rules.restore(kept.entries)
         self.filed |= kept.filed
 
@@ -192,13 +192,19 @@ class Session:
         """
         with self.lock:
             seeds = self.draft.seeds[: max(0, count)]
-            self.show_seeds((*seeds, *self._following(count - len(seeds))))
+            self.show_seeds((*seeds, *self.draft.following(count - len(seeds))))
             self.count = count
 
     def show_next(self) -> None:
         """Put the images of the seeds that follow on the wall."""
         with self.lock:
-            self.show_seeds(self._following(self.count))
+            self.show_seeds(self.draft.following(self.count))
+
+    def show_latents(self, latents: Sequence[Latent]) -> None:
+        """Put latents first on the wall, as many as there is room for."""
+        with self.lock:
+            self.draft = self.draft.with_given(latents[:MOST_TILES])
+            self._show_first([number_of(each) for each in latents[:MOST_TILES]], self.draft.plain_seeds, self.count)
 
     def before(self) -> Tensor:
         """The images on the wall without rules, at the size of a tile."""
@@ -219,21 +225,22 @@ class Session:
 
     def wall(self) -> Drawing:
         """The wall as it is shown now: all of it where that takes no time to speak of, else what is drawn already."""
-        with self.lock:
-            wall = Drawing(self.model.drawer, self.draft.seeds, active(self.rules.held))
-        return wall.at_once()
+        return self._wall().at_once()
 
     def draw(self) -> Drawing:
         """Begin to draw the wall tile by tile, and end the drawing before."""
-        with self.lock:
-            self._drawing = Drawing(self.model.drawer, self.draft.seeds, active(self.rules.held))
-            return self._drawing
+        self._drawing = drawing = self._wall()
+        return drawing
 
     def wants(self, drawing: Drawing) -> bool:
         """Whether a drawing is the latest, and of what the session shows now."""
         with self.lock:
             shown = self.model.drawer, self.draft.seeds, key_of(active(self.rules.held))
             return self._drawing is drawing and (drawing.drawer, drawing.seeds, key_of(drawing.held)) == shown
+
+    def _wall(self) -> Drawing:
+        with self.lock:
+            return Drawing(self.model.drawer, self.draft.seeds, active(self.rules.held), self.draft.names)
 
     # The draft --------------------------------------------------------------------------------------------------------
 
@@ -244,7 +251,7 @@ class Session:
             ValueError: The document is invalid.
         """
         with self.lock:
-            marks = read_marks(document, self.draft.side)
+            marks = read_marks(document, self.draft.side, self.draft.markable)
             further = self.draft.further if any(mark.role == "context" for mark in marks) else ()
             return self._change(marks=marks, further=further)
 
@@ -278,8 +285,7 @@ class Session:
         """Add contexts to the present marks, and their images to the wall as far as there is room."""
         with self.lock:
             self.add_contexts(found, ())
-            seeds = (*self.draft.seeds, *(region.latent.seed for region in found))
-            self.show_seeds(tuple(dict.fromkeys(seeds))[:MOST_TILES])
+            self._show_first(self.draft.seeds, (number_of(region.latent) for region in found), MOST_TILES)
 
     def show_example(self) -> Draft:
         """Put the marks of the example in place of the present ones, and its images first on the wall.
@@ -291,8 +297,7 @@ class Session:
             example = example_of(self.model)
             if example is None:
                 raise ValueError("there is an example for the built-in generator only: open towers")
-            rest = [seed for seed in range(self.count) if seed not in example.seeds]
-            self.show_seeds((*example.seeds, *rest)[: max(len(example.seeds), self.count)])
+            self._show_first(example.seeds, range(self.count), self.count)
             # Copied values that are not adjusted take half of the time, and show as well here.
             return self._change(marks=example.marks, further=(), choices=Choices(refine=False))
 
@@ -300,22 +305,18 @@ class Session:
         """Show a rule: its marks and their images. False if the wall cannot show them."""
         with self.lock:
             rule, draft = self.rules.entry(index).rule, self.draft
-            marks = None if rule is None else marks_of(rule, draft.side)
-            if marks is None or rule is None:
-                return False
+            marks = (rule and marks_of(rule, draft.side)) or ()
             seeds = list(dict.fromkeys(mark.seed for mark in marks))
-            if len(seeds) > MOST_TILES:
+            if rule is None or not 1 <= len(seeds) <= MOST_TILES:
                 return False
-            rest = [seed for seed in (*draft.seeds, *range(MOST_TILES)) if seed not in seeds]
-            self.show_seeds([*seeds, *rest][: max(len(seeds), len(draft.seeds))])
+            self.draft = draft.with_given(mark.region.latent for mark in marks)
+            self._show_first(seeds, (*draft.seeds, *range(MOST_TILES)), len(draft.seeds))
             layer = None if rule.layer == draft.model.layer else rule.layer
             self._change(marks=marks, further=(), choices=replace(draft.choices, action=rule.action, layer=layer))
             return True
 
-    def _following(self, count: int) -> range:
-        """So many of the seeds that follow those on the wall."""
-        first = (max(self.draft.seeds) + 1) % 2**31
-        return range(first, first + count)
+    def _show_first(self, seeds: Sequence[int], others: Iterable[int], count: int) -> None:
+        self.show_seeds(tuple(dict.fromkeys((*seeds, *others)))[: max(len(seeds), count)])
 
     def _change(self, **changes: Any) -> Draft:
         changed = replace(self.draft, **changes)

@@ -4,6 +4,7 @@ Each session has a folder, named by a random, secret key of its browser tab:
 
     session.json        {"open": fingerprint, "models": {fingerprint: a document of `Snapshot`, …}}
     KEY.safetensors     one patch of a stack, by `Entry.key`
+    latent-NUMBER.json  one latent of a file, by its number on the wall
 """
 
 import json
@@ -11,11 +12,14 @@ import re
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from apps.editor.given import number_of
 from apps.editor.snapshot import Snapshot
-from rewrite import Patch
+from rewrite import Latent, Patch
+from rewrite.rules.regions import latent_from
 from rewrite.storage.caches import cache_folder
 from rewrite.storage.files import read_json, write_text
 from rewrite.storage.quoting import lacking
@@ -55,10 +59,14 @@ class Shelf:
         for entry in entries:
             if not self._path(entry.key).exists():
                 entry.patch.save(self._path(entry.key))
+        latents = [latent for snapshot in snapshots.values() for latent in snapshot.given]
+        for latent in latents:
+            if not self._latent_path(latent).exists():
+                write_text(self._latent_path(latent), json.dumps(asdict(latent)))
         models = {known: snapshot.document() for known, snapshot in snapshots.items()}
         write_text(self.folder / STATE, json.dumps({"open": fingerprint, "models": models}))
-        used = {self._path(entry.key) for entry in entries}
-        for path in self.folder.glob("*.safetensors"):
+        used = {*(self._path(entry.key) for entry in entries), *map(self._latent_path, latents)}
+        for path in (*self.folder.glob("*.safetensors"), *self.folder.glob("latent-*.json")):
             if path not in used:
                 path.unlink(missing_ok=True)
 
@@ -72,7 +80,9 @@ class Shelf:
             return "", {}
         document = read_json(self.folder / STATE, "session")
         try:
-            snapshots = {known: Snapshot.read(each, self._patch) for known, each in document["models"].items()}
+            snapshots = {
+                known: Snapshot.read(each, self._patch, self._latent) for known, each in document["models"].items()
+            }
             return snapshots[document["open"]].name, snapshots
         except (AttributeError, LookupError, OSError, TypeError, ValueError) as error:
             raise ValueError(
@@ -81,6 +91,13 @@ class Shelf:
 
     def _patch(self, key: str) -> Patch:
         return Patch.load(self._path(key))
+
+    def _latent(self, number: int) -> Latent:
+        return latent_from(read_json(self._latent_path(number), "latent"))
+
+    def _latent_path(self, latent: Latent | int) -> Path:
+        number = latent if isinstance(latent, int) else number_of(latent)
+        return self.folder / f"latent-{number:d}.json"
 
     def _path(self, key: str) -> Path:
         if not PATCH.fullmatch(key):

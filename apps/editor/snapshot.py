@@ -1,15 +1,16 @@
 """What a session keeps of one model: the wall, the marks, the choices and the rules, as values and as a document."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from apps.editor.choices import Choices
 from apps.editor.draft import Draft
+from apps.editor.given import number_of
 from apps.editor.marks import Mark, documents, read_marks
 from apps.editor.options import MOST_TILES
 from apps.editor.stack import Entry
-from rewrite import Patch, Region, Rule
+from rewrite import Latent, Patch, Region, Rule
 from rewrite.rules.regions import regions_from
 
 
@@ -26,6 +27,7 @@ class Snapshot:
         choices: The options beside the marks.
         entries: The rules of the stack.
         filed: The patches, by `Entry.key`, that were saved or exported.
+        given: The latents of files that may stand on the wall.
     """
 
     name: str
@@ -36,16 +38,22 @@ class Snapshot:
     choices: Choices
     entries: tuple[Entry, ...]
     filed: frozenset[str] = frozenset()
+    given: tuple[Latent, ...] = ()
 
     @classmethod
     def of(cls, draft: Draft, entries: Sequence[Entry], filed: frozenset[str]) -> "Snapshot":
         """The present state."""
         parts = draft.seeds, draft.marks, draft.further, draft.choices
         keys = frozenset(entry.key for entry in entries)
-        return cls(draft.model.name, draft.side, *parts, tuple(entries), filed & keys)
+        return cls(draft.model.name, draft.side, *parts, tuple(entries), filed & keys, draft.markable)
+
+    def shown(self, draft: Draft) -> Draft:
+        """A draft of that model with all of this but the rules."""
+        parts = {"seeds": self.seeds, "marks": self.marks, "further": self.further, "choices": self.choices}
+        return replace(draft, **parts).with_given(self.given)
 
     def document(self) -> dict[str, Any]:
-        """All but the patches, as JSON."""
+        """All but the patches and the latents, as JSON."""
         return {
             "name": self.name,
             "side": self.side,
@@ -58,31 +66,37 @@ class Snapshot:
                 for each in self.entries
             ],
             "filed": sorted(self.filed),
+            "given": [number_of(latent) for latent in self.given],
         }
 
     @classmethod
-    def read(cls, document: dict[str, Any], patch_of: Callable[[str], Patch]) -> "Snapshot":
+    def read(
+        cls, document: dict[str, Any], patch_of: Callable[[str], Patch], latent_of: Callable[[int], Latent]
+    ) -> "Snapshot":
         """A snapshot from its document.
 
         Args:
             document: The document.
             patch_of: Gives the patch of a key.
+            latent_of: Gives the latent of a number.
 
         Raises:
-            KeyError, OSError, TypeError, ValueError: The document, or a patch, is none that this version wrote.
+            KeyError, OSError, TypeError, ValueError: The document, a patch or a latent is none that this version wrote.
         """
         seeds = tuple(map(int, document["seeds"]))
         if not 1 <= len(seeds) <= MOST_TILES:
             raise ValueError(f"the wall shows 1 to {MOST_TILES} seeds, got {len(seeds)}")
+        given = tuple(map(latent_of, document.get("given", [])))
         return cls(
             name=document["name"],
             side=document["side"],
             seeds=seeds,
-            marks=read_marks(document, document["side"]),
+            marks=read_marks(document, document["side"], given),
             further=regions_from(document, "further"),
             choices=Choices(**document["choices"]),
             entries=tuple(_entry(each, patch_of(each["key"])) for each in document["rules"]),
             filed=frozenset(document["filed"]),
+            given=given,
         )
 
 

@@ -97,7 +97,7 @@ const show = () => {
     const box = make("figure", "tile"), before = make("img"), after = make("img", "edited");
     for (const image of [before, after]) { image.alt = ""; image.draggable = false; }
     before.src = tile.image; after.hidden = !tile.after; if (tile.after) after.src = tile.after;
-    box.append(before, after, make("span", "seed", `seed ${tile.seed}`));
+    box.append(before, after, make("span", "seed", tile.name));
     return box;
   }));
   root.dataset.edited = props.tiles.filter((tile) => tile.after).length; root.dataset.done = props.turn;

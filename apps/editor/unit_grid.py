@@ -2,8 +2,8 @@
 
 Properties: `layer`, `units` (`[{"unit": 3, "concept": "tree", "iou": 0.2}, …]`), `strips` (a data URL for each unit,
 or none yet), `effects` (for each unit what it takes away, or null: `{"concept": "tree", "share": 0.3, "low": 0.2,
-"high": 0.4}`, without ends where it is estimated; or none yet), `tiles` (`[{"seed": 3, "image": url, "after": url or
-None}, …]`), `note` and `turn`. The event `input` brings its value: `{"layer": "b16.conv1", "ticked":
+"high": 0.4}`, without ends where it is estimated; or none yet), `tiles` (`[{"name": "seed 3", "image": url,
+"after": url or None}, …]`), `note` and `turn`. The event `input` brings its value: `{"layer": "b16.conv1", "ticked":
 [3, 17], "turn": 4}`.
 """
 

@@ -152,7 +152,8 @@ class UnitsTab:
         named = ", ".join(map(str, units[:6])) + (" …" if len(units) > 6 else "")
         work = session.begin()
         with work.model.holding([]) as generator:
-            patch = ablation_patch(generator, layer, units, seeds=session.draft.seeds[:COMPARED])
+            seeds = session.draft.plain_seeds[:COMPARED] or range(COMPARED)
+            patch = ablation_patch(generator, layer, units, seeds=seeds)
             notes = notes_of(generator, layer)
         work.rules.add(Entry(f"{layer} without {named}", patch))
         text = f"Units {named} are off for good: the patch stands in the list of rules, and can be exported."
@@ -184,7 +185,7 @@ def images_without(session: Session, layer: str, units: Sequence[int]) -> Tensor
     dissection(session.model, layer)
     with session.model.holding(session.rules.held) as generator:
         drawer, off = session.model.drawer, Intervention.off(units)
-        parts = batched(session.draft.seeds, drawer.together)
+        parts = [drawer.given.latents(generator, part) for part in batched(session.draft.seeds, drawer.together)]
         return torch.cat([drawer.reduced(Prefix.of(generator, layer, part).images(off).cpu()) for part in parts])
 
 
@@ -226,11 +227,11 @@ def layer_of(session: Session, state: UnitsState) -> dict[str, Any]:
 
 def tiles(session: Session, without: Tensor | None = None) -> list[dict[str, Any]]:
     """The images on the wall, each with what it is without some units."""
-    seeds = session.draft.seeds
-    after = [None] * len(seeds) if without is None else urls(without)
+    names = session.draft.names
+    after = [None] * len(names) if without is None else urls(without)
     return [
-        {"seed": seed, "image": image, "after": edited}
-        for seed, image, edited in zip(seeds, urls(session.at_hand()), after, strict=True)
+        {"name": name, "image": image, "after": edited}
+        for name, image, edited in zip(names, urls(session.at_hand()), after, strict=True)
     ]
 
 

@@ -75,7 +75,7 @@ const draw = (tile) => {
       paper.arc(...tile.at.map((each) => each * PAPER / SIDE), state.size * PAPER / SIDE, 0, 7); paper.stroke(); };
     circle(); paper.setLineDash([6, 6]); paper.strokeStyle = "#fff"; circle(); paper.setLineDash([]);
   }
-  tile.box.setAttribute("aria-label", `Seed ${tile.seed}, ${marked.length ? "marked: " + marked.join(", ") : "no marks"}`);
+  tile.box.setAttribute("aria-label", `${titled(tile.name)}, ${marked.length ? "marked: " + marked.join(", ") : "no marks"}`);
 };
 const paint = () => { state.tiles.forEach(draw); undo.disabled = !state.past.length; redo.disabled = !state.next.length;
                       clear.disabled = !marks().length; };
@@ -188,13 +188,13 @@ const place = (tile, event) => {
   return [(event.clientX - box.left) / box.width * SIDE, (event.clientY - box.top) / box.height * SIDE];
 };
 const picture = (name) => { const made = make("img", name); made.alt = ""; made.draggable = false; return made; };
-const tileOf = (seed) => {
-  const tile = { seed, box: make("div", "tile"), before: picture("before"), edited: picture("edited"),
+const tileOf = ({ seed, name }) => {
+  const tile = { seed, name, box: make("div", "tile"), before: picture("before"), edited: picture("edited"),
                  hot: picture("hot"), canvas: make("canvas"), at: null, down: false };
   tile.canvas.width = tile.canvas.height = PAPER;
   tile.box.tabIndex = 0; tile.box.setAttribute("role", "group"); tile.box.dataset.seed = seed;
-  const open = button("⤢", `Open seed ${seed} large`, () => large.open(tile), "open");
-  tile.box.append(tile.before, tile.edited, tile.hot, tile.canvas, make("span", "seed", `seed ${seed}`), open);
+  const open = button("⤢", `Open ${name} large`, () => large.open(tile), "open");
+  tile.box.append(tile.before, tile.edited, tile.hot, tile.canvas, make("span", "seed", name), open);
   tile.canvas.addEventListener("pointerdown", (event) => {
     if (event.button || state.stroke || !event.isPrimary) return;
     event.preventDefault(); tile.box.focus({ preventScroll: true });
@@ -264,8 +264,9 @@ const edit = () => { show("edited", props.after); wipe.disabled = state.tiles.ev
 const warm = () => show("hot", props.heat);
 const columns = (count) => (count < 5 ? 2 : [4, 5, 6, 3].find((each) => count % each === 0) ?? 5);
 const build = () => {
-  if (state.tiles.map((tile) => tile.seed).join() !== props.tiles.map((each) => each.seed).join()) {
-    state.tiles = props.tiles.map((each) => tileOf(each.seed));
+  const listed = (tiles) => tiles.map((each) => [each.seed, each.name]).join();
+  if (listed(state.tiles) !== listed(props.tiles)) {
+    state.tiles = props.tiles.map(tileOf);
     sheet.replaceChildren(...state.tiles.map((tile) => tile.box));
     sheet.style.setProperty("--columns", columns(state.tiles.length));
   }

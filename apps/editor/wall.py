@@ -3,7 +3,7 @@
 At the end of each stroke the event `input` brings its value, which `marks.py` reads: `{"marks": [{"seed": 3, "role":
 "copy", "runs": [[70, 4], …]}, …], "heat": false}`. Its properties, set by `gr.update(after=…)` and never sent back:
 
-    tiles       [{"seed": 3, "image": url}, …]   what is on the wall; marks on other seeds are kept out of sight
+    tiles       [{"seed": 3, "name": "seed 3", "image": url}, …]   what is on the wall; other marks are out of sight
     after       [url or None, …]                 the same tiles edited; empty removes them
     rough       [3, …]                           the seeds of tiles that are not drawn yet: what they show is a preview
     drawing     text                             how far the drawing of the wall is; empty when it is done

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from apps.editor.cache import Cache
 from apps.editor.choices import careful
+from apps.editor.given import number_of
 from apps.editor.model import BETWEEN_REPORTS, Model
 from apps.editor.stack import LONGEST_NAME, Entry, Rules
 from rewrite import Patch, Rule, Settings, solve
@@ -176,14 +177,14 @@ class Work:
         return Entry(rule.name[:LONGEST_NAME], replace(patch, rules=(rule.to_json(),)), rule=rule)
 
     def preview(self, rule: Rule) -> dict[int, Tensor]:
-        """The marked images by seed with the wanted values in their features: a preview of the paste.
+        """The marked images by number with the wanted values in their features: a preview of the paste.
 
         Raises:
             Stopped: The user pressed Stop.
         """
         with self.running():
             found = preview(self.model.generator, rule, goals=self.model.goals)
-        return {latent.seed: image for latent, image in found.items()}
+        return {number_of(latent): image for latent, image in found.items()}
 
 
 def settings_of(patch: Patch) -> Settings:

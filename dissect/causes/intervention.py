@@ -9,6 +9,7 @@ from torch import Tensor
 
 from rewrite.generators.contract import Generator
 from rewrite.generators.cut import Cut
+from rewrite.generators.latents import Latents, numbered
 from rewrite.storage.quoting import quoted
 
 
@@ -111,13 +112,13 @@ class Prefix:
 
     @classmethod
     @torch.no_grad()
-    def of(cls, generator: Generator, layer: str, seeds: Sequence[int]) -> "Prefix":
-        """Run the images of some seeds up to the output of a layer.
+    def of(cls, generator: Generator, layer: str, seeds: Sequence[int] | Latents) -> "Prefix":
+        """Run the images of some seeds or latents up to the output of a layer.
 
         Args:
             generator: The generator.
             layer: Name of the layer.
-            seeds: The images.
+            seeds: The images, or their latents.
 
         Returns:
             The run, which any number of interventions continue.
@@ -126,11 +127,12 @@ class Prefix:
             LookupError: The generator has no such layer.
             ValueError: There is no seed.
         """
-        if not seeds:
+        numbers, latents = numbered(seeds, generator.latents)
+        if not numbers:
             raise ValueError("interventions need at least one image, got no seed")
-        filled = (*seeds, *[seeds[-1]] * (-len(seeds) % generator.together))
-        cut = generator.cut(layer, generator.latents(filled))
-        return cls(generator, layer, cut, generator.output(layer, cut), len(seeds))
+        filled = (*numbers, *[numbers[-1]] * (-len(numbers) % generator.together))
+        cut = generator.cut(layer, latents(filled))
+        return cls(generator, layer, cut, generator.output(layer, cut), len(numbers))
 
     @torch.no_grad()
     def images(self, *interventions: Intervention) -> Float[Tensor, "images 3 height width"]:

@@ -75,18 +75,25 @@ def region_from(document: Any, name: str) -> Region:
     """
     document = typed(document, dict, name)
     only(document, {"latent", "mask"}, name)
-    latent, mask = typed(document.get("latent"), dict, "latent"), typed(document.get("mask"), dict, "mask")
-    only(latent, {"seed", "z", "w"}, "latent")
+    mask = typed(document.get("mask"), dict, "mask")
     only(mask, {"size", "runs"}, "mask")
-    z, w = latent.get("z"), latent.get("w")
     runs = tuple(pair(run, "run") for run in typed(mask.get("runs"), list, "runs"))
-    return Region(
-        Latent(
-            typed(latent.get("seed"), int, "seed"),
-            None if z is None else _numbers(z, "z"),
-            None if w is None else tuple(_numbers(row, "w") for row in typed(w, list, "w")),
-        ),
-        Mask(pair(mask.get("size"), "size"), runs),
+    return Region(latent_from(document.get("latent")), Mask(pair(mask.get("size"), "size"), runs))
+
+
+def latent_from(document: Any) -> Latent:
+    """A latent as a document has it.
+
+    Raises:
+        ValueError: It is none; the message names what is wrong.
+    """
+    document = typed(document, dict, "latent")
+    only(document, {"seed", "z", "w"}, "latent")
+    z, w = document.get("z"), document.get("w")
+    return Latent(
+        typed(document.get("seed"), int, "seed"),
+        None if z is None else _numbers(z, "z"),
+        None if w is None else tuple(_numbers(row, "w") for row in typed(w, list, "w")),
     )
 
 

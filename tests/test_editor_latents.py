@@ -1,0 +1,179 @@
+"""Latents of files on the editor's wall: beside seeds, in rules, and kept. Without a page."""
+
+import json
+import uuid
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from apps.editor.contexts import find_regions
+from apps.editor.draft import MOST_GIVEN
+from apps.editor.given import SEEDS, images_text, number_of, parse_images
+from apps.editor.heat import Heat
+from apps.editor.marking import Marking
+from apps.editor.marks import documents, read_marks
+from apps.editor.models import Models
+from apps.editor.options import MOST_TILES
+from apps.editor.rewrite_tab import RewriteTab
+from apps.editor.session import Session
+from dissect.sources.contract import CallableSource
+from rewrite import Latent, Rule, load_generator, read_latents
+from rewrite.reports.concepts import Concepts
+from tests.editors import built
+from tests.test_editor_session import box, brushed, models, rewrite, session  # noqa: F401 - fixtures
+
+EMPTY = brushed()
+CONCEPTS = Concepts(("rest", "all"), ("", ""))
+
+
+@pytest.fixture
+def w(files, tmp_path) -> Path:
+    """The W+ of three seeds, as a projector writes them, with noise of their own."""
+    generator = load_generator(files["model"])
+    path = tmp_path / "projected_w.npz"
+    np.savez(path, w=generator.styles(generator.latents([40, 41, 42])).detach().numpy())
+    return path
+
+
+@pytest.fixture
+def view(models: Models) -> Marking:  # noqa: F811
+    return Marking(built(RewriteTab, models).view)
+
+
+def latents_of(path: Path, session: Session) -> list[Latent]:  # noqa: F811
+    return Latent.each(read_latents(path, session.model.generator))
+
+
+def test_a_file_of_w_is_put_on_the_wall_and_drawn_as_the_library_draws_it(session, view, w):  # noqa: F811
+    shown = view.on_latents(session, EMPTY, str(w))
+    assert session.draft.names[:4] == ["w1", "w2", "w3", "seed 0"]
+    assert len(session.draft.seeds) == session.count
+    generator = load_generator(session.model.name)
+    expected = torch.cat([generator.sample(read_latents(w, generator)), generator.sample([0])])
+    torch.testing.assert_close(session.before()[:4], expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(session.model.images(session.draft.seeds)[:4], expected, rtol=0, atol=1e-5)
+    tiles = shown[view.view.wall]["tiles"]
+    assert [tile["name"] for tile in tiles][:4] == session.draft.names[:4]
+    assert shown[view.view.seeds].startswith("w1,w2,w3,0,1")
+    assert "3 of 3 latents" in shown[view.view.status]
+
+
+def test_marks_on_latents_make_a_rule_that_replays_from_its_file(session, w, tmp_path):  # noqa: F811
+    session.show_latents(latents_of(w, session))
+    first, second, *_ = session.draft.seeds
+    marked = brushed(
+        (first, "copy", box(2, 2)), (second, "paste", box(6, 6)), (3, "context", box(4, 8)), (4, "protect", box(1, 1))
+    )
+    session.set_marks(marked)
+    entry = rewrite(session)
+    assert [region.latent for region in entry.rule.copy] == latents_of(w, session)[:1]
+    entry.rule.save(tmp_path / "rule.json")
+    again = Rule.load(tmp_path / "rule.json")
+    assert again == entry.rule
+    other = Session(session.models)
+    other.begin().rewrite(again)
+    assert other.show_rule(0)
+    # The rule brings its latents along: their names are counted by each session.
+    assert set(other.draft.seeds[:4]) == {first, second, 3, 4}
+    assert set(other.draft.marks) == set(session.draft.marks)
+    torch.testing.assert_close(other.after(1), session.model.drawer.tiles(other.draft.seeds[:1], session.rules.held))
+
+
+def test_latents_stay_over_a_new_start_of_the_server(session, w):  # noqa: F811
+    key = str(uuid.UUID(int=9))
+    session.resume(key)
+    session.show_latents(latents_of(w, session))
+    session.set_marks(brushed((session.draft.seeds[1], "copy", box(2, 2))))
+    session.keep()
+    later = Session(Models(session.models.options))
+    assert later.resume(key)
+    assert later.draft.seeds == session.draft.seeds
+    assert later.draft.given == session.draft.given
+    assert later.draft.marks == session.draft.marks
+    assert torch.equal(later.before(), session.before())
+    folder = session.shelf.folder
+    assert len(list(folder.glob("latent-*.json"))) == 3
+    later.set_marks(EMPTY)
+    later.draft = later.draft.__class__(later.model, (0, 1))
+    later.keep()
+    assert not list(folder.glob("latent-*.json"))
+    (folder / "session.json").write_text(
+        (folder / "session.json").read_text().replace('"given": []', '"given": ["../a"]')
+    )
+    with pytest.raises(ValueError, match="damaged"):
+        Session(session.models).resume(key)
+
+
+def test_seeds_and_latents_are_named_in_one_line(session, w):  # noqa: F811
+    given = latents_of(w, session)
+    numbers = [number_of(latent) for latent in given]
+    assert min(numbers) >= SEEDS
+    assert max(numbers) < 2**53
+    assert len(set(numbers)) == 3
+    assert parse_images("0-1, w2-w3,7,w1", given) == (0, 1, *numbers[1:], 7, numbers[0])
+    assert images_text((*numbers, 0), given) == "w1,w2,w3,0"
+    assert images_text((3, 4, 5), given) == "3-5"
+    with pytest.raises(ValueError, match="this page has 3 latents of files, counted from 1: got 2 to 4"):
+        parse_images("w2-w4", given)
+    with pytest.raises(ValueError, match="seeds are numbers and ranges"):
+        parse_images("w", given)
+
+
+def test_what_follows_latents_are_the_next_seeds(session, view, w):  # noqa: F811
+    view.on_latents(session, EMPTY, str(w))
+    highest = max(session.draft.plain_seeds)
+    assert session.draft.following(2) == range(highest + 1, highest + 3)
+    session.show_next()
+    assert session.draft.seeds[0] == highest + 1
+    view.on_seeds(session, EMPTY, "w3,w1")
+    assert session.draft.names == ["w3", "w1"]
+    session.show_count(3)
+    assert session.draft.names == ["w3", "w1", "seed 0"]
+
+
+def test_only_latents_of_this_page_are_marked(session, w):  # noqa: F811
+    number = number_of(latents_of(w, session)[0])
+    marked = brushed((number, "copy", box(2, 2)))
+    with pytest.raises(ValueError, match="a mark's seed is a whole number"):
+        session.set_marks(marked)
+    session.show_latents(latents_of(w, session))
+    (mark,) = session.set_marks(marked).marks
+    assert mark.seed == number
+    session.show_seeds((0, 1))
+    session.draft = session.draft.with_given(Latent(0, tuple(np.random.rand(8).tolist())) for _ in range(MOST_GIVEN))
+    # What is marked is known still, however many latents came afterwards.
+    assert session.set_marks(marked).marks == (mark,)
+    assert read_marks({"marks": documents([mark])}, 16, [mark.region.latent]) == (mark,)
+
+
+def test_many_latents_fill_the_wall_and_those_of_another_generator_are_refused(session, view, tmp_path):  # noqa: F811
+    np.save(tmp_path / "z.npy", np.zeros((30, 5), np.float32))
+    with pytest.raises(ValueError, match=r"^z\.npy holds latents of shape \(30, 5\)"):
+        view.on_latents(session, EMPTY, str(tmp_path / "z.npy"))
+    np.save(tmp_path / "w.npy", np.random.rand(30, 8).astype(np.float32))
+    shown = view.on_latents(session, EMPTY, str(tmp_path / "w.npy"))
+    assert len(session.draft.seeds) == MOST_TILES
+    assert "24 of 30 latents" in shown[view.view.status]
+    assert session.draft.following(2) == range(2)
+    json.dumps(shown[view.view.wall]["tiles"])
+
+
+def test_heat_preview_and_concepts_follow_latents_as_they_do_their_seeds(session, w):  # noqa: F811
+    session.show_latents(latents_of(w, session))
+    session.set_marks(
+        brushed((session.draft.seeds[0], "copy", box(2, 2)), (session.draft.seeds[1], "paste", box(6, 6)))
+    )
+    places = session.draft.regions("paste")
+    model = session.model
+    model.generator.noise = model.drawer.generator.noise = "const"
+    heat = Heat.of(model, session.draft.layer)
+    by_seed = heat.maps([replace(places[0], latent=Latent(41))], (40, 41, 42))
+    torch.testing.assert_close(heat.maps(places, session.draft.seeds[:3]), by_seed, rtol=0, atol=1e-3)
+    assert list(session.begin().preview(session.draft.rule())) == [session.draft.seeds[1]]
+    model.source = CallableSource(lambda images, _: np.ones((len(images), 16, 16), np.int64), CONCEPTS)
+    session.show_seeds(session.draft.seeds[:3])
+    found, _ = find_regions(session.begin(), session.draft, "all")
+    assert [number_of(region.latent) for region in found] == list(session.draft.seeds)
