@@ -1,17 +1,24 @@
 """Classes by seeds: in images, memories, rules, reports and on the command line."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 
 from apps import estimates
+from dissect.causes.painting import Painting, prefix_of
+from dissect.causes.stroke import Stroke
 from dissect.units.probe import GeneratorProbe
-from rewrite import Memory, Rule, load_generator, measure, report_on, solve
+from rewrite import Mask, Memory, Rule, load_generator, measure, report_on, solve
 from rewrite.checkpoints import native
 from rewrite.generators.classes import classes_of, label_of
 from rewrite.generators.stylegan2_design import Design
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 from tests.conftest import CONFIG, marked_rule, random_stylegan2
 from tests.test_regions import BRIGHT
+
+STROKE = Stroke(Mask((16, 16), ((34, 4), (50, 4))), units=(4, 2), action="remove")
 
 
 @pytest.fixture(scope="module")
@@ -122,3 +129,43 @@ def test_the_time_of_images_of_a_map_is_foretold_from_one_that_it_names(classed,
     monkeypatch.setattr(estimates, "LEAST_SECONDS", 0)
     estimates.foretell(load_generator(classed, label={7: 2}), 1000, 7)
     assert "to draw 1000 images" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("label", [3, None, "3,1", "mixed,5:2"])
+def test_a_painting_keeps_the_class_of_its_image(classed, tmp_path, answer, label):
+    generator = load_generator(classed, label=label)
+    painting = Painting(generator.fingerprint, "b8.conv1", 5, label=label).add(STROKE)
+    painting.save(tmp_path / "strokes.json")
+    again = Painting.load(tmp_path / "strokes.json")
+    assert again == replace(painting, past=())
+    # The class is the painting's, whatever the generator draws otherwise.
+    other = load_generator(classed, label=1)
+    torch.testing.assert_close(prefix_of(other, again).images(), generator.sample([5]))
+    assert other.label == 1
+    assert answer("inspect", tmp_path / "strokes.json")["label"] == label
+    answer("paint", tmp_path / "strokes.json", "--model", classed, "--out", tmp_path / "own.png")
+    named = ["--class", {None: "mixed"}.get(label, str(label))]
+    answer("paint", tmp_path / "strokes.json", "--model", classed, *named, "--out", tmp_path / "named.png")
+    answer("paint", tmp_path / "strokes.json", "--model", classed, "--class", "0", "--out", tmp_path / "other.png")
+    own, named, other = ((tmp_path / f"{name}.png").read_bytes() for name in ("own", "named", "other"))
+    assert own == named != other
+
+
+def test_a_painting_of_a_class_that_is_not_there_is_refused(classed, tiny_generator):
+    for label, said in ((4, "draws classes 0 to 3, got 4"), ("dogs", "a class is a number")):
+        painting = Painting(load_generator(classed).fingerprint, "b8.conv1", 5, label=label)
+        with pytest.raises(ValueError, match=said):
+            prefix_of(load_generator(classed), painting)
+    with pytest.raises(ValueError, match="has no classes"):
+        prefix_of(tiny_generator, Painting(tiny_generator.fingerprint, "b8.conv1", 5, label=2))
+    first = Painting("", "b8.conv1", 5)
+    assert "label" not in first.to_json()  # as of versions that knew no class
+
+
+def test_strokes_are_applied_to_latents_of_a_file(classed, tmp_path, answer):
+    generator = load_generator(classed)
+    Painting(generator.fingerprint, "b8.conv1", 5).add(STROKE).save(tmp_path / "strokes.json")
+    np.savez(tmp_path / "w.npz", w=generator.styles(generator.latents([5, 6])).detach().numpy())
+    arguments = [tmp_path / "strokes.json", "--model", classed, "--latents", tmp_path / "w.npz"]
+    said = answer("paint", *arguments, "--out", tmp_path / "a.png")
+    assert said["seeds"] == [0, 1]

@@ -90,7 +90,7 @@ def _document(path: Path) -> dict[str, Any]:
         return {"kind": "rule of a classifier", **_pairs(ClassifierRule.load(path))}
     if schema == PAINTING:
         painting = Painting.load(path)
-        names = ("model", "layer", "seed", "truncation")
+        names = ("model", "layer", "seed", "truncation", "label")
         return {
             "kind": "painting",
             **{name: getattr(painting, name) for name in names},

@@ -2,11 +2,12 @@
 
 from argparse import Namespace
 
+from apps.classes import label_for
 from apps.dissections import dissection_for
-from apps.seeds import parse_seeds
+from apps.seeds import images_of
 from dissect.causes.intervention import Prefix
 from dissect.causes.painting import Painting, painted
-from rewrite import load_generator
+from rewrite import Latents, load_generator
 from rewrite.reports.pictures import save_picture, strips, to_pil
 
 
@@ -14,18 +15,20 @@ def run(options: Namespace) -> dict:
     """Paint, and write the picture."""
     painting = Painting.load(options.strokes)
     generator = load_generator(
-        options.model, truncation=painting.truncation, label=options.label, device=options.device
+        options.model, truncation=painting.truncation, label=label_for(options, [painting]), device=options.device
     )
     painting.check(generator)
-    seeds = (painting.seed,) if options.seeds is None else parse_seeds(options.seeds)
+    chosen = images_of(options, generator)
+    images = (painting.seed,) if chosen is None else chosen
     named = any(stroke.needs_levels for stroke in painting.strokes)
     dissection = dissection_for(options.dissection, painting.layer, generator.fingerprint) if named else None
-    prefix = Prefix.of(generator, painting.layer, seeds)
-    images = {
+    prefix = Prefix.of(generator, painting.layer, images)
+    rows = {
         "before": to_pil(prefix.images()),
         "after": to_pil(painted(prefix, painting, dissection)),
     }
-    save_picture(options.out, strips(images, [f"seed {seed}" for seed in seeds]))
+    kind, seeds = ("latent", range(prefix.count)) if isinstance(images, Latents) else ("seed", images)
+    save_picture(options.out, strips(rows, [f"{kind} {seed}" for seed in seeds]))
     concepts = sorted({stroke.concept for stroke in painting.strokes} - {""})
     return {
         "out": str(options.out),

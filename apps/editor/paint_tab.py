@@ -46,7 +46,8 @@ class PaintState:
     def painting(self, session: Session) -> Painting:
         """The painting on the easel."""
         model = session.model
-        fresh = Painting(model.fingerprint, self.layer, self.seed, truncation=model.generator.truncation)
+        drawn = {"truncation": model.generator.truncation, "label": model.generator.label}
+        fresh = Painting(model.fingerprint, self.layer, self.seed, **drawn)
         return self.paintings.get((fresh.model, self.layer, self.seed), fresh)
 
     def keep(self, painting: Painting) -> None:

@@ -100,7 +100,7 @@ def _solve(commands) -> None:
         "Without --memory, the memory of the rule's layer is measured once and kept in the user's cache folder.",
     )
     parser.add_argument("rule", metavar="RULE", help="a rule file, or the name of a built-in rule")
-    add_model(parser, option=True, of_rule=True)
+    add_model(parser, option=True, of="rule")
     parser.add_argument("--memory", type=Path, help="a memory that rewrite measure wrote")
     add_memory_options(parser)
     parser.add_argument("--rank", type=whole, help="number of directions (default: as in the rule)")
@@ -116,7 +116,7 @@ def _propose(commands) -> None:
         "rule.json, the rule with the accepted ones. With --layers, writes layers.png instead.",
     )
     parser.add_argument("rule", metavar="RULE", help="a rule file, or the name of a built-in rule")
-    add_model(parser, option=True, of_rule=True)
+    add_model(parser, option=True, of="rule")
     parser.add_argument(
         "--contexts", type=whole, metavar="N", default=24, help="the most images to propose contexts in (default: 24)"
     )
@@ -139,7 +139,7 @@ def _report(commands) -> None:
         "Writes report.json, before-after.png and report.html. The exit status is 1 if the rule's expectations fail.",
     )
     parser.add_argument("patches", metavar="PATCH", nargs="+", type=Path, help=PATCH)
-    add_model(parser, option=True, of_rule=True)
+    add_model(parser, option=True, of="rule")
     add_strength(parser)
     _add_images(parser)
     parser.add_argument("--lpips", metavar="FILE", type=Path, help="weights of a trunk in torchvision's layout")
@@ -160,7 +160,7 @@ def _check(commands) -> None:
     parser.add_argument(
         "edits", metavar="RULE_OR_PATCH", nargs="+", help="a rule file, the name of a built-in rule, or a patch"
     )
-    add_model(parser, option=True, of_rule=True)
+    add_model(parser, option=True, of="rule")
     _add_images(parser)
     parser.add_argument(
         "--samples",

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from apps.parsers.parser import add_command, add_model, add_out, add_truncation, new_file, whole
+from apps.parsers.parser import add_command, add_latents, add_model, add_out, add_truncation, new_file, whole
 
 DISSECTION = "units.safetensors of rewrite units (default: the one that comes with the model, if any)"
 
@@ -27,11 +27,12 @@ def _ablate(commands) -> None:
 def _paint(commands) -> None:
     parser = add_command(commands, "paint", "apply the strokes of a file to an image, before and after")
     parser.add_argument("strokes", metavar="STROKES.json", type=Path, help="a painting that the editor saved")
-    add_model(parser, option=True)
+    add_model(parser, option=True, of="painting")
     parser.add_argument("--dissection", metavar="FILE", type=Path, help=DISSECTION)
     parser.add_argument(
         "--seeds", help="other images to apply the strokes to, such as 0-15 (default: the painting's own)"
     )
+    add_latents(parser)
     add_out(parser, new_file, "the PNG file to write")
 
 

@@ -11,7 +11,7 @@ Place = Callable[[str], Path]
 Files = tuple[str, ...] | None
 LARGEST_COUNT = 2**32 - 1
 KEY_SPACES = ("patch", "channel")
-MIXED, OF_RULE = "mixed", "rule"
+MIXED, OF_FILE = "mixed", "rule"
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PATCH = "a patch that rewrite solve wrote, or the folder of an adapter that PEFT can load"
 SEGMENTER = "source of concepts: towers, a segmenter's file, or hf:NAME of a transformers model"
@@ -118,14 +118,14 @@ def _placed(path: Path, folder: Path) -> Path:
     return path
 
 
-def add_model(parser: Parser, *, option: bool = False, of_rule: bool = False) -> None:
-    """MODEL, as an argument or as --model, its class, by default perhaps that of a rule, and where it runs."""
+def add_model(parser: Parser, *, option: bool = False, of: str = "") -> None:
+    """MODEL, as an argument or as --model, its class, by default perhaps that of a rule or painting, and the device."""
     text = f"{MODEL} (default: towers)"
     if option:
         parser.add_argument("--model", metavar="MODEL", default="towers", help=text)
     else:
         parser.add_argument("model", metavar="MODEL", nargs="?", default="towers", help=text)
-    add_class(parser, of_rule=of_rule)
+    add_class(parser, of)
     add_device(parser)
 
 
@@ -134,16 +134,16 @@ def class_number(text: str) -> int | str | None:
     return None if text == MIXED else int(text) if text.isdecimal() else text
 
 
-def add_class(parser: Parser, *, of_rule: bool) -> None:
+def add_class(parser: Parser, of: str) -> None:
     """The class that a generator of several draws."""
     parser.add_argument(
         "--class",
         metavar="N",
         dest="label",
         type=class_number,
-        default=OF_RULE if of_rule else 0,
+        default=OF_FILE if of else 0,
         help=f"class to draw, of a generator of several; {MIXED} or 3,5 for all or some in turn, by the seeds, and "
-        f"0-4:2 for some seeds alone, as in {MIXED},0-4:2 (default: {'that of the rule' if of_rule else 0})",
+        f"0-4:2 for some seeds alone, as in {MIXED},0-4:2 (default: {f'that of the {of}' if of else 0})",
     )
 
 

@@ -19,6 +19,7 @@ from dissect.causes.entries import require
 from dissect.causes.intervention import Prefix
 from dissect.causes.stroke import Stroke, stroke_document, stroke_of
 from dissect.units.dissection import Dissection
+from rewrite.generators.classes import Label
 from rewrite.generators.contract import Generator
 from rewrite.generators.layers import grid_of
 from rewrite.storage import files
@@ -39,6 +40,7 @@ class Painting:
         seed: The image.
         strokes: The strokes, the later ones over the earlier.
         truncation: How far the latent is drawn from the mean.
+        label: The class that it is drawn of, of a generator of several, or those of seeds; None for all in turn.
         past, future: What the strokes were before, and before the last steps back.
     """
 
@@ -47,12 +49,14 @@ class Painting:
     seed: int
     strokes: tuple[Stroke, ...] = ()
     truncation: float = 1.0
+    label: Label = 0
     past: tuple[tuple[Stroke, ...], ...] = ()
     future: tuple[tuple[Stroke, ...], ...] = ()
 
     def __post_init__(self) -> None:
         require(0 <= self.seed < 2**32, "a seed lies between 0 and 4294967295", self.seed)
         require(0 <= self.truncation <= 2, "truncation lies between 0 and 2", self.truncation)
+        require(not isinstance(self.label, int) or self.label >= 0, "classes count from 0", self.label)
         require(len(self.strokes) <= MOST_STROKES, f"a painting has at most {MOST_STROKES} strokes", len(self.strokes))
 
     def __repr__(self) -> str:
@@ -115,6 +119,8 @@ class Painting:
             "truncation": self.truncation,
             "strokes": [stroke_document(stroke) for stroke in self.strokes],
         }
+        if self.label != 0:
+            document["label"] = self.label  # which most generators know nothing of
         return json.dumps(document, indent=1, allow_nan=False) + "\n"
 
     @classmethod
@@ -160,19 +166,22 @@ class Painting:
 
 
 def prefix_of(generator: Generator, painting: Painting) -> Prefix:
-    """The run of a painting's image up to its layer; it serves as long as model, layer, seed and truncation stay.
+    """The run of a painting's image up to its layer; it serves as long as its model, layer, seed, … stay.
 
     Returns:
         The run, for `painted`.
 
     Raises:
         LookupError: The generator has no such layer.
+        ValueError: It has no such class.
     """
-    before, generator.truncation = generator.truncation, painting.truncation
+    truncation, label = generator.truncation, generator.label
     try:
+        generator.truncation = painting.truncation
+        generator.draw_class(painting.label)
         return Prefix.of(generator, painting.layer, [painting.seed])
     finally:
-        generator.truncation = before
+        generator.truncation, generator.label = truncation, label
 
 
 def painted(
@@ -210,7 +219,7 @@ def painted(
 def _painting_of(document: Any) -> Painting:
     if not isinstance(document, dict) or document.get("schema") != SCHEMA:
         raise ValueError(f'this is not a painting: it must say "schema": "{SCHEMA}"')
-    entries.only(document, {"schema", "model", "layer", "seed", "truncation", "strokes"}, "a painting")
+    entries.only(document, {"schema", "model", "layer", "seed", "truncation", "label", "strokes"}, "a painting")
     strokes = document.get("strokes", [])
     require(isinstance(strokes, list), "strokes are a list", type(strokes).__name__)
     require(len(strokes) <= MOST_STROKES, f"a painting has at most {MOST_STROKES} strokes", len(strokes))
@@ -219,5 +228,12 @@ def _painting_of(document: Any) -> Painting:
         layer=entries.text(document.get("layer"), "layer"),
         seed=entries.whole(document.get("seed"), "seed"),
         truncation=entries.number(document.get("truncation", 1.0), "truncation"),
+        label=_label(document.get("label", 0)),
         strokes=tuple(stroke_of(stroke) for stroke in strokes),
     )
+
+
+def _label(document: Any) -> Label:
+    if document is None:
+        return None
+    return entries.text(document, "label") if isinstance(document, str) else entries.whole(document, "label")
