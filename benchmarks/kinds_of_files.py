@@ -17,7 +17,7 @@ from rewrite import Generator, export, load_generator
 from rewrite.checkpoints.loading import open_checkpoint
 from rewrite.generators.stylegan2_design import Design
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
-from tests import test_biggan, test_decoders, test_kinds, test_stylegan1
+from tests import test_biggan, test_biggan_deep, test_decoders, test_kinds, test_stylegan1
 from tests.conftest import CONFIG, patch_of, random_stylegan2, random_stylegan3
 from tests.foreign_files import (
     Mimicry,
@@ -51,6 +51,12 @@ def by(network: nn.Module, *shape: int) -> Draw:
 def of(generator: Generator) -> Draw:
     """The images of a generator."""
     return lambda found: generator.images(found.latents(SEEDS))
+
+
+def by_statement(kind: str, state: dict[str, Tensor]) -> Draw:
+    """The images of a BigGAN-deep."""
+    expected = test_biggan_deep.expected_of
+    return lambda generator: expected(kind, state, generator.latents(SEEDS).z, [0, 0])
 
 
 def saved(path: Path, content: object) -> Path:
@@ -141,6 +147,10 @@ def of_statements(folder: Path) -> Iterator[Kind]:
         saved(folder / "G_ema.pth", big),
         lambda generator: test_biggan.drawn(big, design, generator.latents(SEEDS).z, [0, 0]),
     )
+    for kind, name in (("authors", "BigGAN-deep, `G_ema.pth`"), ("port", "BigGAN-deep, Hugging Face's")):
+        (folder / kind).mkdir()
+        path = test_biggan_deep.written(folder / kind, kind)
+        yield Kind(name, path, by_statement(kind, torch.load(path)))
     yield Kind(
         "TAESD, `taesd_decoder.pth`",
         saved(folder / "taesd_decoder.pth", tiny),

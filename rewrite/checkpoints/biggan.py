@@ -7,7 +7,7 @@ are written plain, into a state dict, which the authors' code reads without its 
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from rewrite.checkpoints.archives import Archive
 from rewrite.checkpoints.candidates import Candidate
-from rewrite.checkpoints.foreign import ForeignFile, read_state
+from rewrite.checkpoints.foreign import ForeignFile, Network, read_state
 from rewrite.checkpoints.names import NamePath
 from rewrite.checkpoints.states import BY_HAND, LARGEST_SIDE
 from rewrite.checkpoints.tensors import Placed
@@ -27,6 +27,7 @@ from rewrite.generators.biggan import BigDesign, BigGAN, BigGANGenerator
 
 FAMILY = "BigGAN of its authors' PyTorch code"
 NAMES = ("shared.weight", "linear.weight", "blocks.0.0.conv1.weight", "output_layer.2.weight")
+DEEP = "blocks.0.0.conv4.weight"
 MOST_BLOCKS = 10
 VECTOR, LOGGED = "u0", "sv0"
 CLOSE = 1e-6
@@ -60,8 +61,8 @@ class BigFile(ForeignFile):
 
 
 def recognises(candidate: Candidate) -> bool:
-    """Whether this is such a network: by its names."""
-    return all(name in candidate.state for name in NAMES)
+    """Whether this is such a network, and no BigGAN-deep: by its names."""
+    return all(name in candidate.state for name in NAMES) and DEEP not in candidate.state
 
 
 def load(archive: Archive, candidate: Candidate) -> ForeignFile:
@@ -72,18 +73,28 @@ def load(archive: Archive, candidate: Candidate) -> ForeignFile:
     """
     places = candidate.state
     design = _design(archive.path, places)
-    network = read_state(archive, lambda: BigGAN(design), places, FAMILY)
+    network = unnormed(archive, places, lambda: BigGAN(design), FAMILY)
+    return BigFile(BigGANGenerator(network), archive, places, FAMILY, candidate)
+
+
+def unnormed(archive: Archive, places: Mapping[str, Placed], build: Callable[[], Network], family: str) -> Network:
+    """A network of the authors, with the weights that their spectral norm gives.
+
+    Raises:
+        ValueError: It is not complete, or has parts that are not known here.
+    """
+    network = read_state(archive, build, places, family)
     known = set(network.state_dict())
     normed = [name for name in known if f"{name.removesuffix('weight')}{VECTOR}" in places and name.endswith("weight")]
     beside = {name.removesuffix("weight") + end for name in normed for end in (VECTOR, LOGGED)}
     unknown = sorted(set(places) - known - beside)
     if unknown:
-        raise ValueError(f"{archive.path} is a {FAMILY} with {unknown[0]}, which is not read here: {BY_HAND}")
+        raise ValueError(f"{archive.path} is a {family} with {unknown[0]}, which is not read here: {BY_HAND}")
     with torch.no_grad():
         for name in normed:
             weight = network.get_parameter(name)
             weight.div_(size_of(weight, archive.read(places[name.removesuffix("weight") + VECTOR])))
-    return BigFile(BigGANGenerator(network.eval().requires_grad_(False)), archive, places, FAMILY, candidate)
+    return network.eval().requires_grad_(False)
 
 
 def size_of(weight: Float[Tensor, "rows ..."], vector: Float[Tensor, "#one rows"]) -> Tensor:

@@ -9,6 +9,8 @@ import torch
 
 from rewrite.checkpoints import (
     biggan,
+    biggan_deep,
+    biggan_port,
     containers,
     convolutional,
     dcgan,
@@ -59,6 +61,8 @@ FOREIGN = (
     lucidrains,
     resnet,
     biggan,
+    biggan_deep,
+    biggan_port,
     taesd,
     vae,
     dcgan,
