@@ -11,6 +11,7 @@ from torch import nn
 
 from rewrite import export, load_generator
 from rewrite.checkpoints import native
+from rewrite.checkpoints.candidates import split_choice, split_size
 from rewrite.generators.stylegan2_design import Design
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 from rewrite.generators.stylegan3 import Design3
@@ -229,3 +230,19 @@ def test_a_state_dict_that_was_exported_opens_again_and_draws_the_edit(tmp_path,
     again = load_generator(out)
     export(again, patch_of(again, patch.layer, seed=1), tmp_path / "twice.pt")
     assert not torch.equal(load_generator(tmp_path / "twice.pt").sample([3]), again.sample([3]))
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "key", "size"),
+    [
+        ("a.pt", "a.pt", None, None),
+        ("a.pt::g", "a.pt", "g", None),
+        ("a.pt::64x48", "a.pt", None, (64, 48)),
+        ("a.pt::g.vae::64x48", "a.pt", "g.vae", (64, 48)),
+        ("a.pt::64x", "a.pt", "64x", None),
+        ("a.pt::0x4", "a.pt", "0x4", None),
+    ],
+)
+def test_a_key_and_a_size_are_named_behind_a_file(model, name, key, size):
+    found, rest = split_choice(model)
+    assert (found, *split_size(rest)) == (name, key, size)

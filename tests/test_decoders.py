@@ -171,3 +171,43 @@ def test_latents_that_do_not_fit_a_decoder_are_refused(tmp_path):
     np.save(tmp_path / "z.npy", np.zeros((2, 4, 8, 8), np.float32))
     with pytest.raises(ValueError, match=r"of shape \(2, 4, 8, 8\), the generator takes z of 4096 numbers an image"):
         read_latents(tmp_path / "z.npy", generator)
+
+
+@pytest.mark.parametrize("kind", ["taesd", "kl"])
+def test_a_decoder_of_latents_of_another_size_is_named_behind_its_file(tmp_path, kind, answer, refusal):
+    path = written(tmp_path / f"{kind}.pt", {"vae": tiny_state() if kind == "taesd" else kl_state(), "epoch": 3})
+    (tmp_path / "config.json").write_text(json.dumps({"norm_num_groups": 2}))
+    z = torch.randn(2, 4, 6, 10, generator=torch.Generator().manual_seed(2))
+    np.save(tmp_path / "z.npy", z.numpy())
+    expected = 2 * decoded_by_taesd(tiny_state(), z) - 1 if kind == "taesd" else decoded_by_diffusers(kl_state(), z)
+    usual = load_generator(path)
+    for name in (f"{path}::6x10", f"{path}::vae::6x10"):
+        generator = load_generator(name)
+        assert generator.size == (12, 20)
+        found = generator.images(read_latents(tmp_path / "z.npy", generator))
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+        # What is measured at one size is not taken for another.
+        assert generator.fingerprint != usual.fingerprint
+    with pytest.raises(ValueError, match=r"the generator takes z of 4096 numbers an image, .*FILE::6x10"):
+        read_latents(tmp_path / "z.npy", usual)
+    answer("sample", f"{path}::6x10", "--latents", tmp_path / "z.npy", "--out", tmp_path / "a.png")
+    assert answer("inspect", f"{path}::6x10")["size"] == [12, 20]
+    layer = "layers.3.conv.2" if kind == "taesd" else "decoder.up_blocks.0.resnets.0.conv1"
+    patch = patch_of(generator, layer)
+    export(generator, patch, tmp_path / "edited.pt")
+    with patch.applied(generator):
+        after = generator.sample([3])
+    torch.testing.assert_close(load_generator(f"{tmp_path / 'edited.pt'}::6x10").sample([3]), after)
+    assert "pixels a side" in refusal("sample", f"{path}::9999x9", "--out", tmp_path / "a.png") or kind == "kl"
+    assert "is no decoder of an autoencoder" in refusal("sample", "towers::8x8", "--out", tmp_path / "a.png")
+
+
+def test_latents_of_as_many_numbers_in_another_shape_are_refused(tmp_path):
+    generator = load_generator(written(tmp_path / "taesd_decoder.pth", tiny_state()))
+    np.save(tmp_path / "z.npy", np.zeros((2, 4, 16, 64), np.float32))
+    with pytest.raises(
+        ValueError, match=r"takes z of 4096 numbers an image, \(4, 32, 32\): open the model as FILE::16x64"
+    ):
+        read_latents(tmp_path / "z.npy", generator)
+    np.save(tmp_path / "z.npy", Z.flatten(1).numpy())
+    assert torch.equal(generator.images(read_latents(tmp_path / "z.npy", generator)), generator.module(Z))

@@ -13,6 +13,7 @@ from rewrite.checkpoints.persistent import is_module, tensors_of
 from rewrite.checkpoints.tensors import Placed
 
 CHOICE = "::"
+SIZE = re.compile(r"([1-9]\d{0,3})x([1-9]\d{0,3})")
 # What torch puts before names of its own accord: DataParallel and torch.compile.
 WRAPPERS = ("module", "_orig_mod")
 LONGEST_PREFIX = 4
@@ -37,6 +38,7 @@ class Candidate:
         around: The dictionaries around it, innermost first.
         alone: Whether its dictionary holds no other tensors.
         chosen: Whether the user named it.
+        size: Height and width of the latents that a decoder shall read; None for the usual ones.
     """
 
     content: Any
@@ -47,6 +49,7 @@ class Candidate:
     around: tuple[Mapping, ...] = ()
     alone: bool = True
     chosen: bool = False
+    size: tuple[int, int] | None = None
 
     @property
     def key(self) -> str:
@@ -109,10 +112,22 @@ def fitting(held: Sequence[Candidate], recognises: Callable[[Candidate], bool]) 
 
 
 def split_choice(model: str | Path) -> tuple[str, str | None]:
-    """`MODEL::key` as model and key; the key is None where none is named."""
+    """`MODEL::key` as model and key, `MODEL::key::64x64` too; the key is None where none is named."""
     name = str(model)
     before, mark, key = name.rpartition(CHOICE)
-    return (before, key) if mark and before and not Path(name).exists() else (name, None)
+    if not mark or not before or Path(name).exists():
+        return name, None
+    if SIZE.fullmatch(key):
+        before, other = split_choice(before)
+        key = key if other is None else f"{other}{CHOICE}{key}"
+    return before, key
+
+
+def split_size(key: str | None) -> tuple[str | None, tuple[int, int] | None]:
+    """A key of `split_choice` without the size of latents behind it, and that size."""
+    rest, _, last = (key or "").rpartition(CHOICE)
+    found = SIZE.fullmatch(last)
+    return (key, None) if found is None else (rest or None, (int(found[1]), int(found[2])))
 
 
 def _tensors(candidate: Candidate) -> frozenset:

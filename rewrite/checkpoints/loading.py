@@ -1,6 +1,7 @@
 """From a name or a path to a generator, and back to a file."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
@@ -32,7 +33,7 @@ from rewrite.checkpoints import (
     vae,
 )
 from rewrite.checkpoints.archives import Archive
-from rewrite.checkpoints.candidates import CHOICE, Candidate, candidates, chosen, fitting, split_choice
+from rewrite.checkpoints.candidates import CHOICE, Candidate, candidates, chosen, fitting, split_choice, split_size
 from rewrite.checkpoints.flat import looks_flat
 from rewrite.checkpoints.foreign import ForeignFile, complete
 from rewrite.checkpoints.made import Made
@@ -41,6 +42,7 @@ from rewrite.classifiers.classifier import Classifier
 from rewrite.classifiers.exporting import export_classifier
 from rewrite.generators.classes import Label
 from rewrite.generators.contract import Generator
+from rewrite.generators.decoders import DecoderGenerator
 from rewrite.generators.devices import device_named
 from rewrite.patch import Patch, Stack, held_at
 from rewrite.storage import files
@@ -81,14 +83,24 @@ def open_checkpoint(path: Path) -> native.NativeFile | ForeignFile:
     """Open a checkpoint of any known kind, which is recognised by its content.
 
     Args:
-        path: The file; `FILE::key` where it holds several generators.
+        path: The file; `FILE::key` where it holds several generators, and `FILE::64x48` for the height and width of the
+            latents of a decoder.
 
     Raises:
         FileNotFoundError: There is no such file.
         ValueError: It is not a generator that this library reads, or a damaged one, or there are several.
     """
     name, key = split_choice(path)
-    path = Path(name)
+    key, size = split_size(key)
+    opened = _opened(Path(name), key, size)
+    if size is not None and not isinstance(opened.generator, DecoderGenerator):
+        raise ValueError(
+            f"{name} is no decoder of an autoencoder, whose latents may be of any size: leave the size out"
+        )
+    return opened
+
+
+def _opened(path: Path, key: str | None, size: tuple[int, int] | None) -> native.NativeFile | ForeignFile:
     with files.existing(path).open("rb") as file:
         start = file.read(9)
     pickled = not looks_flat(start) and (start[:4] == b"PK\x03\x04" or start[:1] == b"\x80")
@@ -107,7 +119,7 @@ def open_checkpoint(path: Path) -> native.NativeFile | ForeignFile:
     if found is not None and (not ours or files.read_header(path)[1].get("family") == found[0].FAMILY):
         family, candidate = found
         with complete(path, family.FAMILY):
-            return family.load(archive, candidate)
+            return family.load(archive, replace(candidate, size=size))
     if ours:
         return native.NativeFile(path)  # which says what it is, and refuses
     known = _described(archive.content)
@@ -209,7 +221,7 @@ def load_generator(
     Args:
         model: `towers`, the path of a checkpoint, the name of a published one (`rewrite models` lists them) or
             `hf://owner/name/file`; the latter two are downloaded once, into the user's cache. `MODEL::key` names one of
-            several generators in a file, such as `model.pt::netG_A`.
+            several generators in a file, such as `model.pt::netG_A`; `MODEL::64x48` the size of a decoder's latents.
         truncation: How far latents are drawn from the mean; 1 leaves them alone.
         label: The class to draw, of a network of several, or those of seeds; see `Generator.draw_class`.
         device: Where to put the network: `cpu`, `cuda`, `mps`, or `auto` for the fastest that is there.

@@ -11,12 +11,10 @@ from rewrite.checkpoints.candidates import Candidate
 from rewrite.checkpoints.foreign import ForeignFile, read_state
 from rewrite.checkpoints.states import BY_HAND, LARGEST_SIDE
 from rewrite.checkpoints.tensors import Placed
+from rewrite.generators.decoders import USUAL, DecoderGenerator
 from rewrite.generators.taesd import Part, TinyDecoder
-from rewrite.generators.wrapped import wrap
 
 FAMILY = "decoder of TAESD"
-# Of the latents; of 64 are those of Stable Diffusion's own images.
-SIDE = 32
 NAMES = re.compile(r"(\d{1,3})\.(conv\.[024]\.|skip\.)?(weight|bias)")
 MOST_PLACES = 200
 
@@ -27,7 +25,7 @@ def recognises(candidate: Candidate) -> bool:
 
 
 def load(archive: Archive, candidate: Candidate) -> ForeignFile:
-    """Build such a generator, of latents of 32 a side.
+    """Build such a generator.
 
     Raises:
         ValueError: It is not complete, or built in a way that is not known here.
@@ -41,12 +39,14 @@ def load(archive: Archive, candidate: Candidate) -> ForeignFile:
     doublings = [number for number in range(first + 2, numbers[-1]) if number not in parts]
     if any(parts.get(number + 1, parts[first]).bias for number in doublings):
         raise ValueError(f"{archive.path} is a {FAMILY} with parts at {doublings} that are not known here: {BY_HAND}")
-    if SIDE * 2 ** len(doublings) > LARGEST_SIDE or parts[numbers[-1]].outputs != 3:
-        raise ValueError(f"{archive.path} is not a {FAMILY}: it would not draw images of three colours")
+    size = candidate.size or USUAL
+    if max(size) * 2 ** len(doublings) > LARGEST_SIDE or parts[numbers[-1]].outputs != 3:
+        raise ValueError(
+            f"{archive.path} is not a {FAMILY}: it would not draw three colours, at most {LARGEST_SIDE} pixels a side"
+        )
     places = {f"layers.{name}": tensor for name, tensor in state.items()}
     network = read_state(archive, lambda: TinyDecoder(parts), places, FAMILY)
-    generator = wrap(network.eval().requires_grad_(False), (parts[first].inputs, SIDE, SIDE))
-    generator.assumed = (f"latents are noise of {SIDE} x {SIDE} as the decoder reads it, not those of any picture",)
+    generator = DecoderGenerator(network.eval().requires_grad_(False), (parts[first].inputs, *size))
     return ForeignFile(generator, archive, places, FAMILY, candidate)
 
 

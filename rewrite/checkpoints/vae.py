@@ -12,15 +12,14 @@ from rewrite.checkpoints.candidates import Candidate
 from rewrite.checkpoints.foreign import ForeignFile, read_state
 from rewrite.checkpoints.states import BY_HAND, LARGEST_SIDE
 from rewrite.checkpoints.tensors import Placed
+from rewrite.generators.decoders import USUAL, DecoderGenerator
 from rewrite.generators.vae import KLDecoder, KLDesign
-from rewrite.generators.wrapped import wrap
 from rewrite.storage import files
 from rewrite.storage.quoting import quoted
 
 FAMILY = "decoder of diffusers' AutoencoderKL"
+SCALED = " (those of a pipeline, divided by its scaling factor)"
 FIRST, CONFIG = "decoder.conv_in.weight", "config.json"
-# Of the latents; of 64 are those of Stable Diffusion's own images.
-SIDE = 32
 GROUPS, MOST_LEVELS, MOST_BLOCKS = 32, 7, 16
 OURS = ("decoder.", "post_quant_conv.")
 # Names that diffusers gave before 2023.
@@ -34,7 +33,7 @@ def recognises(candidate: Candidate) -> bool:
 
 
 def load(archive: Archive, candidate: Candidate) -> ForeignFile:
-    """Build such a generator, of latents of 32 a side.
+    """Build such a generator.
 
     Raises:
         ValueError: It is not complete, or has parts that are not known here.
@@ -44,7 +43,8 @@ def load(archive: Archive, candidate: Candidate) -> ForeignFile:
         for name, tensor in candidate.state.items()
         if name.startswith(OURS)
     }
-    design = _design(archive.path, places)
+    size = candidate.size or USUAL
+    design = _design(archive.path, places, max(size))
 
     def build() -> KLDecoder:
         return KLDecoder(design)
@@ -53,19 +53,15 @@ def load(archive: Archive, candidate: Candidate) -> ForeignFile:
     unknown = sorted(set(places) - set(network.state_dict()))
     if unknown:
         raise ValueError(f"{archive.path} is a {FAMILY} with {unknown[0]}, which is not read here: {BY_HAND}")
-    generator = wrap(network.eval().requires_grad_(False), (design.latents, SIDE, SIDE))
-    generator.assumed = (
-        f"latents are noise of {SIDE} x {SIDE} as the decoder reads it (those of a pipeline, divided by its scaling "
-        "factor), not those of any picture",
-    )
+    generator = DecoderGenerator(network.eval().requires_grad_(False), (design.latents, *size), SCALED)
     return ForeignFile(generator, archive, places, FAMILY, candidate)
 
 
-def _design(path: Path, places: Mapping[str, Placed]) -> KLDesign:
+def _design(path: Path, places: Mapping[str, Placed], side: int) -> KLDesign:
     levels = _count(places, "decoder.up_blocks.{}.resnets.0.conv1.weight")
     blocks = _count(places, "decoder.up_blocks.0.resnets.{}.conv1.weight")
-    if not 1 <= levels <= MOST_LEVELS or not 1 <= blocks <= MOST_BLOCKS or SIDE << (levels - 1) > LARGEST_SIDE:
-        raise ValueError(f"{path} is not a {FAMILY}: it has {levels} levels of {blocks} blocks")
+    if not 1 <= levels <= MOST_LEVELS or not 1 <= blocks <= MOST_BLOCKS or side << (levels - 1) > LARGEST_SIDE:
+        raise ValueError(f"{path} is not a {FAMILY}: it has {levels} levels of {blocks} blocks, for latents of {side}")
     channels = [places[f"decoder.up_blocks.{n}.resnets.0.conv1.weight"].shape[0] for n in range(levels)]
     groups = _groups(path)
     if any(count % groups for count in channels) or not all(channels):

@@ -52,6 +52,11 @@ class Generator(Network):
         return render(TEMPLATE, generator=self, kind=type(self).__name__)
 
     @property
+    def z_shape(self) -> tuple[int, ...]:
+        """The shape in which the network reads the z of an image."""
+        return (self.z_dim,)
+
+    @property
     def styles_shape(self) -> tuple[int, int]:
         """How many w a StyleGAN reads for an image, and the length of each; 0, 0 for other generators."""
         return 0, 0

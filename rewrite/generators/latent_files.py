@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from rewrite.generators.contract import Generator
+from rewrite.generators.decoders import DecoderGenerator
 from rewrite.generators.latents import Latents
 from rewrite.storage import files
 
@@ -50,10 +51,21 @@ def read_latents(path: str | Path, generator: Generator) -> Latents:
 def _inputs(z: Float[Tensor, "*shape"], generator: Generator, path: str | Path) -> Latents:
     """Latents as a generator without w reads them, of one image or several."""
     rows = z.reshape(1, -1) if z.numel() == generator.z_dim else z.flatten(1) if z.ndim > 1 else z[None]
-    if rows.shape[1] != generator.z_dim or not len(rows):
-        taken = f"z of {generator.z_dim} numbers an image"
-        raise ValueError(f"{path} holds latents of shape {tuple(z.shape)}, the generator takes {taken}")
+    shape = generator.z_shape
+    of_shape = len(shape) == 1 or z.ndim < 3 or tuple(z.shape[-len(shape) :]) == shape
+    if rows.shape[1] != generator.z_dim or not len(rows) or not of_shape:
+        taken = f"z of {generator.z_dim} numbers an image{f', {shape}' if len(shape) > 1 else ''}"
+        raise ValueError(
+            f"{path} holds latents of shape {tuple(z.shape)}, the generator takes {taken}{_advice(z, generator)}"
+        )
     return Latents(rows.to(generator.device, generator.dtype), _counted(rows, path))
+
+
+def _advice(z: Tensor, generator: Generator) -> str:
+    """How to open a decoder for latents of a size."""
+    if not isinstance(generator, DecoderGenerator) or z.ndim < 3 or z.shape[-3] != generator.z_shape[0]:
+        return ""
+    return f": open the model as FILE::{z.shape[-2]}x{z.shape[-1]}"
 
 
 def _counted(latents: Tensor, path: str | Path) -> tuple[int, ...]:
