@@ -13,7 +13,8 @@ from rewrite.goals.scene import latents_of
 from tests.conftest import patch_of
 
 DESIGN = OneDesign(z_dim=6, depth=2, channels=(8, 8, 6), fused=(False, False, True))
-LAYERS = ("style.1.linear", "generator.progression.1.conv1.1.conv", "generator.progression.2.conv2.conv")
+FUSED = "generator.progression.2.conv1.0"
+LAYERS = ("style.1.linear", "generator.progression.1.conv1.1.conv", "generator.progression.2.conv2.conv", FUSED)
 
 
 def state_of(trained: int = 3) -> dict[str, Tensor]:
@@ -112,8 +113,21 @@ def test_the_port_draws_an_edit_from_the_exported_file(tmp_path, layer):
     export(generator, patch, out)
     state = torch.load(out, weights_only=True)
     changed = {name for name, tensor in state_of().items() if not torch.equal(tensor, state[name])}
-    assert changed == {f"{layer}.weight_orig"}
+    assert changed == {f"{layer}.weight" if layer == FUSED else f"{layer}.weight_orig"}
     torch.testing.assert_close(drawn(state, latents.z, noise_of(5)), expected, rtol=0, atol=1e-4)
+
+
+def test_a_convolution_that_is_fused_with_doubling_is_a_layer_like_any_other(tmp_path):
+    torch.save(state_of(), tmp_path / "g.model")
+    generator = load_generator(tmp_path / "g.model")
+    latents = generator.latents([5, 9])
+    layer, cut = generator.layer(FUSED), generator.cut(FUSED, latents)
+    torch.testing.assert_close(generator.rerun(FUSED, cut), generator.images(latents))
+    values = layer.values(layer.keys(cut.features)[0], layer.matrix(generator.weight(FUSED)))
+    written = layer.apply(cut.features, generator.weight(FUSED))[0].flatten(1).T
+    torch.testing.assert_close(values, written, rtol=0, atol=1e-4)
+    # A map of 17 cells is that of 16 pixels and half a cell beyond on each side.
+    assert (layer.output_grid, layer.margin, layer.overhang) == ((17, 17), 0.5, 0.5)
 
 
 def test_truncation_is_towards_the_mean_latent_and_w_stand_in_for_z(tmp_path):

@@ -4,6 +4,7 @@ https://github.com/rosinality/style-based-gan-pytorch: in each block noise, leak
 which w scales, twice. Weights are those that the network runs with: equalised ones times their gain.
 """
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rewrite.generators.latents import Latents
+from rewrite.generators.margins import extending
 from rewrite.generators.wrapped import WrappedGenerator
 
 LEAK, FIRST = 0.2, 4
@@ -80,18 +82,6 @@ class Constant(nn.Module):
 
     def forward(self, w: Tensor) -> Tensor:
         return self.input.expand(len(w), -1, -1, -1)
-
-
-class Fused(nn.Module):
-    """Doubling and a convolution in one. It is no layer to edit: its kernel of 4 is an average of shifted ones of 3."""
-
-    def __init__(self, inputs: int, outputs: int):
-        super().__init__()
-        self.weight, self.bias = nn.Parameter(torch.zeros(inputs, outputs, 3, 3)), nn.Parameter(torch.zeros(outputs))
-
-    def forward(self, x: Tensor) -> Tensor:
-        kernel = F.avg_pool2d(F.pad(self.weight, (1, 1, 1, 1)), 2, stride=1)
-        return F.conv_transpose2d(x, kernel, self.bias, stride=2, padding=1)
 
 
 class Blur(nn.Module):
@@ -170,6 +160,9 @@ class StyleGAN1Generator(WrappedGenerator):
 
     def __init__(self, network: StyleGAN1):
         super().__init__(network, network.design.z_dim, None, None)
+        fused = {f"generator.progression.{number}.conv1.0" for number, each in enumerate(network.design.fused) if each}
+        # Their maps have one cell more than what follows: half of one on each side.
+        self.layers = {name: extending(each, 0.5) if name in fused else each for name, each in self.layers.items()}
         z = torch.randn(MEAN_OVER, self.z_dim, generator=torch.Generator().manual_seed(0)).to(self.device, self.dtype)
         with torch.no_grad():
             self._mean = network.mapped(z).mean(dim=0)
@@ -193,8 +186,17 @@ class StyleGAN1Generator(WrappedGenerator):
 
 
 def _doubling(inputs: int, outputs: int, *, fused: bool) -> nn.Module:
-    convolution = [Fused(inputs, outputs)] if fused else _separate(inputs, outputs)
-    return nn.Sequential(*convolution, Blur())
+    return _fused(inputs, outputs) if fused else nn.Sequential(*_separate(inputs, outputs), Blur())
+
+
+def _fused(inputs: int, outputs: int) -> nn.Sequential:
+    """Doubling and a convolution in one.
+
+    rosinality averages four kernels of 3, each shifted by a pixel or not along either axis, to one of 4. The mean of
+    four pixels of what the kernel of 3 writes is the same, and that kernel can be edited.
+    """
+    convolution = nn.ConvTranspose2d(inputs, outputs, 3, stride=2)
+    return nn.Sequential(OrderedDict({"0": convolution, "mean": nn.AvgPool2d(2, stride=1), "1": Blur()}))
 
 
 def _separate(inputs: int, outputs: int) -> Sequence[nn.Module]:
