@@ -46,7 +46,7 @@ def load(archive: Archive, candidate: Candidate) -> ForeignFile:
         )
     places = {f"layers.{name}": tensor for name, tensor in state.items()}
     network = read_state(archive, lambda: TinyDecoder(parts), places, FAMILY)
-    generator = DecoderGenerator(network.eval().requires_grad_(False), (parts[first].inputs, *size))
+    generator = DecoderGenerator(network.eval().requires_grad_(False), parts[first].inputs, size)
     return ForeignFile(generator, archive, places, FAMILY, candidate)
 
 

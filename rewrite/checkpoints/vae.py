@@ -53,7 +53,7 @@ def load(archive: Archive, candidate: Candidate) -> ForeignFile:
     unknown = sorted(set(places) - set(network.state_dict()))
     if unknown:
         raise ValueError(f"{archive.path} is a {FAMILY} with {unknown[0]}, which is not read here: {BY_HAND}")
-    generator = DecoderGenerator(network.eval().requires_grad_(False), (design.latents, *size), SCALED)
+    generator = DecoderGenerator(network.eval().requires_grad_(False), design.latents, size, SCALED)
     return ForeignFile(generator, archive, places, FAMILY, candidate)
 
 

@@ -14,10 +14,9 @@ USUAL = (32, 32)
 class DecoderGenerator(WrappedGenerator):
     """A decoder of latents of so many channels, height and width."""
 
-    def __init__(self, decoder: nn.Module, shape: tuple[int, int, int], scaled: str = ""):
-        super().__init__(decoder, shape, None, None)
-        self.shape = shape
-        height, width = shape[1:]
+    def __init__(self, decoder: nn.Module, channels: int, size: tuple[int, int], scaled: str = ""):
+        self.shape, (height, width) = (channels, *size), size
+        super().__init__(decoder, self.shape, None, None)
         self.assumed = (
             f"latents are noise of {height} x {width} as the decoder reads it{scaled}, not those of any picture; "
             "FILE::64x64 draws those of another height and width",
