@@ -278,8 +278,7 @@ class Session:
             draft, side = self.draft, self.draft.side
             masks = [(region.latent, region.mask.resized((side, side))) for region in shown]
             found = [Mark("context", Region(latent, Mask.from_array(mask))) for latent, mask in masks if mask.any()]
-            together = tuple(dict.fromkeys((*draft.further, *further)))
-            self._change(marks=merged([*draft.marks, *found]), further=together)
+            self._change(marks=merged([*draft.marks, *found]), further=tuple(dict.fromkeys((*draft.further, *further))))
 
     def add_images_with_contexts(self, found: Sequence[Region]) -> None:
         """Add contexts to the present marks, and their images to the wall as far as there is room."""
