@@ -59,7 +59,7 @@ class Pricing:
         yield {self.view.price: card(Price.of(chosen, caution), curve)}
 
     def on_figures(self, session: Session) -> Iterator[Updates]:
-        """Show the variants from now on: somebody opened the figures."""
+        """Show the variants from now on: the figures were opened."""
         session.figures = True
         yield from self.on_curve(session)
 
