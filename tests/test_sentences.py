@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import pytest
 import torch
@@ -150,6 +151,13 @@ def test_a_message_quotes_little_and_steers_no_terminal():
         assert quoted(value).isprintable()
     assert plain("a\x1b[31m\n\u202eb") == r"a\x1b[31m\n\u202eb"
     assert _sentence(ValueError("no\x1b]0;x\x07file")) == r"no\x1b]0;x\x07file"
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="no file here fails when it is read")
+@pytest.mark.parametrize("command", [["inspect"], ["sample", "--out", "a.png"]], ids=["inspect", "sample"])
+def test_a_file_that_a_disk_does_not_give_is_named(tmp_path, monkeypatch, refusal, command):
+    monkeypatch.chdir(tmp_path)
+    assert refusal(*command, "/proc/self/mem") == "rewrite: /proc/self/mem cannot be read: Input/output error"
 
 
 class Strange:

@@ -50,8 +50,7 @@ def run(options: Namespace) -> dict:
     elif options.file.startswith(hub.SCHEME):
         path = hub.cached(options.file)
     _check(path)
-    with path.open("rb") as file:
-        start = file.read(4096).lstrip()
+    start = files.start_of(path, 4096).lstrip()
     # A safetensors file begins with its length, which may look like a brace too, but holds zeros.
     if start[:1] in (b"{", b"[") and b"\0" not in start[:8]:
         return {"file": str(path), **_document(path)}

@@ -12,6 +12,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+from rewrite.storage import files
 from rewrite.storage.quoting import reason_of
 
 LOOKED_AT = 2**20
@@ -60,8 +61,7 @@ def describe(path: str | Path) -> dict[str, Any]:
         ValueError: The file is empty, damaged, or of no known kind.
     """
     path = Path(path)
-    with path.open("rb") as file:
-        start = file.read(LOOKED_AT)
+    start = files.start_of(path, LOOKED_AT)
     if not start:
         raise ValueError(f"{path} is empty")
     for magic, kind in {**PICTURES, **OTHERS}.items():

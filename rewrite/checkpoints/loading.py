@@ -101,8 +101,7 @@ def open_checkpoint(path: Path) -> native.NativeFile | ForeignFile:
 
 
 def _opened(path: Path, key: str | None, size: tuple[int, int] | None) -> native.NativeFile | ForeignFile:
-    with files.existing(path).open("rb") as file:
-        start = file.read(9)
+    start = files.start_of(files.existing(path), 9)
     pickled = not looks_flat(start) and (start[:4] == b"PK\x03\x04" or start[:1] == b"\x80")
     if not looks_flat(start):
         _check_kind(path)

@@ -41,6 +41,20 @@ def existing(path: str | Path, kind: str = "file") -> Path:
     return path
 
 
+def start_of(path: Path, count: int) -> bytes:
+    """The first bytes of a file.
+
+    Raises:
+        OSError: It cannot be opened.
+        ValueError: It cannot be read: a disk may be damaged.
+    """
+    with path.open("rb") as file:
+        try:
+            return file.read(count)
+        except OSError as error:
+            raise ValueError(f"{path} cannot be read: {error.strerror or error}") from None
+
+
 def read_json(path: Path, kind: str) -> Any:
     """Read a JSON document.
 
