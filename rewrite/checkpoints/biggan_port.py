@@ -20,6 +20,7 @@ from rewrite.checkpoints.states import BY_HAND
 from rewrite.checkpoints.tensors import Placed
 from rewrite.generators.biggan_deep import BigGANDeep, DeepDesign, DeepGenerator
 from rewrite.storage import files
+from rewrite.storage.quoting import quoted
 
 FAMILY = "BigGAN-deep of Hugging Face's port"
 NAMES = ("embeddings.weight", "generator.layers.0.bn_0.running_means", "generator.bn.running_means")
@@ -167,7 +168,7 @@ def _configured(path: Path, blocks: int) -> tuple[tuple[int, ...] | None, float]
     layers, epsilon = (config.get(name) for name in ("layers", "eps")) if isinstance(config, dict) else (None, None)
     epsilon = EPSILON if epsilon is None else epsilon
     if not isinstance(epsilon, float) or not 0 < epsilon < 1:
-        raise ValueError(f"{beside} says that {epsilon!r} is added to variances")
+        raise ValueError(f"{beside} says that {quoted(epsilon)} is added to variances")
     if layers is None:
         return None, epsilon
     if (
