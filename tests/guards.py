@@ -26,7 +26,7 @@ FORBIDDEN = {
 }
 
 # Where an object lies in memory is no part of a sentence.
-ADDRESS = re.compile(r"\bat 0x[0-9a-f]+|\bobject at\b")
+ADDRESS = re.compile(r"\bat 0x[0-9a-f]+|<[\w.]+ object\b")
 
 watched: list[str] = []
 watching = False
