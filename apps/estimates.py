@@ -6,11 +6,10 @@ from collections.abc import Callable
 
 from rewrite import Generator, Rule
 from rewrite.goals.scene import latents_of
+from rewrite.solvers.finish import BATCH
 
 # A shorter wait needs no estimate.
 LEAST_IMAGES, LEAST_TIMES, LEAST_SECONDS = 50, 10, 10
-# Images of one step of a solution.
-STEP = 8
 
 
 def foretell(generator: Generator, images: int, seed: int = 0) -> None:
@@ -26,13 +25,13 @@ def foretell(generator: Generator, images: int, seed: int = 0) -> None:
 
 
 def foretell_solution(generator: Generator, rule: Rule) -> None:
-    """Say about how long the steps of a solution take that run the network, each of them for up to eight images.
+    """Say about how long the steps of a solution take that run the network, each of them for a batch of images.
 
     A step runs the part behind the layer forth and back, which takes about as long as to draw the images.
     """
     latents = list(dict.fromkeys(place.latent for place in rule.places))
-    steps = rule.settings.finish + rule.settings.refine * -(-len(latents) // STEP)
-    some = latents_of(generator, latents[:STEP])
+    steps = rule.settings.finish + rule.settings.refine * -(-len(latents) // BATCH)
+    some = latents_of(generator, latents[:BATCH])
     foretell_times(lambda: generator.images(some), steps, f"for {steps} steps of the solution")
 
 

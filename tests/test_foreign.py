@@ -137,15 +137,17 @@ def test_a_file_without_a_generator_says_what_it_holds(tmp_path):
 
 
 def test_opening_a_file_does_not_wake_the_compiler_of_torch(tmp_path, scaled):
-    """Some of torch's functions on tensors without numbers import it, which takes seconds."""
+    """Some of torch's functions on tensors without numbers import it, as torchvision does, which takes seconds."""
     torch.save(proggan_state(), tmp_path / "proggan")
     torch.save(state_of(example()), tmp_path / "dcgan")
     write_rosinality(tmp_path / "rosinality", scaled)
     write_stylegan2(tmp_path / "stylegan2", scaled)
     write_stylegan3(tmp_path / "stylegan3", random_stylegan3())
     program = "import sys; from rewrite import load_generator; [load_generator(path) for path in sys.argv[1:]]"
+    program += "; from rewrite.classifiers.recognition import recognised; recognised({'synthesis.b4.weight': (4, 4)})"
     paths = [str(path) for path in sorted(tmp_path.iterdir())]
     command = [sys.executable, "-c", f"{program}; print(*sys.modules)", *paths]
     imported = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     assert "torch._dynamo" not in imported
     assert "sympy" not in imported
+    assert "torchvision" not in imported

@@ -31,8 +31,7 @@ from apps.editor.stack import Rules
 from apps.editor.work import Work, patch_key
 from rewrite import Latent, Mask, Patch, Region
 
-MOST_PATCHES = 24
-MOST_LEFT = 8
+MOST_PATCHES, MOST_LEFT = 24, 8
 
 
 class Session:
@@ -229,8 +228,9 @@ class Session:
 
     def draw(self) -> Drawing:
         """Begin to draw the wall tile by tile, and end the drawing before."""
-        self._drawing = drawing = self._wall()
-        return drawing
+        with self.lock:
+            self._drawing = self._wall()
+            return self._drawing
 
     def wants(self, drawing: Drawing) -> bool:
         """Whether a drawing is the latest, and of what the session shows now."""

@@ -21,7 +21,7 @@ DAMAGE = 3e-4
 DRIFTS = (0.1, 0.3, 1.0, 3.0)
 # Hard negatives of the marked images, and quiet places of others: where a layer has few cells, what is beside the marks
 # resembles them, and a heavy weight forbids the edit itself. The light one must be worth more by some margin: what it
-# changes in unmarked images is not seen in those that are.
+# changes in images without marks is not seen in those with marks.
 OTHERS, QUIET_PER_OTHERS, MARGIN = (10.0, 1.0), 3.0, 1.1
 # Whether a finish helps shows after few steps; on larger images it takes longer than all else together.
 TRIED_STEPS = 10
@@ -214,11 +214,13 @@ def judge(generator: Generator, aims: Mapping[int, Pasted], problem: Problem) ->
     weights = Weights(settings.drift / energy_unit(problem), settings.others)
     if len(folds) < LEAST_IMAGES:
         return Choice(settings, weights)
-    refits, drawn = Refits(problem, folds), {}
-    if generator.resumable(problem.layer.name):
-        steps = _tried_steps(generator, problem)
-        drawn = {weights: draw_left_out(generator, aims, refits, [settings], steps=steps)[0]}
-    return Choice(settings, weights, {weights: left_out(refits, [settings])[0]}, drawn)
+    refits = Refits(problem, folds)
+    found = Choice(settings, weights, {weights: left_out(refits, [settings])[0]})
+    if not generator.resumable(problem.layer.name):
+        return found
+    steps = _tried_steps(generator, problem)
+    (seen,) = draw_left_out(generator, aims, refits, [settings], steps=steps)
+    return replace(found, finished=seen) if steps else replace(found, drawn={weights: seen})
 
 
 def best_of(found: Mapping[Weights, LeftOut] | Mapping[Weights, Drawn]) -> Weights:
