@@ -23,6 +23,7 @@ from apps.editor.session import Session
 from apps.editor.work import Stopped
 from dissect.causes.ablation import ablation_patch
 from rewrite import load_generator
+from tests.conftest import patch_of
 from tests.editors import built
 from tests.test_editor_session import WHOLE, brushed, rewrite
 from tests.test_editor_threads import PATIENCE as WAIT
@@ -204,7 +205,7 @@ def test_a_small_network_draws_the_whole_wall_in_one_run(files, cache):
     assert drawn(session) == []
 
 
-def test_what_is_kept_never_takes_more_memory_than_it_may():
+def test_what_is_kept_never_takes_more_memory_than_it_may(files):
     cache = Cache[torch.Tensor](most=100, bytes=4000)
     for number in range(20):
         cache.get(number, lambda: torch.zeros(250))
@@ -214,6 +215,8 @@ def test_what_is_kept_never_takes_more_memory_than_it_may():
     assert 19 not in cache
     shared = torch.zeros(100)
     assert bytes_of(((shared[:1], {"a": [shared.half()]}), "text", 3)) == 400 + 200
+    patch = patch_of(load_generator(files["model"]), "b8.conv1")
+    assert bytes_of(patch) == 4 * (patch.left.numel() + patch.right.numel())
 
 
 def test_times_are_told_as_people_say_them():

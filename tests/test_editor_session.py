@@ -135,6 +135,7 @@ def test_what_a_session_lets_go_of_is_made_again_and_its_rules_stay(session):
     session.set_marks(WHOLE)
     entry, shown = rewrite(session), session.after()
     session.release()
+    session.model.patches = Cache()
     assert session.solved(session.draft) is None
     assert torch.equal(session.after(), shown)
     assert torch.equal(rewrite(session).patch.left, entry.patch.left)
@@ -232,6 +233,17 @@ def test_two_sessions_of_one_server_never_see_each_other(models):
     assert torch.equal(other.after(), other.before())
     with pytest.raises(ValueError, match="there is no rule 1"):
         other.rules.delete(0)
+
+
+def test_the_marks_of_one_session_are_solved_once_for_all_and_each_rule_keeps_its_own_name(models, monkeypatch):
+    one, other = begun(models), begun(models)
+    for session in (one, other):
+        session.set_marks(WHOLE)
+    entry = rewrite(one)
+    monkeypatch.setattr("apps.editor.work.solve", None)
+    found = other.begin().rewrite(other.draft.rule_with_effect("of another"))
+    assert torch.equal(found.patch.left, entry.patch.left)
+    assert [Rule.from_json(each.patch.rules[0]).name for each in (entry, found)] == ["rule", "of another"]
 
 
 def test_sessions_that_work_at_once_get_their_own_images(models):

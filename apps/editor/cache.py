@@ -5,6 +5,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import is_dataclass
 from typing import Any, Generic, TypeVar
 
 from torch import Tensor
@@ -70,9 +71,11 @@ class Cache(Generic[T]):
 
 
 def bytes_of(thing: Any) -> int:
-    """The bytes of the tensors in nested tuples, lists and dictionaries, as they lie in memory."""
+    """The bytes of the tensors in nested tuples, lists, dictionaries and dataclasses, as they lie in memory."""
     if isinstance(thing, Tensor):
         return thing.untyped_storage().nbytes()
+    if is_dataclass(thing):
+        thing = vars(thing)
     if isinstance(thing, dict):
         thing = thing.values()
     elif not isinstance(thing, tuple | list):

@@ -20,7 +20,7 @@ from apps.editor.drawer import Drawer, Held, checked
 from apps.editor.given import Given
 from apps.editor.turns import Turns
 from apps.memories import cached_path, memory_of
-from rewrite import Generator, Goals, Memory, Stack
+from rewrite import Generator, Goals, Memory, Patch, Stack
 from rewrite.reports.concepts import ConceptSource
 
 MOST_LABELS = 64
@@ -28,6 +28,7 @@ MOST_MEMORIES = 6
 MOST_SHARED = 64
 # A goal holds the layer's input for all images of a rule: by far the largest thing in memory.
 MOST_GOALS = 6
+MOST_PATCHES = 12
 BATCH, SMALL_BATCH = 16, 4
 MOST_BYTES = 256 * 2**20
 BETWEEN_REPORTS = 0.25
@@ -54,6 +55,7 @@ class Model:
         lock: Held while the generator is used.
         drawer: Draws the tiles of walls, on a copy of the network.
         goals: The goals of the last rules of all sessions; used under the lock.
+        patches: The patches of the last rules of all sessions: the example, and marks that come back, are solved once.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Model:
         self.drawer = Drawer(generator)
         self._images, self._labels = Cache[Tensor](bytes=MOST_BYTES), Cache[Tensor](MOST_LABELS, MOST_BYTES)
         self._memories, self._shared = Cache[Memory](MOST_MEMORIES), Cache[Any](MOST_SHARED)
+        self.patches = Cache[Patch](MOST_PATCHES, MOST_BYTES)
         self._measuring: dict[str, Measurement] = {}
 
     @property

@@ -108,7 +108,11 @@ class Work:
             ValueError: The rule was written on another model, or cannot be solved.
         """
         key = patch_key(rule, caution)
-        return self.patches.get(key, lambda: self._solve(rule, caution, on_progress), self._alone())
+        return self.patches.get(key, lambda: self._known(key, rule, caution, on_progress), self._alone())
+
+    def _known(self, key: str, rule: Rule, caution: float, on_progress: Callable[[float], object] | None) -> Patch:
+        """The patch that another session, or this one before it closed its page, solved; solved now if none did."""
+        return self.model.patches.get(key, lambda: self._solve(rule, caution, on_progress))
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
