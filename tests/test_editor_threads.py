@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from apps.editor import model as model_module
+from apps.editor.cache import Cache
 from apps.editor.frame import AT_ONCE
 from apps.editor.marking import Marking
 from apps.editor.model_tab import ModelTab
@@ -266,6 +267,7 @@ def test_a_memory_lends_the_generator_while_it_is_measured_and_is_measured_once(
 def test_a_choice_lends_the_generator_to_those_who_wait_and_comes_to_the_same_answer(session, monkeypatch):
     session.set_marks(WHOLE)
     expected = rewrite(session)
+    session.model.patches = Cache()
     other, begun, choose = Session(session.models), threading.Event(), solving._chosen
     other.set_marks(WHOLE)
     drawn, ended = [], []
