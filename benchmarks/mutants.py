@@ -47,7 +47,7 @@ TESTS = {
     "rewrite/solvers/systems.py": ("systems", "closed_form"),
     "rewrite/solvers/trial.py": ("closed_form", "systems", "solvers", "protection"),
     "rewrite/memory/accuracy.py": ("accuracy",),
-    "rewrite/memory/measurement.py": ("memory", "accuracy"),
+    "rewrite/memory/measurement.py": ("memory", "accuracy", "measure_command"),
     "rewrite/memory/memory.py": ("memory", "accuracy"),
     "rewrite/memory/sums.py": ("memory", "accuracy"),
     "rewrite/patch.py": ("patch", "ablation"),

@@ -140,6 +140,25 @@ def test_auto_reads_until_more_images_would_hardly_move_the_forecast(plain_gener
     assert (memory.second_moment - whole.second_moment).norm() < 0.2 * whole.second_moment.norm()
 
 
+def test_auto_asks_again_a_little_later_than_it_should_be_enough_neither_at_once_nor_far_later(
+    plain_generator, monkeypatch
+):
+    # What it is told each time: that 240 images are enough, 245, 10,000; and then that there are enough.
+    foreseen, read, asked = iter([240, 245, 10_000, 0]), [], []
+
+    class Foreseen(Accuracy):
+        needed = property(lambda self: int(self.noise))
+
+    def accuracy(halves: Halves) -> Accuracy:
+        needed = next(foreseen)
+        asked.append(read[-1])
+        return Foreseen(read[-1], 0.0, float(needed))
+
+    monkeypatch.setattr(Halves, "accuracy", accuracy)
+    assert measure(plain_generator, "conv", on_progress=read.append).images == 790
+    assert asked == [200, 1.2 * 240, int(1.1 * 288), 2.5 * 316]
+
+
 def test_auto_ends_when_the_most_images_are_read(plain_generator, monkeypatch):
     monkeypatch.setattr("rewrite.memory.measurement.MOST", 230)
     monkeypatch.setattr("rewrite.memory.accuracy.WITHIN", 1e-6)

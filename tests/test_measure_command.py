@@ -125,6 +125,8 @@ def test_what_was_summed_for_another_measurement_or_is_damaged_is_refused(files,
         ({**tensors, "0.sum": torch.zeros(2, 2)}, about),
         ({name: each for name, each in tensors.items() if name != "counted"}, about),
         (tensors, {**about, "images": 10**9}),
+        (tensors, {**about, "images": 0}),
+        (tensors, {**about, "upto": 10**9}),
         ({**tensors, "0.sum": tensors["0.sum"] / 0}, about),
     ):
         files_of.save_tensors(kept, wrong, "part of a memory", header)
