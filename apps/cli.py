@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 
 from apps import ignored
-from apps.parsers import causes, classifiers, dissection, editing, editor, effects, painting, program
+from apps.parsers import causes, classifiers, dissection, editing, editor, effects, painting, photographs, program
 from apps.parsers.parser import Parser
 
 COMMANDS = {
@@ -24,6 +24,7 @@ COMMANDS = {
     **classifiers.COMMANDS,
     **effects.COMMANDS,
     **painting.COMMANDS,
+    **photographs.COMMANDS,
     **editor.COMMANDS,
     **program.COMMANDS,
 }

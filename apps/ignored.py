@@ -50,6 +50,9 @@ UNUSED = {
             "is for units that are named by concept",
         ),
     ],
+    "invert": [
+        Unused(("weights",), lambda given: given.features is None, "is for the network of --features: name one"),
+    ],
     "artifacts": [
         Unused(
             ("rank", "most"), lambda given: given.units is not None, "orders candidates, and --units names the units"

@@ -14,9 +14,9 @@ from rewrite.storage import files
 READ = (
     *("model", "rule", "heat", "patches", "strokes", "memory", "dissection", "weights", "lpips", "segmenter"),
     *("reference", "training", "report", "file", "models", "latents", "classifier"),
-    *("keys", "values", "keep", "pictures"),
+    *("keys", "values", "keep", "pictures", "picture"),
 )
-WRITTEN = ("out", "card", "each")
+WRITTEN = ("out", "card", "each", "strip")
 # Of these, the folders that files of any names are written into.
 FOLDERS = ("each",)
 ADAPTER = "peft"

@@ -8,6 +8,10 @@ from dissect.causes.brush import Brush
 from dissect.causes.intervention import Intervention, Prefix
 from dissect.causes.painting import Painting, painted, prefix_of
 from dissect.causes.stroke import Stroke
+from dissect.photographs.photograph import Photograph
+from dissect.photographs.reading import read_picture
+from dissect.photographs.search import Effort, find_photograph
+from dissect.quality.features import CallableFeatures, FeatureSpace, SegmenterFeatures
 from dissect.sources.contract import CallableSource
 from dissect.sources.folders import Annotations, Broden
 from dissect.sources.huggingface import HuggingFaceSource
@@ -25,27 +29,34 @@ __all__ = [
     "Annotations",
     "Broden",
     "Brush",
+    "CallableFeatures",
     "CallableSource",
     "ConceptSource",
     "Concepts",
     "Dissection",
+    "Effort",
+    "FeatureSpace",
     "GeneratorProbe",
     "HuggingFaceSource",
     "Intervention",
     "LabelledPictures",
     "NetworkSource",
     "Painting",
+    "Photograph",
     "PictureProbe",
     "Prefix",
     "Probe",
     "Scores",
+    "SegmenterFeatures",
     "SegmenterSource",
     "Stroke",
     "ablation_patch",
     "dissect",
+    "find_photograph",
     "load_dissections",
     "painted",
     "prefix_of",
+    "read_picture",
     "save_dissections",
     "write_units",
 ]

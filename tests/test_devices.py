@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -239,6 +240,7 @@ TINY = {
     "rule": "towers --context tree --seeds 0-9 --out OUT.json",
     "omissions": "towers --samples 8 --invert 1 --steps 1 --out OUT",
     "paint": "STROKES --out OUT.png",
+    "invert": "MODEL PICTURE --steps 2 --starts 2 --out OUT.safetensors",
 }
 
 
@@ -251,11 +253,13 @@ def test_every_command_answers_on_another_device_what_it_answers_on_the_cpu(
     monkeypatch.setattr("apps.parsers.parser.DEVICES", ("cpu", PLACE.type))
     painting = Painting(load_generator().fingerprint, "b16.conv1", 3)
     painting.add(Stroke(Mask((64, 64), ((2000, 40),)), "tree")).save(tmp_path / "strokes.json")
+    Image.new("RGB", (20, 20), "green").save(tmp_path / "picture.png")
     given = {
         "MODEL": files["model"],
         "RULE": files["rule"],
         "PATCH": files["patch"],
         "STROKES": tmp_path / "strokes.json",
+        "PICTURE": tmp_path / "picture.png",
     }
 
     def answered(device: str) -> dict:

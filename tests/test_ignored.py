@@ -35,6 +35,7 @@ pytestmark = pytest.mark.usefixtures("cache")
         ["ablate", "--layer", "x", "--units", "1,2", "--count", "3"],
         ["artifacts", "--layer", "x", "--units", "1", "--most", "3", "--out", "a"],
         ["omissions", "--steps", "3", "--out", "a"],
+        ["invert", "picture.png", "--weights", "w.pth", "--out", "a"],
     ],
 )
 def test_an_option_that_would_not_be_looked_at_is_refused(tmp_path, monkeypatch, refusal, arguments):
@@ -45,8 +46,19 @@ def test_an_option_that_would_not_be_looked_at_is_refused(tmp_path, monkeypatch,
 
 
 def test_every_command_of_the_list_is_tried():
-    tried = {"sample", "solve", "propose", "units", "check", "report", "rule", "ablate", "artifacts", "omissions"}
-    assert set(UNUSED) == tried
+    tried = {
+        "sample",
+        "solve",
+        "propose",
+        "units",
+        "check",
+        "report",
+        "rule",
+        "ablate",
+        "artifacts",
+        "omissions",
+    }
+    assert set(UNUSED) == {*tried, "invert"}
 
 
 def test_a_patch_that_changes_nothing_and_a_memory_of_few_keys_are_told(files):

@@ -51,10 +51,10 @@ PROMISED = {
         propose_layers read_latents report_on show solve solve_pictures strongest to_peft to_pil wrap
     """,
     "dissect": """
-        Annotations Broden Brush CallableSource ConceptSource Concepts Dissection GeneratorProbe
-        HuggingFaceSource Intervention LabelledPictures NetworkSource Painting PictureProbe Prefix Probe
-        Scores SegmenterSource Stroke ablation_patch dissect load_dissections painted prefix_of
-        save_dissections write_units
+        Annotations Broden Brush CallableFeatures CallableSource ConceptSource Concepts Dissection Effort
+        FeatureSpace GeneratorProbe HuggingFaceSource Intervention LabelledPictures NetworkSource Painting
+        Photograph PictureProbe Prefix Probe Scores SegmenterFeatures SegmenterSource Stroke ablation_patch
+        dissect find_photograph load_dissections painted prefix_of read_picture save_dissections write_units
     """,
 }
 

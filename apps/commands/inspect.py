@@ -9,6 +9,8 @@ from typing import Any
 from apps.commands.models import describe
 from dissect.causes.painting import SCHEMA as PAINTING
 from dissect.causes.painting import Painting
+from dissect.photographs import photograph
+from dissect.photographs import unfinished as search
 from dissect.segmenter import load_segmenter
 from dissect.units import dissection
 from rewrite import ClassifierRule, Rule, memory, patch
@@ -131,6 +133,8 @@ def _binary(path: Path) -> dict[str, Any]:
         "segmenter": lambda: _segmenter(path, about),
         "classifier": lambda: {**_classifier(open_classifier(path)), "training": about.get("training", {})},
         "dissection": lambda: dissection.describe(path),
+        photograph.KIND: lambda: photograph.describe(path),
+        search.KIND: lambda: search.describe(path),
     }
     if kind in known:
         return {"kind": kind, **known[kind]()}

@@ -4,10 +4,11 @@ from argparse import Namespace
 
 from apps.classes import label_for
 from apps.dissections import dissection_for
+from apps.photographs import changes_of
 from apps.seeds import images_of
 from dissect.causes.intervention import Prefix
 from dissect.causes.painting import Painting, painted
-from rewrite import Latents, load_generator
+from rewrite import Latents, Stack, load_generator
 from rewrite.reports.pictures import save_picture, strips, to_pil
 
 
@@ -22,11 +23,12 @@ def run(options: Namespace) -> dict:
     images = (painting.seed,) if chosen is None else chosen
     named = any(stroke.needs_levels for stroke in painting.strokes)
     dissection = dissection_for(options.dissection, painting.layer, generator.fingerprint) if named else None
-    prefix = Prefix.of(generator, painting.layer, images)
-    rows = {
-        "before": to_pil(prefix.images()),
-        "after": to_pil(painted(prefix, painting, dissection)),
-    }
+    with Stack(generator).holding(changes_of(options.latents, generator)):
+        prefix = Prefix.of(generator, painting.layer, images)
+        rows = {
+            "before": to_pil(prefix.images()),
+            "after": to_pil(painted(prefix, painting, dissection)),
+        }
     kind, seeds = ("latent", range(prefix.count)) if isinstance(images, Latents) else ("seed", images)
     save_picture(options.out, strips(rows, [f"{kind} {seed}" for seed in seeds]))
     concepts = sorted({stroke.concept for stroke in painting.strokes} - {""})

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from apps.commands.patches import load_patches
 from apps.memories import memory_of
+from apps.photographs import changes_of
 from apps.seeds import images_of
 from rewrite import Rule, Stack, load_generator
 from rewrite.generators.batches import batched
@@ -31,16 +32,19 @@ def run(options: Namespace) -> dict:
         raise ValueError("the following arguments are required: --out, a picture, or --each, a folder")
     generator = load_generator(options.model, truncation=options.truncation, label=options.label, device=options.device)
     held = load_patches(generator, options.patches, options.strengths)
+    changes = changes_of(options.latents, generator)
     if options.noise:
         generator.noise = options.noise
     images = images_of(options, generator)
     numbers, _ = numbered(images, generator.latents)
     rows: dict[str, list] = {}
-    plain = draw(generator, images) if options.compare or not held else None
-    if plain is not None:
+    plain = None
+    if options.compare or not held:
+        with Stack(generator).holding(changes):
+            plain = draw(generator, images)
         rows["before" if held else ""] = to_pil(plain)
     if held:
-        with Stack(generator).holding(held):
+        with Stack(generator).holding([*changes, *held]):
             rows["after" if options.compare else ""] = to_pil(draw(generator, images))
     if options.heat:
         rule = Rule.load(rule_path(options.heat))

@@ -31,6 +31,9 @@ class FeatureSpace(ABC):
         """What is seen of images in [-1, 1], place by place, or at one place for the whole image.
 
         Gradients flow through it.
+
+        Raises:
+            ValueError: The space cannot see images of this shape, or does not give what it should.
         """
 
     def of(self, images: Float[Tensor, "images 3 height width"]) -> Float[Tensor, "images features"]:
@@ -48,7 +51,7 @@ class SegmenterFeatures(FeatureSpace):
     """The bottleneck of a segmenter of this library's."""
 
     def __init__(self, segmenter: Segmenter | None = None):
-        self.segmenter = (segmenter or load_segmenter()).eval()
+        self.segmenter = (segmenter or load_segmenter()).eval().requires_grad_(False)
         self.identity = f"the segmenter {hash_of(self.segmenter.state_dict())}"
 
     def maps(self, images: Tensor) -> Tensor:
