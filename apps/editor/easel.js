@@ -41,7 +41,7 @@ const peek = tool("Before", "Hold to see the image without strokes (key B)", () 
 const download = tool("Download", "Save the picture", () => {
   const link = make("a");
   link.href = props.image;
-  link.download = `seed-${props.seed}-painted.${props.image.startsWith("data:image/png") ? "png" : "jpg"}`;
+  link.download = `${props.name || `seed-${props.seed}`}-painted.${props.image.startsWith("data:image/png") ? "png" : "jpg"}`;
   link.click();
 });
 const keep = tool("Save strokes", "Save the strokes as a file for rewrite paint", () => ask({ do: "save" }));
@@ -155,8 +155,9 @@ document.addEventListener("keyup", (event) => { if (event.key.toLowerCase() === 
 // What comes from the server ------------------------------------------------------------------------------------------
 const show = () => {
   shown.src = props.image; before.src = props.before;
-  frame.querySelector(".seed").textContent = `seed ${props.seed}`;
-  frame.setAttribute("aria-label", `Seed ${props.seed}, ${props.history.length} strokes`);
+  frame.querySelector(".seed").textContent = props.name || `seed ${props.seed}`;
+  frame.setAttribute("aria-label", `${props.name || `Seed ${props.seed}`}, ${props.history.length} strokes`);
+  if (props.name) { peek.title = "Hold to see the picture before (key B)"; peek.setAttribute("aria-label", peek.title); }
   list.replaceChildren(...props.history.map((text, index) => {
     const item = make("li");
     item.append(make("span", "", text), tool("×", `Remove stroke ${index + 1}: ${text}`, () => ask({ do: "remove", index }), "drop"));
@@ -170,7 +171,7 @@ const build = () => {
   SIDE = props.side; root.hidden = !props.concepts.length;
   concepts.replaceChildren(...props.concepts.map((name) => tool(name, `Paint with ${name}`, () => choose(name))));
   choose(props.concepts.includes(brush.concept) ? brush.concept : props.concepts[0] ?? "");
-  count.input.max = props.most; brush.count = Math.min(brush.count, props.most);
+  if (props.concepts.length) { count.input.max = props.most; brush.count = Math.min(brush.count, props.most); }
   size.input.max = Math.max(4, Math.round(SIDE / 5));
   size.input.value = brush.size = Math.max(1, Math.round(SIDE / 9)); size.out.textContent = brush.size;
   draw(); show();

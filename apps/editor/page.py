@@ -12,6 +12,7 @@ from apps.editor.frame import Page, Updates
 from apps.editor.model_tab import ModelTab
 from apps.editor.models import Models
 from apps.editor.paint_tab import PaintTab
+from apps.editor.photograph_tab import PhotographTab
 from apps.editor.rewrite_tab import RewriteTab
 from apps.editor.session import Session
 from apps.editor.units_tab import UnitsTab
@@ -21,6 +22,7 @@ KEPT_SECONDS = 6 * 3600
 TABS = (
     ("Rewrite", "rule", RewriteTab),
     ("Paint", "paint", PaintTab),
+    ("Photograph", "photograph", PhotographTab),
     ("Units", "units", UnitsTab),
     ("Model", "model", ModelTab),
     ("Export", "export", ExportTab),

@@ -1,0 +1,87 @@
+"""A photograph in a real browser: found with progress, rewritten by a rule, painted on, put on the wall, kept."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Page
+
+from dissect import Photograph
+from dissect.scenes import scenes
+from rewrite import load_generator
+from tests.editors import needs_chromium
+from tests.test_editor_browser import EDITED
+from tests.test_editor_units_browser import tab
+
+pytestmark = needs_chromium
+EASEL = "#photograph-easel"
+
+
+@pytest.fixture
+def page(open_page) -> Page:
+    return open_page()
+
+
+def choose(page: Page, path: Path) -> None:
+    with page.expect_file_chooser() as chooser:
+        page.click("#photograph-file")
+    chooser.value.set_files(path)
+
+
+def image(page: Page) -> str:
+    return page.get_attribute(f"{EASEL} .frame img:first-child", "src")
+
+
+def test_a_picture_is_found_painted_on_and_rewritten(page, tmp_path):
+    Image.fromarray(scenes([3_000_000], 64)[0][0]).resize((300, 300)).save(tmp_path / "scene.jpg", quality=95)
+    tab(page, "Photograph")
+    assert page.is_disabled("#photograph-wall")
+    choose(page, tmp_path / "scene.jpg")
+    page.wait_for_selector("#photograph-status progress")
+    page.wait_for_selector("#photograph-stages img[data-stage='as drawn']")
+    assert page.locator("#photograph-stages img").count() == 5
+    assert "off on average" in page.inner_text("#photograph-status")
+
+    page.wait_for_selector(f"{EASEL} .easel[data-ready='1']:visible")
+    plain = image(page)
+    page.click(f"{EASEL} .concepts button:text-is('tree')")
+    page.locator(f"{EASEL} .frame").focus()
+    page.keyboard.press("Space")
+    page.wait_for_selector(f"{EASEL} .easel[data-strokes='1'][data-done='1']")
+    assert image(page) != plain
+    assert "Add tree, 15 units" in page.inner_text(EASEL)
+
+    page.click("#photograph-wall")
+    tab(page, "Rewrite")
+    page.wait_for_selector("#wall .tile[aria-label^='W1']")
+    page.click("#try")
+    page.wait_for_selector(EDITED)
+    tab(page, "Photograph")
+    page.wait_for_selector("#photograph-stages img[data-stage='with the rules']")
+    painted = image(page)
+    page.uncheck("#photograph-edited input")
+    page.wait_for_selector("#photograph-stages img[data-stage='with the rules']", state="detached")
+    assert image(page) != painted
+
+    with page.expect_download() as download:
+        page.click("#photograph-files a")
+    download.value.save_as(tmp_path / "photograph.safetensors")
+    found = Photograph.load(tmp_path / "photograph.safetensors")
+    drawn = found.drawn(load_generator("towers"))[0]
+    assert np.abs((drawn - found.picture).numpy()).mean() / 2 == pytest.approx(found.near[-1].colours, abs=0.002)
+    choose(page, tmp_path / "photograph.safetensors")
+    page.wait_for_function("document.querySelectorAll('#photograph-stages img').length == 2")
+
+
+def test_what_is_no_picture_is_refused_and_stop_ends_a_search(page, tmp_path):
+    tab(page, "Photograph")
+    (tmp_path / "text.jpg").write_text("no picture")
+    choose(page, tmp_path / "text.jpg")
+    page.wait_for_selector("text=a picture is a JPEG or PNG file, text.jpg is neither")
+    Image.new("L", (40, 60), 90).save(tmp_path / "grey.png")
+    choose(page, tmp_path / "grey.png")
+    page.wait_for_selector("#photograph-status progress")
+    page.click("#photograph-stop")
+    page.wait_for_selector("#photograph-status:has-text('Stopped')")
+    assert page.locator("#photograph-stages img").count() == 0
