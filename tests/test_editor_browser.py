@@ -131,6 +131,10 @@ def test_the_whole_story(open_page, towers_editor, tmp_path):
     page.wait_for_selector("#exported >> text=story.safetensors")
     out = towers_editor.folder / "out" / "story"
     assert {"README.md", "report.html", "story.safetensors", "story-rule-1.json"} <= {p.name for p in out.iterdir()}
+    page.click("#export")
+    page.wait_for_selector("#exported >> text=There already")
+    assert "story.safetensors (is there already" in page.inner_text("#planned")
+    assert page.is_visible("#replace")
     with page.expect_download() as download:
         page.click("#downloads >> a[download='story.safetensors'] >> nth=0")
     download.value.save_as(tmp_path / "story.safetensors")
@@ -192,11 +196,11 @@ def test_more_places_are_proposed_and_accepted_or_refused(open_page):
     seeds = [cards.nth(index).get_attribute("data-seed") for index in range(cards.count())]
     assert len(set(seeds)) == len(seeds) > 4
 
-    cards.first.locator("text=Accept").click()
+    page.keyboard.press("y")
     # What the status says of it gives way to the next step at once.
     page.wait_for_selector(f"#wall .tile[data-seed='{seeds[0]}'][aria-label*='Context']")
     page.wait_for_function("!document.querySelector('#status').innerText.includes('Contexts 3')")
-    cards.first.locator("text=Refuse").click()
+    page.keyboard.press("n")
     page.wait_for_selector(f"#proposals .proposals[data-proposals='{len(seeds) - 2}']")
     page.click("#proposals >> text=Accept all")
     page.wait_for_function("document.querySelectorAll('#wall .tile').length === 24")

@@ -35,7 +35,7 @@ def image(page: Page) -> str:
 
 def test_a_picture_is_found_painted_on_and_rewritten(page, tmp_path):
     Image.fromarray(scenes([3_000_000], 64)[0][0]).resize((300, 300)).save(tmp_path / "scene.jpg", quality=95)
-    tab(page, "Photograph")
+    tab(page, "Photo")
     assert page.is_disabled("#photograph-wall")
     choose(page, tmp_path / "scene.jpg")
     page.wait_for_selector("#photograph-status progress")
@@ -57,7 +57,7 @@ def test_a_picture_is_found_painted_on_and_rewritten(page, tmp_path):
     page.wait_for_selector("#wall .tile[aria-label^='W1']")
     page.click("#try")
     page.wait_for_selector(EDITED)
-    tab(page, "Photograph")
+    tab(page, "Photo")
     page.wait_for_selector("#photograph-stages img[data-stage='with the rules']")
     painted = image(page)
     page.uncheck("#photograph-edited input")
@@ -75,7 +75,7 @@ def test_a_picture_is_found_painted_on_and_rewritten(page, tmp_path):
 
 
 def test_what_is_no_picture_is_refused_and_stop_ends_a_search(page, tmp_path):
-    tab(page, "Photograph")
+    tab(page, "Photo")
     (tmp_path / "text.jpg").write_text("no picture")
     choose(page, tmp_path / "text.jpg")
     page.wait_for_selector("text=a picture is a JPEG or PNG file, text.jpg is neither")

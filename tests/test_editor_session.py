@@ -2,6 +2,7 @@
 
 import copy
 import math
+import re
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +14,12 @@ import torch
 from apps.editor.cache import Cache
 from apps.editor.choices import careful
 from apps.editor.contexts import find_regions
-from apps.editor.exports import Export
+from apps.editor.exports import Export, names_of, slug
 from apps.editor.frame import STOPPED, hint, message, progress, reporting
 from apps.editor.guide import status
 from apps.editor.heat import ORDINARY, Heat
 from apps.editor.marks import documents, marks_of, mask_side, read_marks
-from apps.editor.measured import COUNT, card, measured
+from apps.editor.measured import COUNT, card, measuring
 from apps.editor.model_tab import described
 from apps.editor.models import Models
 from apps.editor.options import MOST_TILES, Options
@@ -61,6 +62,16 @@ def begun(models: Models) -> Session:
     return session
 
 
+def reported(work, entries, first_seed):
+    """The report of a measurement, whatever it says meanwhile."""
+    steps = measuring(work, entries, first_seed)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+
+
 def rewrite(session: Session) -> Entry:
     """Solve the rule of the marks, and put it on the stack."""
     return session.begin().rewrite(session.draft.rule_with_effect("rule"), session.draft.choices.caution)
@@ -74,7 +85,7 @@ def find(session: Session, concept: str, further: int = 0) -> int:
 
 
 def measure_rules(session: Session, entries):
-    return measured(session.begin(), entries, max(session.draft.seeds) + 1)
+    return reported(session.begin(), entries, max(session.draft.seeds) + 1)
 
 
 def box(top: int, left: int, size: int = 4, side: int = 16) -> list[list[int]]:
@@ -526,6 +537,27 @@ def test_an_export_opens_again_with_the_same_images(session, tmp_path):
     ]
     edited = load_generator(tmp_path / "out" / "trees" / "trees.safetensors")
     torch.testing.assert_close(edited.sample(session.draft.seeds), session.after(), atol=1e-5, rtol=0)
+
+
+def test_an_export_says_beforehand_what_it_writes_and_what_it_replaces(session, tmp_path):
+    session.set_marks(WHOLE)
+    rewrite(session)
+    first = Export.of(session, tmp_path / "out", tmp_path / "private", "trees", ["card", "patch", "report"])
+    assert first.replaced == []
+    told = list(first.steps())
+    assert any(re.search(r"Measuring on 100 new images: \d+ %", text) for text in told)
+    planned = names_of(session.model.name, first.entries, "trees", first.kinds)
+    assert sorted(path.name for path in first.written) == sorted(planned)
+    again = Export.of(session, tmp_path / "out", tmp_path / "private", "trees", ["patch", "rule"])
+    assert [path.name for path in again.replaced] == ["trees-patch-1.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [("Trees on towers!", "Trees-on-towers"), ("  Bäume/neu ", "Baume-neu"), ("../up", "up"), ("東京", ""), (3, 3)],
+)
+def test_names_that_people_write_become_names_of_files(written, name):
+    assert slug(written) == name
 
 
 def test_a_stopped_export_writes_nothing(session, tmp_path):

@@ -3,12 +3,13 @@
 import os
 import re
 import secrets
-from collections.abc import Collection, Iterator
+import unicodedata
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from apps.editor.measured import COUNT, measured
+from apps.editor.measured import COUNT, measuring
 from apps.editor.session import Session
 from apps.editor.stack import Entry
 from apps.editor.work import Work
@@ -82,8 +83,14 @@ class Export:
         check_folder(out / name)
         return cls(work, entries, draft.following(1)[0], name, set(kinds), out / name, private / secrets.token_hex(16))
 
+    @property
+    def replaced(self) -> list[Path]:
+        """The files that are there already and would be replaced."""
+        planned = names_of(self.work.model.name, self.entries, self.name, self.kinds)
+        return [self.folder / name for name in planned if (self.folder / name).exists()]
+
     def steps(self) -> Iterator[str]:
-        """Make the files; yields a text before each.
+        """Make the files; yields a text before each, and how far it is while it measures.
 
         Raises:
             Stopped: The user pressed Stop; nothing was written.
@@ -100,7 +107,7 @@ class Export:
             if kind in self.kinds:
                 yield text
                 self.work.check()
-                make()
+                yield from make() or ()
         self.work.check()
         made = sorted(path for path in self.private.iterdir() if path.is_file())
         write_together(self.folder, {path.name: path.read_bytes() for path in made})
@@ -113,7 +120,7 @@ class Export:
 
     def _checkpoint(self) -> None:
         model = self.work.model
-        path = self.private / f"{self.name}{checkpoint_path(split_choice(model.name)[0]).suffix}"
+        path = self.private / checkpoint_name(model.name, self.name)
         with model.lock:
             export(model.generator, self._patches, path, model=model.name, strengths=self._strengths)
 
@@ -126,13 +133,14 @@ class Export:
             if entry.rule is not None:
                 entry.saved().save(self.private / f"{self.name}-rule-{number}.json")
 
-    def _report(self) -> None:
-        measured(self.work, self.entries, self.first_seed).save(self.private)
+    def _report(self) -> Iterator[str]:
+        report = yield from measuring(self.work, self.entries, self.first_seed)
+        report.save(self.private)
 
     def _card(self) -> None:
         model, report = self.work.model, load_report(self.private) if "report" in self.kinds else None
         about = {"strengths": self._strengths, "report": report}
-        out = f"{self.name}{checkpoint_path(split_choice(model.name)[0]).suffix}"
+        out = checkpoint_name(model.name, self.name)
         with model.lock:
             text = model_card(model.generator, self._patches, model=model.name, out=out, **about)
         write_text(self.private / "README.md", text)
@@ -144,6 +152,39 @@ class Export:
     @property
     def _strengths(self) -> list[float]:
         return [entry.strength for entry in self.entries]
+
+
+def slug(name: Any) -> Any:
+    """A name of files from what somebody wrote: letters and digits stay, what lies between becomes a dash."""
+    if not isinstance(name, str):
+        return name
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    return re.sub(r"[^A-Za-z0-9_]+", "-", plain).strip("-_")[:60]
+
+
+def checkpoint_name(model: str, name: str) -> str:
+    """The name of an exported checkpoint."""
+    return f"{name}{checkpoint_path(split_choice(model)[0]).suffix}"
+
+
+def names_of(model: str, entries: Sequence[Entry], name: str, kinds: Collection[str]) -> list[str]:
+    """The names of the files that an export writes.
+
+    Args:
+        model: The name that the model was opened by.
+        entries: The rules that are on.
+        name: The common name of the files.
+        kinds: Which of `KINDS` are wanted.
+    """
+    numbered = list(enumerate(entries, 1))
+    files = {
+        "checkpoint": [checkpoint_name(model, name)],
+        "patch": [f"{name}-patch-{number}.safetensors" for number, _ in numbered],
+        "rule": [f"{name}-rule-{number}.json" for number, entry in numbered if entry.rule is not None],
+        "report": ["report.html", "report.json", "before-after.png"],
+        "card": ["README.md"],
+    }
+    return [each for kind in KINDS if kind in kinds for each in files[kind]]
 
 
 def check_folder(folder: Path) -> None:

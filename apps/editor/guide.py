@@ -6,6 +6,7 @@ from pathlib import Path
 
 from apps.editor.draft import ENOUGH_CONTEXTS, Draft
 from apps.editor.price import carrying
+from apps.editor.remaining import Remaining
 from apps.editor.work import Work
 from rewrite import Patch, Rule
 from rewrite.reports.rendering import render
@@ -59,11 +60,13 @@ def solving(work: Work, rule: Rule, caution: float = 0.0) -> Iterator[str]:
     Raises:
         LookupError, Stopped, ValueError: See `Work.solve`.
     """
+    remaining = Remaining()
     for done in work.measuring(rule.layer):
-        yield measuring(done)
-    begun = time.monotonic()
+        yield remaining.after(measuring(done), done)
+    begun, remaining = time.monotonic(), Remaining()
     for done in work.solving(rule, caution):
-        yield f"{_solving(done)} ({time.monotonic() - begun:.0f} s so far; Stop ends it)"
+        text = remaining.after(_solving(done), done)
+        yield f"{text} ({time.monotonic() - begun:.0f} s so far; Stop ends it)"
 
 
 def _solving(done: float) -> str:

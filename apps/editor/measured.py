@@ -1,29 +1,56 @@
 """The effect of the active rules, measured on images that no rule was made from."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
+from typing import Any
 
 from apps.editor.data_urls import url
 from apps.editor.price import percent
+from apps.editor.remaining import Remaining
 from apps.editor.stack import Entry
 from apps.editor.work import Work
-from rewrite import Report, report_on
+from rewrite import Report
 from rewrite.reports.effect import MOVED
 from rewrite.reports.rendering import render
 from rewrite.reports.report import unseen_seeds
+from rewrite.reports.reporting import Reporting
+from rewrite.storage.ledger import Ledger, Tensors
 
 TEMPLATE = Path(__file__).parent / "templates" / "measured.html"
 COUNT = 100
 MOST_TRANSITIONS = 3
 
 
-def measured(work: Work, entries: Sequence[Entry], first_seed: int) -> Report:
-    """Compare images that none of the rules uses, without and with the rules.
+class Watched(Ledger):
+    """A ledger that is kept nowhere, and says which share of its images were seen; what it tells may raise."""
+
+    def __init__(self, on_progress: Callable[[float], object]):
+        super().__init__()
+        self._on_progress = on_progress
+
+    def over(self, stage: str, numbers: Sequence[int], measure: Callable, **how: Any) -> Tensors:
+        """As of any ledger."""
+        seen = 0
+
+        def watched(part: tuple[int, ...]) -> Tensors:
+            nonlocal seen
+            found, seen = measure(part), seen + len(part)
+            self._on_progress(seen / len(numbers))
+            return found
+
+        return super().over(stage, numbers, watched, **how)
+
+
+def measuring(work: Work, entries: Sequence[Entry], first_seed: int) -> Generator[str, None, Report]:
+    """Compare images that none of the rules uses, without and with the rules; yields how far it is, as a text.
 
     Args:
         work: The work that Stop ends.
         entries: The active rules.
         first_seed: The images are those of the first seeds from here on that no rule uses.
+
+    Returns:
+        The report.
 
     Raises:
         Stopped: The user pressed Stop.
@@ -32,14 +59,22 @@ def measured(work: Work, entries: Sequence[Entry], first_seed: int) -> Report:
     if not entries:
         raise ValueError("there is no rule that is on: rewrite one first")
     rules = [entry.rule for entry in entries if entry.rule is not None]
-    with work.running():
-        return report_on(
-            work.model.generator,
-            [entry.patch for entry in entries],
-            strengths=[entry.strength for entry in entries],
-            seeds=unseen_seeds(rules, COUNT, first=first_seed),
-            source=work.model.source,
-        )
+    found, remaining = list[Report](), Remaining()
+
+    def run(on_progress: Callable[[float], None]) -> None:
+        with work.running():
+            reporting = Reporting(
+                work.model.generator,
+                [entry.patch for entry in entries],
+                strengths=[entry.strength for entry in entries],
+                seeds=unseen_seeds(rules, COUNT, first=first_seed),
+                source=work.model.source,
+            )
+            found.append(reporting.report(Watched(on_progress)))
+
+    for done in work.following(run):
+        yield remaining.after(f"Measuring on {COUNT} new images: {100 * done:.0f} %", done)
+    return found[0]
 
 
 def card(report: Report) -> str:

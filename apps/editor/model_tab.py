@@ -8,6 +8,7 @@ import gradio as gr
 
 from apps.editor import heap
 from apps.editor.frame import AT_ONCE, Page, Updates, hint, message, progress
+from apps.editor.remaining import Remaining
 from apps.editor.session import Session
 from rewrite.reports.rendering import render
 
@@ -27,7 +28,8 @@ class ModelTab:
                 self.about = gr.HTML(described(new), elem_id="about")
                 self.cost = gr.HTML(cost(new), elem_id="cost")
         shown = [self.about, self.layer]
-        page.connect(self.open.click, self.on_open, [self.name], [page.opened, self.status, *shown])
+        outputs = [page.opened, self.status, *shown]
+        page.connect(self.open.click, self.on_open, [self.name], outputs, reset=self.show_unopened)
         page.connect(page.opened.change, self.on_model, [], shown)
         page.connect(self.look.click, self.on_look, [], [self.name], AT_ONCE)
         outputs = [self.done, self.about]
@@ -69,17 +71,22 @@ class ModelTab:
         """List the models again: there may be new files."""
         return {self.name: gr.update(choices=session.models.names())}
 
-    def on_open(self, session: Session, name: Any) -> Updates:
+    def on_open(self, session: Session, name: Any) -> Iterator[Updates]:
         """Open another model."""
         if not isinstance(name, str):
             raise ValueError("choose a model first")
+        yield {self.status: message(f"Opening {name} …")}
         session.open(name)
         kept = "with the marks and rules that it had" if session.draft.marks or len(session.rules) else "without marks"
-        return {
+        yield {
             self.page.opened: session.opened,
             self.status: message(f"{name} is open. Its wall is in the first tab, {kept}."),
             **self.on_model(session),
         }
+
+    def show_unopened(self, session: Session, text: str) -> Updates:
+        """The updates after an error."""
+        return {self.status: message(f"{session.model.name} is still the one that is open.")}
 
     def on_model(self, session: Session) -> Updates:
         """Show the model that was opened."""
@@ -93,9 +100,10 @@ class ModelTab:
         """Measure the memory of a layer, with a progress bar."""
         if not isinstance(layer, str):
             raise ValueError("choose a layer first")
-        work = session.begin()
+        work, remaining = session.begin(), Remaining()
         for share in work.measuring(layer):
-            yield {self.done: progress(share, f"{100 * share:.0f} % of {work.model.samples} images")}
+            text = f"{100 * share:.0f} % of {work.model.samples} images"
+            yield {self.done: progress(share, remaining.after(text, share))}
         memory = work.model.memory(layer)
         text = f"{memory.count} keys of {memory.images} images, seeds {memory.seeds[0][0]} to {memory.seeds[-1][1] - 1}"
         yield {self.done: progress(1.0, text), self.about: described(session)}

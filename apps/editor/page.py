@@ -22,7 +22,7 @@ KEPT_SECONDS = 6 * 3600
 TABS = (
     ("Rewrite", "rule", RewriteTab),
     ("Paint", "paint", PaintTab),
-    ("Photograph", "photograph", PhotographTab),
+    ("Photo", "photograph", PhotographTab),
     ("Units", "units", UnitsTab),
     ("Model", "model", ModelTab),
     ("Export", "export", ExportTab),

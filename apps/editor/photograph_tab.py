@@ -1,4 +1,4 @@
-"""The tab "Photograph": a picture of the user's, drawn by the model, rewritten by its rules, painted on with units."""
+"""The tab "Photo": a picture of the user's, drawn by the model, rewritten by its rules, painted on with units."""
 
 import secrets
 from collections.abc import Iterator

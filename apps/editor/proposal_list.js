@@ -8,7 +8,7 @@ const ask = (what) => {
   trigger("input");
 };
 const head = make("div", "head"), list = make("ul");
-head.append(button("✓ Accept all", "Accept all proposals", () => ask({ do: "accept_all" })),
+head.append(button("✓ Accept all", "Accept all proposals (key Y accepts the first, N refuses it)", () => ask({ do: "accept_all" })),
             button("✗ Refuse all", "Refuse all proposals", () => ask({ do: "refuse_all" })));
 root.replaceChildren(head, list);
 
@@ -25,6 +25,14 @@ const card = (found) => {
   item.append(image, text, tools);
   return item;
 };
+// One key answers the first card, wherever the focus is but in a field for text.
+document.addEventListener("keydown", (event) => {
+  const writing = event.target.closest?.("textarea, select, [contenteditable], input:not([type=range], [type=checkbox])");
+  const answered = { y: 0, n: 1 }[event.key.toLowerCase()];
+  if (answered === undefined || writing || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (!root.isConnected || !root.offsetParent || root.hidden) return;
+  list.querySelector("li")?.querySelectorAll(".tools button")[answered].click();
+});
 const count = () => { root.hidden = !list.children.length; root.dataset.proposals = list.children.length; };
 const show = () => { list.replaceChildren(...props.proposals.map(card)); count(); root.dataset.ready = "1"; };
 watch(named({ proposals: 0 }), show);

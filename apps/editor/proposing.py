@@ -10,6 +10,7 @@ import gradio as gr
 from apps.editor.frame import Updates
 from apps.editor.model import Model
 from apps.editor.proposal_list import cards, read_answers
+from apps.editor.remaining import Remaining
 from apps.editor.rewrite_view import RewriteView
 from apps.editor.session import Session
 from apps.editor.wall import given
@@ -28,9 +29,11 @@ class Proposing:
         """Search other images for places like the marked ones, and offer them."""
         view, draft, work = self.view, session.set_marks(document), session.begin()
         rule = draft.places_alone()
+        remaining = Remaining()
         for images in work.following(partial(proposals, draft.model, rule)):
-            done = 100 * images / len(SEEDS)
-            yield view.show_status(session, f"Looking for places like the marked ones: {done:.0f} %")
+            done = images / len(SEEDS)
+            text = f"Looking for places like the marked ones: {100 * done:.0f} %"
+            yield view.show_status(session, remaining.after(text, done))
         with session.lock:
             session.offers.offer(proposals(draft.model, rule))
             count = len(session.offers.waiting)

@@ -1,6 +1,6 @@
 """Handlers of the stack of rules: rewrite, change, measure, load and save rules."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from apps.editor.draft import Draft
 from apps.editor.example import TITLE
 from apps.editor.frame import Updates
 from apps.editor.guide import DONE, solving
-from apps.editor.measured import COUNT, card, measured
+from apps.editor.measured import COUNT, card, measuring
 from apps.editor.requests import Request
 from apps.editor.rewrite_view import RewriteView
 from apps.editor.rule_list import read_rule_requests, rule_file
@@ -19,7 +19,7 @@ from apps.editor.session import Session
 from apps.editor.stack import Rules
 from apps.editor.wall import given
 from apps.editor.work import Work
-from rewrite import Rule
+from rewrite import Report, Rule
 from rewrite.rules import BUILT_IN
 
 FIRST_TILES = 4
@@ -92,8 +92,17 @@ class RulePanel:
         """Measure the active rules on new images."""
         entries, work = session.rules.active, session.begin()
         yield self.view.show_status(session, f"Measuring on {COUNT} images that no rule was made from …")
-        report = measured(work, entries, first_seed=session.draft.following(1)[0])
+        steps = measuring(work, entries, first_seed=session.draft.following(1)[0])
+        report = yield from self._told(session, steps)
         yield self.view.show_status(session, "Measured: see below the rules.") | {self.view.report: card(report)}
+
+    def _told(self, session: Session, steps: Generator[str, None, Report]) -> Generator[Updates, None, Report]:
+        """Show what is yielded; returns what comes of it."""
+        while True:
+            try:
+                yield self.view.show_status(session, next(steps))
+            except StopIteration as end:
+                return end.value
 
     def on_load(self, session: Session, content: Any) -> Iterator[Updates]:
         """Solve a rule from a file, and put it on the stack."""
