@@ -76,6 +76,15 @@ def test_the_wall_downloads_as_a_picture_of_before_and_after(page, tmp_path):
     assert before.tobytes() != after.tobytes()
 
 
+def test_the_wall_downloads_as_an_animation_of_before_and_after(page, tmp_path):
+    with page.expect_download() as download:
+        page.click("#animate")
+    assert download.value.suggested_filename == "wall.webp"
+    download.value.save_as(tmp_path / "wall.webp")
+    with Image.open(tmp_path / "wall.webp") as film:
+        assert film.n_frames > 20
+
+
 def test_strength_stands_beside_the_wall_and_the_price_is_a_sentence_whose_figures_stay_open(page):
     strength, tiles = (
         page.locator("#rules input[type=range]").bounding_box(),

@@ -5,6 +5,7 @@ from functools import partial
 import gradio as gr
 from gradio.events import Dependency
 
+from apps.editor.animating import FETCH, Animating
 from apps.editor.frame import AT_ONCE, CURVE, DRAW, PRICE, WORK, Page, Updates
 from apps.editor.marking import Marking
 from apps.editor.pricing import Pricing
@@ -64,6 +65,8 @@ class RewriteTab:
     def _connect_wall(self) -> None:
         view, connect, marking, stopped = self.view, self.page.connect, Marking(self.view), self.view.show_status
         seen, wall = [view.wall, view.seeds, view.count], view.wall
+        made = connect(view.animate.click, Animating(view, self.page.private).on_animate, [], [view.animation])
+        made.success(None, None, None, js=FETCH)
         connect(view.preview.click, marking.on_preview, [wall], [wall, view.status], WORK)
         searched, offered = Proposing(view).on_propose_contexts, [view.status, view.proposals]
         connect(view.more.click, searched, [wall], offered, WORK, reset=stopped)
