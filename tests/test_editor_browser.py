@@ -135,6 +135,10 @@ def test_the_whole_story(open_page, towers_editor, tmp_path):
     page.wait_for_selector("#exported >> text=There already")
     assert "story.safetensors (is there already" in page.inner_text("#planned")
     assert page.is_visible("#replace")
+    page.focus("#name textarea, #name input")
+    page.keyboard.type(", again!")
+    page.wait_for_selector("#planned >> text=story-again.safetensors")
+    assert page.is_hidden("#replace")
     with page.expect_download() as download:
         page.click("#downloads >> a[download='story.safetensors'] >> nth=0")
     download.value.save_as(tmp_path / "story.safetensors")

@@ -78,7 +78,7 @@ def test_the_wall_downloads_as_a_picture_of_before_and_after(page, tmp_path):
 
 def test_the_wall_downloads_as_an_animation_of_before_and_after(page, tmp_path):
     with page.expect_download() as download:
-        page.click("#animate")
+        page.click("#wall >> role=button[name='Download the wall as an animation']")
     assert download.value.suggested_filename == "wall.webp"
     download.value.save_as(tmp_path / "wall.webp")
     with Image.open(tmp_path / "wall.webp") as film:

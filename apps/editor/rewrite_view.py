@@ -54,9 +54,10 @@ class RewriteView:
             )
             self.next_seeds = gr.Button("New seeds", scale=1, min_width=120, size="md", elem_id="new-seeds")
             self.preview = gr.Button("Show the paste", scale=1, min_width=150, size="md", elem_id="show-paste")
-            self.animate = gr.Button("Animation", scale=1, min_width=110, size="md", elem_id="animate")
-            self.animation = gr.DownloadButton(visible="hidden", elem_id="animation")
             self.more = gr.Button("Propose more places", scale=2, min_width=190, size="md", elem_id="more-places")
+        # The wall's own button presses the first, and the page the second once the file is there.
+        self.animate = gr.Button(visible="hidden", elem_id="animate")
+        self.animation = gr.DownloadButton(visible="hidden", elem_id="animation")
         self.proposals = ProposalList(elem_id="proposals")
 
     def _add_rules(self, model: Model) -> None:

@@ -175,7 +175,8 @@ const choose = (role) => {
 const views = make("div", "bar views"); views.setAttribute("role", "toolbar"); views.setAttribute("aria-label", "View");
 bar.append(...brushes, eraser, sizeLabel, undo, redo, clear);
 views.append(wipeLabel, veil, keepPicture);
-if (props.heat_label) views.append(heatLabel);
+const film = tool("Animation", "Download the wall as an animation", () => document.querySelector("#animate").click());
+if (props.heat_label) views.append(film, heatLabel);
 const tools = make("div", "tools"); tools.append(bar, views);
 const hint = make("p", "hint", "Brush on the images with mouse, pen or finger (two fingers scroll). By keyboard: arrows move "
   + "the brush, space paints, enter holds it down. Hold B to see the images before; M shows or hides the marks; ⤢ opens an image large.");

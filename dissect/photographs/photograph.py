@@ -169,7 +169,7 @@ def describe(path: str | Path) -> dict[str, Any]:
 
 
 def _read(tensors: dict[str, Tensor], about: dict[str, Any]) -> Photograph:
-    content, kind = tensors["picture"], next(name for name in (*LATENTS, "w or z") if name in tensors or " " in name)
+    content, kind = tensors["picture"], next((name for name in LATENTS if name in tensors), "w")
     latent = tensors[kind]
     if content.dtype != torch.uint8 or content.ndim != 3 or content.shape[2] != 3:
         raise ValueError(f"its picture is {content.dtype} of shape {tuple(content.shape)}")
@@ -179,7 +179,10 @@ def _read(tensors: dict[str, Tensor], about: dict[str, Any]) -> Photograph:
     return Photograph(
         picture=picture_of(content),
         latent=Latents(torch.zeros(1, 0), (0,), latent) if kind == "w" else Latents(latent, (0,)),
-        changes=tuple(_change(tensors, number, *each, about["model"]) for number, each in enumerate(about["layers"])),
+        changes=tuple(
+            _change(tensors, number, layer, base, about["model"])
+            for number, (layer, base) in enumerate(about["layers"])
+        ),
         near=tuple(Nearness(str(stage), float(one), _features(other)) for stage, one, other in about["near"]),
         model=str(about["model"]),
         label=label if label is None else str(label) if isinstance(label, str) else int(label),
