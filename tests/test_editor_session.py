@@ -539,7 +539,8 @@ def test_an_export_opens_again_with_the_same_images(session, tmp_path):
     torch.testing.assert_close(edited.sample(session.draft.seeds), session.after(), atol=1e-5, rtol=0)
 
 
-def test_an_export_says_beforehand_what_it_writes_and_what_it_replaces(session, tmp_path):
+def test_an_export_says_beforehand_what_it_writes_and_what_it_replaces(session, tmp_path, monkeypatch):
+    monkeypatch.setattr("apps.editor.work.BETWEEN_REPORTS", 1e-4)
     session.set_marks(WHOLE)
     rewrite(session)
     first = Export.of(session, tmp_path / "out", tmp_path / "private", "trees", ["card", "patch", "report"])

@@ -14,6 +14,7 @@ import torch
 
 from apps.editor import model as model_module
 from apps.editor.cache import Cache
+from apps.editor.export_tab import ExportTab
 from apps.editor.frame import AT_ONCE
 from apps.editor.marking import Marking
 from apps.editor.model_tab import ModelTab
@@ -366,6 +367,7 @@ def test_handlers_that_answer_at_once_do_so_while_another_session_works(cache):
     other, state = Session(session.models), UnitsState("b32.conv0")
     tab, units = built(RewriteTab, session.models), built(UnitsTab, session.models)
     marking, view, about = Marking(tab.view), tab.view, built(ModelTab, session.models)
+    exporting = built(ExportTab, session.models)
     with Busy(session):
         (shown,) = in_time(lambda: list(marking.on_marks(other, WHOLE)))
         assert shown[view.rewrite]["interactive"]
@@ -375,6 +377,7 @@ def test_handlers_that_answer_at_once_do_so_while_another_session_works(cache):
         in_time(other.stop)
         assert in_time(lambda: units.on_concept(other, state, "tree"))[units.grid]["effects"] == []
         assert "Measure effects" in in_time(lambda: units.on_stop(other, state))[units.status]
+        assert in_time(lambda: exporting.on_plan(other, "trees", ["rule"]))[exporting.plan] == ""
         in_time(other.release)
     list(RulePanel(view).on_rewrite(other, WHOLE))
     assert len(other.rules) == 1
@@ -395,6 +398,6 @@ def test_the_handlers_that_are_registered_to_answer_at_once_are_those_that_are_t
 
     page = made(lambda: build(session.models, Path()))
     found = {each.api_name for each in page.fns.values() if each.concurrency_id == AT_ONCE.name}
-    tested = {"rule_marks", "rule_choices", "units_concept", "units_stop", "model_select"}
+    tested = {"rule_marks", "rule_choices", "units_concept", "units_stop", "model_select", "export_plan"}
     # These read a folder, or press Stop.
-    assert found == tested | {"model_look", "rule_stop", "model_stop", "export_stop"}
+    assert found == tested | {"model_look", "rule_stop", "model_stop", "export_stop", "photograph_stop"}

@@ -1,6 +1,7 @@
 """The tab "Export": the edited model, its patches, rules and report as files."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,8 @@ class ExportTab:
         outputs = [self.result, self.files, self.replace, self.name, self.plan, self.page.stacked]
         page.connect(self.go.click, self.on_export, inputs, outputs, reset=self.show_ended)
         page.connect(self.replace.click, self.on_replace, inputs, outputs, reset=self.show_ended)
-        for event in (page.tab.select, self.name.input, self.kinds.input):
-            page.connect(event, self.on_plan, inputs[:2], [self.plan, self.replace], AT_ONCE)
+        seen = partial(gr.on, [page.tab.select, self.name.input, self.kinds.input])
+        page.connect(seen, self.on_plan, inputs[:2], [self.plan, self.replace], AT_ONCE)
         page.connect_stop(self.stop, self.show_ended, self.result)
 
     def _add_form(self) -> None:
