@@ -5,12 +5,18 @@ from pathlib import Path
 from apps.parsers.parser import Parser, add_command, add_device, add_out, new_folder, whole
 
 PAIRS = ("rule.json", "patch.safetensors", "effect.json")
+SPECIALISE = ("specialise.html", "specialise.json", "specialise.safetensors")
 ROLES = ("roles.html", "roles.json", "roles.csv", "units.csv")
 
 
 def names(text: str) -> list[str]:
     """Names that are separated by commas."""
     return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def numbers(text: str) -> list[int]:
+    """Whole numbers that are separated by commas."""
+    return [whole(part) for part in names(text)]
 
 
 def add_classifier(parser: Parser) -> None:
@@ -20,7 +26,7 @@ def add_classifier(parser: Parser) -> None:
         metavar="CLASSIFIER",
         nargs="?",
         default="scenes",
-        help="scenes or another built-in one, torchvision:NAME, timm:NAME, hf:NAME, or a file of weights "
+        help="scenes, digits or another built-in one, torchvision:NAME, timm:NAME, hf:NAME, or a file of weights "
         "(default: scenes)",
     )
     parser.add_argument(
@@ -33,8 +39,8 @@ def add_pictures(parser: Parser) -> None:
     """Pictures of known classes."""
     parser.add_argument(
         "--pictures",
-        default="scenes",
-        help="scenes, or a folder with a folder of pictures for each class (default: scenes)",
+        help="scenes, digits (with the package scikit-learn), a folder with a folder of pictures for each class, or "
+        "one with files of IDX such as MNIST's (default: what the built-in classifiers name)",
     )
 
 
@@ -87,4 +93,25 @@ def _pairs(commands) -> None:
     add_out(parser, new_folder, "folder to write into", writes=PAIRS)
 
 
-COMMANDS = {"roles": _roles, "pairs": _pairs}
+def _specialise(commands) -> None:
+    parser = add_command(
+        commands,
+        "specialise",
+        "find the parts of classes that single units light up for, and what is lost without them",
+        "Writes specialise.html and specialise.json. What is found is chosen on some pictures, and what is lost is of "
+        "others. An interrupted run continues when it is started again with the same folder.",
+    )
+    add_classifier(parser)
+    parser.add_argument("--layer", dest="part", required=True, help="path of any part that gives maps of units")
+    add_pictures(parser)
+    parser.add_argument("--classes", type=names, metavar="NAMES", help="classes to look into, such as 7 (default: all)")
+    parser.add_argument("--units", type=numbers, metavar="N,N", help="units to look at, such as 3,17 (default: all)")
+    parser.add_argument(
+        "--training", type=whole, default=100, help="pictures of each class to choose on (default: 100)"
+    )
+    parser.add_argument("--test", type=whole, default=100, help="pictures of each class to score on (default: 100)")
+    parser.add_argument("--most", metavar="N", type=whole, default=12, help="parts that are shown (default: 12)")
+    add_out(parser, new_folder, "folder to write into", writes=SPECIALISE)
+
+
+COMMANDS = {"roles": _roles, "pairs": _pairs, "specialise": _specialise}

@@ -38,8 +38,8 @@ def load_classifier(
 
     Args:
         model: A built-in one (`scenes`, `scenes-norm`, `scenes-dropout`, `scenes-seed2`, `scenes-random`,
-            `scenes-shortcut`); `torchvision:NAME` or `timm:NAME`, whose weights are on this machine already; `hf:NAME`
-            or `hf:FOLDER` of transformers; or the path of a state dict.
+            `scenes-shortcut`, `digits`); `torchvision:NAME` or `timm:NAME`, whose weights are on this machine already;
+            `hf:NAME` or `hf:FOLDER` of transformers; or the path of a state dict.
         architecture: `torchvision:NAME` or `timm:NAME`, for a state dict whose network its tensors do not say.
         weights: The file of the weights of a network of torchvision or timm; what the library left in torch's cache if
             left out.

@@ -11,7 +11,10 @@ KIND = "classifier"
 FOLDER = Path(__file__).parent / "weights"
 BUILT_IN = {
     name: FOLDER / f"{name}.safetensors"
-    for name in ("scenes", "scenes-norm", "scenes-dropout", "scenes-seed2", "scenes-random", "scenes-shortcut")
+    for name in (
+        *("scenes", "scenes-norm", "scenes-dropout", "scenes-seed2", "scenes-random", "scenes-shortcut"),
+        "digits",
+    )
 }
 
 
@@ -27,6 +30,7 @@ def save_small(path: Path | str, network: SmallCNN, training: Mapping[str, Any])
         "norm": design.norm,
         "dropout": design.dropout,
         "size": design.size,
+        **({"hidden": design.hidden} if design.hidden else {}),
         "training": dict(training),
     }
     files.save_tensors(path, stored, KIND, about)
@@ -39,8 +43,9 @@ def design_of(about: Mapping[str, Any]) -> SmallDesign:
         KeyError, TypeError, ValueError: It names none.
     """
     classes, widths, size = (tuple(about[name]) for name in ("classes", "widths", "size"))
+    hidden = tuple(about.get("hidden", ()))
     if not all(isinstance(name, str) and name for name in classes):
         raise ValueError("classes have names")
-    if not all(isinstance(number, int) and number > 0 for number in (*widths, *size)) or len(size) != 2:
+    if not all(isinstance(number, int) and number > 0 for number in (*widths, *size, *hidden)) or len(size) != 2:
         raise ValueError("widths and size are numbers")
-    return SmallDesign(classes, widths, bool(about["norm"]), float(about["dropout"]), (size[0], size[1]))
+    return SmallDesign(classes, widths, bool(about["norm"]), float(about["dropout"]), (size[0], size[1]), hidden)

@@ -1,0 +1,1 @@
+"""The built-in classifier of handwritten digits: its training."""
