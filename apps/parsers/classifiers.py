@@ -5,6 +5,7 @@ from pathlib import Path
 from apps.parsers.parser import Parser, add_command, add_device, add_out, new_folder, whole
 
 PAIRS = ("rule.json", "patch.safetensors", "effect.json")
+ADVERSARIAL = ("adversarial.html", "adversarial.json", "adversarial.safetensors")
 SPECIALISE = ("specialise.html", "specialise.json", "specialise.safetensors")
 ROLES = ("roles.html", "roles.json", "roles.csv", "units.csv")
 
@@ -114,4 +115,45 @@ def _specialise(commands) -> None:
     add_out(parser, new_folder, "folder to write into", writes=SPECIALISE)
 
 
-COMMANDS = {"roles": _roles, "pairs": _pairs, "specialise": _specialise}
+def _adversarial(commands) -> None:
+    parser = add_command(
+        commands,
+        "adversarial",
+        "attack pictures, and show how the units that matter for the confused classes move",
+        "Writes adversarial.html and adversarial.json. The units that matter are found on some pictures, as by rewrite "
+        "roles, and others are attacked. An interrupted attack continues when it is started again with the same "
+        "folder.",
+    )
+    add_classifier(parser)
+    parser.add_argument("--layer", dest="part", required=True, help="path of any part that gives maps of units")
+    add_pictures(parser)
+    parser.add_argument(
+        "--attack",
+        choices=("pgd", "fmn"),
+        default="pgd",
+        help="projected gradient descent, or the fast minimum-norm attack of the package foolbox (default: pgd)",
+    )
+    parser.add_argument(
+        "--norm", choices=("linf", "l2"), default="linf", help="how a change is measured (default: linf)"
+    )
+    parser.add_argument(
+        "--radius",
+        type=float,
+        help="greatest change, of colours from 0 to 1 (default: 8/255; for l2 .5 at 32 pixels, and in proportion)",
+    )
+    parser.add_argument("--steps", type=whole, default=40, help="steps of the attack (default: 40)")
+    parser.add_argument(
+        "--target",
+        metavar="CLASS",
+        default="random",
+        help="class that pictures are to be named; random for another one for each, any for none (default: random)",
+    )
+    parser.add_argument("--few", type=whole, default=4, help="how many units matter most for a class (default: 4)")
+    parser.add_argument(
+        "--training", type=whole, default=50, help="pictures of each class to find units on (default: 50)"
+    )
+    parser.add_argument("--test", type=whole, default=25, help="pictures of each class to attack (default: 25)")
+    add_out(parser, new_folder, "folder to write into", writes=ADVERSARIAL)
+
+
+COMMANDS = {"roles": _roles, "pairs": _pairs, "specialise": _specialise, "adversarial": _adversarial}
