@@ -277,7 +277,7 @@ def test_every_command_that_takes_a_model_takes_a_device():
     takes = {name: {each.dest for each in parser._actions} for name, parser in commands.items()}
     assert {name for name, options in takes.items() if "device" in options} == {
         *(*TINY, "demo", "app"),
-        *("adversarial", "check", "pairs", "roles", "specialise"),  # whose own tests run them
+        *("adversarial", "check", "compare", "pairs", "roles", "specialise"),  # whose own tests run them
     }
     assert {name for name, options in takes.items() if "model" in options and "device" not in options} == {"export"}
 

@@ -150,7 +150,7 @@ def test_a_folder_of_transformers_is_a_source(tiny_generator, tmp_path):
 
 
 def test_images_that_the_segmenter_cannot_halve_are_refused(plain_generator):
-    said = r"segmenter towers labels images whose sides 8 divides, the generator draws 12 x 12"
+    said = r"segmenter towers labels images whose sides 8 divides, got 12 x 12"
     with pytest.raises(ValueError, match=said):
         source_for("towers", plain_generator)
 

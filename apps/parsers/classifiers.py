@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from apps.parsers.parser import Parser, add_command, add_device, add_out, new_folder, whole
+from apps.parsers.parser import SEGMENTER, Parser, add_command, add_device, add_out, new_folder, whole
 
 PAIRS = ("rule.json", "patch.safetensors", "effect.json")
+COMPARE = ("compare.html", "compare.json", "compare.csv")
 ADVERSARIAL = ("adversarial.html", "adversarial.json", "adversarial.safetensors")
 SPECIALISE = ("specialise.html", "specialise.json", "specialise.safetensors")
 ROLES = ("roles.html", "roles.json", "roles.csv", "units.csv")
@@ -156,4 +157,31 @@ def _adversarial(commands) -> None:
     add_out(parser, new_folder, "folder to write into", writes=ADVERSARIAL)
 
 
-COMMANDS = {"roles": _roles, "pairs": _pairs, "specialise": _specialise, "adversarial": _adversarial}
+def _compare(commands) -> None:
+    parser = add_command(
+        commands,
+        "compare",
+        "compare what the units of several classifiers detect, layer by layer",
+        "Writes compare.html, compare.json and compare.csv: one table and chart for all networks, such as one "
+        "architecture under several conditions of training. An interrupted run continues when it is started again with "
+        "the same folder.",
+    )
+    parser.add_argument("networks", metavar="CLASSIFIER", nargs="+", help="two or more, as rewrite roles takes them")
+    parser.add_argument(
+        "--layer", dest="layers", action="append", required=True, help="part that all of them have; may be repeated"
+    )
+    add_device(parser)
+    add_pictures(parser)
+    parser.add_argument("--segmenter", help=f"{SEGMENTER}; needed where pictures have no labels of their own")
+    parser.add_argument("--samples", type=whole, help="pictures to count (default: 320 scenes, or all of a folder)")
+    parser.add_argument("--iou", type=float, default=0.04, help="agreement above which a unit detects (default: 0.04)")
+    add_out(parser, new_folder, "folder to write into", writes=COMPARE)
+
+
+COMMANDS = {
+    "roles": _roles,
+    "pairs": _pairs,
+    "specialise": _specialise,
+    "adversarial": _adversarial,
+    "compare": _compare,
+}

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from rewrite.generators.classes import marked
 from rewrite.generators.contract import Generator
-from rewrite.reports.concepts import Concepts
+from rewrite.reports.concepts import Concepts, ConceptSource
 
 
 class Pictures(ABC):
@@ -39,6 +39,26 @@ class LabelledPictures(Pictures):
     @abstractmethod
     def labels(self, numbers: Sequence[int]) -> Int16[Tensor, "images layers height width"]:
         """Their label maps, as those of a `ConceptSource`."""
+
+
+class LabelledBy(LabelledPictures):
+    """Pictures whose pixels a source of concepts names.
+
+    Args:
+        pictures: The pictures.
+        source: What names their pixels.
+    """
+
+    def __init__(self, pictures: Pictures, source: ConceptSource):
+        self.pictures, self.source = pictures, source
+        self.numbers, self.concepts = pictures.numbers, source.concepts
+        self.identity = f"{pictures.identity}, labelled by {source.identity}"
+
+    def images(self, numbers: Sequence[int]) -> Float[Tensor, "images 3 height width"]:
+        return self.pictures.images(numbers)
+
+    def labels(self, numbers: Sequence[int]) -> Int16[Tensor, "images layers height width"]:
+        return self.source.label(self.images(numbers), numbers)
 
 
 class DrawnPictures(Pictures):
