@@ -4,21 +4,23 @@ from pathlib import Path
 
 from dissect.segmenter import load_segmenter
 from dissect.sources.huggingface import HuggingFaceSource
+from dissect.sources.text import PUBLISHED, TextSource
 from dissect.sources.towers import SegmenterSource
 from rewrite.classifiers.classifier import Classifier
 from rewrite.generators.contract import Generator
 from rewrite.reports.concepts import ConceptSource
 
 BUILT_IN = "towers"
-OF_TRANSFORMERS = "hf:"
-KINDS = f"{BUILT_IN}, a segmenter's file, {OF_TRANSFORMERS}ORG/NAME or {OF_TRANSFORMERS}FOLDER"
+OF_TRANSFORMERS, BY_TEXT, OF_NETWORK = "hf:", "text:", "@"
+KINDS = f"{BUILT_IN}, a segmenter's file, {OF_TRANSFORMERS}ORG/NAME, {OF_TRANSFORMERS}FOLDER or {BY_TEXT}NAMES"
 
 
 def source_for(named: str, model: Generator | Classifier) -> ConceptSource:
     """The source of concepts that a name stands for, on the model's device.
 
     Args:
-        named: `towers`, the path of a segmenter's file, `hf:ORG/NAME` of the Hugging Face hub, or `hf:` and a folder.
+        named: `towers`, the path of a segmenter's file, `hf:ORG/NAME` of the Hugging Face hub, or `hf:` and a folder;
+            or `text:tree,dome` for CLIPSeg, with `@` and ORG/NAME or a folder where it is to be another one's.
         model: Whose images will be labelled: what draws them, or is shown them.
 
     Raises:
@@ -27,6 +29,9 @@ def source_for(named: str, model: Generator | Classifier) -> ConceptSource:
     """
     if named.startswith(OF_TRANSFORMERS):
         return HuggingFaceSource(named.removeprefix(OF_TRANSFORMERS), device=str(model.device))
+    if named.startswith(BY_TEXT):
+        texts, _, network = named.removeprefix(BY_TEXT).partition(OF_NETWORK)
+        return TextSource(texts.split(","), network or PUBLISHED, device=str(model.device))
     path = Path(named)
     if named != BUILT_IN and not path.is_file():
         hint = f": did you mean {OF_TRANSFORMERS}{named}?" if path.is_dir() else ""

@@ -14,7 +14,10 @@ KEY_SPACES = ("patch", "channel")
 MIXED, OF_FILE = "mixed", "rule"
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PATCH = "a patch that rewrite solve wrote, or the folder of an adapter that PEFT can load"
-SEGMENTER = "source of concepts: towers, a segmenter's file, or hf:NAME of a transformers model"
+SEGMENTER = (
+    "source of concepts: towers, a segmenter's file, hf:NAME of a transformers model, or text:tree,dome for what has "
+    "a name"
+)
 MODEL = "towers, a checkpoint's file, a name that rewrite models lists, or hf://owner/name/file"
 
 

@@ -53,7 +53,7 @@ class HuggingFaceSource(ConceptSource):
         return checked(torch.stack(found), len(images), self.concepts)
 
     def _labels(self, images: Tensor, size: tuple[int, int]) -> list[Tensor]:
-        seen = self._processor(images=to_pil(images), return_tensors="pt", **_uncropped(self._processor))
+        seen = self._processor(images=to_pil(images), return_tensors="pt", **uncropped(self._processor))
         seen, found = seen["pixel_values"], []
         for part in seen.split(max(1, PIXELS_AT_ONCE // (seen.shape[-2] * seen.shape[-1]))):
             logits = self.model(pixel_values=part.to(self.model.device)).logits
@@ -61,7 +61,7 @@ class HuggingFaceSource(ConceptSource):
         return found
 
 
-def _uncropped(processor: Any) -> dict[str, Any]:
+def uncropped(processor: Any) -> dict[str, Any]:
     """What makes an image processor show the network the whole image: labels belong to all of its pixels."""
     changed: dict[str, Any] = {}
     if getattr(processor, "do_center_crop", None):

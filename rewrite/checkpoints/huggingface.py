@@ -6,7 +6,7 @@ is neither downloaded nor opened.
 
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -40,8 +40,22 @@ class Task(NamedTuple):
     not_this: str
 
 
+# A tokenizer is one of the first two, with what goes with it.
+VOCABULARIES = ("tokenizer.json", "vocab.json")
+TOKENIZER = (*VOCABULARIES, "merges.txt", "tokenizer_config.json", "special_tokens_map.json")
 SEGMENTS = Task("MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING", "segments", "does not label each pixel")
 CLASSIFIES = Task("MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING", "classifies", "does not name the class of an image")
+
+
+SEGMENTS_TEXT = Task("", "segments by text", "does not segment by text")
+
+
+class Prompted(NamedTuple):
+    """A network of transformers' that reads a text with each image, what prepares images, and what reads texts."""
+
+    network: Any
+    processor: Any
+    tokenizer: Any
 
 
 class Loaded(NamedTuple):
@@ -67,6 +81,14 @@ def load_network(name: str, task: Task) -> Loaded:
     need_transformers(name)
     folder = _folder(name, task)
     return Loaded(_model(folder, task).float().eval().requires_grad_(False), _processor(folder))
+
+
+def load_prompted(name: str) -> Prompted:
+    """Load a network that segments by text; see `load_network`."""
+    need_transformers(name)
+    folder = _folder(name, SEGMENTS_TEXT, TOKENIZER)
+    network = _model(folder, SEGMENTS_TEXT).float().eval().requires_grad_(False)
+    return Prompted(network, _processor(folder), _tokenizer(folder))
 
 
 def need_transformers(name: str) -> None:
@@ -101,7 +123,7 @@ def _without_broken_torchvision() -> None:
         cast(dict[str, Any], sys.modules)["torchvision"] = None
 
 
-def _folder(name: str, task: Task) -> Path:
+def _folder(name: str, task: Task, more: Sequence[str] = ()) -> Path:
     """Where the files of a network are."""
     folder = Path(name).expanduser()
     if not name or not folder.is_dir():
@@ -109,7 +131,7 @@ def _folder(name: str, task: Task) -> Path:
             raise FileNotFoundError(
                 f"there is no folder {quoted(name)}, and a name on the Hugging Face hub is ORG/NAME"
             )
-        folder = _downloaded(name)
+        folder = _downloaded(name, more)
     missing = [needed for needed in (CONFIGURATION, PROCESSOR) if not (folder / needed).is_file()]
     if missing:
         raise FileNotFoundError(f"{name} holds no network that {task.does}: it needs {NEEDED}, and has no {missing[0]}")
@@ -118,11 +140,11 @@ def _folder(name: str, task: Task) -> Path:
     return folder
 
 
-def _downloaded(name: str) -> Path:
+def _downloaded(name: str, more: Sequence[str]) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(name, allow_patterns=[CONFIGURATION, PROCESSOR, WEIGHTS, SHARDS]))
+        return Path(snapshot_download(name, allow_patterns=[CONFIGURATION, PROCESSOR, WEIGHTS, SHARDS, *more]))
     except Exception as error:  # its own types, and those of the HTTP library below it, which has changed before
         raise ValueError(
             f"cannot download {name} from the Hugging Face hub: {_said(error)}; if you can get {NEEDED} in another "
@@ -137,9 +159,8 @@ def _weights(folder: Path) -> list[Path]:
 
 def _model(folder: Path, task: Task) -> Any:
     from transformers import AutoConfig
-    from transformers.models.auto import modeling_auto
 
-    known = getattr(modeling_auto, task.mapping)
+    known = _known(task)
     config = _read(folder / CONFIGURATION, lambda: AutoConfig.from_pretrained(folder, **OFFLINE))
     if type(config) not in known:
         raise ValueError(f"{folder} is a network of the type {config.model_type}, which {task.not_this}")
@@ -163,6 +184,17 @@ def _model(folder: Path, task: Task) -> Any:
             f"missing, first {min(about['missing_keys'])}"
         )
     return model
+
+
+def _known(task: Task) -> Any:
+    """From configurations to networks for a task."""
+    from transformers.models.auto import modeling_auto
+
+    if task is not SEGMENTS_TEXT:
+        return getattr(modeling_auto, task.mapping)
+    from transformers import CLIPSegConfig, CLIPSegForImageSegmentation
+
+    return {CLIPSegConfig: CLIPSegForImageSegmentation}
 
 
 @contextmanager
@@ -195,6 +227,14 @@ def _processor(folder: Path) -> Any:
 
     # By Pillow, so that labels do not depend on whether torchvision is there.
     return _read(folder / PROCESSOR, lambda: AutoImageProcessor.from_pretrained(folder, backend="pil", **OFFLINE))
+
+
+def _tokenizer(folder: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    if not any((folder / name).is_file() for name in VOCABULARIES):
+        raise FileNotFoundError(f"{folder} has no tokenizer: it needs {' or '.join(VOCABULARIES)}")
+    return _read(folder / CONFIGURATION, lambda: AutoTokenizer.from_pretrained(folder, **OFFLINE))
 
 
 def _read(path: Path, load: Callable[[], Any]) -> Any:
