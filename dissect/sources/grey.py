@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import importlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -73,12 +74,12 @@ def digits(*, size: tuple[int, int] = (8, 8), training: bool = False) -> GreyPic
         FileNotFoundError: scikit-learn is not installed.
     """
     try:
-        from sklearn.datasets import load_digits
+        datasets = importlib.import_module("sklearn.datasets")
     except ImportError:
         raise FileNotFoundError(
             "the digits come with the package scikit-learn: pip install 'model-rewriting[digits]'"
         ) from None
-    grey, classes = load_digits(return_X_y=True)
+    grey, classes = datasets.load_digits(return_X_y=True)
     part = slice(None, FIRST_HELD_OUT) if training else slice(FIRST_HELD_OUT, None)
     pictures = np.round(grey.reshape(-1, 8, 8)[part] * (255 / BRIGHTEST)).astype(np.uint8)
     which = f"scikit-learn's digits, {'before' if training else 'from'} number {FIRST_HELD_OUT}"

@@ -43,7 +43,7 @@ def sheets_of(found: Specialties, one: Found, pictures: ClassedPictures) -> Shee
     parts, away = parts_of(one.subclass, test), found.test.sets.index(one.chosen)
     lost = (test.named == test.truth) & (found.test.named[:, away] != test.truth)
     peaks = test.peaks[:, one.subclass.unit]
-    rows = [_row(pictures, test.numbers, peaks, parts[name], lost) for name in ("subclass", "rest")]
+    inside, rest = (_row(pictures, test.numbers, peaks, parts[name], lost) for name in ("subclass", "rest"))
     learnt = parts_of(one.subclass, training)
     views = found.views
     at = views.units.index(one.subclass.unit), views.classes.index(one.subclass.number)
@@ -55,8 +55,10 @@ def sheets_of(found: Specialties, one: Found, pictures: ClassedPictures) -> Shee
     }
     if views.activation[at].numel() > 1:
         drawn["activation"] = _heat(views.activation[at])
-    tiles = [_tile(each) for each in drawn.values()]
-    return Sheets(*rows, strips({"": tiles}, list(drawn), columns=len(tiles), tile=TILE))
+    # Maps may be of a little other shape than pictures.
+    size = _tile(drawn["lit"]).size
+    tiles = [_tile(each).resize(size, Image.Resampling.NEAREST) for each in drawn.values()]
+    return Sheets(inside, rest, strips({"": tiles}, list(drawn), columns=len(tiles), tile=TILE))
 
 
 def by_class(found: Specialties, names: Sequence[str]) -> dict[str, Image.Image]:
