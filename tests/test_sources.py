@@ -156,7 +156,7 @@ def test_images_that_the_segmenter_cannot_halve_are_refused(plain_generator):
 
 
 def test_a_segmenter_that_is_not_there_is_told_what_there_could_be(tiny_generator, tmp_path):
-    could = r"a segmenter is towers, a segmenter's file, hf:ORG/NAME or hf:FOLDER, and there is no file"
+    could = r"a segmenter is towers, a segmenter's file, hf:ORG/NAME, hf:FOLDER or text:NAMES, and there is no file"
     for named in ("tower", "", "org/name", str(tmp_path / "none.safetensors")):
         with pytest.raises(FileNotFoundError, match=could):
             source_for(named, tiny_generator)
