@@ -17,8 +17,8 @@ from apps.editor.session import Session
 from apps.editor.snapshot import Snapshot
 from rewrite.storage.scratch import scratch
 from tests import disks
+from tests.editing import WHOLE
 from tests.fault_cases import Run, forked, held, temporary
-from tests.test_editor_session import WHOLE
 
 KEY = "00000000-0000-0000-0000-000000000007"
 NAME = "mine"

@@ -24,8 +24,8 @@ from apps.editor.work import Stopped
 from dissect.causes.ablation import ablation_patch
 from rewrite import load_generator
 from tests.conftest import patch_of
+from tests.editing import WHOLE, brushed, rewrite
 from tests.editors import built
-from tests.test_editor_session import WHOLE, brushed, rewrite
 from tests.test_editor_threads import PATIENCE as WAIT
 from tests.test_editor_threads import Busy, at_once, in_time
 

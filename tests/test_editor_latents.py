@@ -22,8 +22,8 @@ from apps.editor.session import Session
 from dissect.sources.contract import CallableSource
 from rewrite import Latent, Rule, load_generator, read_latents
 from rewrite.reports.concepts import Concepts
+from tests.editing import box, brushed, models, rewrite, session  # noqa: F401 - fixtures
 from tests.editors import built
-from tests.test_editor_session import box, brushed, models, rewrite, session  # noqa: F401 - fixtures
 
 EMPTY = brushed()
 CONCEPTS = Concepts(("rest", "all"), ("", ""))
@@ -39,15 +39,15 @@ def w(files, tmp_path) -> Path:
 
 
 @pytest.fixture
-def view(models: Models) -> Marking:  # noqa: F811
+def view(models: Models) -> Marking:
     return Marking(built(RewriteTab, models).view)
 
 
-def latents_of(path: Path, session: Session) -> list[Latent]:  # noqa: F811
+def latents_of(path: Path, session: Session) -> list[Latent]:
     return Latent.each(read_latents(path, session.model.generator))
 
 
-def test_a_file_of_w_is_put_on_the_wall_and_drawn_as_the_library_draws_it(session, view, w):  # noqa: F811
+def test_a_file_of_w_is_put_on_the_wall_and_drawn_as_the_library_draws_it(session, view, w):
     shown = view.on_latents(session, EMPTY, str(w))
     assert session.draft.names[:4] == ["w1", "w2", "w3", "seed 0"]
     assert len(session.draft.seeds) == session.count
@@ -61,7 +61,7 @@ def test_a_file_of_w_is_put_on_the_wall_and_drawn_as_the_library_draws_it(sessio
     assert "3 of 3 latents" in shown[view.view.status]
 
 
-def test_marks_on_latents_make_a_rule_that_replays_from_its_file(session, w, tmp_path):  # noqa: F811
+def test_marks_on_latents_make_a_rule_that_replays_from_its_file(session, w, tmp_path):
     session.show_latents(latents_of(w, session))
     first, second, *_ = session.draft.seeds
     marked = brushed(
@@ -82,7 +82,7 @@ def test_marks_on_latents_make_a_rule_that_replays_from_its_file(session, w, tmp
     torch.testing.assert_close(other.after(1), session.model.drawer.tiles(other.draft.seeds[:1], session.rules.held))
 
 
-def test_latents_stay_over_a_new_start_of_the_server(session, w):  # noqa: F811
+def test_latents_stay_over_a_new_start_of_the_server(session, w):
     key = str(uuid.UUID(int=9))
     session.resume(key)
     session.show_latents(latents_of(w, session))
@@ -107,7 +107,7 @@ def test_latents_stay_over_a_new_start_of_the_server(session, w):  # noqa: F811
         Session(session.models).resume(key)
 
 
-def test_seeds_and_latents_are_named_in_one_line(session, w):  # noqa: F811
+def test_seeds_and_latents_are_named_in_one_line(session, w):
     given = latents_of(w, session)
     numbers = [number_of(latent) for latent in given]
     assert min(numbers) >= SEEDS
@@ -122,7 +122,7 @@ def test_seeds_and_latents_are_named_in_one_line(session, w):  # noqa: F811
         parse_images("w", given)
 
 
-def test_what_follows_latents_are_the_next_seeds(session, view, w):  # noqa: F811
+def test_what_follows_latents_are_the_next_seeds(session, view, w):
     view.on_latents(session, EMPTY, str(w))
     highest = max(session.draft.plain_seeds)
     assert session.draft.following(2) == range(highest + 1, highest + 3)
@@ -134,7 +134,7 @@ def test_what_follows_latents_are_the_next_seeds(session, view, w):  # noqa: F81
     assert session.draft.names == ["w3", "w1", "seed 0"]
 
 
-def test_only_latents_of_this_page_are_marked(session, w):  # noqa: F811
+def test_only_latents_of_this_page_are_marked(session, w):
     number = number_of(latents_of(w, session)[0])
     marked = brushed((number, "copy", box(2, 2)))
     with pytest.raises(ValueError, match="a mark's seed is a whole number"):
@@ -149,7 +149,7 @@ def test_only_latents_of_this_page_are_marked(session, w):  # noqa: F811
     assert read_marks({"marks": documents([mark])}, 16, [mark.region.latent]) == (mark,)
 
 
-def test_many_latents_fill_the_wall_and_those_of_another_generator_are_refused(session, view, tmp_path):  # noqa: F811
+def test_many_latents_fill_the_wall_and_those_of_another_generator_are_refused(session, view, tmp_path):
     np.save(tmp_path / "z.npy", np.zeros((30, 5), np.float32))
     with pytest.raises(ValueError, match=r"^z\.npy holds latents of shape \(30, 5\)"):
         view.on_latents(session, EMPTY, str(tmp_path / "z.npy"))
@@ -161,7 +161,7 @@ def test_many_latents_fill_the_wall_and_those_of_another_generator_are_refused(s
     json.dumps(shown[view.view.wall]["tiles"])
 
 
-def test_heat_preview_and_concepts_follow_latents_as_they_do_their_seeds(session, w):  # noqa: F811
+def test_heat_preview_and_concepts_follow_latents_as_they_do_their_seeds(session, w):
     session.show_latents(latents_of(w, session))
     session.set_marks(
         brushed((session.draft.seeds[0], "copy", box(2, 2)), (session.draft.seeds[1], "paste", box(6, 6)))

@@ -16,8 +16,8 @@ from apps.editor.shelf import FOLDER, MOST_KEPT, STATE, tidy
 from apps.editor.stack import MOST_RULES, Entry
 from rewrite import Rule
 from tests.conftest import CONFIG, random_stylegan2
+from tests.editing import WHOLE, begun, box, brushed
 from tests.editors import built
-from tests.test_editor_session import WHOLE, begun, box, brushed
 
 KEY = str(uuid.UUID(int=7))
 

@@ -31,8 +31,8 @@ from apps.editor.work import Stopped
 from dissect.sources.contract import CallableSource
 from rewrite.reports.concepts import Concepts
 from rewrite.solvers import solving
+from tests.editing import WHOLE, box, brushed, find, rewrite
 from tests.editors import built, made
-from tests.test_editor_session import WHOLE, box, brushed, find, rewrite
 
 PATIENCE = 60
 THREADS = 4
