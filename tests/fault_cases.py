@@ -20,7 +20,7 @@ from rewrite.checkpoints import native
 from rewrite.classifiers.packaged import save_small
 from rewrite.classifiers.small_cnn import SmallDesign, initialised
 from rewrite.storage.whole import MARK
-from tests.conftest import CONFIG, marked_rule, random_stylegan2
+from tests.networks import CONFIG, marked_rule, random_stylegan2
 
 LAYER = "b16.conv1"
 # Files that grow while a run goes on; each is whole, and of any of its moments.

@@ -55,7 +55,8 @@ from rewrite.memory.measurement import Measurement
 from rewrite.reports.concepts import Concepts
 from rewrite.reports.report import load_report
 from rewrite.storage.ledger import read as read_ledger
-from tests.conftest import (
+from tests.foreign_files import proggan_state, write_rosinality
+from tests.networks import (
     CONFIG,
     PlainGenerator,
     marked_rule,
@@ -64,7 +65,6 @@ from tests.conftest import (
     random_stylegan2,
     random_stylegan3,
 )
-from tests.foreign_files import proggan_state, write_rosinality
 from tests.nvidia_files import discriminator, stylegan2, write_network, write_stylegan3
 
 Act = Callable[[Path], object]

@@ -16,10 +16,10 @@ from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
-from tests.conftest import Peak
 from tests.fuzzed_kinds import INPUT, Act, Kind, kinds
 from tests.guards import outcome, watched
 from tests.mutations import mutated
+from tests.peak import Peak
 
 CORPUS = Path(__file__).parent / "corpus"
 SECONDS, MOST_MEMORY = 2, 500 * 2**20

@@ -13,8 +13,8 @@ from rewrite import Patch, Stack, export, load_generator, to_peft, wrap
 from rewrite.checkpoints import native
 from rewrite.generators.proggan import ProgressiveGAN
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
-from tests.conftest import CONFIG, PlainGenerator, patch_of, random_stylegan2, random_stylegan3
 from tests.foreign_files import Mimicry, example, proggan_state, settled, state_of, write_rosinality
+from tests.networks import CONFIG, PlainGenerator, patch_of, random_stylegan2, random_stylegan3
 from tests.nvidia_files import write_stylegan2, write_stylegan3
 
 SEEDS = (3, 1, 4)

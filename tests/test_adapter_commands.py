@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from rewrite import from_peft, load_generator, to_peft
-from tests.conftest import patch_of
 from tests.foreign_files import proggan_state
+from tests.networks import patch_of
 from tests.test_adapters import CONFIG, WEIGHTS
 
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from rewrite import Patch, Stack, from_peft, to_peft, wrap
 from rewrite.generators.wrapped import WrappedGenerator
-from tests.conftest import patch_of
+from tests.networks import patch_of
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."

@@ -9,7 +9,7 @@ from rewrite import Patch, export, load_generator
 from rewrite.checkpoints.biggan import size_of, vector_for
 from rewrite.generators.biggan import BigDesign, BigGAN
 from rewrite.patch import base_of
-from tests.conftest import patch_of
+from tests.networks import patch_of
 
 DESIGNS = {
     "hier": BigDesign(5, shared=3, chunk=4, hier=True, side=4, channels=(16, 16, 8), attends=(0,)),

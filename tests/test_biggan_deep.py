@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from rewrite import export, load_generator
 from rewrite.checkpoints.biggan_port import HEADS, WORDS, left_of
 from rewrite.generators.biggan_deep import BigGANDeep, DeepDesign
-from tests.conftest import patch_of
+from tests.networks import patch_of
 
 CHANNELS = (16, 16, 8)
 AUTHORS = DeepDesign(5, z_dim=4, shared=3, side=4, channels=CHANNELS, doubles=(1,), attends=(0,))

@@ -15,8 +15,8 @@ from rewrite.checkpoints.candidates import split_choice, split_size
 from rewrite.generators.stylegan2_design import Design
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 from rewrite.generators.stylegan3 import Design3
-from tests.conftest import CONFIG, patch_of, random_stylegan2, random_stylegan3
 from tests.foreign_files import example, rosinality_state, settled, state_of
+from tests.networks import CONFIG, patch_of, random_stylegan2, random_stylegan3
 from tests.nvidia_files import write_stylegan2, write_stylegan3, write_tensorflow
 from tests.test_state_dicts import Projecting, same_images, saved
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import marked_rule
 
 from rewrite import Patch, Rule, load_generator, model_card, report_on
 from rewrite.reports.report import load_report
+from tests.networks import marked_rule
 
 HOSTILE = '</h1><script>x</script> [a](http://b.c) ![i](j) |`c`| **b** {{y}}\n---\n# Head: @me\x1b[31m\u202e & "q"'
 

@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import marked_rule
 
 from apps.cli import main
 from rewrite import Latent, Mask, Memory, Patch, Region, load_generator, report_on, solve
 from rewrite.reports.places import protected_moved
+from tests.networks import marked_rule
 
 pytestmark = pytest.mark.usefixtures("cache")
 

@@ -12,7 +12,8 @@ from rewrite.checkpoints.loading import export, load_generator
 from rewrite.generators.fingerprint import hash_of
 from rewrite.patch import Stack
 from rewrite.storage import files
-from tests.conftest import CONFIG, Peak, patch_of, random_stylegan2
+from tests.networks import CONFIG, patch_of, random_stylegan2
+from tests.peak import Peak
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from rewrite.checkpoints import native
 from rewrite.generators.classes import classes_of, label_of
 from rewrite.generators.stylegan2_design import Design
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
-from tests.conftest import CONFIG, marked_rule, random_stylegan2
+from tests.networks import CONFIG, marked_rule, random_stylegan2
 from tests.test_regions import BRIGHT
 
 STROKE = Stroke(Mask((16, 16), ((34, 4), (50, 4))), units=(4, 2), action="remove")

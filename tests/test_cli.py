@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import marked_rule
 from PIL import Image
 
 from apps.cli import COMMANDS, main
@@ -16,6 +15,7 @@ from apps.commands.solve import tell
 from rewrite import Patch, Rule, Settings, load_generator
 from rewrite.checkpoints import loading
 from rewrite.reports.forecast import TOO_FEW
+from tests.networks import marked_rule
 
 LAYER = "b16.conv1"
 ROOT = Path(__file__).parents[1]

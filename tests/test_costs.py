@@ -12,8 +12,8 @@ from rewrite.checkpoints.archives import tensors
 from rewrite.checkpoints.containers import describe
 from rewrite.checkpoints.cursor import DamagedError
 from tests import costly
-from tests.conftest import Peak
 from tests.guards import limited, outcome
+from tests.peak import Peak
 
 SECONDS, MOST_MEMORY, LARGEST = 2, 500 * 2**20, 4 * 2**20
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from rewrite import export, load_generator, read_latents
 from rewrite.generators.taesd import Part, TinyDecoder
 from rewrite.generators.vae import KLDecoder, KLDesign
-from tests.conftest import patch_of
+from tests.networks import patch_of
 
 Z = torch.randn(2, 4, 32, 32, generator=torch.Generator().manual_seed(1))
 PARTS = {

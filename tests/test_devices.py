@@ -28,8 +28,8 @@ from rewrite import (
 from rewrite.generators.devices import device_named
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 from rewrite.goals.preview import preview
-from tests.conftest import PlainGenerator, random_stylegan2, random_stylegan3
 from tests.elsewhere import PLACE, elsewhere
+from tests.networks import PlainGenerator, random_stylegan2, random_stylegan3
 
 SEEDS = (0, 1, 2)
 

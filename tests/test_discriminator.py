@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from rewrite import load_discriminator
 from rewrite.generators.discriminator import Discriminator, DiscriminatorDesign
-from tests.conftest import CHANNELS, random_discriminator, random_stylegan2
+from tests.networks import CHANNELS, random_discriminator, random_stylegan2
 from tests.nvidia_files import discriminator, pickled, stylegan2, write_network
 
 DESIGNS = {

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import marked_rule
 
 import dissect
 import rewrite
@@ -16,6 +15,7 @@ from apps import ignored
 from apps.cli import COMMANDS, build_parser
 from docs import reference
 from rewrite.checkpoints import loading
+from tests.networks import marked_rule
 
 ROOT = Path(rewrite.__file__).parent.parent
 DOCS = {path.name: path for path in sorted((ROOT / "docs").glob("*.md"))}

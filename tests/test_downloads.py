@@ -5,7 +5,7 @@ import hashlib
 import pytest
 
 from rewrite.checkpoints.downloads import download
-from tests.conftest import FileServer
+from tests.file_server import FileServer
 
 GOOD = hashlib.sha256(FileServer.content).hexdigest()
 

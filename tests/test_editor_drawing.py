@@ -23,9 +23,9 @@ from apps.editor.session import Session
 from apps.editor.work import Stopped
 from dissect.causes.ablation import ablation_patch
 from rewrite import load_generator
-from tests.conftest import patch_of
 from tests.editing import WHOLE, brushed, rewrite
 from tests.editors import built
+from tests.networks import patch_of
 from tests.test_editor_threads import PATIENCE as WAIT
 from tests.test_editor_threads import Busy, at_once, in_time
 

@@ -15,9 +15,9 @@ from apps.editor.session import Session
 from apps.editor.shelf import FOLDER, MOST_KEPT, STATE, tidy
 from apps.editor.stack import MOST_RULES, Entry
 from rewrite import Rule
-from tests.conftest import CONFIG, random_stylegan2
 from tests.editing import WHOLE, begun, box, brushed
 from tests.editors import built
+from tests.networks import CONFIG, random_stylegan2
 
 KEY = str(uuid.UUID(int=7))
 

@@ -19,10 +19,10 @@ from apps.editor.stack import MOST_RULES, Entry, Rules
 from dissect.sources.contract import CallableSource
 from rewrite import Rule, Settings
 from rewrite.reports.concepts import Concepts
-from tests.conftest import marked_rule
 from tests.editing import WHOLE, box, brushed, models, rewrite, session  # noqa: F401 - fixtures
 from tests.editors import built
 from tests.markup import HOSTILE, assert_shown_as_text
+from tests.networks import marked_rule
 
 
 def reported(work, entries, first_seed):

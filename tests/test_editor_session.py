@@ -18,8 +18,8 @@ from dissect.sources.contract import CallableSource
 from rewrite import Mask, Rule, Search, load_generator, measure, solve
 from rewrite.memory import Memory
 from rewrite.reports.concepts import Concepts
-from tests.conftest import marked_rule
 from tests.editing import WHOLE, begun, box, brushed, find, models, rewrite, session  # noqa: F401 - fixtures
+from tests.networks import marked_rule
 
 
 def test_what_is_still_missing_is_said_step_by_step(session):
@@ -93,8 +93,8 @@ def test_two_sessions_of_one_server_never_see_each_other(models):
 
 def test_the_marks_of_one_session_are_solved_once_for_all_and_each_rule_keeps_its_own_name(models, monkeypatch):
     one, other = begun(models), begun(models)
-    for session in (one, other):
-        session.set_marks(WHOLE)
+    for each in (one, other):
+        each.set_marks(WHOLE)
     entry = rewrite(one)
     monkeypatch.setattr("apps.editor.work.solve", None)
     found = other.begin().rewrite(other.draft.rule_with_effect("of another"))
@@ -104,10 +104,10 @@ def test_the_marks_of_one_session_are_solved_once_for_all_and_each_rule_keeps_it
 
 def test_sessions_that_work_at_once_get_their_own_images(models):
     sessions = [begun(models) for _ in range(4)]
-    for number, session in enumerate(sessions):
-        session.set_marks(WHOLE)
-        rewrite(session)
-        session.rules.strengthen(0, 0.25 * (number + 1))
+    for number, each in enumerate(sessions):
+        each.set_marks(WHOLE)
+        rewrite(each)
+        each.rules.strengthen(0, 0.25 * (number + 1))
     expected = [session.after() for session in sessions]
     wrong = []
 

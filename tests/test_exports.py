@@ -12,7 +12,6 @@ from rewrite.checkpoints import native
 from rewrite.generators.stylegan2_design import Design
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 from rewrite.storage import files
-from tests.conftest import CONFIG, SMALL3, patch_of, random_stylegan2, random_stylegan3
 from tests.foreign_files import (
     Mimicry,
     example,
@@ -23,6 +22,7 @@ from tests.foreign_files import (
     state_of,
     write_rosinality,
 )
+from tests.networks import CONFIG, SMALL3, patch_of, random_stylegan2, random_stylegan3
 from tests.nvidia_files import stylegan2, write_network, write_stylegan2, write_stylegan3, write_tensorflow
 
 LAYER = "b8.conv1"

@@ -17,7 +17,7 @@ from dissect.quality.features import (
 from dissect.scenes import scenes
 from dissect.segmenter import images_of
 from rewrite.classifiers.preparation import Preparation
-from tests.conftest import random_discriminator
+from tests.networks import random_discriminator
 
 NETWORK = nn.Sequential(nn.Conv2d(3, 5, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(5, 2))
 

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from rewrite import export, load_generator
 from rewrite.generators.stylegan2_design import Design
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
-from tests.conftest import CONFIG, edit_of, random_stylegan2, random_stylegan3
 from tests.foreign_files import example, proggan_state, sequential, state_of, write_rosinality
+from tests.networks import CONFIG, edit_of, random_stylegan2, random_stylegan3
 from tests.nvidia_files import stylegan2, write_network, write_stylegan2, write_stylegan3
 
 

@@ -17,13 +17,14 @@ import torch
 from rewrite import load_discriminator, load_generator
 from rewrite.checkpoints import native
 from rewrite.checkpoints.containers import describe
-from tests.conftest import CONFIG, Peak, random_discriminator, random_stylegan2, random_stylegan3
 from tests.foreign_files import proggan_state, write_rosinality
 from tests.fuzzed_kinds import INPUT, Kind, kinds
 from tests.fuzzing import CORPUS, failure, fuzz, kind_of, warm
 from tests.guards import outcome
 from tests.mutations import mutated
+from tests.networks import CONFIG, random_discriminator, random_stylegan2, random_stylegan3
 from tests.nvidia_files import discriminator, stylegan2, write_network, write_stylegan3
+from tests.peak import Peak
 
 FILES = int(os.environ.get("REWRITE_FUZZ", "120"))
 PARTS = -(-FILES // 500)

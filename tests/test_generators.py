@@ -10,7 +10,7 @@ from rewrite.generators.stylegan2 import StyleGAN2
 from rewrite.generators.stylegan2_design import Design
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 from rewrite.goals import sketch as sketching
-from tests.conftest import CONFIG, random_stylegan2
+from tests.networks import CONFIG, random_stylegan2
 
 LAYERS = ["b4.conv1", "b4.torgb", "b8.conv0", "b8.conv1", "b8.torgb", "b16.conv0", "b16.conv1", "b16.torgb"]
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import marked_rule, patch_of
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
@@ -22,6 +21,7 @@ from dissect.units.counting import dissect
 from dissect.units.probe import GeneratorProbe
 from rewrite import load_generator
 from rewrite.checkpoints.huggingface import need_transformers
+from tests.networks import marked_rule, patch_of
 
 NAMES = ("wall", "tree", "tree", "", "sky")
 MEAN, STD, SIDE = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3), 32

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import marked_rule
 
 from apps.commands.solve import notes_on
 from apps.ignored import UNUSED
 from rewrite import Memory, Patch, Rule
 from rewrite.rules import BUILT_IN
+from tests.networks import marked_rule
 
 pytestmark = pytest.mark.usefixtures("cache")
 

@@ -20,8 +20,8 @@ from rewrite.progress import in_stage, stage_bar, stages
 from rewrite.reports.effect import Comparison
 from rewrite.storage.files import load_tensors, save_tensors
 from rewrite.storage.ledger import images_in
-from tests.conftest import marked_rule
 from tests.fault_cases import OUT, cases, held
+from tests.networks import marked_rule
 
 LAYER = "b16.conv1"
 pytestmark = pytest.mark.usefixtures("cache")

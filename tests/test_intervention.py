@@ -7,7 +7,7 @@ from torch import nn
 from dissect.causes.intervention import Intervention, Prefix
 from rewrite import wrap
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
-from tests.conftest import PlainGenerator, random_stylegan2, random_stylegan3
+from tests.networks import PlainGenerator, random_stylegan2, random_stylegan3
 
 
 @pytest.fixture(params=["stylegan2", "stylegan3", "plain"])

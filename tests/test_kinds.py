@@ -19,8 +19,8 @@ from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 from rewrite.generators.stylegan3 import Design3
 from rewrite.memory import Memory
 from rewrite.reports.pictures import to_pil
-from tests.conftest import CONFIG, SMALL3, marked_rule, patch_of, random_stylegan2, random_stylegan3
 from tests.foreign_files import rosinality_state, write_rosinality
+from tests.networks import CONFIG, SMALL3, marked_rule, patch_of, random_stylegan2, random_stylegan3
 from tests.nvidia_files import stylegan2, write_network, write_stylegan2, write_stylegan3
 
 CLASSES = Design(**CONFIG, c_dim=4)

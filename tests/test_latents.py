@@ -11,7 +11,7 @@ from rewrite import Latent, Rule, Search, Settings, measure, read_latents, repor
 from rewrite.generators.latents import Latents
 from rewrite.goals.pasted import pasted_images
 from rewrite.goals.preview import preview
-from tests.conftest import marked_rule, random_stylegan3
+from tests.networks import marked_rule, random_stylegan3
 from tests.test_regions import BRIGHT
 
 

@@ -13,8 +13,8 @@ from apps.cli import build_parser, main
 from apps.parsers.parser import new_file, new_folder, new_place
 from rewrite import Patch, load_generator, to_peft
 from rewrite.generators.fingerprint import hash_of
-from tests.conftest import PlainGenerator, patch_of
 from tests.foreign_files import write_rosinality
+from tests.networks import PlainGenerator, patch_of
 
 LAYER = "b16.conv1"
 

@@ -17,7 +17,7 @@ from dissect.units.dissection import BUILT_IN, load_dissections
 from rewrite import Mask, load_generator
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 from rewrite.rules.masks import cover_of
-from tests.conftest import random_stylegan2, random_stylegan3
+from tests.networks import random_stylegan2, random_stylegan3
 
 LAYER = "b16.conv1"
 

@@ -7,7 +7,7 @@ from torch.nn.utils import parametrizations
 from dissect.causes.ablation import ablation_patch
 from rewrite import Patch, Stack, wrap
 from rewrite.patch import base_of
-from tests.conftest import patch_of
+from tests.networks import patch_of
 from tests.user_modules import GENERATORS, Normed, frozen
 
 COMPUTED = ("new_weight", "old_weight", "new_spectral", "old_spectral")

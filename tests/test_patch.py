@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import PlainGenerator
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +14,7 @@ from rewrite.generators.contract import Generator
 from rewrite.generators.fingerprint import hash_of
 from rewrite.patch import Patch, Stack, describe, held_at
 from rewrite.storage import files
+from tests.networks import PlainGenerator
 
 TINY = ["b4.torgb", "b8.conv0", "b8.conv1", "b16.conv0", "b16.torgb"]
 

@@ -13,7 +13,7 @@ from dissect.photographs.search import Search, layers_of
 from dissect.photographs.unfinished import go_on, kept
 from rewrite import read_latents
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
-from tests.conftest import patch_of, random_stylegan2
+from tests.networks import patch_of, random_stylegan2
 
 QUICK = Effort(steps=20, starts=8)
 

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from rewrite import load_generator, wrap
 from rewrite.generators.probing import LEAST_SHARE, normalised_after, uniform_share
 from rewrite.generators.proggan import ProgressiveGAN
-from tests.conftest import random_stylegan3
+from tests.networks import random_stylegan3
 
 # How far each side keeps from the threshold.
 SEEN, HIDDEN = 0.45, 0.05

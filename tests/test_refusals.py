@@ -7,11 +7,11 @@ import resource
 from pathlib import Path
 
 import pytest
-from conftest import CONFIG, marked_rule
 
 from apps.cli import main
 from rewrite import load_generator, measure
 from rewrite.checkpoints import native
+from tests.networks import CONFIG, marked_rule
 
 LAYER = "b16.conv1"
 

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import marked_rule
 
 from apps.cli import _sentence, main
 from apps.editor.options import Options
@@ -22,6 +21,7 @@ from rewrite.storage.files import tensor_bytes
 from rewrite.storage.quoting import LONGEST, plain, quoted, reason_of
 from tests.editors import ROOT
 from tests.guards import ADDRESS
+from tests.networks import marked_rule
 from tests.test_house import SOURCES
 
 pytestmark = pytest.mark.usefixtures("cache")

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from apps.cli import main
 from rewrite import export, load_generator
-from tests.conftest import edit_of
 from tests.foreign_files import Mimicry, example, settled, state_of
+from tests.networks import edit_of
 
 
 def saved(path, content):

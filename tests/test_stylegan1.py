@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from rewrite import Latent, export, load_generator
 from rewrite.generators.stylegan1 import OneDesign, StyleGAN1
 from rewrite.goals.scene import latents_of
-from tests.conftest import patch_of
+from tests.networks import patch_of
 
 DESIGN = OneDesign(z_dim=6, depth=2, channels=(8, 8, 6), fused=(False, False, True))
 FUSED = "generator.progression.2.conv1.0"

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from rewrite import export, load_generator
 from rewrite.generators.filters import low_pass, sampled_down, sampled_up
 from rewrite.generators.stylegan3 import Design3, StyleGAN3, bands
-from tests.conftest import SMALL3, edit_of, random_stylegan3
+from tests.networks import SMALL3, edit_of, random_stylegan3
 from tests.nvidia_files import write_stylegan3
 
 RADIAL = replace(SMALL3, conv_kernel=1, use_radial_filters=True)

@@ -36,7 +36,7 @@ from rewrite import (
 )
 from rewrite import __main__ as program
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
-from tests.conftest import random_stylegan2
+from tests.networks import random_stylegan2
 
 ROOT = Path(rewrite.__file__).parents[1]
 SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))

@@ -10,7 +10,7 @@ from apps.cli import main
 from rewrite import export, load_generator
 from rewrite.generators.stylegan2_design import Design
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
-from tests.conftest import CONFIG, random_stylegan2
+from tests.networks import CONFIG, random_stylegan2
 from tests.nvidia_files import write_tensorflow
 
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from rewrite import Mask, measure, solve, to_peft, wrap
 from rewrite.rules.regions import Latent, Region
 from rewrite.rules.rule import Rule
-from tests.conftest import patch_of
+from tests.networks import patch_of
 from tests.user_modules import GENERATORS, Chancy, Crowd, Mixed, frozen
 
 
