@@ -18,7 +18,6 @@ from rewrite.checkpoints.loading import open_checkpoint
 from rewrite.generators.stylegan2_design import Design
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 from tests import test_biggan, test_biggan_deep, test_decoders, test_kinds, test_stylegan1
-from tests.networks import CONFIG, patch_of, random_stylegan2, random_stylegan3
 from tests.foreign_files import (
     Mimicry,
     example,
@@ -29,6 +28,7 @@ from tests.foreign_files import (
     state_of,
     write_rosinality,
 )
+from tests.networks import CONFIG, patch_of, random_stylegan2, random_stylegan3
 from tests.nvidia_files import stand_ins, stylegan2, write_stylegan2, write_stylegan3, write_tensorflow
 
 SEEDS = (0, 7)
