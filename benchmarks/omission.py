@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from apps.towers.train_generator import Phase, design_of, train
+from apps.towers.train_generator import Course, Phase, design_of, train
 from dissect.quality.features import CallableFeatures, SegmenterFeatures
 from dissect.quality.inversion import invert
 from dissect.quality.omissions import area_table, compare
@@ -49,7 +49,7 @@ def main() -> None:
         Phase(16, options.small, 32, 1.0, precise=True),
         Phase(SIDE, options.large, 32, 1.0, last_rate=3e-4, precise=True),
     )
-    run = train(options.state, 1, options.scenes, phases=phases, without=without)
+    run = train(options.state, 1, options.scenes, course=Course(phases), without=without)
     path = options.state / "generator.safetensors"
     save_stylegan2(path, run.average.state_dict(), design_of(SIDE), {"without": without, **run.progress})
     generator = load_generator(path)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from apps.towers.pack_generator import pack
-from apps.towers.train_generator import Phase, Run, draw, follow, penalise, step, train
+from apps.towers.train_generator import Course, Phase, Run, draw, follow, penalise, step, train
 from dissect.scenes import scenes
 from rewrite import load_generator
 from rewrite.storage.files import read_header
@@ -38,7 +38,7 @@ def test_a_saved_run_goes_on_as_if_it_had_not_stopped(tmp_path):
 
 def test_training_on_scenes_without_a_concept_keeps_pictures_of_their_own(tmp_path):
     for without in ((), ("tree", "trunk")):
-        run = train(tmp_path / str(len(without)), 3, 8, phases=(Phase(16, 8, 8, 1.0),), without=without)
+        run = train(tmp_path / str(len(without)), 3, 8, course=Course((Phase(16, 8, 8, 1.0),)), without=without)
         assert run.progress["phase"] == 1
         assert max(run.generator.design.channels) == 16
     everything, bare = (np.load(path) for path in sorted(tmp_path.rglob("scenes-*.npy")))

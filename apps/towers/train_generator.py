@@ -1,8 +1,10 @@
-"""Train the built-in generator: a small StyleGAN2 on towers scenes, grown from 16x16 to 64x64.
+"""Train a built-in generator: a small StyleGAN2 on towers scenes, grown from 16x16 to 64x64.
 
     python -m apps.towers.train_generator --state .training
+    python -m apps.towers.train_generator --state .training/early --model towers-early
 
-Training can be stopped at any moment and started again with the same command: it goes on from the
+`towers-early` is a narrower one that is stopped early, while it still draws smeared and doubled towers: something
+for the search for artifacts to find. Training can be stopped at any moment and started again with the same command: it goes on from the
 last state that it saved.
 """
 
@@ -10,8 +12,8 @@ import argparse
 import copy
 import json
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -45,26 +47,43 @@ class Phase:
     precise: bool = False
 
 
+@dataclass(frozen=True)
+class Course:
+    """How a generator of the package is trained.
+
+    Attributes:
+        phases: What is run, one after another.
+        channels: Its widths by side.
+    """
+
+    phases: tuple[Phase, ...]
+    channels: Mapping[int, int] = field(default_factory=lambda: GENERATOR["channels"])
+
+
 PHASES = (
     Phase(16, 20_000, 32, 1.0),
     Phase(32, 72_000, 32, 1.0),
     Phase(64, 168_000, 16, 1.0),
     Phase(64, 28_000, 16, 1.0, last_rate=2e-4),
 )
+EARLY = (Phase(16, 12_000, 32, 1.0), Phase(32, 36_000, 32, 1.0), Phase(64, 40_000, 16, 1.0))
+COURSES = {
+    "towers": Course(PHASES),
+    "towers-early": Course(EARLY, {4: 96, 8: 96, 16: 64, 32: 48, 64: 24}),
+}
 
 
-def design_of(side: int) -> dict[str, Any]:
+def design_of(side: int, channels: Mapping[int, int] = GENERATOR["channels"]) -> dict[str, Any]:
     """What the generator is built like whose images have this side."""
-    channels = {each: count for each, count in GENERATOR["channels"].items() if each <= side}
-    return {**GENERATOR, "channels": channels}
+    return {**GENERATOR, "channels": {each: count for each, count in channels.items() if each <= side}}
 
 
 class Run:
     """Everything that training changes, so that it can be saved and taken up again."""
 
-    def __init__(self, seed: int, side: int = 64):
+    def __init__(self, seed: int, side: int = 64, channels: Mapping[int, int] = GENERATOR["channels"]):
         torch.manual_seed(seed)
-        self.generator, self.critic = StyleGAN2(Design(**design_of(side))), Discriminator(CRITIC)
+        self.generator, self.critic = StyleGAN2(Design(**design_of(side, channels))), Discriminator(CRITIC)
         for block in (each for each in (32, 64) if each <= side):
             torch.nn.init.zeros_(self.generator.synthesis.get_submodule(f"b{block}.torgb").weight)
         self.average = copy.deepcopy(self.generator).requires_grad_(False)
@@ -184,18 +203,21 @@ def real_batch(pictures: np.ndarray, phase: Phase) -> Tensor:
     return F.avg_pool2d(batch, batch.shape[-1] // phase.side).contiguous(memory_format=torch.channels_last)
 
 
-def train(folder: Path, seed: int, count: int, *, phases: Sequence[Phase] = PHASES, without: Sequence[str] = ()) -> Run:
+def train(
+    folder: Path, seed: int, count: int, *, course: Course = COURSES["towers"], without: Sequence[str] = ()
+) -> Run:
     """Run all phases, saving the state every few minutes.
 
     Args:
         folder: Where the state is kept.
         seed: Of the weights and of everything drawn.
         count: How many training pictures.
-        phases: What to run, one after another.
+        course: What to train, and through which phases.
         without: Concepts that the training pictures do not show.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    run, path = Run(seed, max(phase.side for phase in phases)), folder / "generator.pt"
+    phases = course.phases
+    run, path = Run(seed, max(phase.side for phase in phases), course.channels), folder / "generator.pt"
     if path.exists():
         run.load(path)
     for network in (run.generator, run.critic):
@@ -238,12 +260,13 @@ def main() -> None:
     """Run the program."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--state", type=Path, default=Path(".training"), help="folder of the training state")
+    parser.add_argument("--model", choices=COURSES, default="towers", help="which of the package to train")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--scenes", type=int, default=40_000, help="how many training pictures")
     parser.add_argument("--without", default="", help="concepts that no training picture shows, such as tree,trunk")
     options = parser.parse_args()
     without = [concept for concept in options.without.split(",") if concept]
-    train(options.state, options.seed, options.scenes, without=without)
+    train(options.state, options.seed, options.scenes, course=COURSES[options.model], without=without)
 
 
 if __name__ == "__main__":
