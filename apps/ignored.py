@@ -55,6 +55,11 @@ UNUSED = {
     ],
     "artifacts": [
         Unused(
+            ("units", "rank", "truncation", "label"),
+            lambda given: given.marks is not None,
+            "is for a search without marks, and --marks names some",
+        ),
+        Unused(
             ("rank", "most"), lambda given: given.units is not None, "orders candidates, and --units names the units"
         ),
     ],

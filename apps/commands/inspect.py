@@ -30,6 +30,8 @@ from rewrite.memory import unfinished
 from rewrite.reports.report import SCHEMA as REPORT
 from rewrite.rules import BUILT_IN as RULES
 from rewrite.rules.documents import OF_CLASSIFIER
+from rewrite.rules.marks import SCHEMA as MARKS
+from rewrite.rules.marks import Marks
 from rewrite.rules.rule import LARGEST_FILE
 from rewrite.storage import files, ledger
 from rewrite.storage.quoting import quoted
@@ -97,6 +99,10 @@ def _document(path: Path) -> dict[str, Any]:
             **{name: getattr(painting, name) for name in names},
             "strokes": len(painting.strokes),
         }
+    if schema == MARKS:
+        marks = Marks.load(path)
+        about = {name: getattr(marks, name) for name in ("model", "truncation", "label")}
+        return {"kind": "marks", **about, "images": len(marks.images), "regions": len(marks.regions)}
     return {"kind": "JSON file of another tool"}
 
 

@@ -6,6 +6,7 @@ from apps.parsers.parser import add_command, add_model, add_out, add_segmenter, 
 
 ARTIFACTS = (
     *("artifacts.html", "artifacts.json", "artifacts.csv", "before-after.png", "patch.safetensors"),
+    *("units-off.safetensors", "erased.safetensors", "erased.json"),
     *("reference.safetensors", "seen.safetensors", "steps.safetensors", "tested.safetensors"),
 )
 OMISSIONS = (
@@ -21,8 +22,9 @@ def _artifacts(commands) -> None:
         "artifacts",
         "find the units of a layer that draw artifacts, and how much better images are without them",
         "Writes artifacts.html, artifacts.json, artifacts.csv, before-after.png, and patch.safetensors, which switches "
-        "the units off. Units are chosen on some seeds and tested on others. An interrupted run continues when it is "
-        "started again with the same folder.",
+        "the units off. Units are chosen on some seeds and tested on others. With --marks, units that draw what is "
+        "marked go off, or a rule erases it, whichever does better on images left out. An interrupted run continues "
+        "when it is started again with the same folder.",
     )
     add_model(parser)
     parser.add_argument("--layer", required=True, help="name of the layer; rewrite inspect MODEL lists them")
@@ -38,6 +40,12 @@ def _artifacts(commands) -> None:
         help="features to compare by: segmenter, discriminator, torchvision:NAME or timm:NAME (default: segmenter)",
     )
     parser.add_argument("--weights", metavar="FILE", type=Path, help="weights of a torchvision or timm network")
+    parser.add_argument(
+        "--marks",
+        metavar="FILE",
+        type=Path,
+        help="regions that are drawn badly, in a few images: a file of marks, or a rule, whose places are taken",
+    )
     parser.add_argument("--units", help="units to switch off, such as 3,17 (default: those that are found)")
     parser.add_argument(
         "--rank",

@@ -1,6 +1,6 @@
 """Parts of images that a rule marks, and the latents that the images are drawn from."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from rewrite.generators.latents import Latents
@@ -79,6 +79,12 @@ def region_from(document: Any, name: str) -> Region:
     only(mask, {"size", "runs"}, "mask")
     runs = tuple(pair(run, "run") for run in typed(mask.get("runs"), list, "runs"))
     return Region(latent_from(document.get("latent")), Mask(pair(mask.get("size"), "size"), runs))
+
+
+def region_document(region: Region) -> dict[str, Any]:
+    """The inverse of `region_from`."""
+    latent = {name: value for name, value in asdict(region.latent).items() if value is not None}
+    return {"latent": latent, "mask": {"size": region.mask.size, "runs": region.mask.runs}}
 
 
 def latent_from(document: Any) -> Latent:

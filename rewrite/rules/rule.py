@@ -205,14 +205,19 @@ def _rule(document: dict) -> Rule:
         anchor=typed(document.get("anchor", "centre"), str, "anchor"),
         fit=typed(document.get("fit", "none"), str, "fit"),
         truncation=number(document.get("truncation", 1.0), "truncation"),
-        label=_label(document.get("label", 0)),
+        label=label_from(document.get("label", 0)),
         settings=settings,
         effect=_effect(typed(document.get("effect", {}), dict, "effect")),
         expect={name: number(value, name) for name, value in expect.items()},
     )
 
 
-def _label(document: Any) -> Label:
+def label_from(document: Any) -> Label:
+    """A class as a document has it.
+
+    Raises:
+        ValueError: It is none.
+    """
     return None if document is None else typed(document, str if isinstance(document, str) else int, "label")
 
 
