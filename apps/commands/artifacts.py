@@ -28,7 +28,7 @@ from dissect.causes.intervention import Intervention, Prefix
 from dissect.quality.artifacts import BY_IMAGES, FIRST_TEST_SEED, Artifacts, Step, outcomes, random_sets
 from dissect.quality.frechet import Moments
 from dissect.quality.table import Table
-from rewrite import Generator, load_generator
+from rewrite import load_generator
 from rewrite.interrupts import goes_on_from
 from rewrite.progress import stages
 from rewrite.storage.quoting import quoted

@@ -80,7 +80,7 @@ def found_by(options: Namespace) -> dict:
         "floor": floor_of(good),
         "before": before.document(),
         "offers": [{"kind": each.kind, "left_out": fall, **described(outcome_of[each.kind])} for each, fall in offers],
-        **{"after": described(outcome_of[each.kind]) for each, _ in offers[:1]},
+        **({"after": described(outcome_of[offers[0][0].kind])} if offers else {}),
         "random": [described(outcome) for name, outcome in outcome_of.items() if name.startswith("random")],
         "marks": {"images": len(marks.images), "regions": len(marks.regions)},
         "proposed": [{**asdict(each), "taken": each.unit in steps[-1].units} for each in proposed],
@@ -132,8 +132,8 @@ def write_offers(
     if offers:
         patches[PATCH] = offers[0].patch
         pairs = changed_pairs(tested, offers[0].kind, partial(drawn_with, generator, offers[0].patch))
-    rules = {RULE_FILE: each.rule.to_json().encode() for each in offers if each.rule is not None}
-    write(generator, document, pairs, patches, out, rules)
+    rules = [each.rule.to_json().encode() for each in offers if each.rule is not None]
+    write(generator, document, pairs, patches, out, {RULE_FILE: rules[0]} if rules else {})
 
 
 def drawn_with(generator: Generator, patch: Patch, seeds: Sequence[int]) -> tuple[Tensor, Tensor]:

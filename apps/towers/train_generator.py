@@ -1,11 +1,11 @@
 """Train a built-in generator: a small StyleGAN2 on towers scenes, grown from 16x16 to 64x64.
 
     python -m apps.towers.train_generator --state .training
-    python -m apps.towers.train_generator --state .training/early --model towers-early
+    python -m apps.towers.train_generator --state .training/early --model towers-early --scenes 20000
 
 `towers-early` is a narrower one that is stopped early, while it still draws smeared and doubled towers: something
-for the search for artifacts to find. Training can be stopped at any moment and started again with the same command: it goes on from the
-last state that it saved.
+for the search for artifacts to find. Training can be stopped at any moment and started again with the same command:
+it goes on from the last state that it saved.
 """
 
 import argparse
