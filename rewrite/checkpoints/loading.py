@@ -49,7 +49,8 @@ from rewrite.storage import files
 from rewrite.storage.quoting import quoted
 
 MOST_DESCRIBED = 120  # characters of a file's names that a sentence quotes
-BUILT_IN = {"towers": Path(__file__).parent.parent / "generators" / "towers.safetensors"}
+GENERATORS = Path(__file__).parent.parent / "generators"
+BUILT_IN = {name: GENERATORS / f"{name}.safetensors" for name in ("towers", "towers-early")}
 # Those recognised by names come first, those recognised by shapes alone last.
 FOREIGN = (
     rosinality,
