@@ -48,8 +48,14 @@ def artifacts(generator) -> Artifacts:
 
 def test_the_units_that_smear_are_proposed_before_all_others(generator, marks):
     proposed = MarkedImages(generator, LAYER, marks.regions).proposed()
-    assert {each.unit for each in proposed[:4]} <= set(SMEARING)
-    assert all(each.inside > each.outside for each in proposed)
+    assert {each.unit for each in proposed[:3]} <= set(SMEARING)
+    assert all(each.inside > 2 * each.outside for each in proposed)
+
+
+def test_only_units_that_draw_what_is_marked_are_taken(artifacts):
+    steps = artifacts.choose(range(48), among=(SMEARING[0], SMEARING[1], 3), most=4)
+    assert steps[-1].units
+    assert set(steps[-1].units) <= set(SMEARING[:2])
 
 
 def test_agreement_is_one_where_a_unit_is_highest_under_the_marks_alone(generator):

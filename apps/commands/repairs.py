@@ -92,8 +92,8 @@ def found_by(options: Namespace) -> dict:
 
 def chosen_steps(artifacts: Artifacts, proposed: Sequence[MarkedUnit], options: Namespace) -> list[Step]:
     """The proposed units that bring images nearer to the reference, one by one."""
-    ranking, state = [each.unit for each in proposed], options.out / "steps.safetensors"
-    return artifacts.choose(range(options.choose), ranking, most=options.most, state=state, progress=True)
+    among, state = [each.unit for each in proposed], options.out / "steps.safetensors"
+    return artifacts.choose(range(options.choose), among=among, most=options.most, state=state, progress=True)
 
 
 def repairs_for(artifacts: Artifacts, marks: Marks, steps: Sequence[Step]) -> list[Repair]:

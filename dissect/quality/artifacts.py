@@ -131,6 +131,7 @@ class Artifacts:
         seeds: Sequence[int],
         ranking: Sequence[int] | None = None,
         *,
+        among: Sequence[int] | None = None,
         most: int = MOST,
         state: Path | None = None,
         progress: bool = False,
@@ -142,6 +143,7 @@ class Artifacts:
         Args:
             seeds: Images to choose on.
             ranking: Candidates in order; those that promise most to first order, if left out.
+            among: The only units that may be taken; all, if left out.
             most: How many to take at most.
             state: A file that keeps the steps: a run that was ended goes on from there.
             progress: Show a progress bar.
@@ -150,6 +152,8 @@ class Artifacts:
             The steps, the first without any unit off.
         """
         identity = {**self.identity, "seeds": list(seeds), "ranking": ranking and list(ranking)}
+        identity |= {} if among is None else {"among": list(among)}
+        barred = set() if among is None else set(range(self.units)) - set(among)
         ledger = Ledger(state, identity, STEPS)
         kept = _steps_of(ledger)
         with stage_bar(most, "choose", "unit", shown=progress) as bar:
@@ -160,7 +164,7 @@ class Artifacts:
             while len(steps) <= most:
                 taken = steps[-1].units
                 order = self._promising(prefixes, taken, features) if ranking is None else ranking
-                found = self._best(prefixes, taken, [unit for unit in order if unit not in taken][:TRIED])
+                found = self._best(prefixes, taken, [unit for unit in order if unit not in barred.union(taken)][:TRIED])
                 if found is None or steps[-1].distance - found[0].distance < LEAST_GAIN * steps[0].distance:
                     break
                 steps.append(found[0])

@@ -25,7 +25,9 @@ from rewrite.rules.regions import Latent, Region
 
 BATCH = 16
 # Units whose effect is measured: those that agree best with the marks.
-MOST = 40
+MOST = 64
+# A unit draws what is marked if it changes that so many times as much as the rest of the marked images.
+TIMES = 2.0
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,8 @@ class MarkedUnit:
 
     @property
     def draws(self) -> bool:
-        """Whether the unit changes what is marked more than what is not."""
-        return self.inside > self.outside
+        """Whether the unit changes what is marked much more than what is not."""
+        return self.inside > TIMES * self.outside
 
 
 class MarkedImages:
