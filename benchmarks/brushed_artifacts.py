@@ -142,7 +142,8 @@ def figures(generator: Generator, net: Judge, patches: Mapping[str, Patch], coun
         return bad.numpy().astype(float), areas.numpy().astype(float)
 
     bad, areas = measured(None)
-    found = {"bad_before": float(bad.mean()), "areas": dict(zip(names, areas.mean(axis=0).round(5).tolist(), strict=True))}
+    shown = dict(zip(names, areas.mean(axis=0).round(5).tolist(), strict=True))
+    found = {"bad_before": float(bad.mean()), "areas": shown}
     for name, patch in patches.items():
         then, moved = measured(patch)
         fall = bootstrapped(lambda some: [1 - then[some].mean() / bad[some].mean()], (count,))[0]  # noqa: B023

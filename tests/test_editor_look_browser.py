@@ -7,7 +7,7 @@ import pytest
 from tests.editors import needs_chromium
 
 pytestmark = needs_chromium
-TABS = ["Rewrite", "Paint", "Photo", "Units", "Model", "Export"]
+TABS = ["Rewrite", "Paint", "Photo", "Units", "Artifacts", "Model", "Export"]
 FOUND = """async () => (await axe.run(document, {resultTypes: ['violations']})).violations.flatMap(
   (each) => each.nodes.map((node) => `${each.id}: ${node.html.slice(0, 120)}`))"""
 

@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 
 from apps.editor import heap
+from apps.editor.artifacts_tab import ArtifactsTab
 from apps.editor.export_tab import ExportTab
 from apps.editor.frame import Page, Updates
 from apps.editor.model_tab import ModelTab
@@ -24,6 +25,7 @@ TABS = (
     ("Paint", "paint", PaintTab),
     ("Photo", "photograph", PhotographTab),
     ("Units", "units", UnitsTab),
+    ("Artifacts", "artifacts", ArtifactsTab),
     ("Model", "model", ModelTab),
     ("Export", "export", ExportTab),
 )

@@ -86,6 +86,7 @@ const weigh = () => {
 };
 const build = () => {
   ticked.clear();
+  for (const unit of props.ticked) ticked.add(unit);
   cards = props.units.map(cardOf);
   root.hidden = !cards.length;
   light(); weigh(); mark(); arrange();

@@ -1,6 +1,7 @@
 """The grid of units: a component that shows images of each unit, and a box to tick for each.
 
-Properties: `layer`, `units` (`[{"unit": 3, "concept": "tree", "iou": 0.2}, …]`), `strips` (a data URL for each unit,
+Properties: `layer`, `units` (`[{"unit": 3, "concept": "tree", "iou": 0.2}, …]`), `ticked` (those
+of them that are ticked at first), `strips` (a data URL for each unit,
 or none yet), `effects` (for each unit what it takes away, or null: `{"concept": "tree", "share": 0.3, "low": 0.2,
 "high": 0.4}`, without ends where it is estimated; or none yet), `tiles` (`[{"name": "seed 3", "image": url,
 "after": url or None}, …]`), `note` and `turn`. The event `input` brings its value: `{"layer": "b16.conv1", "ticked":
@@ -13,7 +14,7 @@ from apps.editor.component import ScriptedComponent
 from apps.editor.marks import whole
 
 MOST_UNITS = 4096
-EMPTY = {"layer": "", "units": [], "strips": [], "effects": [], "tiles": [], "note": "", "turn": 0}
+EMPTY = {"layer": "", "units": [], "ticked": [], "strips": [], "effects": [], "tiles": [], "note": "", "turn": 0}
 
 
 class UnitGrid(ScriptedComponent):

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from dissect.causes.intervention import Intervention, Prefix
@@ -191,6 +191,11 @@ class Artifacts:
             begun += prefix.count
         return found
 
+    def slopes_on(self, seeds: Sequence[int]) -> Float[Tensor, " units"]:
+        """The same for the images of some seeds as they are."""
+        prefixes = self._prefixes(seeds)
+        return self.slopes(prefixes, (), self._features(prefixes, ()))
+
     def without(
         self,
         sets: Mapping[str, Sequence[int]],
@@ -301,6 +306,14 @@ def typical(
     points = torch.from_numpy(features)
     apart = torch.cdist(points, points).kthvalue(min(KNEIGHBOUR + 1, len(points)), dim=1).values.numpy()
     return features[np.sort(np.argsort(apart, kind="stable")[: max(2, round(share * len(features)))])]
+
+
+def strangest(
+    features: Float[np.ndarray, "images features"], good: Float[np.ndarray, "others features"]
+) -> Int64[np.ndarray, " images"]:
+    """Images by how far they lie from good ones, the farthest first: where to look for what is drawn badly."""
+    apart = torch.cdist(torch.from_numpy(features), torch.from_numpy(good))
+    return np.argsort(-apart.kthvalue(min(KNEIGHBOUR, len(good)), dim=1).values.numpy(), kind="stable")
 
 
 def _stage_of(steps: Sequence[Step]) -> Stage:
