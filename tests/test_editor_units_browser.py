@@ -65,13 +65,20 @@ def test_a_tree_is_painted_taken_back_and_removed_from_the_history(page):
         assert picture.size == (64, 64)
     with page.expect_download() as got:
         page.click("#easel button:text-is('Save strokes')")
-    saved = Painting.from_json(got.value.path().read_text())
+    content = got.value.path().read_bytes()
+    saved = Painting.from_json(content.decode())
     assert [(stroke.concept, stroke.action) for stroke in saved.strokes] == [("tree", "add")]
     page.click("#easel button:text-is('Clear')")
     assert np.array_equal(strokes(page, 0, 7), plain)
     page.fill("#paint-seed input", "8")
     page.press("#paint-seed input", "Enter")
     page.wait_for_selector("#easel .seed:text-is('seed 8')")
+    with page.expect_file_chooser() as chooser:
+        page.click("#paint-load")
+    chooser.value.set_files({"name": "strokes.json", "mimeType": "application/json", "buffer": content})
+    page.wait_for_selector("#easel .seed:text-is('seed 3')")
+    assert np.array_equal(strokes(page, 1, 7), tree)
+    assert page.get_attribute("#easel .concepts button:text-is('tree')", "aria-pressed") == "true"
 
 
 def test_two_units_are_ticked_and_kept_off(page):
@@ -90,8 +97,17 @@ def test_two_units_are_ticked_and_kept_off(page):
     page.wait_for_selector("#units >> text=2 units are off")
     page.click("#units-keep")
     page.wait_for_selector("#units >> text=are off for good")
+    assert "demodulation" not in page.inner_text("#units [role=status]")
+    off = page.get_attribute("#units .tile img", "src")
     tab(page, "Rewrite")
     page.wait_for_selector("#rules .rules[data-rules='1']")
+    page.wait_for_selector(f"#wall .wall[data-edited='{TILES}']")
+    page.click("#rules input[type=checkbox]")
+    page.wait_for_selector("#wall .wall[data-edited='0']")
+    tab(page, "Units")
+    page.wait_for_function("off => document.querySelector('#units .tile img').src !== off", arg=off)
+    tab(page, "Rewrite")
+    page.click("#rules input[type=checkbox]")
     page.wait_for_selector(f"#wall .wall[data-edited='{TILES}']")
     tab(page, "Paint")
     page.wait_for_selector("#paint-edited:visible")

@@ -170,7 +170,7 @@ const show = () => {
 const build = () => {
   SIDE = props.side; root.hidden = !props.concepts.length;
   concepts.replaceChildren(...props.concepts.map((name) => tool(name, `Paint with ${name}`, () => choose(name))));
-  choose(props.concepts.includes(brush.concept) ? brush.concept : props.concepts[0] ?? "");
+  choose(props.concepts.includes(brush.concept) ? brush.concept : props.first || (props.concepts[0] ?? ""));
   if (props.concepts.length) { count.input.max = props.most; brush.count = Math.min(brush.count, props.most); }
   size.input.max = Math.max(4, Math.round(SIDE / 5));
   size.input.value = brush.size = Math.max(1, Math.round(SIDE / 9)); size.out.textContent = brush.size;

@@ -1,7 +1,7 @@
 """The easel: a component with one large image to paint on with units.
 
 Properties: `image` and `before` (data URLs), `name` (of an image that has no seed), `history` (a line for each stroke),
-`concepts`, `most` (number of units of the layer), `can_undo`, `can_redo`, `turn` (the last request that was carried
+`concepts`, `first` (the concept to begin with), `most` (number of units of the layer), `can_undo`, `can_redo`, `turn` (the last request that was carried
 out) and `file` (strokes for the browser to save). The event `input` brings requests (`requests.py`); a stroke is
 `{"do": "stroke", "runs": […], "concept": "tree", "action": "add", "strength": 1, "count": 15, "turn": 3}`.
 """
@@ -22,6 +22,7 @@ EMPTY = {
     "name": "",
     "history": [],
     "concepts": [],
+    "first": "",
     "most": 1,
     "can_undo": False,
     "can_redo": False,

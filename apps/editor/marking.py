@@ -111,6 +111,14 @@ class Marking:
         session.show_count(count)
         return self.view.show_seeds(session)
 
+    def on_previous_seeds(self, session: Session, document: Any) -> Updates:
+        """Put the seeds before those of the wall on it, down to the first."""
+        session.set_marks(document)
+        with session.lock:
+            first = max(0, min(session.draft.plain_seeds, default=0) - session.count)
+            session.show_seeds(range(first, first + session.count))
+        return self.view.show_seeds(session)
+
     def on_next_seeds(self, session: Session, document: Any) -> Updates:
         """Put the next seeds on the wall."""
         session.set_marks(document)

@@ -1,6 +1,7 @@
 """The tab "Paint with units": brush a concept into an image, or out of it (GANPaint)."""
 
 import secrets
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +16,7 @@ from apps.editor.marks import LARGEST_SEED
 from apps.editor.requests import Request
 from apps.editor.session import Session
 from apps.editor.units import NONE, dissection, dissections
-from dissect.causes.painting import Painting, painted, prefix_of
+from dissect.causes.painting import LARGEST_FILE, Painting, painted, prefix_of
 from dissect.causes.stroke import Stroke
 from dissect.units.dissection import Dissection
 
@@ -23,6 +24,7 @@ MOST_PAINTINGS = 32
 MOST_UNITS = 40
 LEAST_AGREEMENT = 0.04
 FIRST_SEED = 3
+USUAL = "tree"
 
 
 @dataclass
@@ -78,6 +80,9 @@ class PaintTab:
                 first.seed, label="Seed", precision=0, minimum=0, maximum=LARGEST_SEED, elem_id="paint-seed"
             )
             another = gr.Button("Another image", elem_id="paint-another", min_width=140)
+            load = gr.UploadButton(
+                "Load strokes", file_types=[".json"], type="binary", elem_id="paint-load", min_width=140
+            )
             self.layer = gr.Dropdown(
                 layers, value=first.layer or None, label="Layer of the units", elem_id="paint-layer"
             )
@@ -87,6 +92,7 @@ class PaintTab:
         for leaving in (self.seed.submit, self.seed.blur):
             connect(leaving, self.on_seed, [state, self.seed], image)
         connect(another.click, self.on_next_image, [state], image)
+        connect(load.upload, self.on_load, [state, load], [*image, self.layer])
         connect(self.layer.input, self.on_layer, [state, self.layer], [self.easel])
         connect(self.edited.input, self.on_edited, [state, self.edited], [self.easel])
         connect(page.tab.select, self.on_select, [state], [self.easel, self.edited])
@@ -120,6 +126,22 @@ class PaintTab:
     def on_next_image(self, session: Session, state: PaintState) -> Updates:
         """Put the next image on the easel."""
         return self.on_seed(session, state, (state.seed + 1) % LARGEST_SEED)
+
+    def on_load(self, session: Session, state: PaintState, content: Any) -> Updates:
+        """Show a painting that was saved, on its image."""
+        if not isinstance(content, bytes) or len(content) > LARGEST_FILE:
+            raise ValueError(f"saved strokes are a file of at most {LARGEST_FILE} bytes")
+        painting = Painting.from_json(content.decode("utf-8"))
+        with session.model.holding([]) as generator:
+            painting.check(generator)
+        dissection(session.model, painting.layer)
+        state.keep(painting)
+        state.seed, state.layer = painting.seed, painting.layer
+        return {
+            self.easel: gr.update(**shown(session, state)),
+            self.seed: state.seed,
+            self.layer: gr.update(value=state.layer),
+        }
 
     def on_layer(self, session: Session, state: PaintState, layer: Any) -> Updates:
         """Paint with the units of another layer."""
@@ -185,6 +207,7 @@ def shown(session: Session, state: PaintState, painting: Painting | None = None)
         "seed": state.seed,
         "history": [line(stroke) for stroke in painting.strokes],
         "concepts": brushes(one),
+        "first": most_used(state, brushes(one)),
         "most": min(len(one.levels), MOST_UNITS),
         "can_undo": bool(painting.past),
         "can_redo": bool(painting.future),
@@ -197,6 +220,13 @@ def brushes(one: Dissection) -> list[str]:
     best = one.scores.iou.max(axis=0)
     order = sorted(range(len(best)), key=lambda number: -best[number])
     return [one.concepts.names[number] for number in order if best[number] > LEAST_AGREEMENT]
+
+
+def most_used(state: PaintState, known: Sequence[str]) -> str:
+    """The concept that most strokes of this session name; without strokes trees, which show best, or the first."""
+    strokes = Counter(each.concept for painting in state.paintings.values() for each in painting.strokes)
+    used = [concept for concept, _ in strokes.most_common() if concept in known]
+    return next((concept for concept in (*used, USUAL, *known) if concept in known), "")
 
 
 def line(stroke: Stroke) -> str:

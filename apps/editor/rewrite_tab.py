@@ -76,6 +76,7 @@ class RewriteTab:
             connect(view.seeds.submit, marking.on_seeds, [wall, view.seeds], seen),
             connect(view.count.input, marking.on_count, [wall, view.count], seen),
             connect(view.latents.upload, marking.on_latents, [wall, view.latents], [*seen, view.status]),
+            connect(view.previous_seeds.click, marking.on_previous_seeds, [wall], seen),
             connect(view.next_seeds.click, marking.on_next_seeds, [wall], seen),
             connect(self.page.opened.change, self.on_model, [], model),
         )

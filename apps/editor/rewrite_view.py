@@ -52,6 +52,7 @@ class RewriteView:
             self.count = gr.Dropdown(
                 chosen["choices"], value=chosen["value"], label=text, scale=1, min_width=180, elem_id="count"
             )
+            self.previous_seeds = gr.Button("Back", scale=1, min_width=80, size="md", elem_id="old-seeds")
             self.next_seeds = gr.Button("New seeds", scale=1, min_width=120, size="md", elem_id="new-seeds")
             self.preview = gr.Button("Show the paste", scale=1, min_width=150, size="md", elem_id="show-paste")
             self.more = gr.Button("Propose more places", scale=2, min_width=190, size="md", elem_id="more-places")

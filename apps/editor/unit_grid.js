@@ -18,6 +18,7 @@ root.replaceChildren(note, wall, bar, grid);
 const send = () => {
   const units = [...ticked].sort((a, b) => a - b);
   root.dataset.waiting = ++turn;
+  note.textContent = units.length ? `Drawing the images without ${units.length === 1 ? "1 unit" : `${units.length} units`} …` : "Drawing …";
   props.value = { layer: props.layer, ticked: units, turn };
   trigger("input");
 };

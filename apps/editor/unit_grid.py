@@ -1,11 +1,10 @@
 """The grid of units: a component that shows images of each unit, and a box to tick for each.
 
-Properties: `layer`, `units` (`[{"unit": 3, "concept": "tree", "iou": 0.2}, …]`), `ticked` (those
-of them that are ticked at first), `strips` (a data URL for each unit,
-or none yet), `effects` (for each unit what it takes away, or null: `{"concept": "tree", "share": 0.3, "low": 0.2,
-"high": 0.4}`, without ends where it is estimated; or none yet), `tiles` (`[{"name": "seed 3", "image": url,
-"after": url or None}, …]`), `note` and `turn`. The event `input` brings its value: `{"layer": "b16.conv1", "ticked":
-[3, 17], "turn": 4}`.
+Properties: `layer`, `units` (`[{"unit": 3, "concept": "tree", "iou": 0.2}, …]`), `ticked` (those of them ticked
+at first), `strips` (a data URL for each unit, or none yet), `effects` (for each unit what it takes away, or null:
+`{"concept": "tree", "share": 0.3, "low": 0.2, "high": 0.4}`, without ends where it is estimated; or none yet), `tiles`
+(`[{"name": "seed 3", "image": url, "after": url or None}, …]`), `note` and `turn`. The event `input` brings its value:
+`{"layer": "b16.conv1", "ticked": [3, 17], "turn": 4}`.
 """
 
 from typing import Any, NamedTuple

@@ -18,7 +18,7 @@ from apps.editor.stack import Entry
 from apps.editor.unit_grid import EMPTY, UnitGrid, read_ticked
 from apps.editor.units import NONE, dissection, dissections, strips
 from apps.editor.work import Stopped
-from dissect.causes.ablation import ablation_patch, notes_of
+from dissect.causes.ablation import FADES, NOISE, NORM, READER, ablation_patch, notes_of
 from dissect.causes.intervention import Intervention, Prefix
 from rewrite.generators.batches import batched
 
@@ -26,6 +26,13 @@ COMPARED = 4
 HELP = (
     "Tick units that draw artifacts, or anything else: the images show the model without them. Hold one to see before."
 )
+# What `notes_of` says, for people who only look at images.
+PLAIN = {
+    FADES: "Leave the strength at 1: at less than that, they stay nearly as strong as they were.",
+    NOISE: "A little of the random texture that this network adds to every unit stays.",
+    NORM: "They become an even tone there, and not nothing.",
+    READER: "The next layer does not listen to them any more; they themselves go on.",
+}
 OWN = "own concept"
 STOPPED = "Stopped."
 
@@ -99,7 +106,9 @@ class UnitsTab:
         return {self.grid: gr.update(**layer_of(session, state)), self.status: explanation(session, state)}
 
     def on_select(self, session: Session, state: UnitsState) -> Iterator[Updates]:
-        """Draw the images that drive each unit most, when the tab is first shown."""
+        """Show the wall with the present rules; draw the images that drive each unit most, the first time."""
+        # The rules may have changed since, which no tick was told.
+        yield {self.grid: gr.update(tiles=tiles(session), note=HELP) if state.drawn else gr.update()}
         if not state.layer or state.drawn:
             return
         work, one = session.begin(), dissection(session.model, state.layer)
@@ -156,9 +165,9 @@ class UnitsTab:
             patch = ablation_patch(generator, layer, units, seeds=seeds)
             notes = notes_of(generator, layer)
         work.rules.add(Entry(f"{layer} without {named}", patch))
-        text = f"Units {named} are off for good: the patch stands in the list of rules, and can be exported."
-        note = " ".join([text, *(f"Note: {note}." for note in notes)])
-        return {self.grid: gr.update(note=note), self.page.stacked: (stacked or 0) + 1}
+        text = f"Units {named} are off for good: they stand in the list of rules, and can be exported."
+        note = " ".join([text, *(PLAIN[note] for note in notes if note in PLAIN)])
+        return {self.grid: gr.update(note=note, tiles=tiles(session)), self.page.stacked: (stacked or 0) + 1}
 
     def on_model(self, session: Session, state: UnitsState) -> Updates:
         """Show the model that was opened."""
