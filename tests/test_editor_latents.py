@@ -134,6 +134,16 @@ def test_what_follows_latents_are_the_next_seeds(session, view, w):
     assert session.draft.names == ["w3", "w1", "seed 0"]
 
 
+def test_the_wall_goes_back_to_the_seeds_before_and_no_farther_than_the_first(session, view):
+    first = session.draft.seeds
+    session.show_next()
+    view.on_previous_seeds(session, EMPTY)
+    assert session.draft.seeds == first
+    view.on_seeds(session, EMPTY, "1-3")
+    view.on_previous_seeds(session, EMPTY)
+    assert session.draft.seeds == tuple(range(session.count))
+
+
 def test_only_latents_of_this_page_are_marked(session, w):
     number = number_of(latents_of(w, session)[0])
     marked = brushed((number, "copy", box(2, 2)))

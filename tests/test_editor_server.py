@@ -358,6 +358,9 @@ def hostile(count: int) -> Iterator[tuple[str, list]]:
         "/model_measure": 1,
         "/rule_load_built_in": 1,
         "/rule_choices": 5,
+        "/artifacts_marks": 1,
+        "/artifacts_find": 2,
+        "/artifacts_ticks": 1,
         "/units_layer": 1,
         "/units_concept": 1,
     }

@@ -52,7 +52,7 @@ class Quality(NamedTuple):
 
 @dataclass
 class Brushed:
-    """What one session has marked as drawn badly. Only handlers that run one at a time change it.
+    """What one session has marked as drawn badly. Marks may change while something is found; then it is dropped.
 
     Attributes:
         layer: Where units are looked for and the rule is solved; the model's usual layer if empty.
@@ -133,10 +133,12 @@ def find(work: Work, brushed: Brushed) -> None:
         Stopped: The user pressed Stop.
         ValueError: Nothing is marked.
     """
-    artifacts = artifacts_of(work.model, brushed.layer)
+    artifacts, marks = artifacts_of(work.model, brushed.layer), brushed.marks
     with work.running():
         proposed = MarkedImages(work.model.generator, brushed.layer, brushed.regions).proposed()
         slopes = artifacts.slopes_on(range(FIRST_OWN, FIRST_OWN + ORDERED)).tolist()
+    if brushed.marks != marks:
+        return
     proposed.sort(key=lambda each: slopes[each.unit])
     brushed.proposed, brushed.offers = tuple(proposed), ()
     helpful = [each.unit for each in proposed if slopes[each.unit] < 0]

@@ -79,7 +79,7 @@ class UnitsTab:
         connect(self.grid.input, self.on_ticks, [self.grid], [self.grid])
         layer = connect(self.layer.input, self.on_layer, [state, self.layer], shown)
         connect(layer.then, self.on_select, [state], shown)
-        connect(page.tab.select, self.on_select, [state], shown)
+        connect(page.tab.select, self.on_select, [state, self.grid], shown)
         connect(self.concept.input, self.on_concept, [state, self.concept], shown, AT_ONCE)
         connect(self.measure.click, self.on_measure, [state], shown, EFFECTS)
         connect(self.stop.click, self.on_stop, [state], shown, AT_ONCE)
@@ -105,10 +105,11 @@ class UnitsTab:
             state.layer, state.drawn = layer, False
         return {self.grid: gr.update(**layer_of(session, state)), self.status: explanation(session, state)}
 
-    def on_select(self, session: Session, state: UnitsState) -> Iterator[Updates]:
+    def on_select(self, session: Session, state: UnitsState, document: Any = None) -> Iterator[Updates]:
         """Show the wall with the present rules; draw the images that drive each unit most, the first time."""
-        # The rules may have changed since, which no tick was told.
-        yield {self.grid: gr.update(tiles=tiles(session), note=HELP) if state.drawn else gr.update()}
+        if state.drawn:
+            # The rules may have changed since the last tick.
+            yield self.on_ticks(session, document)
         if not state.layer or state.drawn:
             return
         work, one = session.begin(), dissection(session.model, state.layer)
