@@ -22,8 +22,8 @@ def canvas(page: Page, seed: int):
 
 
 def brush(page: Page, seed: int, x: float, y: float) -> None:
-    """One stroke of the mouse around a place."""
-    canvas(page, seed).scroll_into_view_if_needed()
+    """One stroke of the mouse around a place, which the tools that stay in view do not cover."""
+    canvas(page, seed).evaluate("tile => tile.scrollIntoView({block: 'center'})")
     box = canvas(page, seed).bounding_box()
     page.mouse.move(box["x"] + (x - 0.04) * box["width"], box["y"] + y * box["height"])
     page.mouse.down()

@@ -91,6 +91,10 @@ def test_two_units_are_ticked_and_kept_off(page):
     assert all("tree" in text for text in concepts)
     page.wait_for_selector("#units .units[data-lit='96']")
     assert page.locator("#units .strip img:visible").count() == visible
+    page.mouse.wheel(0, 600)
+    page.wait_for_function(
+        "() => scrollY > 300 && document.querySelector('#units .sheet').getBoundingClientRect().top === 0"
+    )
     for number in (1, 2):
         page.click(f"#units .unit:nth-child({number})")
     page.wait_for_selector(f"#units .units[data-edited='{TILES}'][data-done='2']")
