@@ -1,8 +1,9 @@
 """The easel: a component with one large image to paint on with units.
 
 Properties: `image` and `before` (data URLs), `name` (of an image that has no seed), `history` (a line for each stroke),
-`concepts`, `first` (the concept to begin with), `most` (number of units of the layer), `can_undo`, `can_redo`, `turn` (the last request that was carried
-out) and `file` (strokes for the browser to save). The event `input` brings requests (`requests.py`); a stroke is
+`concepts`, `first` (the concept to begin with), `most` (number of units of the layer), `can_undo`, `can_redo`, `turn`
+(the last request that was carried out) and `file` (strokes for the browser to save). The event `input` brings requests
+(`requests.py`); a stroke is
 `{"do": "stroke", "runs": […], "concept": "tree", "action": "add", "strength": 1, "count": 15, "turn": 3}`.
 """
 
