@@ -133,7 +133,7 @@ def test_effects_stand_on_every_unit_and_sort_them(page):
     page.wait_for_selector("#units .units[data-weighed='64']")
     page.wait_for_selector("#units .units:not([data-exact='0'])")
     page.click("#units-stop")
-    page.wait_for_selector("#units-told >> text=/Stopped. On 16 images/")
+    page.wait_for_selector("#units-status >> text=/Stopped. On 16 images/")
     page.select_option("#units select", "effect")
     texts = page.locator("#units .effect").all_inner_texts()
     assert len(texts) == 64

@@ -69,7 +69,7 @@ class UnitsTab:
             )
             self.stop = gr.Button("Stop", elem_id="units-stop", min_width=80)
             self.keep = gr.Button("Keep them off", variant="primary", elem_id="units-keep", min_width=160)
-        self.status = gr.HTML(elem_id="units-told")
+        self.status = gr.HTML(elem_id="units-status")
         self.grid = UnitGrid(elem_id="units", **layer_of(new, first))
         self._connect()
 
