@@ -13,6 +13,8 @@ import pytest
 import torch
 
 from apps.editor import model as model_module
+from apps.editor.artifacts import Brushed
+from apps.editor.artifacts_tab import ArtifactsTab
 from apps.editor.cache import Cache
 from apps.editor.export_tab import ExportTab
 from apps.editor.frame import AT_ONCE
@@ -360,6 +362,9 @@ def test_ten_sessions_at_once_get_the_rules_of_their_own_marks(session):
     assert len({entry.rule.to_json() for entry in entries}) == 3
 
 
+WRONG = brushed((1, "context", box(2, 2)), (2, "context", box(8, 8)))
+
+
 def test_handlers_that_answer_at_once_do_so_while_another_session_works(cache):
     session = Session(Models(Options("towers", samples=30, tiles=2)))
     session.set_marks(WHOLE)
@@ -367,7 +372,7 @@ def test_handlers_that_answer_at_once_do_so_while_another_session_works(cache):
     other, state = Session(session.models), UnitsState("b32.conv0")
     tab, units = built(RewriteTab, session.models), built(UnitsTab, session.models)
     marking, view, about = Marking(tab.view), tab.view, built(ModelTab, session.models)
-    exporting = built(ExportTab, session.models)
+    exporting, artifacts = built(ExportTab, session.models), built(ArtifactsTab, session.models)
     with Busy(session):
         (shown,) = in_time(lambda: list(marking.on_marks(other, WHOLE)))
         assert shown[view.rewrite]["interactive"]
@@ -378,6 +383,8 @@ def test_handlers_that_answer_at_once_do_so_while_another_session_works(cache):
         assert in_time(lambda: units.on_concept(other, state, "tree"))[units.grid]["effects"] == []
         assert "Measure effects" in in_time(lambda: units.on_stop(other, state))[units.status]
         assert in_time(lambda: exporting.on_plan(other, "trees", ["rule"]))[exporting.plan] == ""
+        told = in_time(lambda: artifacts.on_marks(other, Brushed(), WRONG))[artifacts.status]
+        assert "Marked in 2 images" in told
         in_time(other.release)
     list(RulePanel(view).on_rewrite(other, WHOLE))
     assert len(other.rules) == 1
@@ -399,5 +406,7 @@ def test_the_handlers_that_are_registered_to_answer_at_once_are_those_that_are_t
     page = made(lambda: build(session.models, Path()))
     found = {each.api_name for each in page.fns.values() if each.concurrency_id == AT_ONCE.name}
     tested = {"rule_marks", "rule_choices", "units_concept", "units_stop", "model_select", "export_plan"}
+    tested |= {"artifacts_marks"}
     # These read a folder, or press Stop.
-    assert found == tested | {"model_look", "rule_stop", "model_stop", "export_stop", "photograph_stop"}
+    stops = {f"{tab}_stop" for tab in ("artifacts", "export", "model", "photograph", "rule")}
+    assert found == tested | {"model_look"} | stops

@@ -2,13 +2,14 @@
 
 import gzip
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
 from torch import nn
 
 from apps.pictures import pictures_for
-from dissect.sources.grey import digits, idx_folder
+from dissect.sources.grey import digits, idx_folder, read_idx
 from rewrite import load_classifier, wrap
 
 
@@ -48,6 +49,7 @@ def test_pictures_of_idx_are_those_of_the_test_set_at_the_size_of_the_classifier
         (lambda data: data[:7], "is no file of IDX"),
         (lambda data: b"\0\0\x0d" + data[3:], "is no file of IDX"),
         (lambda data: data[:4] + b"\xff" * 12 + data[16:], "is damaged"),
+        (lambda data: data[:8] + bytes(8), "is damaged"),
     ],
 )
 def test_a_damaged_file_of_idx_is_refused(tmp_path, ten, damage, says):
@@ -55,6 +57,20 @@ def test_a_damaged_file_of_idx_is_refused(tmp_path, ten, damage, says):
     (tmp_path / "t10k-images-idx3-ubyte").write_bytes(damage(idx(np.zeros((3, 6, 6)))))
     with pytest.raises(ValueError, match=says):
         idx_folder(tmp_path, ten)
+
+
+def test_a_compressed_file_is_read_only_as_far_as_it_says_and_a_damaged_one_is_refused(tmp_path):
+    path = tmp_path / "t10k-images-idx3-ubyte.gz"
+    path.write_bytes(gzip.compress(idx(np.zeros((3, 6, 6))) + bytes(2**26)))
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="is damaged"):
+        read_idx(path, 3)
+    assert tracemalloc.get_traced_memory()[1] < 2**22
+    tracemalloc.stop()
+    packed = gzip.compress(idx(np.random.default_rng(0).integers(0, 256, (3, 30, 30))))
+    path.write_bytes(packed[:12] + b"\xff" * 8 + packed[20:])
+    with pytest.raises(ValueError, match="cannot be read"):
+        read_idx(path, 3)
 
 
 def test_pictures_without_labels_or_with_other_classes_are_refused(tmp_path, ten):

@@ -184,7 +184,7 @@ def test_inspect_tells_of_a_published_file_without_downloading_it(published, ans
 
 
 def test_an_unknown_name_is_refused_with_the_nearest_one():
-    with pytest.raises(FileNotFoundError, match=r"there is towers\): did you mean stylegan2-horse\?"):
+    with pytest.raises(FileNotFoundError, match=r"there is towers, towers-early\): did you mean stylegan2-horse\?"):
         load_generator("stylegan2-horze")
     with pytest.raises(LookupError, match=r"no published checkpoint 'stylegan2-horze': did you mean"):
         registry.find("stylegan2-horze")

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import importlib
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -114,18 +115,23 @@ def read_idx(path: Path, axes: int) -> UInt8[np.ndarray, "..."]:
     Raises:
         ValueError: It is damaged, holds other numbers than bytes, or has another number of axes.
     """
+    start = 4 + 4 * axes
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
-    except (OSError, EOFError) as error:
+            head = file.read(start)
+            if len(head) < start or head[:4] != bytes((0, 0, UNSIGNED_BYTES, axes)):
+                raise ValueError(
+                    f"{path} is no file of IDX with bytes along {axes} axes: it begins with {quoted(head[:4])}"
+                )
+            shape = np.frombuffer(head[4:], dtype=">u4").astype(int).tolist()
+            size = int(np.prod(shape, dtype=object))
+            # A small compressed file may hold far more than it says.
+            content = file.read(min(size, MOST_BYTES) + 1)
+    except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{path} cannot be read: {error}") from None
-    start = 4 + 4 * axes
-    if len(content) < start or content[:4] != bytes((0, 0, UNSIGNED_BYTES, axes)):
-        raise ValueError(f"{path} is no file of IDX with bytes along {axes} axes: it begins with {quoted(content[:4])}")
-    shape = np.frombuffer(content[4:start], dtype=">u4").astype(int).tolist()
-    if len(content) != start + int(np.prod(shape, dtype=object)):
+    if not 0 < size == len(content) <= MOST_BYTES:
         raise ValueError(f"{path} is damaged, or larger than {MOST_BYTES} bytes: it says that it holds {quoted(shape)}")
-    return np.frombuffer(content[start:], dtype=np.uint8).reshape(shape)
+    return np.frombuffer(content, dtype=np.uint8).reshape(shape)
 
 
 def _pair(folder: Path) -> tuple[Path, Path]:

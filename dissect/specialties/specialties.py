@@ -79,8 +79,10 @@ def find_specialties(
 
     Raises:
         LookupError: The classifier has no such part, or the part no such unit.
-        ValueError: No unit tells a part of a class from the rest of it.
+        ValueError: No unit tells a part of a class from the rest of it, or none is asked for.
     """
+    if most < 1:
+        raise ValueError(f"one part or more is shown, got {most}")
     asked = sorted(set(pictures.classes(split.training).tolist())) if classes is None else list(classes)
     prefix = Prefix(classifier, part, pictures, split.training)
     count = prefix.peaks(split.training[:1]).shape[1]
