@@ -59,6 +59,12 @@ def found():
     return find_specialties(wrap(planted(), images=4, classes=NAMES), "4", shown, shown.split(30, 30), most=1)
 
 
+def test_to_show_no_part_at_all_is_refused():
+    shown = stems()
+    with pytest.raises(ValueError, match="one part or more is shown, got 0"):
+        find_specialties(wrap(planted(), images=4, classes=NAMES), "4", shown, shown.split(30, 30), most=0)
+
+
 def test_the_planted_subclass_is_found_with_its_unit_and_is_all_that_is_lost_without_it(found):
     one = found.found[0]
     assert (one.subclass.number, one.subclass.unit, one.chosen) == (0, 0, (0,))
