@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from apps.features import features_for
 from apps.references import FIRST_SCENE, SCENES, pictures_for
 from dissect.quality.artifact_page import artifact_page
-from dissect.quality.artifacts import Outcome, feature_table, typical
+from dissect.quality.artifacts import Artifacts, Outcome, feature_table, typical
 from dissect.quality.features import FeatureSpace
 from dissect.quality.frechet import Moments
 from dissect.quality.table import Table
@@ -59,6 +60,29 @@ def reference_features(named: str, generator: Generator, space: FeatureSpace, op
     numbers = shown.numbers[: options.good]
     table = feature_table(shown, numbers, space, state=options.out / "reference.safetensors", progress=True)
     return typical(table["features"]) if named == SEEDS else table["features"]
+
+
+def looked_at(options: Namespace, generator: Generator) -> tuple[Artifacts, Table, np.ndarray]:
+    """A layer against good images, what its units do in some images, and the features of the good ones."""
+    space = features_for(options.features, options.weights, options.model, generator)
+    good = reference_features(reference_named(options), generator, space, options)
+    artifacts = Artifacts(generator, options.layer, space, Moments.of(good))
+    seen = artifacts.observe(range(options.samples), state=options.out / "seen.safetensors", progress=True)
+    return artifacts, seen, good
+
+
+def asked_of(options: Namespace, artifacts: Artifacts, good: np.ndarray) -> dict[str, Any]:
+    """What a document says of the question: the model, the reference, and how many images."""
+    return {
+        **artifacts.identity,
+        "model": options.model,
+        "fingerprint": artifacts.generator.fingerprint,
+        "reference": reference_named(options),
+        "samples": options.samples,
+        "chosen_on": options.choose,
+        "tested_on": options.test,
+        "floor": floor_of(good),
+    }
 
 
 def floor_of(good: np.ndarray) -> float:

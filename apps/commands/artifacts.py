@@ -11,22 +11,19 @@ from torch import Tensor
 from apps.commands import repairs
 from apps.commands.artifact_files import (
     PATCH,
+    asked_of,
     changed_pairs,
     check,
     described,
-    floor_of,
+    looked_at,
     ranking_of,
-    reference_features,
-    reference_named,
     spoken,
     write,
 )
 from apps.estimates import foretell
-from apps.features import features_for
 from dissect.causes.ablation import ablation_patch
 from dissect.causes.intervention import Intervention, Prefix
 from dissect.quality.artifacts import BY_IMAGES, FIRST_TEST_SEED, Artifacts, Step, outcomes, random_sets
-from dissect.quality.frechet import Moments
 from dissect.quality.table import Table
 from rewrite import load_generator
 from rewrite.interrupts import goes_on_from
@@ -46,27 +43,16 @@ def found_by(options: Namespace) -> dict:
     generator = load_generator(options.model, truncation=options.truncation, label=options.label, device=options.device)
     check(options, generator)
     foretell(generator, options.good + options.samples + options.test * (2 + options.random))
-    space = features_for(options.features, options.weights, options.model, generator)
-    named = reference_named(options)
-    good = reference_features(named, generator, space, options)
-    artifacts = Artifacts(generator, options.layer, space, Moments.of(good))
-    seen = artifacts.observe(range(options.samples), state=options.out / "seen.safetensors", progress=True)
+    artifacts, seen, good = looked_at(options, generator)
     distances = artifacts.distances(seen)
     steps = chosen_steps(artifacts, distances, options)
     units = steps[-1].units
     tested, sets = tested_sets(artifacts, units, options)
     before, found = outcomes(tested, sets, good)
     document = {
-        **artifacts.identity,
-        "model": options.model,
-        "fingerprint": generator.fingerprint,
-        "reference": named,
-        "samples": options.samples,
-        "chosen_on": options.choose,
-        "tested_on": options.test,
+        **asked_of(options, artifacts, good),
         "units": list(units),
         "steps": [{"units": list(step.units), "distance": step.distance} for step in steps],
-        "floor": floor_of(good),
         "before": before.document(),
         **{name: described(outcome) for name, outcome in found.items() if name == "after"},
         "random": [described(outcome) for name, outcome in found.items() if name != "after"],

@@ -13,21 +13,18 @@ from torch import Tensor
 
 from apps.commands.artifact_files import (
     PATCH,
+    asked_of,
     changed_pairs,
     check,
     described,
-    floor_of,
+    looked_at,
     ranking_of,
-    reference_features,
-    reference_named,
     spoken,
     write,
 )
 from apps.estimates import foretell
-from apps.features import features_for
 from apps.memories import memory_of
 from dissect.quality.artifacts import FIRST_TEST_SEED, Artifacts, Outcome, Step, outcomes, random_sets
-from dissect.quality.frechet import Moments
 from dissect.quality.marked_units import MarkedImages, MarkedUnit
 from dissect.quality.repairs import (
     BEFORE,
@@ -57,10 +54,7 @@ def found_by(options: Namespace) -> dict:
     marks.check(generator)
     check(options, generator)
     foretell(generator, options.good + options.samples + options.choose + options.test * (3 + options.random))
-    space = features_for(options.features, options.weights, options.model, generator)
-    good = reference_features(reference_named(options), generator, space, options)
-    artifacts = Artifacts(generator, options.layer, space, Moments.of(good))
-    seen = artifacts.observe(range(options.samples), state=options.out / "seen.safetensors", progress=True)
+    artifacts, seen, good = looked_at(options, generator)
     proposed = MarkedImages(generator, options.layer, marks.regions).proposed()
     steps = chosen_steps(artifacts, proposed, options)
     # Nothing was looked at or chosen on the images that follow.
@@ -68,16 +62,9 @@ def found_by(options: Namespace) -> dict:
     offers = best_first(artifacts, repairs_for(artifacts, marks, steps), left_out)
     tested, outcome_of, before = tested_offers(artifacts, [each for each, _ in offers], good, options)
     document = {
-        **artifacts.identity,
-        "model": options.model,
-        "fingerprint": generator.fingerprint,
-        "reference": reference_named(options),
-        "samples": options.samples,
-        "chosen_on": options.choose,
-        "tested_on": options.test,
+        **asked_of(options, artifacts, good),
         "units": list(steps[-1].units),
         "steps": [{"units": list(step.units), "distance": step.distance} for step in steps],
-        "floor": floor_of(good),
         "before": before.document(),
         "offers": [{"kind": each.kind, "left_out": fall, **described(outcome_of[each.kind])} for each, fall in offers],
         **({"after": described(outcome_of[offers[0][0].kind])} if offers else {}),

@@ -16,11 +16,10 @@ from torch import Tensor
 
 from rewrite.classifiers.classifier import Classifier
 from rewrite.rules import documents
-from rewrite.rules.documents import document_in
+from rewrite.rules.documents import document_in, loaded
 from rewrite.rules.entries import only, require, shown, typed
 from rewrite.rules.settings import EXACT, Settings, settings_from
 from rewrite.storage import files
-from rewrite.storage.quoting import lacking
 
 SCHEMA = documents.OF_CLASSIFIER
 MOST_PICTURES, MOST_PIXELS, LARGEST_FILE = 1000, 2**22, 256 * 2**20
@@ -133,13 +132,7 @@ class ClassifierRule:
             FileNotFoundError: There is no such file.
             ValueError: It is not a valid rule; the message says what is wrong.
         """
-        path = files.existing(path)
-        if path.stat().st_size > LARGEST_FILE:
-            raise ValueError(f"{path} is not a valid rule: a rule file has at most {LARGEST_FILE} bytes")
-        try:
-            return cls.from_json(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ValueError(f"{path} is not a valid rule: {lacking(error)}") from None
+        return loaded(path, cls.from_json, called="a rule file", wrong="is not a valid rule", most=LARGEST_FILE)
 
     @classmethod
     def from_json(cls, text: str) -> "ClassifierRule":

@@ -8,12 +8,11 @@ from typing import Any
 
 from rewrite.generators.classes import Label
 from rewrite.generators.contract import Generator
-from rewrite.rules.documents import OF_GENERATOR, document_in
+from rewrite.rules.documents import OF_GENERATOR, document_in, loaded
 from rewrite.rules.entries import number, only, require, typed
 from rewrite.rules.regions import Latent, Region, region_document, regions_from
 from rewrite.rules.rule import LARGEST_FILE, MOST_REGIONS, Rule, label_from
 from rewrite.storage import files
-from rewrite.storage.quoting import lacking
 
 SCHEMA = "rewrite-marks/1"
 
@@ -102,15 +101,7 @@ class Marks:
             FileNotFoundError: There is no such file.
             ValueError: It is neither; the message says what is wrong.
         """
-        path = files.existing(path)
-        try:
-            if path.stat().st_size > LARGEST_FILE:
-                raise ValueError(f"a file of marks has at most {LARGEST_FILE} bytes")
-            return cls.from_json(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ValueError(f"{path} cannot be read: {error.strerror or error}") from None
-        except ValueError as error:
-            raise ValueError(f"{path} holds no valid marks: {lacking(error)}") from None
+        return loaded(path, cls.from_json, called="a file of marks", wrong="holds no valid marks", most=LARGEST_FILE)
 
 
 def _marks(document: Mapping[str, Any]) -> Marks:

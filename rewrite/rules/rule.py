@@ -10,12 +10,11 @@ from typing import Any
 
 from rewrite.generators.classes import Label
 from rewrite.rules import documents
-from rewrite.rules.documents import document_in
+from rewrite.rules.documents import document_in, loaded
 from rewrite.rules.entries import number, only, require, shown, typed
 from rewrite.rules.regions import Region, region_from, regions_from
 from rewrite.rules.settings import CHOSEN, EXACT, Settings, settings_from
 from rewrite.storage import files
-from rewrite.storage.quoting import lacking
 
 SCHEMA = documents.OF_GENERATOR
 ACTIONS = ("paste", "erase")
@@ -157,15 +156,7 @@ class Rule:
             FileNotFoundError: There is no such file.
             ValueError: It is not a valid rule; the message says what is wrong.
         """
-        path = files.existing(path)
-        try:
-            if path.stat().st_size > LARGEST_FILE:
-                raise ValueError(f"a rule file has at most {LARGEST_FILE} bytes")
-            return cls.from_json(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ValueError(f"{path} cannot be read: {error.strerror or error}") from None
-        except ValueError as error:
-            raise ValueError(f"{path} is not a valid rule: {lacking(error)}") from None
+        return loaded(path, cls.from_json, called="a rule file", wrong="is not a valid rule", most=LARGEST_FILE)
 
     @classmethod
     def from_json(cls, text: str) -> "Rule":
