@@ -142,11 +142,12 @@ def open_page(browser, towers_editor) -> Iterator[Callable[..., "Page"]]:
     """Open the editor in a browser session of its own; at the end, nothing was wrong and nothing went elsewhere."""
     contexts, wrong, asked = [], [], []
 
-    def open_it(url: str = towers_editor.url, **how) -> "Page":
+    def open_it(url: str = towers_editor.url, script: str = "", **how) -> "Page":
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, "accept_downloads": True, **how})
         contexts.append(context)
         context.set_default_timeout(90_000)
         page = context.new_page()
+        page.add_init_script(script)
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("request", lambda request: asked.append(request.url))
         page.goto(url)

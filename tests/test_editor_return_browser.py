@@ -19,6 +19,22 @@ from tests.test_editor_browser import (
 )
 
 pytestmark = needs_chromium
+# The end of the first stream of answers reaches the page after it has learnt that the next event was accepted.
+LATE_END = """(() => {
+  const plain = window.fetch;
+  let release = null;
+  window.fetch = async (target, options) => {
+    const path = String(target.url ?? target), answer = await plain(target, options), held = release;
+    if (held && path.includes("/queue/join")) setTimeout(held, 300);
+    if (!path.includes("/queue/data") || window.held) return answer;
+    const text = new TextDecoder();
+    const late = new TransformStream({ transform: async (chunk, out) => {
+      if (text.decode(chunk).includes("close_stream")) await new Promise((go) => { release = go; window.held = true; });
+      out.enqueue(chunk);
+    } });
+    return new Response(answer.body.pipeThrough(late), answer);
+  };
+})()"""
 
 
 def rewritten(page: Page) -> list[str]:
@@ -135,3 +151,10 @@ def test_an_error_resets_the_status(open_page, library, tmp_path):
     page.set_input_files("input[type=file]", tmp_path / "rule.json")
     refusal_on(page)
     assert "Solving" not in page.inner_text("#status")
+
+
+def test_a_mark_counts_though_the_stream_of_answers_ended_when_it_came(open_page):
+    page = open_page(script=LATE_END)
+    page.wait_for_function("window.held")
+    brush(page, 3, 0.5, 0.4)
+    page.wait_for_selector("#status >> text=Brush where it shall go")

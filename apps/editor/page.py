@@ -41,6 +41,7 @@ LOOK = {
     ),
     "css": (HERE / "page.css").read_text(encoding="utf-8"),
     "js": (HERE / "page.js").read_text(encoding="utf-8"),
+    "head": f"<script>{(HERE / 'stream.js').read_text(encoding='utf-8')}</script>",
 }
 
 
