@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 import torch
 
+import apps.editor  # noqa: F401  before a test imports Gradio
 from apps.cli import main
 from rewrite import load_generator, measure, solve
 from rewrite.checkpoints import native
@@ -128,6 +129,16 @@ def towers_editor(library, tmp_path_factory) -> Iterator["Editor"]:
         yield editor
 
 
+@pytest.fixture(scope="session")
+def small_editor(library, tmp_path_factory) -> Iterator["Editor"]:
+    """The same of a small random generator, where a rule is solved at once: for what has little to do with images."""
+    from tests.editors import TILES, running
+
+    folder, options = tmp_path_factory.mktemp("small"), ("--samples", 100, "--tiles", TILES)
+    with running(folder, library / "small" / "sixteen.safetensors", *options) as editor:
+        yield editor
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator["Browser"]:
     """A browser for the tests of one file: while it runs, its thread cannot begin an event loop."""
@@ -138,11 +149,14 @@ def browser() -> Iterator["Browser"]:
 
 
 @pytest.fixture
-def open_page(browser, towers_editor) -> Iterator[Callable[..., "Page"]]:
-    """Open the editor in a browser session of its own; at the end, nothing was wrong and nothing went elsewhere."""
+def open_page(browser, request) -> Iterator[Callable[..., "Page"]]:
+    """Open an editor, or that of the built-in generator, in a browser session of its own.
+
+    At the end, nothing was wrong and nothing went elsewhere.
+    """
     contexts, wrong, asked = [], [], []
 
-    def open_it(url: str = towers_editor.url, script: str = "", **how) -> "Page":
+    def open_it(url: str = "", script: str = "", **how) -> "Page":
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, "accept_downloads": True, **how})
         contexts.append(context)
         context.set_default_timeout(90_000)
@@ -150,7 +164,7 @@ def open_page(browser, towers_editor) -> Iterator[Callable[..., "Page"]]:
         page.add_init_script(script)
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("request", lambda request: asked.append(request.url))
-        page.goto(url)
+        page.goto(url or request.getfixturevalue("towers_editor").url)
         page.wait_for_selector("#wall .wall[data-ready='1']")
         return page
 

@@ -14,9 +14,9 @@ pytestmark = needs_chromium
 
 
 @pytest.fixture
-def page(open_page) -> Page:
+def page(open_page, small_editor) -> Page:
     """A page with one rule."""
-    page = open_page()
+    page = open_page(small_editor.url)
     brush_all(page)
     page.wait_for_selector("#rewrite:enabled")
     page.click("#rewrite")

@@ -49,8 +49,8 @@ def rewritten(page: Page) -> list[str]:
     return until_changed(page, whole)
 
 
-def test_a_reload_keeps_marks_rules_strength_choices_and_wall_and_rewrite_works_after_it(open_page):
-    page = open_page()
+def test_a_reload_keeps_marks_rules_strength_choices_and_wall_and_rewrite_works_after_it(open_page, small_editor):
+    page = open_page(small_editor.url)
     page.click("button:has-text('Where and how')")
     page.locator("#caution input[type=range]").fill("0.5")
     page.get_by_label("Seeds", exact=True).fill("0-9,20,21")
@@ -80,14 +80,15 @@ def test_a_reload_keeps_marks_rules_strength_choices_and_wall_and_rewrite_works_
     rules(page, 2)
 
 
-def test_a_server_that_is_started_again_goes_on_with_the_page(open_page, tmp_path):
+def test_a_server_that_is_started_again_goes_on_with_the_page(open_page, library, tmp_path):
     with closing(socket.create_server(("127.0.0.1", 0))) as free:
         port = free.getsockname()[1]
-    editor = Editor(tmp_path, "towers", "--tiles", 12, "--samples", 200, "--port", port)
+    model = library / "small" / "sixteen.safetensors"
+    editor = Editor(tmp_path, model, "--tiles", 12, "--samples", 100, "--port", port)
     try:
         page = open_page(editor.url)
         half = rewritten(page)
-        before = pixels_of(page)
+        before = pixels_of(page, side=16)
         assert page.is_hidden("#gone")
         editor.kill()
         page.wait_for_selector("#gone >> text=does not answer")
@@ -96,7 +97,7 @@ def test_a_server_that_is_started_again_goes_on_with_the_page(open_page, tmp_pat
         page.wait_for_selector(EDITED)
         rules(page, 1)
         assert len(shown(page)) == len(half)
-        assert float((pixels_of(page) - before).abs().max()) < 0.02
+        assert float((pixels_of(page, side=16) - before).abs().max()) < 0.02
         assert "Copy" in marks(page, 3)
         page.click("#gone button")
         assert page.is_hidden("#gone")
@@ -104,8 +105,8 @@ def test_a_server_that_is_started_again_goes_on_with_the_page(open_page, tmp_pat
         editor.end()
 
 
-def test_leaving_asks_while_there_are_rules_that_were_not_saved(open_page):
-    page, asked = open_page(), []
+def test_leaving_asks_while_there_are_rules_that_were_not_saved(open_page, small_editor):
+    page, asked = open_page(small_editor.url), []
 
     def on_dialog(dialog: Dialog) -> None:
         asked.append(dialog.type)
@@ -127,8 +128,8 @@ def test_leaving_asks_while_there_are_rules_that_were_not_saved(open_page):
     assert asked == ["beforeunload"]
 
 
-def test_rewrite_says_so_at_once_and_two_presses_make_one_rule(open_page):
-    page = open_page()
+def test_rewrite_says_so_at_once_and_two_presses_make_one_rule(open_page, small_editor):
+    page = open_page(small_editor.url)
     brush_all(page)
     page.wait_for_selector("#rewrite:enabled")
     page.dblclick("#rewrite")
@@ -142,8 +143,8 @@ def test_rewrite_says_so_at_once_and_two_presses_make_one_rule(open_page):
     rules(page, 1)
 
 
-def test_an_error_resets_the_status(open_page, library, tmp_path):
-    page = open_page()
+def test_an_error_resets_the_status(open_page, small_editor, library, tmp_path):
+    page = open_page(small_editor.url)
     brush_all(page)
     page.wait_for_selector("#status >> text=Press Rewrite")
     (tmp_path / "rule.json").write_text('{"schema": "rewrite-rule/1"}')
@@ -153,8 +154,8 @@ def test_an_error_resets_the_status(open_page, library, tmp_path):
     assert "Solving" not in page.inner_text("#status")
 
 
-def test_a_mark_counts_though_the_stream_of_answers_ended_when_it_came(open_page):
-    page = open_page(script=LATE_END)
+def test_a_mark_counts_though_the_stream_of_answers_ended_when_it_came(open_page, small_editor):
+    page = open_page(small_editor.url, LATE_END)
     page.wait_for_function("window.held")
     brush(page, 3, 0.5, 0.4)
     page.wait_for_selector("#status >> text=Brush where it shall go")

@@ -10,20 +10,21 @@ from dissect.scenes import scenes
 from rewrite import load_generator
 from rewrite.storage.files import read_header
 
-PHASE = Phase(16, 64, 8, 1.0)
+BATCH = 4
+PHASE = Phase(16, 8 * BATCH, BATCH, 1.0)
 
 
 def some_steps(run: Run, count: int) -> None:
     for _ in range(count):
-        step(run, PHASE, torch.rand(8, 3, 16, 16) * 2 - 1, 0.0)
+        step(run, PHASE, torch.rand(BATCH, 3, 16, 16) * 2 - 1, 0.0)
         run.progress["steps"] += 1
-        run.progress["seen"] += 8
-        follow(run, 8)
+        run.progress["seen"] += BATCH
+        follow(run, BATCH)
 
 
 def test_a_saved_run_goes_on_as_if_it_had_not_stopped(tmp_path):
     run = Run(3)
-    some_steps(run, 2)
+    some_steps(run, 1)
     run.save(tmp_path / "generator.pt")
     some_steps(run, 2)
     again = Run(99)
@@ -93,7 +94,7 @@ def test_the_packed_file_is_the_average_and_says_how_it_was_trained(tmp_path):
     assert torch.equal(generator.weight("b16.conv1"), run.average.synthesis.b16.conv1.weight)
     training = read_header(tmp_path / "towers.safetensors")[1]["training"]
     assert training["seed"] == 3
-    assert training["images"] == 8
+    assert training["images"] == BATCH
     assert not training["finished"]
     assert {"seconds", "machine", "script", "steps"} <= set(training)
 

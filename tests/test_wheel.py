@@ -12,8 +12,7 @@ import rewrite
 
 ROOT = Path(rewrite.__file__).parent.parent
 HOUSE = ("rewrite", "dissect", "apps")
-# Beside bytecode: Gradio writes a .pyi beside each component.
-MADE = {".pyc", ".pyi"}
+MADE = {".pyc"}
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,8 @@ import jaxtyping
 from beartype import beartype
 
 PACKAGES = ("rewrite", "dissect")
+# What reads a pickle byte by byte calls these for each of its bytes: checks would take most of the time.
+BYTEWISE = {f"rewrite.checkpoints.{name}" for name in ("cursor", "budget", "stack", "pickle_keys")}
 with_shapes = jaxtyping.jaxtyped
 
 
@@ -20,6 +22,8 @@ def checked(target: Any = None, *, typechecker: Callable) -> Any:
     """What the import hook puts on every function and class."""
     if target is None:
         return partial(checked, typechecker=typechecker)
+    if target.__module__ in BYTEWISE:
+        return target
     if inspect.isfunction(target) and not any(map(quotes, target.__annotations__.values())):
         return beartype(target)
     return with_shapes(target, typechecker=typechecker)
