@@ -2,7 +2,7 @@
 PYTHON ?= python3
 READY := .venv/.ready
 
-.PHONY: demo test lint mutants docs
+.PHONY: demo test lint mutants docs versions
 
 demo: $(READY)
 	.venv/bin/rewrite demo --out demo
@@ -21,6 +21,10 @@ lint: $(READY)
 mutants: $(READY)
 	.venv/bin/uv pip install --quiet --python .venv/bin/python --group mutants
 	.venv/bin/python -m benchmarks.mutants --sample 60
+
+# The wheel on every Python found here, with the newest and the oldest versions of what it needs; some minutes.
+versions: $(READY)
+	.ci/versions
 
 # The documentation as a site, in site/.
 docs: $(READY)
