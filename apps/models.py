@@ -5,20 +5,25 @@ from rewrite.classifiers.libraries import LIBRARIES
 from rewrite.classifiers.packaged import BUILT_IN
 
 
-def load_model(named: str) -> Generator | Classifier:
+def load_model(named: str, architecture: str | None = None, device: str = "cpu") -> Generator | Classifier:
     """The generator or the classifier that a name or a path stands for.
+
+    Args:
+        named: The name or the path.
+        architecture: That of a classifier whose file does not say it.
+        device: Where to put the network.
 
     Raises:
         FileNotFoundError: There is no such file, or a package is needed that is not installed.
         LookupError, ValueError: It is neither; the message is that of `load_generator`.
     """
-    if named in BUILT_IN or named.partition(":")[0] in LIBRARIES:
-        return load_classifier(named)
+    if architecture is not None or named in BUILT_IN or named.partition(":")[0] in LIBRARIES:
+        return load_classifier(named, architecture=architecture, device=device)
     try:
-        return load_generator(named)
+        return load_generator(named, device=device)
     except ValueError:
         try:
-            return load_classifier(named)
+            return load_classifier(named, device=device)
         except (ValueError, LookupError):
             pass
         raise

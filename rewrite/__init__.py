@@ -11,6 +11,8 @@ from rewrite.classifiers.classifier import Classifier
 from rewrite.classifiers.loading import load_classifier
 from rewrite.classifiers.measurement import measure_pictures
 from rewrite.classifiers.preparation import Preparation
+from rewrite.classifiers.report import PictureReport
+from rewrite.classifiers.reporting import report_pictures
 from rewrite.classifiers.rule import ClassifierRule
 from rewrite.classifiers.solving import solve_pictures
 from rewrite.generators.contract import Generator
@@ -56,6 +58,7 @@ __all__ = [
     "Mask",
     "Memory",
     "Patch",
+    "PictureReport",
     "Preparation",
     "Proposal",
     "ProposedLayer",
@@ -83,6 +86,7 @@ __all__ = [
     "propose_layers",
     "read_latents",
     "report_on",
+    "report_pictures",
     "show",
     "solve",
     "solve_pictures",

@@ -15,12 +15,12 @@ import numpy as np
 from PIL import Image
 
 from apps import cli
-from rewrite import load_generator, measure, solve
+from rewrite import load_classifier, load_generator, measure, solve
 from rewrite.checkpoints import native
 from rewrite.classifiers.packaged import save_small
 from rewrite.classifiers.small_cnn import SmallDesign, initialised
 from rewrite.storage.whole import MARK
-from tests.networks import CONFIG, marked_rule, random_stylegan2
+from tests.networks import CONFIG, marked_rule, patch_of, random_stylegan2
 
 LAYER = "b16.conv1"
 # Files that grow while a run goes on; each is whole, and of any of its moments.
@@ -149,11 +149,13 @@ def classifier_commands(folder: Path) -> dict[str, Arguments]:
         for number in range(4):
             noise = drawn.integers(256, size=(16, 16, 3), dtype=np.uint8)
             Image.fromarray(noise).save(pictures / name / f"{number}.png")
-    few = ["--pictures", pictures, "--training", "2", "--test", "2"]
+    few, patch = ["--pictures", pictures, "--training", "2", "--test", "2"], folder / "classifier-patch.safetensors"
+    patch_of(load_classifier(path), "conv2", ruled=False).save(patch)
     pairs = ["--keys", pictures / "a", "--values", pictures / "b"]
     return {
         "roles": ["roles", path, "--layer", "relu2", *few, "--few", "1", "--more", "2", "--out", OUT],
         "pairs": ["pairs", path, "--layer", "conv2", *few, *pairs, "--out", OUT],
+        "report on a classifier": ["report", patch, "--model", path, *few[:2], "--out", OUT],
     }
 
 

@@ -3,7 +3,7 @@
 import argparse
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -39,6 +39,7 @@ from rewrite import (
     measure,
     model_card,
     report_on,
+    report_pictures,
     solve,
     to_peft,
 )
@@ -143,10 +144,30 @@ def _of_classifiers(path: Path) -> dict[str, Kind]:
     torch.save({"conv.weight": torch.ones(2, 3, 3, 3), "fc.weight": torch.ones(4, 2), "fc.bias": torch.ones(4)}, path)
     unknown, images = path.read_bytes(), torch.rand(2, 3, 16, 16) * 2 - 1
     ClassifierRule.of(classifier, "conv2", images, -images, keep=images[:1]).save(path)
+    ruled, patch = path.read_bytes(), patch_of(classifier, "conv2", ruled=False)
+    report_pictures(classifier, patch, _Held(), range(2)).save(path.parent / "picture report")
+    report, model = path.parent / "picture report" / "report.json", path.parent / "classifier.safetensors"
+    model.write_bytes(own)
     return {
+        "report on a classifier": Kind(
+            (report.read_bytes(),),
+            (lambda each: model_card(classifier, patch, report=load_report(each), model=model), looked_at),
+        ),
         "classifier": Kind((own, unknown), (load_classifier, looked_at)),
-        "rule of a classifier": Kind((path.read_bytes(),), (ClassifierRule.load, looked_at)),
+        "rule of a classifier": Kind((ruled,), (ClassifierRule.load, looked_at)),
     }
+
+
+class _Held:
+    """Two pictures in memory."""
+
+    identity = "two pictures"
+
+    def images(self, numbers: Sequence[int]) -> torch.Tensor:
+        return torch.zeros(len(numbers), 3, 16, 16)
+
+    def classes(self, numbers: Sequence[int]) -> torch.Tensor:
+        return torch.zeros(len(numbers), dtype=torch.long)
 
 
 def _dissection(model: str) -> Dissection:

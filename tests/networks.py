@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from rewrite import Latent, Mask, Patch, Region, Rule, Settings, load_generator, measure, solve
+from rewrite import Classifier, Latent, Mask, Patch, Region, Rule, Settings, load_generator, measure, solve
 from rewrite.generators.contract import Generator
 from rewrite.generators.cut import Cut
 from rewrite.generators.discriminator import Discriminator, DiscriminatorDesign
@@ -132,8 +132,8 @@ def edit_of(path: Path, layer: str) -> tuple[Generator, Patch]:
     return generator, solve(generator, measure(generator, layer, 20), rule)
 
 
-def patch_of(generator: Generator, layer: str, seed: int = 0) -> Patch:
-    """A random patch of two directions."""
+def patch_of(generator: Generator | Classifier, layer: str, seed: int = 0, ruled: bool = True) -> Patch:
+    """A random patch of two directions, perhaps with a rule that has a name alone."""
     described, drawn = generator.layer(layer), torch.Generator().manual_seed(seed)
     return Patch(
         layer=layer,
@@ -141,5 +141,5 @@ def patch_of(generator: Generator, layer: str, seed: int = 0) -> Patch:
         right=torch.randn(2, described.width, generator=drawn),
         base=hash_of({"weight": generator.weight(layer)}),
         model=generator.fingerprint,
-        rules=(f'{{"name": "rule {seed}"}}',),
+        rules=(f'{{"name": "rule {seed}"}}',) if ruled else (),
     )

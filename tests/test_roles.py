@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from dissect.roles.ablations import Rerun, Updated, ablations
-from dissect.roles.accuracy import balanced, balanced_interval, rank_correlation, share_of
+from dissect.roles.accuracy import balanced, balanced_interval, rank_correlation
 from dissect.roles.following import next_layer
 from dissect.roles.roles import find_roles
 from dissect.roles.screen import screened
@@ -16,6 +16,7 @@ from dissect.sources.classes import ClassedPictures, ClassFolder, SceneClasses
 from dissect.sources.towers import Scenes
 from dissect.units.probe import PictureProbe
 from rewrite import load_classifier, wrap
+from rewrite.reports.interval import counted
 from tests.test_classifiers import Residual, tokens
 
 NAMES = ("a", "b", "c")
@@ -196,7 +197,7 @@ def test_an_interval_holds_the_truth_about_as_often_as_it_says():
         interval = balanced_interval(found, found + wrong, 20, 100)
         held += interval.low <= (0.95 + 0.98) / 2 <= interval.high
     assert 0.9 < held / 400 <= 1
-    assert share_of(20, 20).low < 1 == share_of(20, 20).high
+    assert counted(20, 20).low < 1 == counted(20, 20).high
 
 
 def test_a_rank_correlation_has_an_interval_unless_there_is_nothing_to_order():

@@ -15,7 +15,7 @@ def run(options: Namespace) -> dict:
     """Write the edited checkpoint or the adapter, and the card if one is asked for."""
     if options.report is not None and options.card is None:
         raise ValueError("--report is for a model card: name the card with --card")
-    generator = load_model(options.model)
+    generator = load_model(options.model, options.architecture)
     held = load_patches(generator, options.patches, options.strengths)
     patches, strengths = [patch for patch, _ in held], [strength for _, strength in held]
     container = "same" if options.container == "container" else options.container
@@ -54,12 +54,10 @@ def _card(
     """The text of the card, made before anything is written: an error leaves no files."""
     if options.card is None:
         return None
-    if isinstance(generator, Classifier):
-        raise ValueError("a model card is of a generator: leave --card out")
     return model_card(
         generator,
         patches,
-        model=options.model,
+        model=None if isinstance(generator, Classifier) else options.model,
         strengths=strengths,
         report=None if options.report is None else load_report(options.report),
         out=options.out,

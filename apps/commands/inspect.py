@@ -27,6 +27,7 @@ from rewrite.classifiers.packaged import BUILT_IN as CLASSIFIERS
 from rewrite.generators.contract import Generator
 from rewrite.generators.network import Network
 from rewrite.memory import unfinished
+from rewrite.reports.report import OF_CLASSIFIER as PICTURE_REPORT
 from rewrite.reports.report import SCHEMA as REPORT
 from rewrite.rules import BUILT_IN as RULES
 from rewrite.rules.documents import OF_CLASSIFIER
@@ -87,6 +88,9 @@ def _document(path: Path) -> dict[str, Any]:
         figures = ("efficacy", *(name for name in OUTSIDE if name in document))
         names = ("rules", "model", "images", "measured_by", *figures, "expectations", "notes")
         return {"kind": "report", **{name: document.get(name) for name in names}}
+    if schema == PICTURE_REPORT:
+        names = ("rules", "model", "pictures", "error_before", "error_after", "other_classes", "mended", "broken")
+        return {"kind": "report on a classifier", **{name: document.get(name) for name in names}}
     if isinstance(schema, str) and schema.startswith("rewrite-rule/"):
         return {"kind": "rule", **_rule(Rule.load(path))}
     if schema == OF_CLASSIFIER:

@@ -1,16 +1,18 @@
-"""`rewrite report`: the effect of patches on images that no rule was made from."""
+"""`rewrite report`: the effect of patches on images or pictures that no rule was made from."""
 
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
+from apps import picture_reports
 from apps.classes import label_for
 from apps.commands.patches import load_patches
 from apps.estimates import foretell
+from apps.models import load_model
 from apps.seeds import images_of
 from apps.sources import BUILT_IN, source_for
 from dissect.scenes import CONCEPTS
-from rewrite import Generator, Patch, Report, Rule, load_generator
+from rewrite import Classifier, Generator, Patch, Report, Rule
 from rewrite.checkpoints.loading import BUILT_IN as GENERATORS
 from rewrite.generators.latents import Latents, numbered
 from rewrite.interrupts import goes_on_from
@@ -31,7 +33,16 @@ STATE, KIND = "unfinished.safetensors", "report"
 
 def run(options: Namespace) -> dict:
     """Measure, or go on measuring, and write the report."""
-    reporting, state = reporting_of(options), options.out / STATE
+    model = load_model(options.model, options.architecture, options.device)
+    return picture_reports.run(model, options) if isinstance(model, Classifier) else of_generator(model, options)
+
+
+def of_generator(generator: Generator, options: Namespace) -> dict:
+    """The report on patches of a generator."""
+    for option in ("pictures", "test"):
+        if getattr(options, option) is not None:
+            raise ValueError(f"--{option} is for patches of a classifier, and {options.model} is a generator")
+    reporting, state = reporting_of(generator, options), options.out / STATE
     ledger = Ledger(state, reporting.identity, KIND, progress=True)
     numbers, _ = numbered(reporting.seeds, reporting.generator.latents)
     first = 0 if isinstance(reporting.seeds, Latents) else numbers[0]
@@ -43,9 +54,8 @@ def run(options: Namespace) -> dict:
     return result_of(found, options.out)
 
 
-def reporting_of(options: Namespace) -> Reporting:
+def reporting_of(generator: Generator, options: Namespace) -> Reporting:
     """What is to be measured."""
-    generator = load_generator(options.model, device=options.device)
     held = load_patches(generator, options.patches, options.strengths)
     perceptual = load_perceptual(options.lpips, download=options.download_lpips, progress=True)
     rules = rules_of([patch for patch, _ in held])
@@ -62,6 +72,8 @@ def reporting_of(options: Namespace) -> Reporting:
 
 def tell(result: dict) -> str:
     """Efficacy, side effects, forecasts, and failed expectations."""
+    if "classes" in result:
+        return picture_reports.tell(result)
     lines = [
         ", ".join(f"{each.label.lower()} {number(result[each.key], missing=UNKNOWN)}" for each in figures_of(result)),
         f"measured by {result['measured_by']} on {result['images']} images",

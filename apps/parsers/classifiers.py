@@ -2,7 +2,17 @@
 
 from pathlib import Path
 
-from apps.parsers.parser import SEGMENTER, Parser, add_command, add_device, add_out, new_folder, whole
+from apps.parsers.parser import (
+    SEGMENTER,
+    Parser,
+    add_architecture,
+    add_command,
+    add_device,
+    add_out,
+    add_pictures,
+    new_folder,
+    whole,
+)
 
 PAIRS = ("rule.json", "patch.safetensors", "effect.json")
 COMPARE = ("compare.html", "compare.json", "compare.csv")
@@ -31,19 +41,8 @@ def add_classifier(parser: Parser) -> None:
         help="scenes, digits or another built-in one, torchvision:NAME, timm:NAME, hf:NAME, or a file of weights "
         "(default: scenes)",
     )
-    parser.add_argument(
-        "--architecture", help="torchvision:NAME or timm:NAME, for weights that do not say their network"
-    )
+    add_architecture(parser)
     add_device(parser)
-
-
-def add_pictures(parser: Parser) -> None:
-    """Pictures of known classes."""
-    parser.add_argument(
-        "--pictures",
-        help="scenes, digits (with the package scikit-learn), a folder with a folder of pictures for each class, or "
-        "one with files of IDX such as MNIST's (default: what the built-in classifiers name)",
-    )
 
 
 def _roles(commands) -> None:

@@ -8,6 +8,7 @@ from apps.parsers.parser import (
     PATCH,
     SEGMENTER,
     Parser,
+    add_architecture,
     add_command,
     add_device,
     add_latents,
@@ -15,6 +16,7 @@ from apps.parsers.parser import (
     add_model,
     add_out,
     add_patches,
+    add_pictures,
     add_strength,
     add_truncation,
     images_or_auto,
@@ -136,12 +138,18 @@ def _report(commands) -> None:
         commands,
         "report",
         "forecast and measure the side effects of patches",
-        "Writes report.json, before-after.png and report.html. The exit status is 1 if the rule's expectations fail.",
+        "Writes report.json, before-after.png and report.html. The exit status is 1 if the rule's expectations fail. "
+        "Of a classifier, it says which pictures are named otherwise.",
     )
     parser.add_argument("patches", metavar="PATCH", nargs="+", type=Path, help=PATCH)
     add_model(parser, option=True, of="rule")
+    add_architecture(parser)
     add_strength(parser)
     _add_images(parser)
+    add_pictures(parser)
+    parser.add_argument(
+        "--test", type=whole, metavar="N", help="of a classifier: pictures of each class (default: all, or 100 scenes)"
+    )
     parser.add_argument("--lpips", metavar="FILE", type=Path, help="weights of a trunk in torchvision's layout")
     parser.add_argument(
         "--download-lpips", choices=TRUNKS, help="download the weights of this trunk (squeeze has 5 MB), once"
@@ -181,6 +189,7 @@ def _export(commands) -> None:
     )
     parser.add_argument("model", metavar="MODEL", help=MODEL)
     parser.add_argument("patches", metavar="PATCH", nargs="+", type=Path, help=PATCH)
+    add_architecture(parser)
     add_strength(parser)
     parser.add_argument(
         "--as",

@@ -229,3 +229,19 @@ def add_memory_options(parser: Parser) -> None:
         choices=KEY_SPACES,
         help="keys are whole receptive fields, or single positions (default: as in the rule, or patch)",
     )
+
+
+def add_architecture(parser: Parser) -> None:
+    """What network the file of a classifier is of."""
+    parser.add_argument(
+        "--architecture", help="torchvision:NAME or timm:NAME, for weights that do not say their network"
+    )
+
+
+def add_pictures(parser: Parser) -> None:
+    """Pictures of known classes."""
+    parser.add_argument(
+        "--pictures",
+        help="scenes, digits (with the package scikit-learn), a folder with a folder of pictures for each class, or "
+        "one with files of IDX such as MNIST's (default: what the built-in classifiers name)",
+    )

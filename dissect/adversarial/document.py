@@ -8,8 +8,8 @@ from torch import Tensor
 
 from dissect.adversarial.attack import Attack
 from dissect.adversarial.confusion import Confusion
-from dissect.roles.accuracy import share_of
 from rewrite.classifiers.classifier import Classifier
+from rewrite.reports.interval import counted
 
 
 def document_of(
@@ -48,7 +48,7 @@ def document_of(
 
 
 def _share(which: Bool[Tensor, " pictures"]) -> dict[str, float | None]:
-    return share_of(int(which.sum()), max(len(which), 1)).document()
+    return counted(int(which.sum()), max(len(which), 1)).document()
 
 
 def _class(found: Confusion, classifier: Classifier, number: int, units: Sequence[int]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int64
 
-from rewrite.reports.interval import NORMAL_ERRORS, Interval
+from rewrite.reports.interval import NORMAL_ERRORS, Interval, counted
 
 Counts = Float[np.ndarray, "*sets classes"]
 
@@ -34,21 +34,11 @@ def balanced_interval(hits: int, named: int, pictures: int, others: int) -> Inte
         pictures: How many pictures of the class there are.
         others: How many other pictures.
     """
-    found, kept = share_of(hits, pictures), share_of(others - (named - hits), others)
+    found, kept = counted(hits, pictures), counted(others - (named - hits), others)
     value = (found.value + kept.value) / 2
     below = math.hypot(found.value - found.low, kept.value - kept.low) / 2
     above = math.hypot(found.high - found.value, kept.high - kept.value) / 2
     return Interval(value, value - below, value + above)
-
-
-def share_of(right: int, pictures: int) -> Interval[float]:
-    """A share of pictures with Wilson's interval, which holds also where all or none are right."""
-    square = NORMAL_ERRORS**2
-    middle = (right + square / 2) / (pictures + square)
-    share = right / pictures
-    spread = math.sqrt(share * (1 - share) / pictures + square / (4 * pictures**2))
-    reach = NORMAL_ERRORS * spread / (1 + square / pictures)
-    return Interval(share, min(share, middle - reach), max(share, middle + reach))
 
 
 def rank_correlation(first: np.ndarray, second: np.ndarray) -> Interval[float]:

@@ -6,10 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dissect.roles.accuracy import balanced_interval, share_of
+from dissect.roles.accuracy import balanced_interval
 from dissect.roles.interpretability import Interpretability
 from dissect.roles.roles import Roles
 from rewrite.classifiers.classifier import Classifier
+from rewrite.reports.interval import counted
 
 # The columns of the table, after all units are on.
 KINDS = ("few", "more", "keep")
@@ -92,7 +93,7 @@ def _balanced(roles: Roles, named: tuple[int, str], number: int) -> dict[str, fl
 
 def _all_right(roles: Roles, named: tuple[int, str]) -> dict[str, float | None]:
     right = int(roles.tally.right[list(roles.sets).index(named)])
-    return share_of(right, int(roles.tally.pictures.sum())).document()
+    return counted(right, int(roles.tally.pictures.sum())).document()
 
 
 def _interpretability(found: Interpretability) -> dict[str, Any]:

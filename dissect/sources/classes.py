@@ -67,6 +67,20 @@ class ClassedPictures(Pictures):
             scored.extend(sorted(mine[first : first + test]))
         return Split(chosen, scored)
 
+    def some(self, most: int | None) -> Sequence[int]:
+        """All pictures, or at most so many of each class, drawn evenly.
+
+        Raises:
+            ValueError: The number is below one.
+        """
+        if most is None:
+            return list(self.numbers)
+        if most < 1:
+            raise ValueError(f"at least one picture of each class is needed, got {most}")
+        numbers, classes = np.array(self.numbers), self.classes(self.numbers).numpy()
+        drawn = (np.random.default_rng(0).permutation(numbers[classes == each]) for each in np.unique(classes))
+        return sorted(number for mine in drawn for number in mine[:most].tolist())
+
 
 class SceneClasses(LabelledPictures, ClassedPictures):
     """Scenes of towers, as many of each class, with their class and the label of every pixel.

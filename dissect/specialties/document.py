@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from dissect.roles.accuracy import share_of
 from dissect.specialties.specialties import Found, Specialties
 from rewrite.classifiers.classifier import Classifier
+from rewrite.reports.interval import counted
 
 
 def document_of(found: Specialties, classifier: Classifier, pictures: str) -> dict[str, Any]:
@@ -23,7 +23,7 @@ def document_of(found: Specialties, classifier: Classifier, pictures: str) -> di
         "pictures": pictures,
         "training": len(training.numbers),
         "test": len(test.numbers),
-        "unchanged": share_of(int((test.named == test.truth).sum()), len(test.numbers)).document(),
+        "unchanged": counted(int((test.named == test.truth).sum()), len(test.numbers)).document(),
         "subclasses": [_subclass(found, one, classifier) for one in found.found],
         "mean_activation": {
             classifier.classes[number]: training.peaks[training.truth == number].double().mean(dim=0).tolist()
@@ -54,8 +54,8 @@ def _set(found: Specialties, one: Found, units: tuple[int, ...]) -> dict[str, An
             {}
             if not pictures
             else {
-                "before": share_of(before, pictures).document(),
-                "after": share_of(after, pictures).document(),
+                "before": counted(before, pictures).document(),
+                "after": counted(after, pictures).document(),
             }
         )
         row[name] = {"pictures": pictures, "right_before": before, "right_after": after, **shares}

@@ -1,31 +1,29 @@
 """A model card: what was edited, on which base, how well by what was measured, and how to use it again, as Markdown."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
-
 from rewrite.checkpoints.downloads import sha256_of
 from rewrite.checkpoints.loading import open_checkpoint, path_of
+from rewrite.classifiers.card import classifier_card
+from rewrite.classifiers.classifier import Classifier
 from rewrite.generators.contract import Generator
 from rewrite.patch import Patch, held_at
+from rewrite.reports.card_entries import UNKNOWN, figure, interval, quoted_text
 from rewrite.reports.figures import figures_of
 from rewrite.reports.forecast import Summary, summary_of
-from rewrite.reports.markdown import code, plain
-from rewrite.reports.rendering import number, render
+from rewrite.reports.markdown import code
+from rewrite.reports.rendering import render
 from rewrite.reports.report import is_report_of
 from rewrite.rules.rule import Rule
 
 TEMPLATE = Path(__file__).parent / "templates" / "card.md"
-LARGEST = 1e15
-UNKNOWN = "not measured"
 
 
 def model_card(
-    generator: Generator,
+    generator: Generator | Classifier,
     patches: Patch | Sequence[Patch],
     *,
     model: str | Path | None = None,
@@ -34,13 +32,13 @@ def model_card(
     out: str | Path | None = None,
     container: str = "same",
 ) -> str:
-    """Write the card of an edited generator.
+    """Write the card of an edited generator or classifier.
 
     Nothing stands in it that is not in the patches, the base's file or the report; what is in none of them is called
     "not measured" or "not stated". Texts from rules and reports are shown as they are, and never as Markdown or HTML.
 
     Args:
-        generator: The unedited generator.
+        generator: The unedited generator or classifier.
         patches: The patch or patches.
         model: Name or path of the generator's checkpoint; the one that it was loaded from if left out.
         strengths: The strength of each patch; 1 if left out.
@@ -57,7 +55,10 @@ def model_card(
         ValueError: The checkpoint is another generator's, a patch was made for another weight, or the report is one on
             other patches.
     """
-    path, held = path_of(generator, model), held_at(patches, strengths)
+    held = held_at(patches, strengths)
+    if isinstance(generator, Classifier):
+        return classifier_card(generator, held, model=model, report=report, out=out, container=container)
+    path = path_of(generator, model)
     checkpoint = open_checkpoint(path)
     if checkpoint.generator.fingerprint != generator.fingerprint:
         raise ValueError(f"{path} is not the checkpoint that this generator was loaded from")
@@ -69,7 +70,7 @@ def model_card(
     return render(
         TEMPLATE,
         path=path,
-        base=_quoted(path.name),
+        base=quoted_text(path.name),
         family=checkpoint.family,
         sha256=sha256_of(path),
         generator=generator,
@@ -78,10 +79,10 @@ def model_card(
         **_of_forecasts([(patch.layer, summary_of(patch.forecast)) for patch, _ in held]),
         rescaled=any(strength != 1 for _, strength in held),
         container=container,
-        out=_quoted(Path(out or path.name).name.replace("`", "?"), ascii_only=True),
+        out=quoted_text(Path(out or path.name).name.replace("`", "?"), ascii_only=True),
         code=code,
-        figure=_figure,
-        interval=_interval,
+        figure=figure,
+        interval=interval,
         **_of_report(report),
     )
 
@@ -113,23 +114,5 @@ def _measured(report: Mapping[str, Any], rule: str, name: str) -> tuple[str, boo
     listed = report.get("expectations")
     entries = [each for each in listed if isinstance(each, Mapping)] if isinstance(listed, list) else []
     found = next((each for each in entries if (each.get("rule"), each.get("measure")) == (rule, name)), {})
-    value = _figure(found.get("found"))
+    value = figure(found.get("found"))
     return value, None if value == UNKNOWN else found.get("met") is True
-
-
-def _figure(value: Any, form: str = ".3g") -> Markup:
-    """A figure, or that there is none: a report may hold anything."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < LARGEST:
-        return Markup(UNKNOWN)
-    return Markup(number(value, form))
-
-
-def _interval(value: Any) -> Markup:
-    if not isinstance(value, list) or len(value) != 2 or any(_figure(each) == UNKNOWN for each in value):
-        return Markup("")
-    return Markup(f"{_figure(value[0])} to {_figure(value[1])}")
-
-
-def _quoted(value: str, *, ascii_only: bool = False) -> Markup:
-    """A text in quotes as JSON, which YAML and Python read alike."""
-    return Markup(json.dumps(plain(value), ensure_ascii=ascii_only))

@@ -1,11 +1,12 @@
 """What report.json holds: measurements as plain numbers and texts."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from rewrite.generators.fingerprint import hash_of
 from rewrite.goals.pasted import Moved
 from rewrite.patch import Patch
 from rewrite.reports.effect import Effect, Movement
@@ -15,16 +16,28 @@ from rewrite.reports.verdict import Verdict
 from rewrite.rules.rule import Rule
 
 
-def patch_document(patch: Patch, strength: float) -> dict[str, Any]:
-    """What a report says of one patch."""
+def patch_document(patch: Patch, strength: float, rules: Sequence[str] | None = None) -> dict[str, Any]:
+    """What a report says of one patch.
+
+    Args:
+        patch: The patch.
+        strength: Its factor.
+        rules: The names of its rules, where these are of another kind than those of generators.
+    """
     return {
         "layer": patch.layer,
         "rank": patch.rank,
         "strength": strength,
         "base": patch.base,
-        "rules": [Rule.from_json(rule).name for rule in patch.rules],
+        "rules": [Rule.from_json(rule).name for rule in patch.rules] if rules is None else list(rules),
         "forecast": dict(patch.forecast),
     }
+
+
+def patch_hash(patch: Patch) -> str:
+    """What tells the numbers of one patch from those of another."""
+    named = {"left": patch.left, "right": patch.right, "bias": patch.bias}
+    return hash_of({name: each for name, each in named.items() if each is not None})
 
 
 def movement_document(movement: Movement) -> dict[str, float]:

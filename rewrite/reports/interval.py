@@ -74,6 +74,16 @@ def share_of(parts: Real[np.ndarray, " images"], wholes: Real[np.ndarray, " imag
     return Interval(value, float(ends.low), float(ends.high))
 
 
+def counted(parts: int, whole: int) -> Interval[float]:
+    """A share of independent things with Wilson's interval, which holds also where all or none are counted."""
+    square = NORMAL_ERRORS**2
+    middle = (parts + square / 2) / (whole + square)
+    share = parts / whole
+    spread = math.sqrt(share * (1 - share) / whole + square / (4 * whole**2))
+    reach = NORMAL_ERRORS * spread / (1 + square / whole)
+    return Interval(share, max(0.0, min(share, middle - reach)), min(1.0, max(share, middle + reach)))
+
+
 def mean_of(values: Real[np.ndarray, " images"]) -> Interval[float]:
     """A mean over images with its interval; NaN are left out."""
     known = values[~np.isnan(values)]

@@ -32,6 +32,8 @@ from rewrite.storage import files
 from rewrite.version import __version__
 
 SCHEMA = "rewrite-report/1"
+OF_CLASSIFIER = "rewrite-classifier-report/1"
+SCHEMAS = (SCHEMA, OF_CLASSIFIER)
 SEEDS = 200
 SHOWN = 16
 WORST = 4
@@ -180,7 +182,7 @@ def is_report_of(document: Mapping[str, Any], model: str, held: Sequence[tuple[P
 
 
 def load_report(path: str | Path) -> dict[str, Any]:
-    """Read the report.json that `Report.save` wrote.
+    """Read the report.json that a report on patches of a generator or classifier wrote.
 
     Args:
         path: The file, or its folder.
@@ -194,6 +196,6 @@ def load_report(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path) / "report.json" if Path(path).is_dir() else Path(path)
     document = files.read_json(path, "report")
-    if not isinstance(document, dict) or document.get("schema") != SCHEMA:
+    if not isinstance(document, dict) or document.get("schema") not in SCHEMAS:
         raise ValueError(f'{path} is not a report: it does not say "schema": "{SCHEMA}"')
     return document

@@ -13,6 +13,7 @@ from rewrite.goals.cache import Goals
 from rewrite.patch import Patch, Stack, held_at
 from rewrite.reports.aims import Aim
 from rewrite.reports.concepts import ConceptSource
+from rewrite.reports.document import patch_hash
 from rewrite.reports.effect import BATCH, Applied, Comparison, before_and_after
 from rewrite.reports.perceptual import SMALLEST_SIDE, Perceptual
 from rewrite.reports.pictures import Pair, to_pil
@@ -94,7 +95,7 @@ class Reporting:
             "truncation": generator.truncation,
             **marked(generator.label),
             "noise": generator.noise,
-            "patches": [[patch.layer, _patch_hash(patch), strength] for patch, strength in self.held],
+            "patches": [[patch.layer, patch_hash(patch), strength] for patch, strength in self.held],
             "rules": [rule.effect for rule in self.rules],
             "latents": _latents_hash(self.seeds),
             "source": None if self.source is None else self.source.identity,
@@ -172,11 +173,6 @@ def _shown(
     drawn = ((part, *map(to_pil, sides)) for part, sides in run)
     word = "latent" if isinstance(seeds, Latents) else "seed"
     return tuple(Pair(f"{word} {number}", *pair) for each in drawn for number, *pair in zip(*each, strict=True))
-
-
-def _patch_hash(patch: Patch) -> str:
-    named = {"left": patch.left, "right": patch.right, "bias": patch.bias}
-    return hash_of({name: each for name, each in named.items() if each is not None})
 
 
 def _latents_hash(images: Sequence[int] | Latents) -> str | None:
