@@ -26,7 +26,7 @@ LAYER = "b16.conv1"
 # Files that grow while a run goes on; each is whole, and of any of its moments.
 GROWING = (
     *("units", "effects", "seen", "steps", "tested", "reference", "training", "generated", "rotation"),
-    "unfinished",
+    *("unfinished", "agreement"),
 )
 STATES = [f"{name}.safetensors" for name in GROWING]
 OUT = "{out}"

@@ -9,6 +9,7 @@ from torch import nn
 
 from dissect.roles.ablations import Rerun, Updated, ablations
 from dissect.roles.accuracy import balanced, balanced_interval, rank_correlation
+from dissect.roles.detectors import Detectors
 from dissect.roles.following import next_layer
 from dissect.roles.roles import find_roles
 from dissect.roles.screen import screened
@@ -253,3 +254,31 @@ def test_a_screen_of_tokens_sums_over_tokens():
     shown = pictures(12)
     tally = screened(wrap(tokens(), images=16), "encoder.layers.encoder_layer_0.mlp.1", shown, shown.numbers)
     assert tally.accuracy.shape == (16, 3)
+
+
+def test_a_level_of_a_detector_is_the_best_on_some_pictures_and_counted_on_others():
+    draws = np.random.default_rng(0)
+    first, other = (torch.from_numpy(draws.integers(0, 9, (count, 4)).astype(np.float32)) for count in (40, 30))
+    truth, of_other = torch.arange(40) % 3, torch.arange(30) % 3
+    first[truth == 1, 2] += 6
+    found = Detectors.of((first, other), (truth, of_other), [0, 1])
+    for unit in range(4):
+        for column, number in enumerate((0, 1)):
+
+            def told(level: float, peaks=first[:, unit], own=truth == number) -> float:
+                lit = peaks > level
+                return float(lit[own].double().mean() + (~lit)[~own].double().mean()) / 2
+
+            best = max(told(level) for level in (*first[:, unit].tolist(), -1.0))
+            level = float(found.levels[unit, column])
+            assert told(level) == pytest.approx(found.chosen_by[unit, column])
+            assert told(level) >= best - 1e-12 or level >= float(first[:, unit].max())
+            lit = other[:, unit] > level
+            assert found.named[unit, column] == int(lit.sum())
+            assert found.hits[unit, column] == int((lit & (of_other == number)).sum())
+    assert found.best(1) == 2
+    assert found.accuracy(2, 1, 20).value == pytest.approx(told_on(other[:, 2] > found.levels[2, 1], of_other == 1))
+
+
+def told_on(lit: torch.Tensor, own: torch.Tensor) -> float:
+    return float(lit[own].double().mean() + (~lit)[~own].double().mean()) / 2

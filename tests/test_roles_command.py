@@ -10,6 +10,8 @@ from PIL import Image
 
 from apps.cli import main
 from dissect.roles.roles_page import roles_page
+from dissect.scene_classes import CLASSES
+from dissect.sources.classes import SceneClasses
 from rewrite.classifiers.packaged import save_small
 from rewrite.classifiers.small_cnn import SmallDesign, initialised
 from tests.markup import HOSTILE, assert_shown_as_text
@@ -33,6 +35,8 @@ def test_the_table_is_of_every_class_with_each_set_off(written):
     assert row["unchanged"]["low"] < row["unchanged"]["value"] == 1
     assert len(row["best"]) == 2
     assert {"few", "more", "keep", "few_all"} <= set(row)
+    assert {"unit", "level", "value", "low", "high"} <= set(row["detector"])
+    assert row["detector"]["low"] < row["detector"]["value"]
     assert len(document["unit"]) == 128
     assert 0 <= document["unit"][0]["iou"] <= 1
     table = list(csv.DictReader(io.StringIO((written / "roles.csv").read_text())))
@@ -77,6 +81,34 @@ def test_one_class_of_a_folder_is_asked_about_and_only_promising_units_are_measu
     assert found["interpretability"] is None
     document = json.loads((tmp_path / "out" / "roles.json").read_text())
     assert sum(unit["classes"]["b"]["importance"] is not None for unit in document["unit"]) == 2
+
+
+@pytest.mark.parametrize("moment", [3, 25])
+def test_an_ended_run_goes_on_to_the_same_files(tmp_path, monkeypatch, capsys, moment):
+    save_small(tmp_path / "small.safetensors", initialised(SmallDesign(CLASSES, (4, 6), size=(16, 16)), 0), {})
+    command = ["roles", str(tmp_path / "small.safetensors"), "--layer", "relu2", "--few", "1", "--more", "2"]
+    command += ["--pictures", "scenes", "--training", "12", "--test", "12", "--out"]
+    assert main([*command, str(tmp_path / "whole")]) == 0
+    images, shown = SceneClasses.images, []
+
+    def ended(self, numbers):
+        shown.append(numbers)
+        if len(shown) == moment:
+            raise KeyboardInterrupt
+        return images(self, numbers)
+
+    monkeypatch.setattr(SceneClasses, "images", ended)
+    assert main([*command, str(tmp_path / "ended")]) == 130
+    assert "the same command goes on from there" in capsys.readouterr().err
+    assert main([*command, str(tmp_path / "ended")]) == 0
+    assert {path.name for path in (tmp_path / "ended").iterdir()} == {
+        "roles.html",
+        "roles.json",
+        "roles.csv",
+        "units.csv",
+    }
+    for path in (tmp_path / "whole").iterdir():
+        assert (tmp_path / "ended" / path.name).read_bytes() == path.read_bytes()
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from dissect.units.summary import as_json
 from rewrite import Classifier, load_classifier
 from rewrite.interrupts import goes_on_from
 from rewrite.storage.files import write_together
+from rewrite.storage.ledger import Ledger
 
 STATE = f"{KIND}.safetensors"
 RANDOM, ANY = "random", "any"
@@ -75,6 +76,6 @@ def best_units(
     classifier: Classifier, part: str, pictures: ClassedPictures, split: Split, few: int
 ) -> Mapping[int, Sequence[int]]:
     """The units that matter most for each class; see `rewrite roles`."""
-    roles = find_roles(classifier, part, pictures, split, sizes=(few, few), progress=True)
+    roles = find_roles(classifier, part, pictures, split, sizes=(few, few), ledger=Ledger(progress=True))
     every = range(len(classifier.classes))
     return {number: roles.best(number, few) if number in roles.classes else [] for number in every}

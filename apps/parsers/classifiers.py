@@ -18,7 +18,8 @@ PAIRS = ("rule.json", "patch.safetensors", "effect.json")
 COMPARE = ("compare.html", "compare.json", "compare.csv")
 ADVERSARIAL = ("adversarial.html", "adversarial.json", "adversarial.safetensors")
 SPECIALISE = ("specialise.html", "specialise.json", "specialise.safetensors")
-ROLES = ("roles.html", "roles.json", "roles.csv", "units.csv")
+UNFINISHED = "unfinished.safetensors"
+ROLES = ("roles.html", "roles.json", "roles.csv", "units.csv", UNFINISHED, "agreement.safetensors")
 
 
 def names(text: str) -> list[str]:
@@ -50,8 +51,9 @@ def _roles(commands) -> None:
         commands,
         "roles",
         "measure what a classifier loses of each class without units",
-        "Writes roles.html, roles.json, roles.csv and units.csv. Units are chosen for each class on some pictures, and "
-        "sets of them are scored on others.",
+        "Writes roles.html, roles.json, roles.csv and units.csv. Units, and the level from which each alone detects a "
+        "class, are chosen on some pictures and scored on others. An interrupted run continues when it is started "
+        "again with the same options.",
     )
     add_classifier(parser)
     parser.add_argument("--layer", dest="part", required=True, help="path of any part that gives maps of units")

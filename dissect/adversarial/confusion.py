@@ -14,8 +14,9 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from dissect.adversarial.attack import Attack
+from dissect.roles.detectors import peaks_of
 from dissect.sources.classes import ClassedPictures
-from dissect.specialties.responses import joined, peaks_of
+from dissect.specialties.responses import joined
 from rewrite.classifiers.classifier import Classifier
 from rewrite.reports.interval import Interval, mean_of
 from rewrite.storage.ledger import Ledger, Tensors

@@ -54,11 +54,14 @@ def roles_csv(document: Mapping[str, Any]) -> str:
     columns = ["class", "unchanged", "unchanged_low", "unchanged_high"]
     for kind in KINDS:
         columns += [kind, f"{kind}_low", f"{kind}_high", f"{kind}_all"]
+    columns += ["detector", "detects", "detects_low", "detects_high"]
     rows = [
         [
             row["class"],
             *(row["unchanged"][end] for end in ends),
             *(cell for kind in KINDS for cell in (*(row[kind][end] for end in ends), row[f"{kind}_all"]["value"])),
+            row["detector"]["unit"],
+            *(row["detector"][end] for end in ends),
         ]
         for row in document["classes"]
     ]
@@ -66,13 +69,20 @@ def roles_csv(document: Mapping[str, Any]) -> str:
 
 
 def units_csv(document: Mapping[str, Any]) -> str:
-    """Every unit with every class: its importance, by names and by softer counts, and the first guess."""
+    """Every unit with every class: its importance by names and by softer counts, the first guess, and as a detector."""
     rows = [
-        [unit["unit"], name, *(found[column] for column in ("importance", "soft", "guess"))]
+        [
+            unit["unit"],
+            name,
+            *(found[column] for column in ("importance", "soft", "guess")),
+            *(found["detector"][column] for column in ("level", "value", "low", "high")),
+        ]
         for unit in document["unit"]
         for name, found in unit["classes"].items()
     ]
-    return _csv(["unit", "class", "importance", "soft", "guess"], rows)
+    return _csv(
+        ["unit", "class", "importance", "soft", "guess", "level", "detects", "detects_low", "detects_high"], rows
+    )
 
 
 def _class(roles: Roles, classifier: Classifier, number: int, few: int) -> dict[str, Any]:
@@ -81,7 +91,20 @@ def _class(roles: Roles, classifier: Classifier, number: int, few: int) -> dict[
         row[kind] = _balanced(roles, (number, kind), number)
         row[f"{kind}_all"] = _all_right(roles, (number, kind))
     best = roles.best(number, few)
+    row["detector"] = _detector(roles, roles.detectors.best(list(roles.classes).index(number)), number)
     return {**row, "best": best, "importance": [_known(roles.importance[unit, number]) for unit in best]}
+
+
+def _detector(roles: Roles, unit: int, number: int) -> dict[str, Any]:
+    """How well a unit alone tells a class: the balanced accuracy on the test pictures, and how its level was chosen."""
+    found, column = roles.detectors, list(roles.classes).index(number)
+    others = len(roles.split.test) - int(found.pictures[column])
+    return {
+        "unit": unit,
+        "level": _known(found.levels[unit, column]),
+        "chosen_by": _known(found.chosen_by[unit, column]),
+        **found.accuracy(unit, column, others).document(),
+    }
 
 
 def _balanced(roles: Roles, named: tuple[int, str], number: int) -> dict[str, float | None]:
@@ -105,7 +128,10 @@ def _unit(roles: Roles, classifier: Classifier, unit: int, found: Interpretabili
     shown = {} if found is None else {"iou": float(found.iou[unit]), "concept": found.concepts[unit]}
     columns = {"importance": roles.importance, "soft": roles.soft_importance, "guess": roles.guessed}
     by_class = {
-        classifier.classes[number]: {name: _known(values[unit, number]) for name, values in columns.items()}
+        classifier.classes[number]: {
+            **{name: _known(values[unit, number]) for name, values in columns.items()},
+            "detector": _detector(roles, unit, number),
+        }
         for number in roles.classes
     }
     return {"unit": unit, **shown, "classes": by_class}

@@ -3,28 +3,35 @@
 Units are chosen for each class on some pictures, and what the sets do is scored on others.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int64
-from tqdm import tqdm
+from torch import Tensor
 
 from dissect.roles.ablations import ablations
 from dissect.roles.accuracy import rank_correlation
+from dissect.roles.detectors import Detectors, peaks_in
 from dissect.roles.following import NextLayer, next_layer
 from dissect.roles.screen import screened
 from dissect.roles.tally import Tally
 from dissect.sources.classes import ClassedPictures, Split
 from rewrite.classifiers.classifier import Classifier
 from rewrite.generators.batches import in_batches
+from rewrite.generators.fingerprint import hash_of
 from rewrite.generators.maps import units_axis
 from rewrite.reports.interval import Interval
+from rewrite.storage.ledger import Ledger, Tensors, added
+from rewrite.storage.quoting import lacking
 
 BATCH = 64
 TRIED = 4
 SIZES = (4, 20)
+STAGES = SCREEN, UNCHANGED, OFF, SETS, PEAKS = "screen", "unchanged", "units off", "sets off", "detectors"
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,7 @@ class Roles:
         order: The units of each class, the most important first.
         sets: The units that are off, by what they are: none first, then for each class its best, and all others.
         tally: What is named what on the test pictures with each of the sets off.
+        detectors: How well each unit alone tells each class, in the order of `classes`.
         following: The next layer, where that is what runs again; None where all does.
     """
 
@@ -56,6 +64,7 @@ class Roles:
     order: Int64[np.ndarray, "asked units"]
     sets: Mapping[tuple[int, str], Sequence[int]]
     tally: Tally
+    detectors: Detectors
     following: NextLayer | None = field(default=None, repr=False)
 
     def best(self, number: int, size: int) -> list[int]:
@@ -78,7 +87,7 @@ def find_roles(
     classes: Sequence[int] | None = None,
     sizes: tuple[int, int] = SIZES,
     promising: int | None = None,
-    progress: bool = False,
+    ledger: Ledger | None = None,
 ) -> Roles:
     """Measure what each class loses without each unit, and without sets of them.
 
@@ -91,11 +100,11 @@ def find_roles(
         sizes: Sizes of the small and of the larger set of best units.
         promising: Measure only so many units of each class, those of which the first guess expects most; all if left
             out.
-        progress: Show progress bars.
+        ledger: What keeps the counts while they grow; nothing is kept if left out. See `identity_of`.
 
     Raises:
         LookupError: The classifier has no such part.
-        ValueError: It gives no units, too few for the sets, or a size is below one.
+        ValueError: It gives no units, too few for the sets, a size is below one, or the ledger is of another run.
     """
     units = _units(classifier, part)
     if not 1 <= sizes[0] <= sizes[1] < units:
@@ -103,20 +112,44 @@ def find_roles(
     truth = pictures.classes(split.training)
     asked = sorted(set(truth.tolist())) if classes is None else list(classes)
     following = next_layer(classifier, part, pictures.images(split.training[:TRIED]))
-    guess = screened(classifier, part, pictures, split.training, progress=progress)
-    measure = _Measure(classifier, part, pictures, following, progress)
+    measure = _Measure(classifier, part, pictures, following, ledger or Ledger())
+    guess = measure.screen(split.training)
     # What all units together do is known after one set: none.
-    whole = measure.of([()], split.training, "unchanged")
+    whole = measure.of([()], split.training, UNCHANGED)
     guessed = whole.soft_accuracy - guess.soft_accuracy
     chosen = _promising(guessed[:, asked], promising)
-    alone = measure.of([(unit,) for unit in chosen.tolist()], split.training, "units off")
+    alone = measure.of([(unit,) for unit in chosen.tolist()], split.training, OFF)
     importance, soft = (np.full((units, len(classifier.classes)), np.nan) for _ in range(2))
     importance[chosen] = whole.accuracy - alone.accuracy
     soft[chosen] = whole.soft_accuracy - alone.soft_accuracy
     order = np.array([_ordered(importance[:, number], soft[:, number], guessed[:, number]) for number in asked])
     sets = _sets(order, asked, sizes)
-    tally = measure.of(list(sets.values()), split.test, "sets off")
-    return Roles(part, units, asked, split, importance, soft, guessed, order, sets, tally, following)
+    tally = measure.of(list(sets.values()), split.test, SETS)
+    detectors = measure.detectors(split, asked)
+    return Roles(part, units, asked, split, importance, soft, guessed, order, sets, tally, detectors, following)
+
+
+def identity_of(
+    classifier: Classifier,
+    part: str,
+    pictures: ClassedPictures,
+    split: Split,
+    *,
+    classes: Sequence[int] | None = None,
+    sizes: tuple[int, int] = SIZES,
+    promising: int | None = None,
+) -> dict[str, Any]:
+    """What tells the counts of one run of `find_roles` from those of another."""
+    numbers = {name: torch.tensor(each) for name, each in zip(Split._fields, split, strict=True)}
+    return {
+        "model": classifier.fingerprint,
+        "part": part,
+        "pictures": pictures.identity,
+        "split": hash_of(numbers),
+        "classes": None if classes is None else list(classes),
+        "sizes": list(sizes),
+        "promising": promising,
+    }
 
 
 class _Measure:
@@ -128,26 +161,58 @@ class _Measure:
         part: str,
         pictures: ClassedPictures,
         following: NextLayer | None,
-        progress: bool,
+        ledger: Ledger,
     ):
         self.classifier, self.part, self.pictures = classifier, part, pictures
-        self.following, self.progress = following, progress
+        self.following, self.ledger = following, ledger
 
-    @torch.no_grad()
-    def of(self, sets: Sequence[Sequence[int]], numbers: Sequence[int], what: str) -> Tally:
+    def screen(self, numbers: Sequence[int]) -> Tally:
+        """Guess what is named what with each unit off."""
+        return self._counted(
+            SCREEN, numbers, lambda chosen: screened(self.classifier, self.part, self.pictures, chosen)
+        )
+
+    def of(self, sets: Sequence[Sequence[int]], numbers: Sequence[int], stage: str) -> Tally:
         """Count what is named what with each set off; what comes before the part runs once for each batch."""
-        tally = Tally(len(sets), len(self.classifier.classes))
-        with tqdm(total=len(numbers), desc=what, unit="img", delay=1, disable=not self.progress) as bar:
-            for chosen, started in in_batches(numbers, BATCH, self._start):
-                truth = self.pictures.classes(chosen)
-                tally.begin(truth)
-                for number, units in enumerate(sets):
-                    tally.add(number, started.without(units) if units else started.whole, truth)
-                bar.update(len(chosen))
-        return tally
 
-    def _start(self, numbers: tuple[int, ...]):
-        return ablations(self.classifier, self.part, self.pictures.images(numbers), self.following)
+        @torch.no_grad()
+        def count(chosen: Sequence[int]) -> Tally:
+            tally, truth = Tally(len(sets), len(self.classifier.classes)), self.pictures.classes(chosen)
+            started = ablations(self.classifier, self.part, self.pictures.images(chosen), self.following)
+            tally.begin(truth)
+            for number, units in enumerate(sets):
+                tally.add(number, started.without(units) if units else started.whole, truth)
+            return tally
+
+        return self._counted(stage, numbers, count)
+
+    def detectors(self, split: Split, asked: Sequence[int]) -> Detectors:
+        """How well each unit alone tells each class."""
+        numbers, first = [*split.training, *split.test], len(split.training)
+        found = self.ledger.over(
+            PEAKS,
+            range(len(numbers)),
+            lambda places: {"peaks": peaks_in(self.classifier, self.part, self._images(numbers, places))},
+            join=lambda ours, theirs: {"peaks": torch.cat([ours["peaks"], theirs["peaks"]])},
+        )
+        peaks, truth = found["peaks"], self.pictures.classes(numbers)
+        return Detectors.of((peaks[:first], peaks[first:]), (truth[:first], truth[first:]), asked)
+
+    def _counted(self, stage: str, numbers: Sequence[int], count: Callable[[Sequence[int]], Tally]) -> Tally:
+        """Counts of all pictures, some at a time; memory may allow fewer of them at once."""
+
+        def measure(places: Sequence[int]) -> Tensors:
+            parts = [tally.tensors() for _, tally in in_batches([numbers[place] for place in places], BATCH, count)]
+            return reduce(added, parts)
+
+        found = self.ledger.over(stage, range(len(numbers)), measure)
+        try:
+            return Tally.of(found)
+        except (KeyError, IndexError, TypeError) as error:
+            raise ValueError(f"{self.ledger.path} is damaged: {lacking(error)}") from None
+
+    def _images(self, numbers: Sequence[int], places: Sequence[int]) -> Tensor:
+        return self.pictures.images([numbers[place] for place in places])
 
 
 def _units(classifier: Classifier, part: str) -> int:

@@ -7,41 +7,27 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from dissect.roles.tally import Tally
 from dissect.sources.classes import ClassedPictures
 from rewrite.classifiers.classifier import Classifier
-from rewrite.generators.batches import in_batches
 from rewrite.generators.maps import units_axis
 
-BATCH = 64
 
-
-def screened(
-    classifier: Classifier, part: str, pictures: ClassedPictures, numbers: Sequence[int], *, progress: bool = False
-) -> Tally:
+def screened(classifier: Classifier, part: str, pictures: ClassedPictures, numbers: Sequence[int]) -> Tally:
     """Guess what is named what with each unit off, to the first order.
 
     Args:
         classifier: The classifier.
         part: Path of the part.
         pictures: Where they are from.
-        numbers: The pictures.
-        progress: Show a progress bar.
+        numbers: The pictures; at least one.
     """
-    tally: Tally | None = None
-    with tqdm(total=len(numbers), desc="screen", unit="img", delay=1, disable=not progress) as bar:
-        for chosen, (lost, margin, classes) in in_batches(
-            numbers, BATCH, lambda part_of: _margins(classifier, part, pictures.images(part_of))
-        ):
-            tally = tally or Tally(lost.shape[1], len(classifier.classes))
-            truth = pictures.classes(chosen)
-            tally.begin(truth)
-            for unit in range(lost.shape[1]):
-                tally.add_margins(unit, margin - lost[:, unit], classes, truth)
-            bar.update(len(chosen))
-    assert tally is not None
+    lost, margin, classes = _margins(classifier, part, pictures.images(numbers))
+    tally, truth = Tally(lost.shape[1], len(classifier.classes)), pictures.classes(numbers)
+    tally.begin(truth)
+    for unit in range(lost.shape[1]):
+        tally.add_margins(unit, margin - lost[:, unit], classes, truth)
     return tally
 
 

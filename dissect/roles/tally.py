@@ -1,5 +1,7 @@
 """What is counted of the scores of many pictures: for each set of units that is off, what is named what."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from jaxtyping import Float, Int64
@@ -21,6 +23,23 @@ class Tally:
     def __init__(self, sets: int, classes: int):
         self.pictures = np.zeros(classes, dtype=np.int64)
         self._hits, self._named = (np.zeros((2, sets, classes)) for _ in range(2))
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor]) -> "Tally":
+        """Take up what `tensors` gave.
+
+        Raises:
+            KeyError: Something of it is missing.
+        """
+        found = cls(*tensors["hits"].shape[1:])
+        found.pictures = tensors["pictures"].numpy()
+        found._hits, found._named = tensors["hits"].numpy(), tensors["named"].numpy()
+        return found
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All counts by name; those of other pictures can be added to them."""
+        counts = {"pictures": self.pictures, "hits": self._hits, "named": self._named}
+        return {name: torch.from_numpy(each) for name, each in counts.items()}
 
     def begin(self, truth: Int64[Tensor, " images"]) -> None:
         """Count pictures of some classes."""

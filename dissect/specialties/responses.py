@@ -9,10 +9,10 @@ from jaxtyping import Float, Int16, Int64
 from torch import Tensor
 
 from dissect.roles.ablations import Ablations, ablations
+from dissect.roles.detectors import peaks_in
 from dissect.roles.following import NextLayer, next_layer
 from dissect.sources.classes import ClassedPictures
 from rewrite.classifiers.classifier import Classifier
-from rewrite.generators.maps import units_axis
 from rewrite.storage.ledger import Ledger, Tensors
 
 TRIED = 4
@@ -71,16 +71,11 @@ class Prefix:
 
     def peaks(self, numbers: Sequence[int]) -> Float[Tensor, "pictures units"]:
         """The greatest activation of each unit in each picture."""
-        return peaks_of(self.classifier.stop(self.part, self.pictures.images(numbers)).output).cpu().float()
+        return peaks_in(self.classifier, self.part, self.pictures.images(numbers))
 
     def started(self, numbers: Sequence[int]) -> Ablations:
         """Runs of pictures that go on with units off."""
         return ablations(self.classifier, self.part, self.pictures.images(numbers), self.following)
-
-
-def peaks_of(output: Tensor) -> Float[Tensor, "images units"]:
-    """The greatest activation of each unit, of maps, vectors or tokens."""
-    return output.movedim(units_axis(output), 1).flatten(2).amax(dim=2) if output.ndim > 2 else output
 
 
 @torch.no_grad()

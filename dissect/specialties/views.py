@@ -8,8 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from dissect.roles.detectors import peaks_of
 from dissect.sources.classes import ClassedPictures
-from dissect.specialties.responses import peaks_of
 from rewrite.classifiers.classifier import Classifier
 from rewrite.generators.maps import as_maps, units_axis
 from rewrite.storage.ledger import Ledger, Tensors
