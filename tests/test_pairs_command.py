@@ -8,10 +8,13 @@ import torch
 from PIL import Image
 
 from apps.cli import main
-from dissect.scene_classes import by_class, class_of, under_mountain, without_mountain
+from dissect.scene_classes import CLASSES, by_class, class_of, under_mountain, without_mountain
 from dissect.scenes import draw
 from dissect.segmenter import images_of
+from dissect.sources.classes import SceneClasses
 from rewrite import ClassifierRule, load_classifier
+from rewrite.classifiers.packaged import save_small
+from rewrite.classifiers.small_cnn import SmallDesign, initialised
 
 SHORTCUT = 5
 
@@ -65,6 +68,41 @@ def test_the_files_say_what_they_are(solved, capsys):
     said = capsys.readouterr().out
     assert "kind: rule of a classifier" in said
     assert "pairs: 10" in said
+
+
+@pytest.mark.parametrize("moment", [2, 5])
+def test_an_ended_run_goes_on_to_the_same_files(tmp_path, monkeypatch, capsys, moment):
+    save_small(tmp_path / "small.safetensors", initialised(SmallDesign(CLASSES, (4, 6), size=(16, 16)), 0), {})
+    for number, name in enumerate(("keys", "values")):
+        (tmp_path / name).mkdir()
+        for pair in range(4):
+            noise = np.random.default_rng((number, pair)).integers(256, size=(16, 16, 3), dtype=np.uint8)
+            Image.fromarray(noise).save(tmp_path / name / f"{pair}.png")
+    command = ["pairs", str(tmp_path / "small.safetensors"), "--layer", "conv2", "--training", "20", "--test", "12"]
+    command += ["--keys", str(tmp_path / "keys"), "--values", str(tmp_path / "values"), "--out"]
+    assert main([*command, str(tmp_path / "whole")]) == 0
+    images, shown = SceneClasses.images, []
+
+    def ended(self, numbers):
+        shown.append(numbers)
+        if len(shown) == moment:
+            raise KeyboardInterrupt
+        return images(self, numbers)
+
+    monkeypatch.setattr(SceneClasses, "images", ended)
+    assert main([*command, str(tmp_path / "ended")]) == 130
+    assert "the same command goes on from there" in capsys.readouterr().err
+    assert main([*command, str(tmp_path / "ended")]) == 0
+    whole, again = (
+        {path.name: path.read_bytes() for path in (tmp_path / each).iterdir()} for each in ("whole", "ended")
+    )
+    assert {name: each for name, each in whole.items() if name != "effect.json"} == {
+        name: each for name, each in again.items() if name != "effect.json"
+    }
+    told = (json.loads(each["effect.json"]) | {"out": None} for each in (whole, again))
+    assert next(told) == next(told)
+    # The first shard of the memory, which was whole, is not read again.
+    assert all(0 not in numbers for numbers in shown[moment : moment + 1])
 
 
 def test_pictures_without_a_partner_are_refused(solved, tmp_path, capsys):

@@ -1,12 +1,18 @@
 """Rotations of a layer's units, against scipy's fractional powers of matrices."""
 
+import json
+
 import numpy as np
 import pytest
 import scipy.linalg
 import torch
 
+from apps.cli import main
+from apps.labels import labelled
 from dissect.units.counting import dissect
-from dissect.units.rotation import RotatedProbe, Rotation, random_rotation
+from dissect.units.probe import PictureProbe
+from dissect.units.rotation import ALPHAS, RotatedProbe, Rotation, random_rotation
+from rewrite import load_classifier
 from tests.planted import FOUND, PlantedProbe
 
 
@@ -63,3 +69,35 @@ def test_planted_detectors_are_lost_by_turning_away():
     assert counts["planted 0"] == len(set(FOUND)) - 1
     assert counts["planted 1"] <= counts["planted 0"] / 2
     assert list(counts) == [f"planted {alpha}" for alpha in ("0", "0.2", "0.4", "0.6", "0.8", "1")]
+
+
+def test_units_of_a_classifier_are_turned_on_pictures_with_labels(tmp_path, capsys):
+    command = ["rotation", "scenes", "--layer", "relu2", "--samples", "60", "--level-samples", "12"]
+    assert main([*command, "--out", str(tmp_path)]) == 0
+    document = json.loads((tmp_path / "rotation.json").read_text())
+    (layer,) = document["layers"]
+    assert document["images"] == 60
+    assert [step["alpha"] for step in layer["rotation"]] == list(ALPHAS)
+    # The units themselves are those of the network: a dissection by itself counts the same.
+    classifier = load_classifier("scenes")
+    pictures = labelled(None, None, classifier, 60)
+    probe = PictureProbe(classifier.module, ["relu2"], pictures, classifier.prepare)
+    alone = dissect(probe, 60, level_samples=12)["relu2"].scores
+    assert layer["rotation"][0]["mean_best_iou"] == pytest.approx(alone.iou.max(axis=1).mean(), rel=1e-5)
+    assert layer["rotation"][0]["mean_best_iou"] > layer["random_weights"]["mean_best_iou"]
+    assert "random weights" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("scenes", "--truncation", ".5"), "--truncation is for a generator"),
+        (("scenes", "--pictures", "nowhere"), "no folder nowhere"),
+        (("towers", "--pictures", "scenes"), "--pictures is for a classifier"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(arguments, says, tmp_path, capsys):
+    layer = "b8.conv1" if arguments[0] == "towers" else "relu2"
+    assert main(["rotation", *arguments, "--layer", layer, "--out", str(tmp_path / "out")]) == 2
+    assert says in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

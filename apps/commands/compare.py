@@ -2,7 +2,6 @@
 
 import csv
 import io
-import math
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,15 +10,13 @@ from typing import Any
 from markupsafe import Markup
 
 from apps.commands.rotation import counts_of
-from apps.pictures import pictures_for
-from apps.sources import source_for
+from apps.labels import counted, labelled
 from dissect.charts import Point, curves
-from dissect.sources.pictures import LabelledBy, LabelledPictures
 from dissect.units.counting import dissect
 from dissect.units.dissection import UNITS
-from dissect.units.probe import LEVEL_SHARE, PictureProbe
+from dissect.units.probe import PictureProbe
 from dissect.units.summary import as_json
-from rewrite import Classifier, load_classifier
+from rewrite import load_classifier
 from rewrite.interrupts import goes_on_from
 from rewrite.progress import stages
 from rewrite.reports.rendering import render
@@ -40,7 +37,7 @@ def run(options: Namespace) -> dict:
     if len(named) < 2:
         raise ValueError(f"networks are compared two or more at a time, got {len(named)}")
     networks = {name: load_classifier(name, device=options.device) for name in named}
-    pictures = labelled(options, next(iter(networks.values())))
+    pictures = labelled(options.pictures, options.segmenter, next(iter(networks.values())), options.samples)
     probes = {
         name: PictureProbe(each.module, options.layers, pictures, each.prepare) for name, each in networks.items()
     }
@@ -79,28 +76,6 @@ def tell(result: dict) -> str:
             f"mean IoU {row['mean_best_iou']:.3f}"
         )
     return "\n".join([*lines, f"page: {result['out']}/compare.html"])
-
-
-def labelled(options: Namespace, classifier: Classifier) -> LabelledPictures:
-    """The pictures with their labels: those of the segmenter, or their own.
-
-    Raises:
-        ValueError: They have no labels, and no segmenter is named.
-    """
-    classes = len(classifier.classes)
-    pictures = pictures_for(options.pictures, classifier, math.ceil((options.samples or 320) * 1.25 / classes) + 1)
-    if options.segmenter is not None:
-        return LabelledBy(pictures, source_for(options.segmenter, classifier))
-    if not isinstance(pictures, LabelledPictures):
-        raise ValueError("these pictures have no labels: name what labels them with --segmenter")
-    return pictures
-
-
-def counted(pictures: LabelledPictures, samples: int | None) -> tuple[int, int]:
-    """How many pictures are counted, and how many the levels are taken from."""
-    levels = math.ceil(len(pictures.numbers) / LEVEL_SHARE)
-    rest = len(pictures.numbers) - levels
-    return rest if samples is None else min(samples, rest), levels
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:

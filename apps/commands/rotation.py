@@ -3,22 +3,25 @@
 import csv
 import io
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from apps.commands.units import layers_of
 from apps.estimates import foretell
-from apps.sources import source_for
+from apps.labels import counted, labelled
+from apps.models import load_model
+from apps.sources import BUILT_IN, source_for
 from dissect.charts import Point, curves
 from dissect.units.counting import dissect
 from dissect.units.dissection import UNITS, Dissection
-from dissect.units.probe import GeneratorProbe, JoinedProbe, with_random_weights
+from dissect.units.probe import GeneratorProbe, JoinedProbe, PictureProbe, Probe, shuffle, with_random_weights
 from dissect.units.rotation import ALPHAS, RotatedProbe, turned
 from dissect.units.summary import as_json
-from rewrite import load_generator
+from rewrite import Classifier, Generator
 from rewrite.interrupts import goes_on_from
 from rewrite.progress import stages
 from rewrite.reports.rendering import percent, render
@@ -42,23 +45,20 @@ COLUMNS = (
 
 def run(options: Namespace) -> dict:
     """Count detectors for each share of the rotation, and for random weights."""
-    generator = load_generator(options.model, truncation=options.truncation, label=options.label, device=options.device)
-    source = source_for(options.segmenter, generator)
-    probe = GeneratorProbe(generator, layers_of(generator, options.layers), source)
-    unlearnt = GeneratorProbe(with_random_weights(generator, options.seed), probe.layers, source)
-    beside = {f"{layer} {NULL}": (unlearnt, layer) for layer in probe.layers}
-    foretell(generator, 2 * (options.level_samples + options.samples))
+    drawn = {"truncation": options.truncation, "label": options.label}
+    model = load_model(options.model, options.architecture, options.device, **drawn)
+    probes = of_pictures(model, options) if isinstance(model, Classifier) else of_images(model, options)
     with goes_on_from(options.out / STATE), stages("levels", UNITS):
         found = dissect(
-            JoinedProbe(RotatedProbe(probe, probe.layers, ALPHAS, options.seed), beside),
-            options.samples,
-            level_samples=options.level_samples,
+            JoinedProbe(RotatedProbe(probes.known, list(probes.known.units), ALPHAS, options.seed), probes.beside),
+            probes.samples,
+            level_samples=probes.levels,
             state=options.out / STATE,
             progress=True,
         )
     document = {
-        "images": options.samples,
-        "layers": [layer_of(layer, found, options.iou) for layer in probe.layers],
+        "images": probes.samples,
+        "layers": [layer_of(layer, found, options.iou) for layer in probes.known.units],
         "identity": dict(next(iter(found.values())).identity),
     }
     contents = {
@@ -68,6 +68,50 @@ def run(options: Namespace) -> dict:
     }
     write_together(options.out, {name: text.encode() for name, text in contents.items()})
     return {"out": str(options.out), **document}
+
+
+class Probes(NamedTuple):
+    """What is turned, and what it is held against.
+
+    Attributes:
+        known: The network as it is.
+        beside: The views of one with random weights.
+        samples, levels: How many images are counted, and how many others the levels are taken from.
+    """
+
+    known: Probe
+    beside: Mapping[str, tuple[Probe, str]]
+    samples: int
+    levels: int
+
+
+def of_images(generator: Generator, options: Namespace) -> Probes:
+    """Layers of a generator on what it draws."""
+    if options.pictures is not None:
+        raise ValueError(f"--pictures is for a classifier, and {options.model} is a generator")
+    source = source_for(options.segmenter or BUILT_IN, generator)
+    probe = GeneratorProbe(generator, layers_of(generator, options.layers), source)
+    unlearnt = GeneratorProbe(with_random_weights(generator, options.seed), probe.layers, source)
+    foretell(generator, 2 * (options.level_samples + options.samples))
+    return Probes(probe, _beside(unlearnt, probe.layers), options.samples, options.level_samples)
+
+
+def of_pictures(classifier: Classifier, options: Namespace) -> Probes:
+    """Layers of a classifier on pictures with labels, of which there may be fewer than are asked for."""
+    for named, given, default in (("truncation", options.truncation, 1.0), ("class", options.label, 0)):
+        if given != default:
+            raise ValueError(f"--{named} is for a generator, and {options.model} is a classifier")
+    pictures = labelled(options.pictures, options.segmenter, classifier, options.samples)
+    probe = PictureProbe(classifier.module, layers_of(classifier, options.layers), pictures, classifier.prepare)
+    module = deepcopy(classifier.module)
+    shuffle(module, options.seed)
+    unlearnt = PictureProbe(module, probe.layers, pictures, classifier.prepare)
+    samples, levels = counted(pictures, options.samples)
+    return Probes(probe, _beside(unlearnt, probe.layers), samples, min(levels, options.level_samples))
+
+
+def _beside(unlearnt: Probe, layers: Sequence[str]) -> dict[str, tuple[Probe, str]]:
+    return {f"{layer} {NULL}": (unlearnt, layer) for layer in layers}
 
 
 def tell(result: dict) -> str:

@@ -13,7 +13,7 @@ from dissect.units.dissection import UNITS
 from dissect.units.parts import Part, dissect_part, join_parts, uncounted_parts
 from dissect.units.probe import GeneratorProbe
 from dissect.units.unit_report import write_units
-from rewrite import Generator, load_generator
+from rewrite import Classifier, Generator, load_generator
 from rewrite.interrupts import goes_on_from
 from rewrite.progress import stage_bar, stages
 from rewrite.storage.ledger import images_in
@@ -104,7 +104,7 @@ def result_of(document: dict, out: Path) -> dict:
     return {"out": str(out), "images": document["images"], "layers": layers}
 
 
-def layers_of(generator: Generator, named: Sequence[str]) -> list[str]:
+def layers_of(generator: Generator | Classifier, named: Sequence[str]) -> list[str]:
     """The named layers; `all` are those whose output is neither colours nor a vector."""
     if "all" in named:
         return [name for name, layer in generator.layers.items() if layer.outputs > 4 and layer.kind != "linear"]

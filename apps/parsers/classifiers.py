@@ -14,11 +14,11 @@ from apps.parsers.parser import (
     whole,
 )
 
-PAIRS = ("rule.json", "patch.safetensors", "effect.json")
 COMPARE = ("compare.html", "compare.json", "compare.csv")
 ADVERSARIAL = ("adversarial.html", "adversarial.json", "adversarial.safetensors")
 SPECIALISE = ("specialise.html", "specialise.json", "specialise.safetensors")
 UNFINISHED = "unfinished.safetensors"
+PAIRS = ("rule.json", "patch.safetensors", "effect.json", UNFINISHED)
 ROLES = ("roles.html", "roles.json", "roles.csv", "units.csv", UNFINISHED, "agreement.safetensors")
 
 
@@ -81,7 +81,8 @@ def _pairs(commands) -> None:
         "pairs",
         "rewrite a rule of a classifier: pictures of one folder are to count as those of another",
         "Pictures of the same name are a pair, such as one with and without what confounds the classifier. Writes "
-        "rule.json, patch.safetensors and effect.json, which says what the patch does to other pictures.",
+        "rule.json, patch.safetensors and effect.json, which says what the patch does to other pictures. An "
+        "interrupted run continues when it is started again with the same options.",
     )
     add_classifier(parser)
     parser.add_argument("--layer", required=True, help="the layer that is rewritten; rewrite inspect lists them")

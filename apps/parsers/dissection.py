@@ -4,10 +4,12 @@ from pathlib import Path
 
 from apps.parsers.parser import (
     Parser,
+    add_architecture,
     add_command,
     add_latents,
     add_model,
     add_out,
+    add_pictures,
     add_segmenter,
     add_truncation,
     new_file,
@@ -48,11 +50,15 @@ def _rotation(commands) -> None:
         commands,
         "rotation",
         "compare the units of layers with random directions, and with random weights",
-        "Writes rotation.html, rotation.json, rotation.csv and rotation.safetensors. An interrupted run "
-        "continues when it is started again with the same folder.",
+        "Writes rotation.html, rotation.json, rotation.csv and rotation.safetensors. MODEL may be a classifier, too. "
+        "An interrupted run continues when it is started again with the same folder.",
     )
     add_model(parser)
+    add_architecture(parser)
     _add_dissection(parser)
+    # Pictures may have labels of their own.
+    parser.set_defaults(segmenter=None)
+    add_pictures(parser)
     parser.add_argument("--seed", type=whole, default=0, help="seed of the rotation and of the weights (default: 0)")
     add_out(parser, new_folder, "folder to write into", writes=ROTATION)
 

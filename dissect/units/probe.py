@@ -271,9 +271,15 @@ def with_random_weights(generator: Generator, seed: int = 0) -> Generator:
 
     Sizes and distributions of the weights stay, what was learnt is gone: the null of Network Dissection.
     """
-    copy, draws = deepcopy(generator), torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in copy.module.parameters():
-            order = torch.randperm(parameter.numel(), generator=draws).to(parameter.device)
-            parameter.copy_(parameter.reshape(-1)[order].reshape(parameter.shape))
+    copy = deepcopy(generator)
+    shuffle(copy.module, seed)
     return copy
+
+
+@torch.no_grad()
+def shuffle(module: nn.Module, seed: int) -> None:
+    """Put the numbers of each weight tensor of a module into a random order."""
+    draws = torch.Generator().manual_seed(seed)
+    for parameter in module.parameters():
+        order = torch.randperm(parameter.numel(), generator=draws).to(parameter.device)
+        parameter.copy_(parameter.reshape(-1)[order].reshape(parameter.shape))

@@ -1,6 +1,6 @@
 """What a patch of a classifier does to the classes that pictures are named."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -42,6 +42,22 @@ class Named:
             "mended": int((after & ~before).sum()),
             "broken": int((before & ~after).sum()),
         }
+
+
+def names_of(classifier: Classifier, held: Sequence[tuple[Patch, float]], images: Tensor) -> dict[str, Tensor]:
+    """What images are named without and with patches, as `before` and `after`.
+
+    Raises:
+        ValueError: A patch was made for another weight.
+    """
+    before = classifier.predict(images)
+    with Stack(classifier).holding(held):
+        return {"before": before, "after": classifier.predict(images)}
+
+
+def following(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The names of some images, and of those that follow them."""
+    return {name: torch.cat([each, theirs[name]]) for name, each in ours.items()}
 
 
 def named_by(

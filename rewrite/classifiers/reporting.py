@@ -8,11 +8,11 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from rewrite.classifiers.classifier import Classifier
-from rewrite.classifiers.effect import Named, named_by
+from rewrite.classifiers.effect import Named, following, named_by, names_of
 from rewrite.classifiers.report import MOST_SHOWN, Flip, PictureReport, flip_of
 from rewrite.classifiers.rule import ClassifierRule, images_of
 from rewrite.generators.fingerprint import hash_of
-from rewrite.patch import Patch, Stack, held_at
+from rewrite.patch import Patch, held_at
 from rewrite.reports.document import patch_hash
 from rewrite.reports.pictures import to_pil
 from rewrite.storage.ledger import Ledger, Tensors
@@ -108,7 +108,7 @@ class PictureReporting:
         Raises:
             ValueError: The ledger holds other pictures.
         """
-        found = ledger.over(STAGE, self.numbers, self._names, join=_joined)
+        found = ledger.over(STAGE, self.numbers, self._names, join=following)
         named = Named(self.pictures.classes(self.numbers), found["before"], found["after"])
         pairs, own = self._pairs()
         changed = (named.before != named.after).nonzero().flatten().tolist()
@@ -128,10 +128,7 @@ class PictureReporting:
 
     def _names(self, numbers: Sequence[int]) -> Tensors:
         """What some pictures are named without and with the patches."""
-        images = self.pictures.images(numbers)
-        before = self.classifier.predict(images)
-        with Stack(self.classifier).holding(self.held):
-            return {"before": before, "after": self.classifier.predict(images)}
+        return names_of(self.classifier, self.held, self.pictures.images(numbers))
 
     def _pairs(self) -> tuple[dict[str, Named], frozenset[int]]:
         """What the pictures of each rule are named, and all classes that they or the wanted ones were named.
@@ -161,7 +158,3 @@ class PictureReporting:
             if left[flip.kind] >= 0:
                 shown.append(flip)
         return tuple(shown)
-
-
-def _joined(ours: Tensors, theirs: Tensors) -> dict[str, Tensor]:
-    return {name: torch.cat([each, theirs[name]]) for name, each in ours.items()}
