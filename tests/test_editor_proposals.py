@@ -18,7 +18,7 @@ def proposing(models, session) -> Proposing:
     proposing = Proposing(built(RewriteTab, models).view)
     *_, last = proposing.on_propose_contexts(session, PLACES)
     assert len(session.offers.waiting) > 6
-    assert "accept or refuse them" in last[proposing.view.status]
+    assert "accept (Y) or refuse (N)" in last[proposing.view.status]
     return proposing
 
 
@@ -33,12 +33,29 @@ def test_accepted_places_are_marks_and_their_images_join_the_wall(session, propo
     first, second, *_ = [each for each in session.offers.waiting if not each.marked]
     proposing.on_answers(session, answers(("accept", first.latent.seed), ("refuse", second.latent.seed)))
     draft = session.draft
-    assert draft.seeds == (*before.seeds, first.latent.seed)
+    assert draft.seeds[:6] == before.seeds[:6]
+    assert first.latent.seed in draft.seeds
+    assert second.latent.seed not in draft.seeds
     assert set(draft.regions("paste", "context")) == {*before.regions("paste", "context"), *first.regions}
     assert not {first, second} & set(session.offers.waiting)
     # The page sends its last requests again with each new one.
     proposing.on_answers(session, answers(("accept", first.latent.seed), ("refuse", second.latent.seed)))
     assert session.draft == draft
+
+
+def test_images_of_proposals_are_on_the_wall_as_long_as_they_wait(session, proposing):
+    first, *_ = offered = [each for each in session.offers.waiting if not each.marked]
+    assert session.draft.seeds == (*range(6), *(each.latent.seed for each in offered))[:MOST_TILES]
+    view = proposing.view
+    shown = proposing.on_answers(session, answers(("accept", first.latent.seed), ("refuse", offered[1].latent.seed)))
+    waiting = {each.latent.seed for each in session.offers.waiting}
+    outlined = {each["seed"]: sum(length for _, length in each["runs"]) for each in shown[view.wall]["offered"]}
+    assert set(outlined) == waiting
+    assert outlined[offered[2].latent.seed] == sum(int(each.mask.array().sum()) for each in offered[2].regions)
+    # A page that is loaded again has no proposals, and so not their images.
+    assert session._kept()[1][session.model.fingerprint].seeds == (*range(6), first.latent.seed)
+    proposing.on_answers(session, {"requests": [{"do": "refuse_all", "index": 0, "turn": 9}]})
+    assert session.draft.seeds == (*range(6), first.latent.seed)
 
 
 def test_what_was_refused_is_not_offered_again(session, proposing):

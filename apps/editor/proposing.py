@@ -9,6 +9,7 @@ import gradio as gr
 
 from apps.editor.frame import Updates
 from apps.editor.model import Model
+from apps.editor.offers import outlines
 from apps.editor.proposal_list import cards, read_answers
 from apps.editor.remaining import Remaining
 from apps.editor.rewrite_view import RewriteView
@@ -36,25 +37,26 @@ class Proposing:
             yield view.show_status(session, remaining.after(text, done))
         with session.lock:
             session.offers.offer(proposals(draft.model, rule))
+            session.show_offers()
             count = len(session.offers.waiting)
-        text = f"{count} images have such places, clear ones first: accept or refuse them."
-        yield view.show_status(session, text if count else "No other image has a place like the marked ones.") | {
-            view.proposals: gr.update(proposals=cards(draft.model, session.offers.waiting))
-        }
+        text = f"{count} images have such places, clear ones first, outlined on the wall: accept (Y) or refuse (N)."
+        said = view.show_status(session, text if count else "No other image has a place like the marked ones.")
+        yield said | self.show(session)
 
     def on_answers(self, session: Session, document: Any) -> Updates:
         """Make contexts of the accepted proposals, and put their images on the wall."""
-        view = self.view
         with session.lock:
             accepted = session.offers.answer(read_answers(document, session.offers.turn))
-            if accepted:
-                session.add_images_with_contexts(accepted)
-        left = {view.proposals: gr.update(proposals=cards(session.model, session.offers.waiting))}
-        if not accepted:
-            return view.show_readiness(session) | left
+            session.show_offers(accepted)
         count = f"{len(accepted)} more places are" if len(accepted) > 1 else "One more place is"
-        wall = view.show_seeds(session, **given(session.draft))
-        return wall | view.show_readiness(session, f"{count} context now.") | left
+        said = self.view.show_readiness(session, f"{count} context now." if accepted else "")
+        return said | self.show(session, **(given(session.draft) if accepted else {}))
+
+    def show(self, session: Session, **more: Any) -> Updates:
+        """The wall and the list, with what waits for an answer."""
+        view, draft, offers = self.view, session.draft, session.offers
+        listed = {view.proposals: gr.update(proposals=cards(draft.model, offers.waiting))}
+        return view.show_seeds(session, offered=outlines(offers, draft.side), **more) | listed
 
 
 def proposals(model: Model, rule: Rule, on_progress: Callable[[int], object] | None = None) -> list[Proposal]:

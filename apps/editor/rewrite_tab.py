@@ -68,14 +68,14 @@ class RewriteTab:
         made = connect(view.animate.click, Animating(view, self.page.private).on_animate, [], [view.animation])
         made.success(None, None, None, js=FETCH)
         connect(view.preview.click, marking.on_preview, [wall], [wall, view.status], WORK)
-        searched, offered = Proposing(view).on_propose_contexts, [view.status, view.proposals]
-        connect(view.more.click, searched, [wall], offered, WORK, reset=stopped)
+        searched, offered = Proposing(view).on_propose_contexts, [*seen, view.status, view.proposals]
         shown = [wall, view.rules, view.status, view.rewrite, view.price, view.seeds, view.count, view.why]
         model = [*shown, *view.choices, view.example, view.concept, view.concepts, view.proposals]
         self._followed_by_drawing(
             connect(view.seeds.submit, marking.on_seeds, [wall, view.seeds], seen),
             connect(view.count.input, marking.on_count, [wall, view.count], seen),
             connect(view.latents.upload, marking.on_latents, [wall, view.latents], [*seen, view.status]),
+            connect(view.more.click, searched, [wall], offered, WORK, reset=stopped),
             connect(view.previous_seeds.click, marking.on_previous_seeds, [wall], seen),
             connect(view.next_seeds.click, marking.on_next_seeds, [wall], seen),
             connect(self.page.opened.change, self.on_model, [], model),

@@ -158,7 +158,7 @@ class RewriteView:
             **self.show_readiness(session),
             **self.show_rules(session),
             **self.show_reasons(session),
-            self.wall: gr.update(**wall_of(session), **given(session.draft), heat=[]),
+            self.wall: gr.update(**wall_of(session), **given(session.draft), heat=[], offered=[]),
             self.seeds: images_text(session.draft.seeds, session.draft.given),
             self.count: counts(session),
             self.proposals: gr.update(proposals=[]),

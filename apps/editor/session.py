@@ -157,7 +157,7 @@ class Session:
     def file(self, keys: Iterable[str]) -> None:
         """Note that the patches of these keys were saved or exported."""
         with self.lock:
-            self.filed |= frozenset(keys)
+            self.filed |= {*keys}
 
     @property
     def unfiled(self) -> int:
@@ -167,7 +167,7 @@ class Session:
 
     def _kept(self) -> tuple[str, dict[str, Snapshot]]:
         """The fingerprint of the open model, and what the session has of its models; the open one is the last."""
-        now = Snapshot.of(self.draft, self.rules.entries, self.filed)
+        now = Snapshot.of(replace(self.draft, seeds=self.offers.left_out(self.draft)), self.rules.entries, self.filed)
         return self.model.fingerprint, {**self._left, self.model.fingerprint: now}
 
     # The wall ---------------------------------------------------------------------------------------------------------
@@ -280,11 +280,11 @@ class Session:
             found = [Mark("context", Region(latent, Mask.from_array(mask))) for latent, mask in masks if mask.any()]
             self._change(marks=merged([*draft.marks, *found]), further=tuple(dict.fromkeys((*draft.further, *further))))
 
-    def add_images_with_contexts(self, found: Sequence[Region]) -> None:
-        """Add contexts to the present marks, and their images to the wall as far as there is room."""
+    def show_offers(self, accepted: Sequence[Region] = ()) -> None:
+        """Put the images of proposals on the wall as far as there is room; the accepted places are contexts."""
         with self.lock:
-            self.add_contexts(found, ())
-            self._show_first(self.draft.seeds, (number_of(region.latent) for region in found), MOST_TILES)
+            self.add_contexts(accepted, ())
+            self.draft = replace(self.draft, seeds=self.offers.shown(self.draft))
 
     def show_example(self) -> Draft:
         """Put the marks of the example in place of the present ones, and its images first on the wall.

@@ -4,7 +4,7 @@ let SIDE = props.side;
 const roles = props.roles, number = Object.fromEntries(roles.map((role, i) => [role.name, i + 1]));
 const colours = roles.map((role) => [1, 3, 5].map((at) => parseInt(role.colour.slice(at, at + 2), 16)));
 const state = { role: 1, size: 1, maps: new Map(), past: [], next: [], heat: false, moves: false,
-                tiles: [], stroke: null, version: 0, share: 100 };
+                tiles: [], offered: new Map(), stroke: null, version: 0, share: 100 };
 
 // Small things --------------------------------------------------------------------------------------------------------
 const tool = (text, help, act, name = "tool") => button(text, help, act, name);
@@ -69,13 +69,16 @@ const draw = (tile) => {
       paper.strokeText(roles[i].letter, ...at); paper.fillText(roles[i].letter, ...at);
     });
   }
+  const proposed = state.offered.get(tile.seed);
+  if (proposed) trace(paper, proposed, PAPER / SIDE);
   if (tile.at) {
     paper.lineWidth = 2; paper.strokeStyle = "#000";
     const circle = () => { paper.beginPath();
       paper.arc(...tile.at.map((each) => each * PAPER / SIDE), state.size * PAPER / SIDE, 0, 7); paper.stroke(); };
     circle(); paper.setLineDash([6, 6]); paper.strokeStyle = "#fff"; circle(); paper.setLineDash([]);
   }
-  tile.box.setAttribute("aria-label", `${titled(tile.name)}, ${marked.length ? "marked: " + marked.join(", ") : "no marks"}`);
+  tile.box.setAttribute("aria-label", `${titled(tile.name)}, ${marked.length ? "marked: " + marked.join(", ") : "no marks"}`
+    + (proposed ? ", proposed places outlined: accept with Y, refuse with N" : ""));
 };
 const paint = () => { state.tiles.forEach(draw); undo.disabled = !state.past.length; redo.disabled = !state.next.length;
                       clear.disabled = !marks().length; };
@@ -192,10 +195,11 @@ const picture = (name) => { const made = make("img", name); made.alt = ""; made.
 const tileOf = ({ seed, name }) => {
   const tile = { seed, name, box: make("div", "tile"), before: picture("before"), edited: picture("edited"),
                  hot: picture("hot"), canvas: make("canvas"), at: null, down: false };
+  tile.answers = answering(name, (act) => answer(tile, act));
   tile.canvas.width = tile.canvas.height = PAPER;
   tile.box.tabIndex = 0; tile.box.setAttribute("role", "group"); tile.box.dataset.seed = seed;
   const open = button("⤢", `Open ${name} large`, () => large.open(tile), "open");
-  tile.box.append(tile.before, tile.edited, tile.hot, tile.canvas, make("span", "seed", name), open);
+  tile.box.append(tile.before, tile.edited, tile.hot, tile.canvas, make("span", "seed", name), open, tile.answers);
   tile.canvas.addEventListener("pointerdown", (event) => {
     if (event.button || state.stroke || !event.isPrimary) return;
     event.preventDefault(); tile.box.focus({ preventScroll: true });
@@ -243,10 +247,38 @@ document.addEventListener("keydown", (event) => {
   else if (key === "]") resize(state.size + 1);
   else if (key === "b") root.classList.add("peek");
   else if (key === "m") veil.click();
+  else if ((key === "y" || key === "n") && offering()) answer(offering(), key === "y" ? "accept" : "refuse");
   else return;
   event.preventDefault();
 });
 document.addEventListener("keyup", (event) => { if (event.key.toLowerCase() === "b") root.classList.remove("peek"); });
+
+// What is proposed: a key answers the tile under the pointer or the focus, or else the first one.
+const offering = () => {
+  const left = state.tiles.filter((tile) => state.offered.has(tile.seed));
+  return left.find((tile) => tile.box.matches(":focus-within")) ?? left.find((tile) => tile.box.matches(":hover")) ?? left[0];
+};
+const answer = (tile, act) => {
+  const focused = tile.box.matches(":focus-within");
+  state.offered.delete(tile.seed);
+  suggest();
+  tellAll(answered, { do: act, index: tile.seed });
+  const next = offering();
+  if (next && focused) next.box.focus({ preventScroll: true });
+  next?.box.scrollIntoView({ block: "nearest" });
+};
+const suggest = () => {
+  for (const tile of state.tiles) {
+    const on = state.offered.has(tile.seed);
+    tile.box.classList.toggle("offered", on); tile.answers.hidden = !on;
+  }
+  paint();
+};
+const propose = () => {
+  state.offered = new Map(props.offered.map((each) => [each.seed, outline(each.runs, SIDE)]));
+  if (state.offered.size) fade(false);
+  suggest(); tellAll(walled);
+};
 
 // What comes from the server ------------------------------------------------------------------------------------------
 const LEFT = "";
@@ -273,13 +305,14 @@ const build = () => {
   }
   show("before", props.tiles.map((each) => each.image));
   edit(); warm(); roughen();
-  paint();
+  suggest(); tellAll(walled);
   root.dataset.ready = "1";
 };
 watch(named({ tiles: 0 }), build);
 watch(named({ after: 0 }), edit);
 watch(named({ heat: 0 }), warm);
 watch(named({ result: 0 }), () => fade(true));
+watch(named({ offered: 0 }), propose);
 watch(named({ rough: 0 }), roughen);
 watch(named({ drawing: 0 }), roughen);
 // Masks belong to one model: another one begins with those that the server keeps for it.

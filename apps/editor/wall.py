@@ -9,6 +9,7 @@ At the end of each stroke the event `input` brings its value, which `marks.py` r
     drawing     text                             how far the drawing of the wall is; empty when it is done
     heat        [url or None, …]                 the same tiles as heat-maps; empty removes them
     given       {"version": n, "marks": […]}     marks that replace those of the page, whenever the version is another
+    offered     [{"seed": 3, "runs": […]}, …]    proposed places; the list of proposals sends the answers
     model       text                             the model whose images they are; another one has no marks of this one
     result      text                             another one fades the marks: look at what came of them
     heat_label  text                             what the box for heat-maps says; empty for a wall without
@@ -32,6 +33,7 @@ EMPTY = {
     "drawing": "",
     "heat": [],
     "given": {"version": 0, "marks": []},
+    "offered": [],
     "model": "",
     "result": "",
     "heat_label": "",
@@ -64,7 +66,7 @@ class Wall(ScriptedComponent):
 
     def __init__(self, roles: Sequence[Role], side: int, **properties: Any):
         described = [asdict(role) for role in roles]
-        super().__init__("wall", "wall", EMPTY, parts=["closeup"], roles=described, side=side, **properties)
+        super().__init__("wall", "wall", EMPTY, parts=["offered", "closeup"], roles=described, side=side, **properties)
 
 
 def given(draft: Draft) -> dict[str, Any]:
