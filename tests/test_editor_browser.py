@@ -236,6 +236,39 @@ def test_more_places_are_outlined_on_their_tiles_and_accepted_or_refused(open_pa
     assert page.locator(f"[data-seed='{seeds[0]}']").count() == 0
 
 
+def test_truncation_is_set_for_the_whole_wall_and_a_latent_is_shown_and_downloaded(open_page, tmp_path):
+    page = open_page()
+    page.click("#latents button:has-text('Truncation')")
+    number = page.locator("#truncation input[type=number]")
+    number.fill("0.5")
+    number.press("Enter")
+    page.wait_for_selector(f"#wall .tile:nth-child({TILES}) >> text=seed {TILES - 1} ψ 0.5")
+    assert page.get_by_label("Seeds", exact=True).input_value() == f"0-{TILES - 1}"
+    page.fill("#latent-of textarea, #latent-of input", "3")
+    page.click("#show-latent")
+    page.wait_for_function("document.querySelector('#latent-numbers textarea').value.startsWith('[[')")
+    with page.expect_download() as download:
+        page.click("#latent-file a")
+    download.value.save_as(tmp_path / "w.npz")
+    assert np.load(tmp_path / "w.npz")["w"].shape[:2] == (1, 1)
+
+    page.click("#head h1")
+    numbers = page.eval_on_selector_all("#wall .tile", "all => all.map((each) => each.dataset.seed)")
+    page.keyboard.press("2")
+    brush(page, numbers[PLACE[0]], *PLACE[1:])
+    page.keyboard.press("1")
+    brush(page, numbers[DOME[0]], *DOME[1:])
+    page.wait_for_selector("#rewrite:enabled")
+    page.click("#rewrite")
+    page.wait_for_selector(EDITED)
+    with page.expect_download() as download:
+        page.click("#rules >> role=button[name='Save this rule as a file']")
+    download.value.save_as(tmp_path / "rule.json")
+    rule = json.loads((tmp_path / "rule.json").read_text())
+    assert rule["copy"][0]["latent"]["seed"] == DOME[0]
+    assert len(rule["copy"][0]["latent"]["w"]) == 1
+
+
 def test_marks_are_undone_redone_erased_and_cleared(open_page):
     page = open_page()
     brush(page, *DOME)

@@ -13,6 +13,8 @@ from apps.editor.contexts import find_regions
 from apps.editor.draft import MOST_GIVEN
 from apps.editor.given import SEEDS, images_text, number_of, parse_images
 from apps.editor.heat import Heat
+from apps.editor.look import Look
+from apps.editor.looking import Looking
 from apps.editor.marking import Marking
 from apps.editor.marks import documents, read_marks
 from apps.editor.models import Models
@@ -21,9 +23,13 @@ from apps.editor.rewrite_tab import RewriteTab
 from apps.editor.session import Session
 from dissect.sources.contract import CallableSource
 from rewrite import Latent, Rule, load_generator, read_latents
+from rewrite.generators.latents import Latents
+from rewrite.generators.stylegan2_design import Design
+from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 from rewrite.reports.concepts import Concepts
 from tests.editing import box, brushed, models, rewrite, session  # noqa: F401 - fixtures
 from tests.editors import built
+from tests.networks import CONFIG, random_stylegan2
 
 EMPTY = brushed()
 CONCEPTS = Concepts(("rest", "all"), ("", ""))
@@ -187,3 +193,88 @@ def test_heat_preview_and_concepts_follow_latents_as_they_do_their_seeds(session
     session.show_seeds(session.draft.seeds[:3])
     found, _ = find_regions(session.begin(), session.draft, "all")
     assert [number_of(region.latent) for region in found] == list(session.draft.seeds)
+
+
+def test_another_truncation_holds_for_the_whole_wall_and_what_is_marked_there_is_found_again_by_value(
+    session, view, tmp_path
+):
+    looking = Looking(view.view, tmp_path)
+    seeds = session.draft.seeds
+    shown = looking.on_look(session, EMPTY, 0.5, None)
+    truncated = load_generator(session.model.name, truncation=0.5)
+    torch.testing.assert_close(session.before(), truncated.sample(seeds), rtol=0, atol=1e-5)
+    assert session.draft.names[0] == "seed 0 ψ 0.5"
+    assert shown[view.view.seeds] == "0-5"
+    assert shown[view.view.truncation]["value"] == 0.5
+
+    first, second, third, *_ = session.draft.seeds
+    session.set_marks(brushed((first, "copy", box(2, 2)), (second, "paste", box(6, 6)), (third, "context", box(8, 4))))
+    rule = rewrite(session).rule
+    # The rule is opened without the truncation, and finds the images that were marked.
+    again = Rule.from_json(rule.to_json())
+    assert again.truncation == 1
+    other = Session(session.models)
+    other.begin().rewrite(again)
+    assert other.show_rule(0)
+    assert set(other.draft.seeds[:3]) == {first, second, third}
+    torch.testing.assert_close(other.model.drawer.tiles((second,)), truncated.sample([1]), rtol=0, atol=1e-5)
+
+    # New images are drawn so, too, and typed ones; the model's own truncation brings the plain seeds back.
+    view.on_next_seeds(session, EMPTY)
+    torch.testing.assert_close(session.before(), truncated.sample(range(6, 12)), rtol=0, atol=1e-5)
+    view.on_count(session, EMPTY, 8)
+    assert session.draft.text == "6-13"
+    view.on_seeds(session, EMPTY, "0-5")
+    assert session.draft.seeds[:3] == (first, second, third)
+    looking.on_look(session, EMPTY, 1.0, None)
+    assert session.draft.seeds == seeds
+    with pytest.raises(ValueError, match="truncation lies between 0 and 2"):
+        looking.on_look(session, EMPTY, 2.5, None)
+    with pytest.raises(ValueError, match="draws classes 0 to -1"):
+        looking.on_look(session, EMPTY, 1.0, 3)
+
+
+def test_the_look_stays_over_a_new_start_of_the_server(session):
+    key = str(uuid.UUID(int=10))
+    session.resume(key)
+    session.show_look(Look(0.4))
+    session.set_marks(brushed((session.draft.seeds[1], "copy", box(2, 2))))
+    session.keep()
+    later = Session(Models(session.models.options))
+    assert later.resume(key)
+    assert (later.draft.seeds, later.draft.look, later.draft.names) == (
+        session.draft.seeds,
+        Look(0.4),
+        session.draft.names,
+    )
+    assert later.draft.marks == session.draft.marks
+    assert torch.equal(later.before(), session.before())
+    later.show_next()
+    assert later.draft.names[0] == "seed 6 ψ 0.4"
+
+
+def test_a_class_is_part_of_the_latent_of_a_generator_with_classes():
+    network = random_stylegan2(design=Design(**{**CONFIG, "c_dim": 3}))
+    generator = StyleGAN2Generator(network)
+    assert Look(label=2).sign == "class 2"
+    found = Look(label=2).latents(generator, [4])
+    other = StyleGAN2Generator(network, label=2)
+    assert found == Latent.each(Latents(other.latents([4]).z, (4,), other.styles(other.latents([4]))[:, :1]))
+    assert found != Look(label=1).latents(generator, [4])
+    assert generator.label == 0
+    with pytest.raises(ValueError, match="class"):
+        Look(label=3).latents(generator, [4])
+
+
+def test_the_latent_of_an_image_is_shown_and_its_file_draws_the_image_again(session, view, tmp_path):
+    looking = Looking(view.view, tmp_path)
+    session.show_look(Look(0.5))
+    shown = looking.on_latent(session, "3")
+    (path,) = shown[view.view.latent_file]["value"]
+    latents = read_latents(path, session.model.generator)
+    assert json.loads(shown[view.view.latent_text]) == latents.w[0].tolist()
+    generator = load_generator(session.model.name)
+    generator.noise = session.model.drawer.generator.noise = "const"
+    torch.testing.assert_close(generator.sample(latents), session.model.drawer.tiles(session.draft.seeds[3:4]))
+    with pytest.raises(ValueError, match="these are 3"):
+        looking.on_latent(session, "1-3")

@@ -85,3 +85,42 @@ def test_what_is_no_picture_is_refused_and_stop_ends_a_search(page, tmp_path):
     page.click("#photograph-stop")
     page.wait_for_selector("#photograph-status:has-text('Stopped')")
     assert page.locator("#photograph-stages img").count() == 0
+
+
+def test_a_picture_and_all_strokes_survive_a_reload_until_the_picture_is_forgotten(page, tmp_path):
+    generator = load_generator("towers")
+    latents, drawn = generator.latents([6]), generator.sample([6])[0]
+    found = latents._replace(w=generator.styles(latents))
+    Photograph(drawn, found, (), (), generator.fingerprint).save(tmp_path / "photograph.safetensors")
+    tab(page, "Paint")
+    page.wait_for_selector("#easel .easel[data-ready='1']:visible")
+    page.click("#paint-another")
+    page.wait_for_selector("#easel >> text=seed 4")
+    page.locator("#easel .frame").focus()
+    page.keyboard.press("Space")
+    page.wait_for_selector("#easel .easel[data-strokes='1'][data-done='1']")
+    tab(page, "Photo")
+    choose(page, tmp_path / "photograph.safetensors")
+    page.wait_for_selector("#photograph-stages img[data-stage='as drawn']")
+    page.uncheck("#photograph-adapted input")
+    page.click(f"{EASEL} .concepts button:text-is('tree')")
+    page.locator(f"{EASEL} .frame").focus()
+    page.keyboard.press("Space")
+    page.wait_for_selector(f"{EASEL} .easel[data-strokes='1'][data-done='1']")
+    painted = image(page)
+
+    page.reload()
+    tab(page, "Photo")
+    page.wait_for_selector(f"{EASEL} .easel[data-strokes='1']:visible")
+    assert image(page) == painted
+    assert not page.is_checked("#photograph-adapted input")
+    page.wait_for_selector("#photograph-files a")
+    tab(page, "Paint")
+    page.wait_for_selector("#easel .easel[data-strokes='1']:visible")
+    assert page.input_value("#paint-seed input") == "4"
+    tab(page, "Photo")
+    page.click("#photograph-forget")
+    page.wait_for_selector("#photograph-status >> text=No picture yet")
+    page.reload()
+    tab(page, "Photo")
+    page.wait_for_selector("#photograph-status >> text=No picture yet")

@@ -5,7 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
+from apps.editor import shelf as shelf_module
 from apps.editor.exports import FILES, Export
 from apps.editor.models import Models
 from apps.editor.options import Options
@@ -14,7 +16,10 @@ from apps.editor.rule_panel import RulePanel
 from apps.editor.session import Session
 from apps.editor.shelf import FOLDER, MOST_KEPT, STATE, tidy
 from apps.editor.stack import MOST_RULES, Entry
-from rewrite import Rule
+from dissect import Photograph
+from dissect.causes.painting import Painting
+from dissect.causes.stroke import Stroke
+from rewrite import Mask, Rule, load_generator
 from tests.editing import WHOLE, begun, box, brushed
 from tests.editors import built
 from tests.networks import CONFIG, random_stylegan2
@@ -234,3 +239,72 @@ def test_an_export_into_a_file_is_refused_before_anything_is_made(session, tmp_p
     made = Export.of(session, Path(tmp_path / "new" / "out"), tmp_path / "private", "mine", sorted(FILES))
     assert not (tmp_path / "new").exists()
     assert made.kinds == FILES
+
+
+def picture_of(session: Session) -> Photograph:
+    """A photograph as a search finds it."""
+    generator = load_generator(session.model.name)
+    latent = generator.latents([5])
+    picture = (generator.sample([5])[0].clamp(-1, 1) * 127.5 + 127.5).round() / 127.5 - 1
+    return Photograph(picture, latent._replace(w=generator.styles(latent)), (), (), generator.fingerprint)
+
+
+def painted_on(session: Session, seed: int) -> Painting:
+    stroke = Stroke(Mask((16, 16), ((3, 4),)), "tree", action="add", strength=0.5, count=3)
+    return Painting(session.model.fingerprint, "b16.conv1", seed).add(stroke)
+
+
+def test_paintings_and_photographs_stay_over_a_new_start_of_the_server_until_they_are_forgotten(session, options):
+    session.paintings.keep(painted_on(session, 7))
+    session.paintings.keep(painted_on(session, 8))
+    session.paintings.seed = 8
+    photograph = picture_of(session)
+    session.photographs.keep(photograph, {})
+    session.photographs.paintings[photograph.model, "b16.conv1"] = painted_on(session, 5)
+    session.photographs.adapted = False
+    session.keep()
+    folder = session.shelf.folder
+    assert folder.stat().st_mode & 0o077 == 0
+    assert len(list(folder.glob("photograph-*"))) == 1
+
+    later = Session(Models(options))
+    assert later.resume(KEY)
+    assert later.paintings.seed == 8
+    assert [each.strokes for each in later.paintings.paintings.values()] == [painted_on(session, 7).strokes] * 2
+    found = later.photographs.found[photograph.model]
+    torch.testing.assert_close(found.picture, photograph.picture)
+    assert torch.equal(found.latent.w, photograph.latent.w)
+    assert later.photographs.painting(found, "b16.conv1").strokes == painted_on(session, 5).strokes
+    assert not later.photographs.adapted
+    later.photographs.forget(photograph.model)
+    later.keep()
+    assert list(folder.glob("photograph-*")) == []
+    last = Session(later.models)
+    last.resume(KEY)
+    assert (len(last.paintings.paintings), last.photographs.found) == (2, {})
+
+
+def test_what_is_kept_on_disk_is_bounded(session, cache, monkeypatch):
+    monkeypatch.setattr(shelf_module, "MOST_BYTES", 1000)
+    session.photographs.keep(picture_of(session), {})
+    session.paintings.keep(painted_on(session, 7))
+    session.keep()
+    assert list(session.shelf.folder.glob("photograph-*")) == []
+    later = Session(session.models)
+    later.resume(KEY)
+    assert (len(later.paintings.paintings), later.photographs.found) == (1, {})
+    large = cache / FOLDER / str(uuid.UUID(int=1))
+    large.mkdir()
+    (large / "large").write_bytes(b"0" * 5000)
+    monkeypatch.setattr(shelf_module, "MOST_OF_ALL", 4000)
+    tidy()
+    assert not large.exists()
+
+
+def test_a_damaged_photograph_is_said_and_the_page_begins_anew(session):
+    session.photographs.keep(picture_of(session), {})
+    session.keep()
+    (path,) = session.shelf.folder.glob("photograph-*")
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ValueError, match="damaged"):
+        Session(session.models).resume(KEY)

@@ -12,6 +12,7 @@ import torch
 from apps.editor.cache import Cache
 from apps.editor.heat import ORDINARY, Heat
 from apps.editor.marks import documents, marks_of, mask_side, read_marks
+from apps.editor.opening import Opening
 from apps.editor.session import Session
 from apps.editor.work import Stopped
 from dissect.sources.contract import CallableSource
@@ -230,6 +231,28 @@ def test_a_model_that_is_opened_again_keeps_its_marks_and_rules(session, files):
     session.open(files["model"].name)
     assert (session.draft.marks, session.rules.entries, session.opened) == (marks, (entry,), 1)
     assert session.model.generator.fingerprint == load_generator(files["model"]).fingerprint
+
+
+def test_opening_a_model_tells_how_far_it_is_and_is_ended_on_the_way(session):
+    before, told = session.model, []
+
+    def check(most: float) -> None:
+        told.append(opening.done)
+        if opening.done > most:
+            raise Stopped
+
+    opening = Opening(lambda: check(0.5))
+    with pytest.raises(Stopped):
+        session.open("towers", opening)
+    assert session.model is before
+    assert session.opened == 0
+    told.clear()
+    opening = Opening(lambda: check(1.0))
+    session.open("towers", opening)
+    assert session.model.name == "towers"
+    assert told == sorted(told)
+    assert len(set(told)) > 10
+    assert opening.done == 1
 
 
 def test_a_file_that_holds_no_generator_is_refused_and_the_model_stays(session):

@@ -409,4 +409,4 @@ def test_the_handlers_that_are_registered_to_answer_at_once_are_those_that_are_t
     tested |= {"artifacts_marks"}
     # These read a folder, or press Stop.
     stops = {f"{tab}_stop" for tab in ("artifacts", "export", "model", "photograph", "rule")}
-    assert found == tested | {"model_look"} | stops
+    assert found == tested | {"model_look", "model_stop_opening"} | stops

@@ -9,7 +9,8 @@ from apps.editor.data_urls import urls
 from apps.editor.easel import read_strokes
 from apps.editor.models import Models
 from apps.editor.options import Options
-from apps.editor.paint_tab import PaintState, PaintTab
+from apps.editor.paint_tab import PaintTab
+from apps.editor.paintings import Paintings
 from apps.editor.removals import Removals
 from apps.editor.session import Session
 from apps.editor.unit_grid import read_ticked
@@ -46,10 +47,10 @@ def requests(*each: dict) -> dict:
 
 
 def test_strokes_are_painted_once_and_in_their_order(session, paint):
-    state = PaintState()
+    session.paintings = Paintings()
 
     def brush(document: dict) -> dict:
-        return paint.on_strokes(session, state, document)[paint.easel]
+        return paint.on_strokes(session, document)[paint.easel]
 
     shown = brush(requests(STROKE, {**STROKE, "action": "remove"}))
     assert shown["history"] == ["Add tree, 15 units", "Remove tree, 15 units"]
@@ -57,24 +58,24 @@ def test_strokes_are_painted_once_and_in_their_order(session, paint):
     assert again["history"] == ["Remove tree, 15 units"]
     assert brush(requests({"do": "undo", "turn": 4}))["history"] == shown["history"]
     file = brush(requests({"do": "save", "turn": 5}))["file"]
-    assert Painting.from_json(file["text"]).strokes == state.painting(session).strokes
+    assert Painting.from_json(file["text"]).strokes == session.paintings.painting(session.model).strokes
 
 
 def test_the_edited_model_is_painted_on_unless_somebody_chooses_otherwise(session, paint, units):
-    state, document = PaintState(), {"layer": LAYER, "ticked": list(range(40)), "turn": 1}
-    plain = paint.on_strokes(session, state, requests(STROKE))[paint.easel]
+    session.paintings, document = Paintings(), {"layer": LAYER, "ticked": list(range(40)), "turn": 1}
+    plain = paint.on_strokes(session, requests(STROKE))[paint.easel]
     units.on_keep_off(session, document, 0)
-    generator, painting = load_generator(), state.painting(session)
+    generator, painting = load_generator(), session.paintings.painting(session.model)
     with session.rules.held[0][0].applied(generator):
         prefix = prefix_of(generator, painting)
         wanted = urls(torch.cat([prefix.images(), painted(prefix, painting, dissection(session.model, LAYER))]))
-    shown = paint.on_select(session, state)
+    shown = paint.on_select(session)
     assert [shown[paint.easel]["before"], shown[paint.easel]["image"]] == wanted
     assert shown[paint.edited]["visible"]
-    without = paint.on_edited(session, state, False)[paint.easel]
+    without = paint.on_edited(session, False)[paint.easel]
     assert (without["before"], without["image"]) == (plain["before"], plain["image"])
     session.rules.undo()
-    assert not paint.on_select(session, state)[paint.edited]["visible"]
+    assert not paint.on_select(session)[paint.edited]["visible"]
 
 
 @pytest.mark.parametrize(

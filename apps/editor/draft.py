@@ -1,12 +1,13 @@
 """A draft of a rule: the marks and choices of one moment, and the rule that they make once they are complete."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
 from apps.editor.choices import Choices
-from apps.editor.given import SEEDS, names_of, number_of
+from apps.editor.given import SEEDS, images_text, names_of, number_of
+from apps.editor.look import Look
 from apps.editor.marks import Mark, mask_side
 from apps.editor.model import Model
 from dissect.marked_concepts import marked_concepts
@@ -29,6 +30,8 @@ class Draft:
         choices: The options beside the marks.
         version: Counts the changes of marks and choices.
         given: The latents of files that may stand on the wall.
+        look: How seeds are drawn that are put on the wall from here on.
+        looked: The latents by value that stand for seeds, as some look drew them.
     """
 
     model: Model
@@ -38,16 +41,40 @@ class Draft:
     choices: Choices = field(default_factory=Choices)
     version: int = 0
     given: tuple[Latent, ...] = ()
+    look: Look = field(default_factory=Look)
+    looked: tuple[Latent, ...] = ()
 
     @property
     def names(self) -> list[str]:
         """What the images on the wall are called."""
-        return names_of(self.seeds, self.given)
+        names, looked = names_of(self._meant, self.given), self._looked_seeds
+        sign = f" {self.look.sign}".rstrip()
+        return [name + sign if number in looked else name for name, number in zip(names, self.seeds, strict=True)]
+
+    @property
+    def text(self) -> str:
+        """The images on the wall as people write them."""
+        return images_text(self._meant, self.given)
 
     @property
     def plain_seeds(self) -> list[int]:
         """The seeds on the wall, without latents of files."""
-        return [seed for seed in self.seeds if seed < SEEDS]
+        return [seed for seed in self._meant if seed < SEEDS]
+
+    @property
+    def of_seeds(self) -> list[int]:
+        """The images on the wall without latents of files, as they are drawn."""
+        return [number for number, meant in zip(self.seeds, self._meant, strict=True) if meant < SEEDS]
+
+    @property
+    def _looked_seeds(self) -> dict[int, int]:
+        return {number_of(latent): latent.seed for latent in self.looked}
+
+    @property
+    def _meant(self) -> list[int]:
+        """The images on the wall; a latent that stands for a seed is that seed."""
+        looked = self._looked_seeds
+        return [looked.get(number, number) for number in self.seeds]
 
     def following(self, count: int) -> range:
         """So many of the seeds that follow those on the wall."""
@@ -57,13 +84,44 @@ class Draft:
     @property
     def markable(self) -> tuple[Latent, ...]:
         """The latents by value that may be marked."""
-        marked = (mark.region.latent for mark in self.marks if mark.seed >= SEEDS)
-        return tuple(dict.fromkeys((*self.given, *marked)))
+        return tuple(dict.fromkeys((*self.given, *self.looked, *self.marked)))
+
+    @property
+    def marked(self) -> tuple[Latent, ...]:
+        """The latents by value that are marked."""
+        return tuple(dict.fromkeys(mark.region.latent for mark in self.marks if mark.seed >= SEEDS))
 
     def with_given(self, latents: Iterable[Latent]) -> "Draft":
         """The same draft; the latents by value among some may stand on the wall from here on."""
         shared = (self.model.given.shared(latent) for latent in latents if number_of(latent) >= SEEDS)
         return replace(self, given=tuple(dict.fromkeys((*self.given, *shared)))[-MOST_GIVEN:])
+
+    def with_seeds(self, seeds: Iterable[int], after: Sequence[int] = ()) -> "Draft":
+        """The same draft with these images on the wall, the seeds as the look draws them.
+
+        Args:
+            seeds: The images.
+            after: Images that come before them, and stay as they are drawn now.
+
+        Raises:
+            ValueError: The generator has no such class.
+        """
+        numbers = tuple(seeds)
+        drawn = self.look.latents(self.model.generator, [number for number in numbers if number < SEEDS])
+        stand = {latent.seed: latent for latent in map(self.model.given.shared, drawn)}
+        wall = (*after, *(number_of(stand[number]) if number in stand else number for number in numbers))
+        fresh = [latent for latent in stand.values() if number_of(latent) >= SEEDS]
+        # Those that stood there are known for a while: the page may undo the erasing of a mark.
+        looked = dict.fromkeys((*(latent for latent in self.looked if latent not in fresh), *fresh))
+        return replace(self, seeds=tuple(dict.fromkeys(wall)), looked=tuple(looked)[-MOST_GIVEN:])
+
+    def with_look(self, look: Look) -> "Draft":
+        """The same draft with another look of all seeds on the wall.
+
+        Raises:
+            ValueError: The generator has no such class.
+        """
+        return replace(self, look=look).with_seeds(self._meant)
 
     @property
     def side(self) -> int:
@@ -88,7 +146,8 @@ class Draft:
     def weighed_as(self, other: "Draft") -> bool:
         """Whether the same weights would be chosen for another draft: marks choose them, rank and caution do not."""
         same = replace(other.choices, rank=self.choices.rank, caution=self.choices.caution)
-        return replace(other, choices=same, seeds=self.seeds, version=self.version, given=self.given) == self
+        same = replace(other, choices=same, seeds=self.seeds, version=self.version, given=self.given)
+        return replace(same, look=self.look, looked=self.looked) == self
 
     @property
     def missing(self) -> str:

@@ -1,13 +1,14 @@
 """The tab "Model": open another model, see its layers, measure them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from apps.editor import heap
-from apps.editor.frame import AT_ONCE, Page, Updates, hint, message, progress
+from apps.editor.frame import AT_ONCE, WORK, Page, Updates, hint, message, progress
+from apps.editor.opening import Opening
 from apps.editor.remaining import Remaining
 from apps.editor.session import Session
 from rewrite.reports.rendering import render
@@ -29,13 +30,14 @@ class ModelTab:
                 self.cost = gr.HTML(cost(new), elem_id="cost")
         shown = [self.about, self.layer]
         outputs = [page.opened, self.status, *shown]
-        page.connect(self.open.click, self.on_open, [self.name], outputs, reset=self.show_unopened)
+        page.connect(self.open.click, self.on_open, [self.name], outputs, WORK, self.show_unopened)
         page.connect(page.opened.change, self.on_model, [], shown)
         page.connect(self.look.click, self.on_look, [], [self.name], AT_ONCE)
         outputs = [self.done, self.about]
         page.connect(self.measure.click, self.on_measure, [self.layer], outputs, reset=self.show_ended)
         page.connect(page.tab.select, self.on_select, [], [self.cost], AT_ONCE)
         page.connect_stop(self.stop, self.show_ended, self.done)
+        page.connect(self.end.click, self.on_stop_opening, [], [self.status], AT_ONCE)
 
     def _add_models(self) -> None:
         gr.Markdown("## Open a model")
@@ -49,6 +51,7 @@ class ModelTab:
         )
         with gr.Row(elem_classes="line"):
             self.open = gr.Button("Open", variant="primary", elem_id="open", scale=2)
+            self.end = gr.Button("Stop", scale=1, min_width=80, elem_id="stop-opening")
             self.look = gr.Button("Look again", scale=1, min_width=110)
         gr.HTML(hint(_folders(self.page)))
         self.status = gr.HTML(elem_id="opened")
@@ -76,7 +79,17 @@ class ModelTab:
         if not isinstance(name, str):
             raise ValueError("choose a model first")
         yield {self.status: message(f"Opening {name} …")}
-        session.open(name)
+        work, remaining = session.begin(), Remaining()
+        following = []
+
+        def run(on_progress: Callable[[float], None]) -> None:
+            following.append(Opening(lambda: on_progress(0.0)))
+            session.open(name, following[0])
+
+        for _ in work.following(run):
+            for opening in following:
+                text = f"{opening.text}: {100 * opening.done:.0f} %"
+                yield {self.status: progress(opening.done, remaining.after(text, opening.done))}
         kept = "with the marks and rules that it had" if session.draft.marks or len(session.rules) else "without marks"
         yield {
             self.page.opened: session.opened,
@@ -85,8 +98,13 @@ class ModelTab:
         }
 
     def show_unopened(self, session: Session, text: str) -> Updates:
-        """The updates after an error."""
+        """The updates after Stop or an error."""
         return {self.status: message(f"{session.model.name} is still the one that is open.")}
+
+    def on_stop_opening(self, session: Session) -> Updates:
+        """End what is being opened."""
+        session.stop()
+        return {self.status: message("Stopping …")}
 
     def on_model(self, session: Session) -> Updates:
         """Show the model that was opened."""

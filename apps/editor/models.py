@@ -7,6 +7,7 @@ from weakref import WeakSet
 
 from apps.editor.cache import Cache
 from apps.editor.model import Model
+from apps.editor.opening import READ, Opening
 from apps.editor.options import Options
 from apps.editor.shelf import tidy
 from apps.sources import BUILT_IN, source_for
@@ -41,25 +42,29 @@ class Models:
         files = [name for folder in self.options.folders for name in checkpoints(folder)]
         return list(dict.fromkeys([self.options.model, *loading.BUILT_IN, *downloaded(), *files]))
 
-    def open(self, name: str) -> Model:
+    def open(self, name: str, opening: Opening | None = None) -> Model:
         """Open a model; one that is open already is shared.
+
+        Args:
+            name: One of `names`.
+            opening: Follows how far it is, and may end it; nothing is open then.
 
         Raises:
             FileNotFoundError: There is no such file, or none that the page may open.
             ValueError: The file is no generator that this library reads.
         """
-        return self._opened.get(name, lambda: self._load(name), self._lock)
+        return self._opened.get(name, lambda: self._load(name, opening or Opening()), self._lock)
 
-    def _load(self, name: str) -> Model:
+    def _load(self, name: str, opening: Opening) -> Model:
         options = self.options
         path = name if name in (options.model, *loading.BUILT_IN) else self._path(name)
         generator = load_generator(path, truncation=options.truncation, device=options.device)
         if generator.classes:
             generator.draw_class(options.label)
+        opening.step("Looking at its weights", READ)
         source = source_of(options, str(path), generator)
         model = Model(str(path), generator, source, options.samples, options.folders)
-        # How long that takes says how many the wall has.
-        model.drawer.tiles((0,))
+        opening.first_image(model.drawer)
         return model
 
     def stop(self) -> None:

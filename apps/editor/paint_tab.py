@@ -3,7 +3,6 @@
 import secrets
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import gradio as gr
@@ -13,68 +12,27 @@ from apps.editor.data_urls import urls
 from apps.editor.easel import EMPTY, Easel, read_strokes
 from apps.editor.frame import Page, Updates
 from apps.editor.marks import LARGEST_SEED
+from apps.editor.paintings import Paintings
 from apps.editor.requests import Request
 from apps.editor.session import Session
-from apps.editor.units import NONE, dissection, dissections
+from apps.editor.units import NONE, dissection
 from dissect.causes.painting import LARGEST_FILE, Painting, painted, prefix_of
 from dissect.causes.stroke import Stroke
 from dissect.units.dissection import Dissection
 
-MOST_PAINTINGS = 32
 MOST_UNITS = 40
 LEAST_AGREEMENT = 0.04
-FIRST_SEED = 3
 USUAL = "tree"
-
-
-@dataclass
-class PaintState:
-    """The paintings of one browser session. Only handlers that run one at a time change it.
-
-    Attributes:
-        seed: The image on the easel.
-        layer: The layer whose units are used; empty if none is dissected.
-        edited: Whether the active rules are applied.
-        paintings: The paintings so far, by model, layer and seed.
-        turn: The last request of the page that was carried out.
-    """
-
-    seed: int = FIRST_SEED
-    layer: str = ""
-    edited: bool = True
-    paintings: dict[tuple[str, str, int], Painting] = field(default_factory=dict)
-    turn: int = 0
-
-    def painting(self, session: Session) -> Painting:
-        """The painting on the easel."""
-        model = session.model
-        drawn = {"truncation": model.generator.truncation, "label": model.generator.label}
-        fresh = Painting(model.fingerprint, self.layer, self.seed, **drawn)
-        return self.paintings.get((fresh.model, self.layer, self.seed), fresh)
-
-    def keep(self, painting: Painting) -> None:
-        """Keep a painting, and drop the oldest beyond `MOST_PAINTINGS`."""
-        self.paintings[painting.model, painting.layer, painting.seed] = painting
-        while len(self.paintings) > MOST_PAINTINGS:
-            self.paintings.pop(next(iter(self.paintings)))
-
-    def settle(self, session: Session) -> Sequence[str]:
-        """Make sure that the layer is a dissected one; returns all of these."""
-        known = list(dissections(session.model))
-        if self.layer not in known:
-            self.layer = next(iter(known), "")
-        return known
 
 
 class PaintTab:
     """The components of the tab, and its handlers."""
 
     def __init__(self, page: Page):
-        new, first = page.new(), PaintState()
-        layers = first.settle(new)
-        state = gr.State(PaintState())
+        new = page.new()
+        first, layers = new.paintings, new.paintings.settle(new.model)
         self.note = gr.HTML(NONE, visible=not layers, elem_id="paint-note")
-        self.easel = Easel(elem_id="easel", **shown(new, first))
+        self.easel = Easel(elem_id="easel", **shown(new))
         with gr.Row(elem_classes="line"):
             self.seed = gr.Number(
                 first.seed, label="Seed", precision=0, minimum=0, maximum=LARGEST_SEED, elem_id="paint-seed"
@@ -88,20 +46,22 @@ class PaintTab:
             )
             self.edited = gr.Checkbox(True, label="Paint on the edited model", visible=False, elem_id="paint-edited")
         connect, image = page.connect, [self.easel, self.seed]
-        connect(self.easel.input, self.on_strokes, [state, self.easel], [self.easel])
+        connect(self.easel.input, self.on_strokes, [self.easel], [self.easel])
         for leaving in (self.seed.submit, self.seed.blur):
-            connect(leaving, self.on_seed, [state, self.seed], image)
-        connect(another.click, self.on_next_image, [state], image)
-        connect(load.upload, self.on_load, [state, load], [*image, self.layer])
-        connect(self.layer.input, self.on_layer, [state, self.layer], [self.easel])
-        connect(self.edited.input, self.on_edited, [state, self.edited], [self.easel])
-        connect(page.tab.select, self.on_select, [state], [self.easel, self.edited])
-        connect(page.opened.change, self.on_model, [state], [self.easel, self.layer, self.note])
+            connect(leaving, self.on_seed, [self.seed], image)
+        connect(another.click, self.on_next_image, [], image)
+        connect(load.upload, self.on_load, [load], [*image, self.layer])
+        connect(self.layer.input, self.on_layer, [self.layer], [self.easel])
+        connect(self.edited.input, self.on_edited, [self.edited], [self.easel])
+        connect(page.tab.select, self.on_select, [], [self.easel, self.edited])
+        connect(page.opened.change, self.on_model, [], [*image, self.layer, self.edited, self.note])
 
-    def on_strokes(self, session: Session, state: PaintState, document: Any) -> Updates:
+    def on_strokes(self, session: Session, document: Any) -> Updates:
         """Carry out the requests of the easel."""
-        state.settle(session)
-        requests, painting, file = read_strokes(document, state.turn, session.draft.side), state.painting(session), {}
+        state = session.paintings
+        state.settle(session.model)
+        requests = read_strokes(document, state.turn, session.draft.side)
+        painting, file = state.painting(session.model), {}
         if not requests:
             return {self.easel: gr.update(turn=state.turn)}
         for request in requests:
@@ -111,24 +71,26 @@ class PaintTab:
                 file = {"file": {"name": name, "text": painting.to_json(), "turn": secrets.token_hex(8)}}
             else:
                 painting = changed(painting, request)
-        picture = shown(session, state, painting)
+        picture = shown(session, painting)
         state.keep(painting)
         return {self.easel: gr.update(**picture, **file)}
 
-    def on_seed(self, session: Session, state: PaintState, seed: Any) -> Updates:
+    def on_seed(self, session: Session, seed: Any) -> Updates:
         """Put another image on the easel."""
+        state = session.paintings
         if isinstance(seed, bool) or not isinstance(seed, int | float) or not 0 <= seed <= LARGEST_SEED:
             raise ValueError(f"a seed is a whole number from 0 to {LARGEST_SEED}")
-        state.settle(session)
+        state.settle(session.model)
         state.seed = int(seed)
-        return {self.easel: gr.update(**shown(session, state)), self.seed: state.seed}
+        return {self.easel: gr.update(**shown(session)), self.seed: state.seed}
 
-    def on_next_image(self, session: Session, state: PaintState) -> Updates:
+    def on_next_image(self, session: Session) -> Updates:
         """Put the next image on the easel."""
-        return self.on_seed(session, state, (state.seed + 1) % LARGEST_SEED)
+        return self.on_seed(session, (session.paintings.seed + 1) % LARGEST_SEED)
 
-    def on_load(self, session: Session, state: PaintState, content: Any) -> Updates:
+    def on_load(self, session: Session, content: Any) -> Updates:
         """Show a painting that was saved, on its image."""
+        state = session.paintings
         if not isinstance(content, bytes) or len(content) > LARGEST_FILE:
             raise ValueError(f"saved strokes are a file of at most {LARGEST_FILE} bytes")
         painting = Painting.from_json(content.decode("utf-8"))
@@ -138,38 +100,43 @@ class PaintTab:
         state.keep(painting)
         state.seed, state.layer = painting.seed, painting.layer
         return {
-            self.easel: gr.update(**shown(session, state)),
+            self.easel: gr.update(**shown(session)),
             self.seed: state.seed,
             self.layer: gr.update(value=state.layer),
         }
 
-    def on_layer(self, session: Session, state: PaintState, layer: Any) -> Updates:
+    def on_layer(self, session: Session, layer: Any) -> Updates:
         """Paint with the units of another layer."""
+        state = session.paintings
         if not isinstance(layer, str):
             raise ValueError("choose a layer first")
         state.layer = dissection(session.model, layer).view
-        return {self.easel: gr.update(**shown(session, state))}
+        return {self.easel: gr.update(**shown(session))}
 
-    def on_edited(self, session: Session, state: PaintState, edited: Any) -> Updates:
+    def on_edited(self, session: Session, edited: Any) -> Updates:
         """Paint with the active rules, or without any."""
-        state.settle(session)
+        state = session.paintings
+        state.settle(session.model)
         state.edited = edited is True
-        return {self.easel: gr.update(**shown(session, state))}
+        return {self.easel: gr.update(**shown(session))}
 
-    def on_select(self, session: Session, state: PaintState) -> Updates:
+    def on_select(self, session: Session) -> Updates:
         """Show the image with the present rules; the choice to paint without them is hidden if there are none."""
-        state.settle(session)
+        state = session.paintings
+        state.settle(session.model)
         return {
-            self.easel: gr.update(**shown(session, state)),
+            self.easel: gr.update(**shown(session)),
             self.edited: gr.update(visible=bool(session.rules.held)),
         }
 
-    def on_model(self, session: Session, state: PaintState) -> Updates:
+    def on_model(self, session: Session) -> Updates:
         """Show the model that was opened."""
-        state.layer = ""
-        layers = state.settle(session)
+        state = session.paintings
+        layers = state.settle(session.model)
         return {
-            self.easel: gr.update(side=session.draft.side, **shown(session, state)),
+            self.easel: gr.update(side=session.draft.side, **shown(session)),
+            self.seed: state.seed,
+            self.edited: gr.update(value=state.edited, visible=bool(session.rules.held)),
             self.layer: gr.update(choices=layers, value=state.layer or None),
             self.note: gr.update(visible=not layers),
         }
@@ -190,11 +157,12 @@ def changed(painting: Painting, request: Request) -> Painting:
             return painting.cleared()
 
 
-def shown(session: Session, state: PaintState, painting: Painting | None = None) -> dict[str, Any]:
+def shown(session: Session, painting: Painting | None = None) -> dict[str, Any]:
     """The properties of the easel."""
+    state = session.paintings
     if not state.layer:
         return {**EMPTY, "turn": state.turn}
-    painting, one = painting or state.painting(session), dissection(session.model, state.layer)
+    painting, one = painting or state.painting(session.model), dissection(session.model, state.layer)
     held, key, model = session.rules.held if state.edited else [], ("easel", state.layer, state.seed), session.model
     with model.holding(held) as generator:
         # Rules may change layers before this one, so that a run with rules cannot be shared.
@@ -222,7 +190,7 @@ def brushes(one: Dissection) -> list[str]:
     return [one.concepts.names[number] for number in order if best[number] > LEAST_AGREEMENT]
 
 
-def most_used(state: PaintState, known: Sequence[str]) -> str:
+def most_used(state: Paintings, known: Sequence[str]) -> str:
     """The concept that most strokes of this session name; without strokes trees, which show best, or the first."""
     strokes = Counter(each.concept for painting in state.paintings.values() for each in painting.strokes)
     used = [concept for concept, _ in strokes.most_common() if concept in known]

@@ -11,7 +11,7 @@ from apps.editor.data_urls import urls
 from apps.editor.easel import EMPTY, Easel, read_strokes
 from apps.editor.frame import WORK, Page, Updates, hint, message, progress
 from apps.editor.paint_tab import MOST_UNITS, brushes, changed, line
-from apps.editor.photographs import FILE, Photographs, image_of, painted_image, read, searching
+from apps.editor.photographs import FILE, image_of, painted_image, read, searching
 from apps.editor.remaining import Remaining
 from apps.editor.session import Session
 from apps.editor.units import dissection, dissections
@@ -25,14 +25,17 @@ KINDS = [".jpg", ".jpeg", ".png", FILE]
 # What the stages are called beside their images; others are not shown.
 CALLED = {"start": "similar image", "z": "latent", "w": "latent", "w+": "latent for each layer", "weights": "as drawn"}
 NAME = "photograph"
-NOTHING = "No picture yet. It stays on this machine, and is cut to the shape of the model's images."
+NOTHING = (
+    "No picture yet. It stays on this machine, where a reload finds it again until you forget it. "
+    "It is cut to the shape of the model's images."
+)
 
 
 class PhotographTab:
     """The components of the tab, and its handlers."""
 
     def __init__(self, page: Page):
-        self.page, state = page, gr.State(Photographs())
+        self.page = page
         gr.Markdown("## A picture of yours")
         with gr.Row(elem_classes="line"):
             self.file = gr.UploadButton(
@@ -40,6 +43,7 @@ class PhotographTab:
             )
             self.stop = gr.Button("Stop", elem_id="photograph-stop", scale=1, min_width=80)
             self.onto_wall = gr.Button("Put it on the wall", interactive=False, elem_id="photograph-wall", scale=2)
+            self.forget = gr.Button("Forget it", elem_id="photograph-forget", scale=1, min_width=100)
         self.status = gr.HTML(message(NOTHING), elem_id="photograph-status")
         self.stages = gr.HTML(elem_id="photograph-stages")
         with gr.Row(elem_classes="line"):
@@ -49,22 +53,23 @@ class PhotographTab:
         self.easel = Easel(elem_id="photograph-easel", side=page.new().draft.side)
         self.files = gr.Files(label="Download", interactive=False, elem_id="photograph-files", visible=False)
         gr.HTML(hint("The file is for rewrite sample and rewrite paint --latents, and can be loaded here again."))
-        self._connect(page, state)
+        self._connect(page)
 
-    def _connect(self, page: Page, state: gr.State) -> None:
+    def _connect(self, page: Page) -> None:
         connect, shown = page.connect, [self.stages, self.easel, self.onto_wall]
         found = [self.status, *shown, self.files]
-        connect(self.file.upload, self.on_file, [state, self.file], found, WORK, self.show_ended)
+        connect(self.file.upload, self.on_file, [self.file], found, WORK, self.show_ended)
         page.connect_stop(self.stop, self.show_ended, self.status)
-        connect(self.easel.input, self.on_strokes, [state, self.easel], shown)
-        choices = [state, self.edited, self.adapted]
+        connect(self.easel.input, self.on_strokes, [self.easel], shown)
+        choices = [self.edited, self.adapted]
         for choice in (self.edited, self.adapted):
             connect(choice.input, self.on_choices, choices, shown)
-        connect(page.tab.select, self.on_select, [state], shown)
-        connect(page.opened.change, self.on_model, [state], [*found])
-        connect(self.onto_wall.click, self.on_wall, [state], [page.opened, self.status])
+        connect(page.tab.select, self.on_select, [], shown)
+        connect(page.opened.change, self.on_model, [], [*found, *choices])
+        connect(self.onto_wall.click, self.on_wall, [], [page.opened, self.status])
+        connect(self.forget.click, self.on_forget, [], found)
 
-    def on_file(self, session: Session, state: Photographs, path: Any) -> Iterator[Updates]:
+    def on_file(self, session: Session, path: Any) -> Iterator[Updates]:
         """Find the photograph of a picture, or take one that was found before."""
         if not isinstance(path, str):
             raise ValueError("choose a JPEG or PNG file")
@@ -74,20 +79,19 @@ class PhotographTab:
             for text, done in searching(found, work):
                 yield {self.status: progress(done, remaining.after(f"{text[0].upper()}{text[1:]}", done))}
             found, drawn = found.run(), found.found.drawn
-        place = self.page.private / secrets.token_hex(16)
-        place.mkdir()
-        state.keep(found, drawn, place / f"{NAME}{FILE}")
+        session.photographs.keep(found, drawn)
         if session.model is not work.model:
             yield {self.status: message("Found, for the model that was open before.")}
             return
         yield {
             self.status: message(nearness(found)),
-            **self.show(session, state),
-            **self.show_file(session, state),
+            **self.show(session),
+            **self.show_file(session),
         }
 
-    def on_strokes(self, session: Session, state: Photographs, document: Any) -> Updates:
+    def on_strokes(self, session: Session, document: Any) -> Updates:
         """Carry out the requests of the easel."""
+        state = session.photographs
         requests, layer = read_strokes(document, state.turn, session.draft.side), layer_of(session)
         photograph = state.found.get(session.model.fingerprint)
         if not requests or not layer or photograph is None:
@@ -101,26 +105,34 @@ class PhotographTab:
             else:
                 painting = changed(painting, request)
         state.paintings[photograph.model, layer] = painting
-        return self.show(session, state, **file)
+        return self.show(session, **file)
 
-    def on_choices(self, session: Session, state: Photographs, edited: Any, adapted: Any) -> Updates:
+    def on_forget(self, session: Session) -> Updates:
+        """Keep nothing of the picture, here or on disk."""
+        session.photographs.forget(session.model.fingerprint)
+        return {self.status: message(NOTHING), **self.show(session), **self.show_file(session)}
+
+    def on_choices(self, session: Session, edited: Any, adapted: Any) -> Updates:
         """Draw it with or without rules, with or without its change of weights."""
+        state = session.photographs
         state.edited, state.adapted = edited is True, adapted is True
-        return self.show(session, state)
+        return self.show(session)
 
-    def on_select(self, session: Session, state: Photographs) -> Updates:
+    def on_select(self, session: Session) -> Updates:
         """Draw it with the present rules."""
-        return self.show(session, state)
+        return self.show(session)
 
-    def on_model(self, session: Session, state: Photographs) -> Updates:
+    def on_model(self, session: Session) -> Updates:
         """Show the photograph of the model that was opened, if there is one."""
+        state = session.photographs
         photograph = state.found.get(session.model.fingerprint)
         text = NOTHING if photograph is None else nearness(photograph)
-        return {self.status: message(text), **self.show(session, state), **self.show_file(session, state)}
+        chosen = {self.edited: state.edited, self.adapted: state.adapted}
+        return {self.status: message(text), **self.show(session), **self.show_file(session), **chosen}
 
-    def on_wall(self, session: Session, state: Photographs) -> Updates:
+    def on_wall(self, session: Session) -> Updates:
         """Put its latent first on the wall, where rules can be marked on it."""
-        photograph = state.found.get(session.model.fingerprint)
+        photograph = session.photographs.found.get(session.model.fingerprint)
         if photograph is None:
             raise ValueError("choose a picture first")
         with session.lock:
@@ -129,9 +141,10 @@ class PhotographTab:
         text = "It is the first image on the wall of the tab Rewrite, there without its change of weights."
         return {self.page.opened: session.opened, self.status: message(text)}
 
-    def show(self, session: Session, state: Photographs, **more: Any) -> Updates:
+    def show(self, session: Session, **more: Any) -> Updates:
         """The photograph of the open model."""
-        model, photograph = session.model, state.found.get(session.model.fingerprint)
+        model, state = session.model, session.photographs
+        photograph = state.found.get(model.fingerprint)
         if photograph is None:
             return {self.stages: "", self.easel: gr.update(**EMPTY), self.onto_wall: gr.update(interactive=False)}
         layer, rules = layer_of(session), session.rules.held
@@ -161,9 +174,9 @@ class PhotographTab:
             self.onto_wall: gr.update(interactive=True),
         }
 
-    def show_file(self, session: Session, state: Photographs) -> Updates:
+    def show_file(self, session: Session) -> Updates:
         """The file of the photograph, if there is one."""
-        file = state.files.get(session.model.fingerprint)
+        file = session.photographs.file(session.model.fingerprint, self.page.private, f"{NAME}{FILE}")
         return {self.files: gr.update(value=None if file is None else [str(file)], visible=file is not None)}
 
     def show_ended(self, session: Session, text: str) -> Updates:

@@ -1,5 +1,7 @@
 """The photographs of a browser session: what was uploaded, how it is drawn, and the strokes on it. No Gradio in it."""
 
+import secrets
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +39,7 @@ class Photographs:
     Attributes:
         found: The photograph of each model.
         drawn: What each stage drew of it, by model; empty for one that was loaded from a file.
+        keys: What the file of each is known by where it is kept: 16 digits.
         files: The file of each, which the page may download.
         paintings: The strokes on it, by model and layer.
         edited: Whether the active rules are applied.
@@ -46,18 +49,42 @@ class Photographs:
 
     found: dict[str, Photograph] = field(default_factory=dict)
     drawn: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    keys: dict[str, str] = field(default_factory=dict)
     files: dict[str, Path] = field(default_factory=dict)
     paintings: dict[tuple[str, str], Painting] = field(default_factory=dict)
     edited: bool = True
     adapted: bool = True
     turn: int = 0
 
-    def keep(self, photograph: Photograph, drawn: dict[str, Tensor], file: Path) -> None:
-        """Put a photograph in the place of the one before, without strokes, and write its file."""
-        photograph.save(file)
+    def keep(self, photograph: Photograph, drawn: dict[str, Tensor], key: str = "") -> None:
+        """Put a photograph in the place of the one before, without strokes.
+
+        Args:
+            photograph: The photograph.
+            drawn: What the stages of its search drew.
+            key: What its file is known by, if there is one; drawn anew if left out.
+        """
         model = photograph.model
-        self.found[model], self.drawn[model], self.files[model] = photograph, drawn, file
-        self.paintings = {key: each for key, each in self.paintings.items() if key[0] != photograph.model}
+        self.forget(model)
+        self.keys[model], self.drawn[model] = key or secrets.token_hex(8), drawn
+        self.found[model] = photograph
+
+    def forget(self, model: str) -> None:
+        """Keep nothing of the photograph of a model."""
+        if (file := self.files.pop(model, None)) is not None:
+            shutil.rmtree(file.parent, ignore_errors=True)
+        for kept in (self.found, self.drawn, self.keys):
+            kept.pop(model, None)
+        self.paintings = {key: each for key, each in self.paintings.items() if key[0] != model}
+
+    def file(self, model: str, folder: Path, name: str) -> Path | None:
+        """The file of a photograph, in a folder of its own, which is hard to guess; None if there is no photograph."""
+        if model in self.found and model not in self.files:
+            place = folder / secrets.token_hex(16)
+            place.mkdir()
+            self.found[model].save(place / name)
+            self.files[model] = place / name
+        return self.files.get(model)
 
     def painting(self, photograph: Photograph, layer: str) -> Painting:
         """The strokes on a photograph with the units of a layer."""

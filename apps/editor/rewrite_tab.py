@@ -7,6 +7,7 @@ from gradio.events import Dependency
 
 from apps.editor.animating import FETCH, Animating
 from apps.editor.frame import AT_ONCE, CURVE, DRAW, PRICE, WORK, Page, Updates
+from apps.editor.looking import Looking
 from apps.editor.marking import Marking
 from apps.editor.pricing import Pricing
 from apps.editor.proposing import Proposing
@@ -33,7 +34,7 @@ class RewriteTab:
         marking, pricing, proposing = Marking(view), Pricing(view), Proposing(view)
         choices = view.choices
         chosen, guide = partial(gr.on, [choice.input for choice in choices]), [view.status, view.rewrite]
-        shown = [*guide, view.wall, view.seeds, view.count, view.proposals]
+        shown = [*guide, *view.seen, view.proposals]
         answered = connect(view.proposals.input, proposing.on_answers, [view.proposals], shown)
         self._followed_by_drawing(answered)
         changed = (
@@ -64,12 +65,12 @@ class RewriteTab:
 
     def _connect_wall(self) -> None:
         view, connect, marking, stopped = self.view, self.page.connect, Marking(self.view), self.view.show_status
-        seen, wall = [view.wall, view.seeds, view.count], view.wall
+        seen, wall = view.seen, view.wall
         made = connect(view.animate.click, Animating(view, self.page.private).on_animate, [], [view.animation])
         made.success(None, None, None, js=FETCH)
         connect(view.preview.click, marking.on_preview, [wall], [wall, view.status], WORK)
         searched, offered = Proposing(view).on_propose_contexts, [*seen, view.status, view.proposals]
-        shown = [wall, view.rules, view.status, view.rewrite, view.price, view.seeds, view.count, view.why]
+        shown = [*seen, view.rules, view.status, view.rewrite, view.price, view.why]
         model = [*shown, *view.choices, view.example, view.concept, view.concepts, view.proposals]
         self._followed_by_drawing(
             connect(view.seeds.submit, marking.on_seeds, [wall, view.seeds], seen),
@@ -80,13 +81,20 @@ class RewriteTab:
             connect(view.next_seeds.click, marking.on_next_seeds, [wall], seen),
             connect(self.page.opened.change, self.on_model, [], model),
         )
+        looking, look = Looking(view, self.page.private), [wall, view.truncation, view.label]
+        self._followed_by_drawing(
+            connect(view.truncation.input, looking.on_look, look, seen),
+            connect(partial(gr.on, [view.label.submit, view.label.blur]), looking.on_look, look, seen),
+        )
+        for asked in (view.latent.click, view.image.submit):
+            connect(asked, looking.on_latent, [view.image], [view.latent_text, view.latent_file])
         connect(self.page.load, marking.on_draw, [], [wall], DRAW)
         self.page.connect_stop(view.stop, view.show_status, view.status)
 
     def _connect_rules(self) -> None:
         view, connect, panel = self.view, self.page.connect, RulePanel(self.view)
         stack, stopped = [view.wall, view.rules, view.status], view.show_status
-        seen = [*stack, view.seeds, view.count]
+        seen = [*stack, *view.seen[1:]]
         view.rewrite.click(None, [view.status], [view.status], js=REWRITING)
         self._followed_by_drawing(
             connect(view.rewrite.click, panel.on_rewrite, [view.wall], stack, WORK, stopped),

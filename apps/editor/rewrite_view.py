@@ -3,6 +3,7 @@
 from typing import Any
 
 import gradio as gr
+from gradio.blocks import Block
 
 from apps.editor.choices import MOST_CAUTION, Choices
 from apps.editor.draft import Draft
@@ -10,8 +11,8 @@ from apps.editor.drawer import COUNTS
 from apps.editor.drawing import lasting
 from apps.editor.example import TITLE, example_of
 from apps.editor.frame import Updates
-from apps.editor.given import images_text
 from apps.editor.guide import reasons, status
+from apps.editor.look import MOST_TRUNCATION, classes_of, truncates
 from apps.editor.model import Model
 from apps.editor.proposal_list import ProposalList
 from apps.editor.rule_list import RuleList, rows
@@ -41,13 +42,13 @@ class RewriteView:
                 self._add_rules(new.model)
                 self._add_concepts(new.model)
                 self._add_choices(new.draft)
+                self._add_latents(new)
                 self._add_files()
 
     def _add_wall(self, new: Session) -> None:
         self.wall = Wall(ROLES, heat_label="Where would it fire?", elem_id="wall", **wall_of(new))
         with gr.Row(elem_classes="line"):
-            text = images_text(new.draft.seeds, new.draft.given)
-            self.seeds = gr.Textbox(text, label="Seeds", max_lines=1, scale=1, min_width=100)
+            self.seeds = gr.Textbox(new.draft.text, label="Seeds", max_lines=1, scale=1, min_width=100)
             chosen, text = counts(new), "Images on the wall"
             self.count = gr.Dropdown(
                 chosen["choices"], value=chosen["value"], label=text, scale=1, min_width=180, elem_id="count"
@@ -110,6 +111,31 @@ class RewriteView:
             self.ready = gr.Dropdown(list(BUILT_IN), value=None, label="A rule that comes with the library")
             self.take = gr.Button("Load it", elem_id="take")
 
+    def _add_latents(self, new: Session) -> None:
+        """Truncation and class of the whole wall, and the latent of one image."""
+        look = looks(new)
+        with gr.Accordion("Truncation, class, latents", open=False, elem_id="latents"):
+            self.truncation = gr.Slider(
+                0,
+                MOST_TRUNCATION,
+                value=look["truncation"]["value"],
+                step=0.05,
+                label="Truncation ψ of the seeds on the wall",
+                visible=look["truncation"]["visible"],
+                elem_id="truncation",
+            )
+            text = "Class of the seeds on the wall (empty: as the model was opened)"
+            self.label = gr.Number(
+                None, label=text, precision=0, visible=look["label"]["visible"], elem_id="draw-class"
+            )
+            with gr.Row(elem_classes="line"):
+                self.image = gr.Textbox("0", label="Latent of", max_lines=1, min_width=80, elem_id="latent-of")
+                self.latent = gr.Button("Show it", elem_id="show-latent", min_width=100)
+            self.latent_text = gr.Textbox(
+                label="Its numbers", max_lines=3, interactive=False, buttons=["copy"], elem_id="latent-numbers"
+            )
+            self.latent_file = gr.Files(label="Download", interactive=False, visible=False, elem_id="latent-file")
+
     # Updates ----------------------------------------------------------------------------------------------------------
 
     def show_status(self, session: Session, text: str = "") -> Updates:
@@ -147,8 +173,21 @@ class RewriteView:
         wall = session.wall()
         return {
             self.wall: gr.update(tiles=wall.tiles(), **wall.edited(), heat=[], **more),
-            self.seeds: images_text(session.draft.seeds, session.draft.given),
+            **self._show_images(session),
+        }
+
+    @property
+    def seen(self) -> list[Block]:
+        """What says which images are on the wall: the outputs of `show_seeds`."""
+        return [self.wall, self.seeds, self.count, self.truncation, self.label]
+
+    def _show_images(self, session: Session) -> Updates:
+        look = looks(session)
+        return {
+            self.seeds: session.draft.text,
             self.count: counts(session),
+            self.truncation: gr.update(**look["truncation"]),
+            self.label: gr.update(**look["label"]),
         }
 
     def show_model(self, session: Session) -> Updates:
@@ -159,8 +198,7 @@ class RewriteView:
             **self.show_rules(session),
             **self.show_reasons(session),
             self.wall: gr.update(**wall_of(session), **given(session.draft), heat=[], offered=[]),
-            self.seeds: images_text(session.draft.seeds, session.draft.given),
-            self.count: counts(session),
+            **self._show_images(session),
             self.proposals: gr.update(proposals=[]),
             self.price: "",
             **self.show_choices(choices),
@@ -179,6 +217,16 @@ def wall_of(session: Session) -> dict[str, Any]:
         "tiles": wall.tiles(),
         **wall.edited(),
         "model": draft.model.fingerprint,
+    }
+
+
+def looks(session: Session) -> dict[str, dict[str, Any]]:
+    """The properties of the choices of truncation and class."""
+    generator, look = session.model.generator, session.draft.look
+    truncation = generator.truncation if look.truncation is None else look.truncation
+    return {
+        "truncation": {"value": truncation, "visible": truncates(generator)},
+        "label": {"value": look.label, "visible": classes_of(generator) > 1},
     }
 
 

@@ -6,7 +6,6 @@ generator runs. Readers get immutable values: a draft, a tuple of entries.
 
 import threading
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 from weakref import WeakSet
@@ -20,21 +19,21 @@ from apps.editor.drawer import active, key_of
 from apps.editor.drawing import Drawing
 from apps.editor.example import example_of
 from apps.editor.given import number_of
+from apps.editor.keeping import Kept
+from apps.editor.look import Look
 from apps.editor.marks import Mark, marks_of, merged, read_marks
 from apps.editor.model import Model
 from apps.editor.models import Models
 from apps.editor.offers import Offers
 from apps.editor.options import MOST_TILES
-from apps.editor.shelf import Shelf
-from apps.editor.snapshot import Snapshot
 from apps.editor.stack import Rules
 from apps.editor.work import Work, patch_key
 from rewrite import Latent, Mask, Patch, Region
 
-MOST_PATCHES, MOST_LEFT = 24, 8
+MOST_PATCHES = 24
 
 
-class Session:
+class Session(Kept):
     """The state of one browser session.
 
     Attributes:
@@ -47,15 +46,13 @@ class Session:
         turn: The last request of the list of rules that was carried out.
         offers: The proposed contexts that wait for an answer.
         figures: Whether the figures of a price were looked at.
-        filed: The patches, by `Entry.key`, that were saved or exported.
-        shelf: Where it is kept on disk; None where it is not.
     """
 
     def __init__(self, models: Models):
+        super().__init__()
         self.models, self.lock = models, threading.RLock()
         self.opened, self.turn, self.offers = 0, 0, Offers()
-        self.figures, self.filed, self.shelf = False, frozenset[str](), None
-        self._left, self._shelved, self._shelving = dict[str, Snapshot](), None, threading.Lock()
+        self.figures = False
         self._works: WeakSet[Work] = WeakSet()
         self._drawing: Drawing | None = None
         self.count = models.count(models.first)
@@ -76,112 +73,30 @@ class Session:
         """The open model."""
         return self.draft.model
 
-    def open(self, name: str) -> None:
-        """Open another model, with the wall, marks and rules that it had when it was left, if it was open before.
-
-        Raises:
-            FileNotFoundError: The server may open no such model.
-            ValueError: The file holds no generator.
-        """
-        model = self.models.open(name)
-        with self.lock:
-            _, self._left = self._kept()
-            self._show(model)
-
-    def _show(self, model: Model) -> None:
-        self.opened += 1
-        kept = self._left.pop(model.fingerprint, None)
-        self._left = dict(list(self._left.items())[-MOST_LEFT:])
-        self._start(Draft(model, tuple(self.draft.plain_seeds) or (0,), version=self.draft.version + 1))
-        if kept is None:
-            self.show_count(self.models.count(model))
-            return
-        self.draft, self.count = kept.shown(self.draft), len(kept.seeds)
-        self.rules.restore(kept.entries)
-        self.filed |= kept.filed
-
-    # What is kept -----------------------------------------------------------------------------------------------------
-
-    def resume(self, key: Any) -> bool:
-        """Go on with what a browser tab had before, in this run of the server or an earlier one.
-
-        From here on this session is kept on disk under that key, and the one that was kept under it before is not.
-
-        Args:
-            key: What the browser tab is known by.
-
-        Returns:
-            Whether there was anything.
-
-        Raises:
-            FileNotFoundError: The server may open no such model any more.
-            ValueError: It is no key; or what is kept is damaged.
-        """
-        shelf = Shelf(key)
-        for other in list(self.models.sessions):
-            if other is not self and other.shelf == shelf:
-                other.leave_shelf()
-        try:
-            return self._resume(shelf)
-        finally:
-            with self.lock:
-                self.shelf, self._shelved = shelf, self._kept()
-
-    def _resume(self, shelf: Shelf) -> bool:
-        name, snapshots = shelf.take()
-        with self.lock:
-            self._left = snapshots
-        if not name:
-            return False
-        model = self.models.open(name)
-        with self.lock:
-            self._show(model)
-        return True
-
-    def keep(self) -> None:
-        """Keep the session on disk if it changed. A disk that is full costs what a reload would need, not the work."""
-        with self._shelving:
-            with self.lock:
-                shelf, kept = self.shelf, self._kept()
-            if shelf is not None and kept != self._shelved:
-                with suppress(OSError, ValueError):
-                    shelf.put(*kept)
-                    self._shelved = kept
-
-    def leave_shelf(self) -> None:
-        """Stop all work and keep nothing on disk from here on: the page was loaded again."""
-        self.stop()
-        with self._shelving:
-            self.shelf = None
-
-    def file(self, keys: Iterable[str]) -> None:
-        """Note that the patches of these keys were saved or exported."""
-        with self.lock:
-            self.filed |= {*keys}
-
-    @property
-    def unfiled(self) -> int:
-        """The number of rules on the stack that were neither saved nor exported."""
-        with self.lock:
-            return sum(entry.key not in self.filed for entry in self.rules.entries)
-
-    def _kept(self) -> tuple[str, dict[str, Snapshot]]:
-        """The fingerprint of the open model, and what the session has of its models; the open one is the last."""
-        now = Snapshot.of(replace(self.draft, seeds=self.offers.left_out(self.draft)), self.rules.entries, self.filed)
-        return self.model.fingerprint, {**self._left, self.model.fingerprint: now}
-
     # The wall ---------------------------------------------------------------------------------------------------------
 
     def show_seeds(self, seeds: Sequence[int]) -> None:
-        """Put other images on the wall; the marks of other images are kept.
+        """Put other images on the wall, seeds as the look draws them; the marks of other images are kept.
 
         Raises:
             ValueError: There are none, or too many.
         """
+        self._check_count(seeds)
+        with self.lock:
+            self.draft = self.draft.with_seeds(seeds)
+
+    def show_look(self, look: Look) -> None:
+        """Draw all seeds on the wall with another truncation or class.
+
+        Raises:
+            ValueError: The generator has no such class.
+        """
+        with self.lock:
+            self.draft = self.draft.with_look(look)
+
+    def _check_count(self, seeds: Sequence[int]) -> None:
         if not 1 <= len(seeds) <= MOST_TILES:
             raise ValueError(f"the wall shows 1 to {MOST_TILES} seeds, got {len(seeds)}")
-        with self.lock:
-            self.draft = replace(self.draft, seeds=tuple(dict.fromkeys(seeds)))
 
     def show_count(self, count: int) -> None:
         """Put more or fewer images on the wall: those that follow, or without the last ones.
@@ -191,7 +106,9 @@ class Session:
         """
         with self.lock:
             seeds = self.draft.seeds[: max(0, count)]
-            self.show_seeds((*seeds, *self.draft.following(count - len(seeds))))
+            following = self.draft.following(count - len(seeds))
+            self._check_count((*seeds, *following))
+            self.draft = self.draft.with_seeds(following, after=seeds)
             self.count = count
 
     def show_next(self) -> None:
@@ -203,7 +120,7 @@ class Session:
         """Put latents first on the wall, as many as there is room for."""
         with self.lock:
             self.draft = self.draft.with_given(latents[:MOST_TILES])
-            self._show_first([number_of(each) for each in latents[:MOST_TILES]], self.draft.plain_seeds, self.count)
+            self._show_first([number_of(each) for each in latents[:MOST_TILES]], self.draft.of_seeds, self.count)
 
     def before(self) -> Tensor:
         """The images on the wall without rules, at the size of a tile."""
@@ -296,6 +213,7 @@ class Session:
             example = example_of(self.model)
             if example is None:
                 raise ValueError("there is an example for the built-in generator only: open towers")
+            self.draft = replace(self.draft, look=Look())
             self._show_first(example.seeds, range(self.count), self.count)
             # Copied values that are not adjusted take half of the time, and show as well here.
             return self._change(marks=example.marks, further=(), choices=Choices(refine=False))
@@ -315,7 +233,10 @@ class Session:
             return True
 
     def _show_first(self, seeds: Sequence[int], others: Iterable[int], count: int) -> None:
-        self.show_seeds(tuple(dict.fromkeys((*seeds, *others)))[: max(len(seeds), count)])
+        """Show images that marks belong to, whatever the look, and others after them."""
+        wall = tuple(dict.fromkeys((*seeds, *others)))[: max(len(seeds), count)]
+        self._check_count(wall)
+        self.draft = replace(self.draft, seeds=wall)
 
     def _change(self, **changes: Any) -> Draft:
         changed = replace(self.draft, **changes)

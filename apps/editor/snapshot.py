@@ -1,12 +1,13 @@
 """What a session keeps of one model: the wall, the marks, the choices and the rules, as values and as a document."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from apps.editor.choices import Choices
 from apps.editor.draft import Draft
 from apps.editor.given import number_of
+from apps.editor.look import Look
 from apps.editor.marks import Mark, documents, read_marks
 from apps.editor.options import MOST_TILES
 from apps.editor.stack import Entry
@@ -28,6 +29,8 @@ class Snapshot:
         entries: The rules of the stack.
         filed: The patches, by `Entry.key`, that were saved or exported.
         given: The latents of files that may stand on the wall.
+        look: How seeds are drawn.
+        looked: The latents that stand for seeds on the wall.
     """
 
     name: str
@@ -39,18 +42,24 @@ class Snapshot:
     entries: tuple[Entry, ...]
     filed: frozenset[str] = frozenset()
     given: tuple[Latent, ...] = ()
+    look: Look = field(default_factory=Look)
+    looked: tuple[Latent, ...] = ()
 
     @classmethod
     def of(cls, draft: Draft, entries: Sequence[Entry], filed: frozenset[str]) -> "Snapshot":
         """The present state."""
         parts = draft.seeds, draft.marks, draft.further, draft.choices
         keys = frozenset(entry.key for entry in entries)
-        return cls(draft.model.name, draft.side, *parts, tuple(entries), filed & keys, draft.markable)
+        looked = tuple(latent for latent in draft.looked if number_of(latent) in draft.seeds)
+        given = tuple(latent for latent in dict.fromkeys((*draft.given, *draft.marked)) if latent not in looked)
+        latents = given, draft.look, looked
+        return cls(draft.model.name, draft.side, *parts, tuple(entries), filed & keys, *latents)
 
     def shown(self, draft: Draft) -> Draft:
         """A draft of that model with all of this but the rules."""
         parts = {"seeds": self.seeds, "marks": self.marks, "further": self.further, "choices": self.choices}
-        return replace(draft, **parts).with_given(self.given)
+        looked = tuple(map(draft.model.given.shared, self.looked))
+        return replace(draft, **parts, look=self.look, looked=looked).with_given(self.given)
 
     def document(self) -> dict[str, Any]:
         """All but the patches and the latents, as JSON."""
@@ -67,6 +76,8 @@ class Snapshot:
             ],
             "filed": sorted(self.filed),
             "given": [number_of(latent) for latent in self.given],
+            "look": asdict(self.look),
+            "looked": [number_of(latent) for latent in self.looked],
         }
 
     @classmethod
@@ -87,16 +98,19 @@ class Snapshot:
         if not 1 <= len(seeds) <= MOST_TILES:
             raise ValueError(f"the wall shows 1 to {MOST_TILES} seeds, got {len(seeds)}")
         given = tuple(map(latent_of, document.get("given", [])))
+        looked = tuple(map(latent_of, document.get("looked", [])))
         return cls(
             name=document["name"],
             side=document["side"],
             seeds=seeds,
-            marks=read_marks(document, document["side"], given),
+            marks=read_marks(document, document["side"], (*given, *looked)),
             further=regions_from(document, "further"),
             choices=Choices(**document["choices"]),
             entries=tuple(_entry(each, patch_of(each["key"])) for each in document["rules"]),
             filed=frozenset(document["filed"]),
             given=given,
+            look=Look(**document.get("look", {})),
+            looked=looked,
         )
 
 
