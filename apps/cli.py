@@ -11,6 +11,7 @@ import os
 import sys
 from argparse import Action, ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from difflib import get_close_matches
 
 from apps import ignored
@@ -98,10 +99,15 @@ class _Version(Action):
 def _run(options: Namespace) -> int:
     command = importlib.import_module(f"apps.commands.{options.command}")
     importlib.import_module("apps.outputs").check(options)
-    with importlib.import_module("rewrite.interrupts").raised_as_such():
+    with importlib.import_module("rewrite.interrupts").raised_as_such(), _sharing(options):
         result = command.run(options)
     print(json.dumps(result, indent=1) if options.json else command.tell(result), flush=True)
     return 1 if result.get("failed") else 0
+
+
+def _sharing(options: Namespace) -> AbstractContextManager[None]:
+    """Whoever shares the work, of the commands that can be shared."""
+    return importlib.import_module("apps.workers").shared(options) if "workers" in options else nullcontext()
 
 
 def _parse(arguments: list[str]) -> Namespace:

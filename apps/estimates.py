@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from rewrite import Generator, Rule
 from rewrite.goals.scene import latents_of
+from rewrite.shards.crew import crew_size
 from rewrite.solvers.finish import BATCH
 
 # A shorter wait needs no estimate.
@@ -48,7 +49,7 @@ def foretell_times(act: Callable[[], object], times: float, what: str) -> None:
     act()  # the first takes longer
     begun = time.monotonic()
     act()
-    seconds = times * (time.monotonic() - begun)
+    seconds = times * (time.monotonic() - begun) / crew_size()
     if seconds >= LEAST_SECONDS:
         print(f"about {spoken(seconds)} {what}", file=sys.stderr)
 

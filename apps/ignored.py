@@ -63,9 +63,6 @@ UNUSED = {
             ("rank", "most"), lambda given: given.units is not None, "orders candidates, and --units names the units"
         ),
     ],
-    "units": [
-        Unused(("iou",), lambda given: given.part is not None, "is for the page, which --part does not write"),
-    ],
     "omissions": [
         Unused(("layer", "steps"), lambda given: given.invert == 0, "is for --invert: say how many images"),
     ],

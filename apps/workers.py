@@ -1,95 +1,42 @@
-"""Processes that each do a share of a long piece of work."""
+"""Who shares the work of a command: nobody, processes of this machine, or the workers of a scheduler."""
 
-import os
-import signal
-import threading
-import time
-from collections.abc import Callable, Sequence
-from multiprocessing import get_context, parent_process
-from multiprocessing.connection import Connection
-from multiprocessing.context import SpawnContext
-from typing import Any
+from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 
-SECONDS_BETWEEN_LOOKS = 0.2
+NEEDED = "--scheduler needs the package dask, which is not installed: pip install 'model-rewriting[cluster]'"
 
 
-def in_workers(work: Callable[..., Any], tasks: Sequence[tuple], look: Callable[[], None]) -> None:
-    """Run a function in a process of its own for each task, and wait for all.
-
-    Args:
-        work: A function of a module, which every process imports anew.
-        tasks: Its arguments, once for each process.
-        look: Called now and then while they run.
+@contextmanager
+def shared(options: Namespace) -> Iterator[None]:
+    """Share what is long inside a `with` block as --workers or --scheduler say.
 
     Raises:
-        Exception: What the first that failed raised.
-        ChildProcessError: A process was ended from outside.
+        FileNotFoundError: --scheduler needs a package that is not installed.
+        ValueError: There is no worker, both are given, or no scheduler answers.
     """
-    context = get_context("spawn")
-    workers: list[_Worker] = []
-    try:
-        for task in tasks:
-            workers.append(_Worker(context, work, len(tasks), task))
-        while any([worker.busy() for worker in workers]):
-            time.sleep(SECONDS_BETWEEN_LOOKS)
-            look()
-    finally:
-        for worker in workers:
-            worker.end()
+    from rewrite.shards.processes import Processes
+    from rewrite.shards.sharing import share_among
 
-
-class _Worker:
-    """One process, and what it says at its end: nothing, or what it raised."""
-
-    def __init__(self, context: SpawnContext, work: Callable[..., Any], workers: int, task: tuple):
-        self.last_words, sender = context.Pipe(duplex=False)
-        self.process = context.Process(target=_alone, args=(sender, work, workers, task), daemon=True)
-        self.process.start()
-        # Where no other process holds this end, reading from the other ends with the process.
-        sender.close()
-        self.done = False
-
-    def busy(self) -> bool:
-        """Whether it still works.
-
-        Raises:
-            ChildProcessError: It was ended from outside.
-            Exception: What it raised.
-        """
-        if not self.done and self.last_words.poll():
-            try:
-                complaint = self.last_words.recv()
-            except EOFError:
-                raise ChildProcessError("a worker was ended from outside; what is counted so far is kept") from None
-            if complaint is not None:
-                raise complaint
-            self.done = True
-        return not self.done
-
-    def end(self) -> None:
-        """End it if it has not ended."""
-        if not self.done:
-            self.process.terminate()
-        self.process.join()
-
-
-def _alone(sender: Connection, work: Callable[..., Any], workers: int, task: tuple) -> None:
-    """The life of one process: it ends with its parent, and leaves Ctrl-C to it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    import torch
-
-    torch.set_num_threads(max(1, torch.get_num_threads() // workers))
-    try:
-        work(*task)
-    except Exception as error:  # whatever the work raises is the parent's to tell
-        sender.send(error)
+    if options.workers is not None and options.workers < 1:
+        raise ValueError(f"images need at least one worker, got {options.workers}")
+    if options.scheduler is not None:
+        if options.workers is not None:
+            raise ValueError("a scheduler knows its workers: leave --workers or --scheduler out")
+        try:
+            from rewrite.shards.cluster import connect
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] not in ("dask", "distributed"):
+                raise
+            raise FileNotFoundError(NEEDED) from None
+        with closing(connect(options.scheduler)) as client, share_among(client):
+            yield
+    elif (options.workers or 1) > 1:
+        processes = Processes(options.workers)
+        try:
+            with share_among(processes):
+                yield
+        finally:
+            processes.shutdown(cancel_futures=True)
     else:
-        sender.send(None)
-
-
-def _end_with_parent() -> None:
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+        yield

@@ -38,6 +38,8 @@ from rewrite.rules.masks import Mask
 from rewrite.rules.regions import Latent, Region
 from rewrite.rules.rule import Rule
 from rewrite.rules.settings import Settings
+from rewrite.shards.processes import Processes
+from rewrite.shards.sharing import share_among
 from rewrite.solvers.solving import solve
 from rewrite.version import __version__
 from rewrite.wrapping import wrap
@@ -60,6 +62,7 @@ __all__ = [
     "Patch",
     "PictureReport",
     "Preparation",
+    "Processes",
     "Proposal",
     "ProposedLayer",
     "Region",
@@ -87,6 +90,7 @@ __all__ = [
     "read_latents",
     "report_on",
     "report_pictures",
+    "share_among",
     "show",
     "solve",
     "solve_pictures",

@@ -44,12 +44,12 @@ VERSION = SETTINGS["project"]["version"]
 LEFT_OUT = {"arrives": 0.5, "beside": 0.1, "each": [], "drawn": None}
 PROMISED = {
     "rewrite": """
-        Aim Classifier ClassifierRule ConceptSource Concepts Counts Effect Generator Goals Interval Latent
-        Latents Mask Memory Patch PictureReport Preparation Proposal ProposedLayer Region Report Rule Search Settings
-        Stack
-        WrappedGenerator __version__ export firing from_peft load_classifier load_discriminator load_generator
-        load_perceptual load_report measure measure_effect measure_pictures model_card propose_contexts
-        propose_layers read_latents report_on report_pictures show solve solve_pictures strongest to_peft to_pil wrap
+        Aim Classifier ClassifierRule ConceptSource Concepts Counts Effect Generator Goals Interval Latent Latents
+        Mask Memory Patch PictureReport Preparation Processes Proposal ProposedLayer Region Report Rule Search
+        Settings Stack WrappedGenerator __version__ export firing from_peft load_classifier load_discriminator
+        load_generator load_perceptual load_report measure measure_effect measure_pictures model_card
+        propose_contexts propose_layers read_latents report_on report_pictures share_among show solve solve_pictures
+        strongest to_peft to_pil wrap
     """,
     "dissect": """
         Annotations Broden Brush CallableFeatures CallableSource ConceptSource Concepts Dissection Effort

@@ -16,7 +16,6 @@ import pytest
 import torch
 from PIL import Image
 
-from apps import workers
 from apps.cli import main
 from apps.commands import rotation
 from dissect.concept_rule import units_of
@@ -155,9 +154,10 @@ SLOW = (
 
 
 def test_workers_write_what_one_writes_also_after_ctrl_c(written, tmp_path):
-    command = [sys.executable, "-m", "apps.cli", *UNITS, "--informative", "--workers", "2", "--out", str(tmp_path)]
+    program = [sys.executable, "-c", f"import sys; {WAITING}; sys.exit(apps.cli.main(sys.argv[1:]))"]
+    command = [*program, *UNITS, "--informative", "--workers", "2", "--out", str(tmp_path)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-    while process.poll() is None and not list(tmp_path.glob("units-*")):
+    while process.poll() is None and not (tmp_path / "units.safetensors").exists():
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     assert "Traceback" not in process.communicate()[1]
@@ -170,15 +170,11 @@ def test_workers_write_what_one_writes_also_after_ctrl_c(written, tmp_path):
         assert (tmp_path / path.name).read_bytes() == path.read_bytes(), path.name
 
 
-def test_parts_of_several_machines_are_joined_without_another_process(written, tmp_path, answer, monkeypatch):
-    for part in ("2/2", "1/2"):
-        result = answer(*UNITS, "--informative", "--part", part, "--out", tmp_path)
-        assert result["images"] == {"1/2": 64, "2/2": 6}[part]
-        assert not (tmp_path / "units.html").exists()
-    monkeypatch.setattr(workers, "_Worker", lambda *given: pytest.fail("a process was started"))
-    answer(*UNITS, "--informative", "--workers", "2", "--out", tmp_path)
-    for path in written.iterdir():
-        assert (tmp_path / path.name).read_bytes() == path.read_bytes(), path.name
+# So that Ctrl-C comes while the workers count.
+WAITING = (
+    "import pathlib, time, apps.cli, rewrite.shards.crew as c; old = c._Out.look; c._Out.look = lambda self: "
+    "time.sleep(30) if pathlib.Path(sys.argv[-1], 'units.safetensors').exists() else old(self)"
+)
 
 
 def test_inspect_tells_what_a_dissection_is_of_and_what_it_found(written, answer):
@@ -271,8 +267,6 @@ def test_units_of_a_concept_are_known_without_a_file_where_a_dissection_comes_wi
         (("--layer", LAYER, "--tail", "1.5"), "between 0 and 1"),
         (("--layer", LAYER, "--segmenter", "nothing.safetensors"), "nothing.safetensors"),
         (("--layer", LAYER, "--first-seed", "-5"), "seed"),
-        (("--layer", LAYER, "--part", "3/2"), "the second of four, got '3/2'"),
-        (("--layer", LAYER, "--part", "1/2", "--workers", "2"), "leave --part or --workers out"),
         (("--layer", LAYER, "--workers", "0"), "at least one worker"),
     ],
 )

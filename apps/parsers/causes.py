@@ -2,7 +2,16 @@
 
 from pathlib import Path
 
-from apps.parsers.parser import add_command, add_model, add_out, add_segmenter, add_truncation, new_folder, whole
+from apps.parsers.parser import (
+    add_command,
+    add_model,
+    add_out,
+    add_segmenter,
+    add_truncation,
+    add_workers,
+    new_folder,
+    whole,
+)
 
 ARTIFACTS = (
     *("artifacts.html", "artifacts.json", "artifacts.csv", "before-after.png", "patch.safetensors"),
@@ -85,6 +94,7 @@ def _omissions(commands) -> None:
     )
     parser.add_argument("--layer", help="layer to invert from (default: the first with a grid of 8)")
     parser.add_argument("--steps", type=whole, default=400, help="steps of the inversion (default: 400)")
+    add_workers(parser)
     add_out(parser, new_folder, "folder to write into", writes=OMISSIONS)
 
 

@@ -10,6 +10,7 @@ from apps.parsers.parser import (
     add_device,
     add_out,
     add_pictures,
+    add_workers,
     new_folder,
     whole,
 )
@@ -72,6 +73,7 @@ def _roles(commands) -> None:
         type=whole,
         help="guess the importance of all units by gradients, and measure only the N most promising of each class",
     )
+    add_workers(parser)
     add_out(parser, new_folder, "folder to write into", writes=ROLES)
 
 

@@ -12,6 +12,7 @@ from apps.parsers.parser import (
     add_pictures,
     add_segmenter,
     add_truncation,
+    add_workers,
     new_file,
     new_folder,
     whole,
@@ -36,12 +37,7 @@ def _units(commands) -> None:
     parser.add_argument(
         "--informative", action="store_true", help="also find the most informative level for each unit and concept"
     )
-    parser.add_argument("--workers", type=whole, default=1, help="processes that share the images (default: 1)")
-    parser.add_argument(
-        "--part",
-        metavar="K/N",
-        help="count only part K of N, on one of N machines; with all parts in one folder, --workers N joins them",
-    )
+    add_workers(parser)
     add_out(parser, new_folder, "folder to write into", writes=UNITS)
 
 
@@ -60,6 +56,7 @@ def _rotation(commands) -> None:
     parser.set_defaults(segmenter=None)
     add_pictures(parser)
     parser.add_argument("--seed", type=whole, default=0, help="seed of the rotation and of the weights (default: 0)")
+    add_workers(parser)
     add_out(parser, new_folder, "folder to write into", writes=ROTATION)
 
 

@@ -19,6 +19,7 @@ from apps.parsers.parser import (
     add_pictures,
     add_strength,
     add_truncation,
+    add_workers,
     images_or_auto,
     new_file,
     new_folder,
@@ -91,6 +92,7 @@ def _measure(commands) -> None:
     parser.add_argument("--layer", required=True, help="name of the layer; rewrite inspect MODEL lists them")
     add_memory_options(parser)
     add_truncation(parser)
+    add_workers(parser)
     add_out(parser, new_file, "the file to write")
 
 
@@ -154,6 +156,7 @@ def _report(commands) -> None:
     parser.add_argument(
         "--download-lpips", choices=TRUNKS, help="download the weights of this trunk (squeeze has 5 MB), once"
     )
+    add_workers(parser)
     add_out(parser, new_folder, "folder to write into", writes=(*REPORT, "unfinished.safetensors"))
 
 

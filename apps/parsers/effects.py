@@ -2,7 +2,16 @@
 
 from pathlib import Path
 
-from apps.parsers.parser import add_command, add_model, add_out, add_segmenter, add_truncation, new_folder, whole
+from apps.parsers.parser import (
+    add_command,
+    add_model,
+    add_out,
+    add_segmenter,
+    add_truncation,
+    add_workers,
+    new_folder,
+    whole,
+)
 
 EFFECTS = ("effects.html", "effects.json", "effects.csv", "curves.csv", "context.csv", "effects.safetensors")
 
@@ -47,6 +56,7 @@ def _effects(commands) -> None:
         "--positions", type=whole, default=8, help="places in each image to insert concepts at; 0 for none (default: 8)"
     )
     parser.add_argument("--side", type=whole, help="side of such a place in cells (default: an eighth of the grid)")
+    add_workers(parser)
     add_out(parser, new_folder, "folder to write into", writes=EFFECTS)
 
 

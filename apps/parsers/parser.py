@@ -245,3 +245,15 @@ def add_pictures(parser: Parser) -> None:
         help="scenes, digits (with the package scikit-learn), a folder with a folder of pictures for each class, or "
         "one with files of IDX such as MNIST's (default: what the built-in classifiers name)",
     )
+
+
+def add_workers(parser: Parser) -> None:
+    """Who shares the work."""
+    parser.add_argument(
+        "--workers", type=whole, metavar="N", help="processes of this machine that share the images (default: 1)"
+    )
+    parser.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="share the images among the workers of a Dask scheduler, such as tcp://login1:8786; see docs/cluster.md",
+    )

@@ -18,6 +18,7 @@ from dissect.causes.experiment import Experiment, areas_of
 from dissect.causes.intervention import Intervention, Prefix
 from dissect.causes.paired import Paired
 from rewrite.reports.interval import Interval
+from rewrite.shards.work import Work
 from rewrite.storage.ledger import BATCH, Ledger
 
 # An insertion worked if the concept gains this share of the block, and was refused if it gains nothing.
@@ -98,11 +99,9 @@ def measure_acceptance(
         ValueError: The grid has no such block or not so many, or the layer has no such unit.
     """
     ledger = ledger or Ledger()
-
-    def part(some: tuple[int, ...]) -> dict[str, Tensor]:
-        return _Inserting(experiment, concept, some, side).sums(inserted, positions)
-
-    sums = ledger.over(f"context {experiment.source.concepts.names[concept]}", seeds, part, batch=batch)
+    stage = f"context {experiment.source.concepts.names[concept]}"
+    inserting = Work(inserted_sums, experiment, experiment.generator, (concept, inserted, side, positions))
+    sums = ledger.over(stage, seeds, inserting, batch=batch)
     layers = [name.removeprefix("change.") for name in sums if name.startswith("change.")]
     order = {name: number for number, name in enumerate((*experiment.generator.layers, IMAGE))}
     return Acceptance(
@@ -115,6 +114,18 @@ def measure_acceptance(
         change={name: sums[f"change.{name}"] for name in sorted(layers, key=order.__getitem__)},
         outcomes=tuple(sums["outcomes"].long().tolist()),
     )
+
+
+def inserted_sums(
+    experiment: Experiment,
+    seeds: tuple[int, ...],
+    concept: int,
+    inserted: Intervention,
+    side: int,
+    positions: int | None,
+) -> dict[str, Tensor]:
+    """The sums of a batch, over all blocks. See `measure_acceptance`."""
+    return _Inserting(experiment, concept, seeds, side).sums(inserted, positions)
 
 
 class _Inserting:

@@ -18,6 +18,7 @@ from dissect.causes.paired import Paired
 from dissect.sources.contract import DifferentiableSource
 from rewrite.generators.contract import Generator
 from rewrite.reports.concepts import ConceptSource
+from rewrite.shards.work import Work
 from rewrite.storage.ledger import Ledger
 
 # Each batch goes through every contrast before its sums are kept: a run that is stopped loses no more than that.
@@ -129,11 +130,8 @@ def measure_contrasts(
     if not seeds or not contrasts:
         raise ValueError("effects need at least one image and one contrast")
     ledger = ledger or Ledger()
-
-    def part(some: tuple[int, ...]) -> dict[str, Tensor]:
-        return {"sums": _compared(experiment, contrasts, some).sums}
-
-    return Paired(ledger.over(stage, seeds, part, batch=batch)["sums"])
+    compared = Work(compared_sums, experiment, experiment.generator, (tuple(contrasts),))
+    return Paired(ledger.over(stage, seeds, compared, batch=batch)["sums"])
 
 
 def measure_removals(
@@ -166,8 +164,10 @@ def areas_of(
     return counted.reshape(images, concepts + 1)[:, 1:].cpu()
 
 
-def _compared(experiment: Experiment, contrasts: Sequence[Contrast], seeds: tuple[int, ...]) -> Paired:
-    """The sums of a batch, over (contrasts, concepts)."""
+def compared_sums(
+    experiment: Experiment, seeds: tuple[int, ...], contrasts: Sequence[Contrast]
+) -> dict[str, Int64[Tensor, "6 contrasts concepts"]]:
+    """The sums of a batch."""
     prefix, concepts = experiment.prefix(seeds), len(experiment.source.concepts)
     as_is = experiment.labels(prefix, seeds)
     base = areas_of(as_is, concepts)
@@ -186,4 +186,4 @@ def _compared(experiment: Experiment, contrasts: Sequence[Contrast], seeds: tupl
         return areas(contrast.first, where) - areas(contrast.second, where)
 
     found = torch.stack([difference(contrast) for contrast in contrasts], dim=1)
-    return Paired.of(found, base[:, None].expand_as(found))
+    return {"sums": Paired.of(found, base[:, None].expand_as(found)).sums}

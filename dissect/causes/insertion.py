@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dissect.causes.experiment import Experiment
+from rewrite.shards.work import Work
 from rewrite.storage.ledger import BATCH, Ledger
 
 
@@ -34,22 +35,23 @@ def insertion_values(
         ValueError: No image shows one of the concepts.
     """
     ledger = ledger or Ledger()
-
-    def part(some: tuple[int, ...]) -> dict[str, Tensor]:
-        prefix = experiment.prefix(some)
-        output = prefix.output[: prefix.count].double()
-        shares = shares_of(experiment.labels(prefix, some), concepts, output.shape[2:]).to(output)
-        return {
-            "activation": torch.einsum("ncxy,nuxy->cu", shares, output).cpu(),
-            "share": shares.sum(dim=(0, 2, 3)).cpu(),
-        }
-
-    sums = ledger.over("values", seeds, part, batch=batch)
+    sums = ledger.over("values", seeds, Work(weighted, experiment, experiment.generator, (concepts,)), batch=batch)
     for concept, share in zip(concepts, sums["share"].tolist(), strict=True):
         if not share:
             name = experiment.source.concepts.names[concept]
             raise ValueError(f"none of {len(seeds)} images shows {name}: name more samples or other concepts")
     return sums["activation"] / sums["share"][:, None]
+
+
+def weighted(experiment: Experiment, seeds: tuple[int, ...], concepts: Sequence[int]) -> dict[str, Tensor]:
+    """Sums over some images: activations where each concept stands, and how much of cells shows it."""
+    prefix = experiment.prefix(seeds)
+    output = prefix.output[: prefix.count].double()
+    shares = shares_of(experiment.labels(prefix, seeds), concepts, output.shape[2:]).to(output)
+    return {
+        "activation": torch.einsum("ncxy,nuxy->cu", shares, output).cpu(),
+        "share": shares.sum(dim=(0, 2, 3)).cpu(),
+    }
 
 
 def shares_of(

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dissect.causes.experiment import Experiment, measure_removals
 from dissect.causes.paired import Paired
+from rewrite.shards.work import Work
 from rewrite.storage.ledger import BATCH, Ledger
 
 # Exact effects are computed for this many units of each concept.
@@ -39,11 +40,8 @@ def first_order(
         ValueError: The source of concepts has no gradient.
     """
     ledger = ledger or Ledger()
-
-    def part(some: tuple[int, ...]) -> dict[str, Tensor]:
-        return {"estimate": _slopes(experiment, concepts, some)}
-
-    return ledger.over("estimates", seeds, part, batch=batch)["estimate"]
+    slopes = Work(slopes_of, experiment, experiment.generator, (concepts,))
+    return ledger.over("estimates", seeds, slopes, batch=batch)["estimate"]
 
 
 def screened(
@@ -69,11 +67,13 @@ def screened(
 
 
 @torch.enable_grad()
-def _slopes(experiment: Experiment, concepts: Sequence[int], seeds: tuple[int, ...]) -> Float[Tensor, "units concepts"]:
+def slopes_of(
+    experiment: Experiment, seeds: tuple[int, ...], concepts: Sequence[int]
+) -> dict[str, Float[Tensor, "units concepts"]]:
     """For each unit Σ r ∂A/∂r over some images, which is the slope of A along the unit's own strength."""
     prefix = experiment.prefix(seeds)
     strength = torch.ones(1, prefix.output.shape[1], 1, 1, device=prefix.output.device, requires_grad=True)
     images = experiment.generator.onward(prefix.layer, prefix.cut, prefix.output * strength)[: prefix.count]
     areas = experiment.logits(images.clamp(-1, 1)).softmax(dim=1).sum(dim=(0, 2, 3))
     slopes = [torch.autograd.grad(areas[concept], strength, retain_graph=True)[0].flatten() for concept in concepts]
-    return torch.stack(slopes, dim=1).cpu().double()
+    return {"estimate": torch.stack(slopes, dim=1).cpu().double()}

@@ -16,10 +16,11 @@ from scipy import stats
 from dissect.quality.areas import areas
 from dissect.quality.frechet import Moments
 from dissect.quality.table import Table, tabulate
-from dissect.sources.pictures import Pictures
+from dissect.sources.pictures import DrawnPictures, Pictures
 from rewrite.generators.batches import batched
 from rewrite.reports.concepts import Concepts, ConceptSource
 from rewrite.reports.interval import NORMAL_ERRORS, Interval, bootstrapped
+from rewrite.shards.work import Work
 
 BATCH = 16
 FALSE_DISCOVERIES = 0.05
@@ -80,13 +81,17 @@ def area_table(
     progress: bool = False,
 ) -> Table:
     """How much of each picture every concept covers, in percent, as its source sees it."""
-
-    def measure(shard: Sequence[int]) -> dict[str, torch.Tensor]:
-        parts = [source.label(pictures.images(part), part).cpu().numpy() for part in batched(shard, BATCH)]
-        return {"areas": torch.from_numpy(np.concatenate([covered(part, len(source.concepts)) for part in parts]))}
-
+    network = pictures.generator if isinstance(pictures, DrawnPictures) else None
+    measure = Work(areas_seen, (pictures, source), network)
     identity = {"pictures": pictures.identity, "source": source.identity}
     return tabulate(numbers, measure, identity, stage=stage, state=state, progress=progress)
+
+
+def areas_seen(seen: tuple[Pictures, ConceptSource], shard: Sequence[int]) -> dict[str, torch.Tensor]:
+    """The areas of some pictures, as a source of concepts sees them."""
+    pictures, source = seen
+    parts = [source.label(pictures.images(part), part).cpu().numpy() for part in batched(shard, BATCH)]
+    return {"areas": torch.from_numpy(np.concatenate([covered(part, len(source.concepts)) for part in parts]))}
 
 
 def covered(labels: np.ndarray, concepts: int) -> Float[np.ndarray, "images concepts"]:

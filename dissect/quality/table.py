@@ -1,7 +1,7 @@
 """Numbers measured of every image, row by row, so that parts can be made apart, merged, and taken up again."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from rewrite.shards.work import Work
 from rewrite.storage.ledger import SHARD, Ledger, Tensors
 
 KIND = "table"
@@ -66,7 +67,8 @@ def tabulate(
 
     Args:
         numbers: Which images, in ascending order.
-        measure: From numbers of images to the vectors of each; an image's vectors depend on its number alone.
+        measure: From numbers of images to the vectors of each; an image's vectors depend on its number alone. A `Work`,
+            so that workers may share it.
         identity: What is measured of what.
         stage: What a progress bar and the file call it.
         state: A file that keeps the table while it grows: a run that was ended goes on from there.
@@ -77,15 +79,32 @@ def tabulate(
     """
     ledger = Ledger(state, identity, KIND, progress=progress)
 
-    def measured(some: Sequence[int]) -> dict[str, Tensor]:
-        columns = {name: each.float().cpu() for name, each in measure(some).items()}
-        for name, each in columns.items():
-            if not torch.isfinite(each).all():
-                raise ValueError(f"{name} of images {some[0]} to {some[-1]} is not finite: weights are damaged")
-        return columns
+    def here(some: Sequence[int]) -> dict[str, Tensor]:
+        return _finite(measure(some), some)
 
+    measured: Callable[[tuple[int, ...]], Tensors] = here
+    if isinstance(measure, Work):
+        measured = replace(measure, function=measured_by, given=(measure.function, *measure.given))
     columns = ledger.over(stage, numbers, measured, join=appended, batch=SHARD)
     return Table(torch.tensor(numbers), columns, ledger.identity)
+
+
+def measured_by(subject: Any, some: Sequence[int], function: Callable[..., Tensors], *given: Any) -> dict[str, Tensor]:
+    """The columns of some images, as a worker measures them."""
+    return _finite(function(subject, some, *given), some)
+
+
+def _finite(columns: Tensors, some: Sequence[int]) -> dict[str, Tensor]:
+    """The columns of some images in float32, on the CPU.
+
+    Raises:
+        ValueError: A number is not finite.
+    """
+    found = {name: each.float().cpu() for name, each in columns.items()}
+    for name, each in found.items():
+        if not torch.isfinite(each).all():
+            raise ValueError(f"{name} of images {some[0]} to {some[-1]} is not finite: weights are damaged")
+    return found
 
 
 def appended(ours: Tensors, theirs: Tensors) -> dict[str, Tensor]:

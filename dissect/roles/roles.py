@@ -6,12 +6,11 @@ Units are chosen for each class on some pictures, and what the sets do is scored
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int64
-from torch import Tensor
 
 from dissect.roles.ablations import ablations
 from dissect.roles.accuracy import rank_correlation
@@ -25,6 +24,7 @@ from rewrite.generators.batches import in_batches
 from rewrite.generators.fingerprint import hash_of
 from rewrite.generators.maps import units_axis
 from rewrite.reports.interval import Interval
+from rewrite.shards.work import Work
 from rewrite.storage.ledger import Ledger, Tensors, added
 from rewrite.storage.quoting import lacking
 
@@ -112,7 +112,7 @@ def find_roles(
     truth = pictures.classes(split.training)
     asked = sorted(set(truth.tolist())) if classes is None else list(classes)
     following = next_layer(classifier, part, pictures.images(split.training[:TRIED]))
-    measure = _Measure(classifier, part, pictures, following, ledger or Ledger())
+    measure = _Measure(Asked(classifier, part, pictures, following), ledger or Ledger())
     guess = measure.screen(split.training)
     # What all units together do is known after one set: none.
     whole = measure.of([()], split.training, UNCHANGED)
@@ -152,67 +152,93 @@ def identity_of(
     }
 
 
+class Asked(NamedTuple):
+    """What all counts of a run are of; it travels once to each worker.
+
+    Attributes:
+        classifier: The classifier.
+        part: Path of the part.
+        pictures: Pictures with their classes.
+        following: The next layer, where that is what runs again.
+    """
+
+    classifier: Classifier
+    part: str
+    pictures: ClassedPictures
+    following: NextLayer | None
+
+
 class _Measure:
     """Scores pictures with sets of units off."""
 
-    def __init__(
-        self,
-        classifier: Classifier,
-        part: str,
-        pictures: ClassedPictures,
-        following: NextLayer | None,
-        ledger: Ledger,
-    ):
-        self.classifier, self.part, self.pictures = classifier, part, pictures
-        self.following, self.ledger = following, ledger
+    def __init__(self, asked: Asked, ledger: Ledger):
+        self.asked, self.ledger = asked, ledger
 
     def screen(self, numbers: Sequence[int]) -> Tally:
         """Guess what is named what with each unit off."""
-        return self._counted(
-            SCREEN, numbers, lambda chosen: screened(self.classifier, self.part, self.pictures, chosen)
-        )
+        return self._counted(SCREEN, numbers, guessed_of, ())
 
     def of(self, sets: Sequence[Sequence[int]], numbers: Sequence[int], stage: str) -> Tally:
-        """Count what is named what with each set off; what comes before the part runs once for each batch."""
+        """Count what is named what with each set off."""
+        return self._counted(stage, numbers, scored_of, (tuple(map(tuple, sets)),))
 
-        @torch.no_grad()
-        def count(chosen: Sequence[int]) -> Tally:
-            tally, truth = Tally(len(sets), len(self.classifier.classes)), self.pictures.classes(chosen)
-            started = ablations(self.classifier, self.part, self.pictures.images(chosen), self.following)
-            tally.begin(truth)
-            for number, units in enumerate(sets):
-                tally.add(number, started.without(units) if units else started.whole, truth)
-            return tally
-
-        return self._counted(stage, numbers, count)
-
-    def detectors(self, split: Split, asked: Sequence[int]) -> Detectors:
+    def detectors(self, split: Split, classes: Sequence[int]) -> Detectors:
         """How well each unit alone tells each class."""
-        numbers, first = [*split.training, *split.test], len(split.training)
-        found = self.ledger.over(
-            PEAKS,
-            range(len(numbers)),
-            lambda places: {"peaks": peaks_in(self.classifier, self.part, self._images(numbers, places))},
-            join=lambda ours, theirs: {"peaks": torch.cat([ours["peaks"], theirs["peaks"]])},
-        )
-        peaks, truth = found["peaks"], self.pictures.classes(numbers)
-        return Detectors.of((peaks[:first], peaks[first:]), (truth[:first], truth[first:]), asked)
+        numbers, first = (*split.training, *split.test), len(split.training)
+        found = self.ledger.over(PEAKS, range(len(numbers)), self._work(peaks_at, numbers), join=joined_peaks)
+        peaks, truth = found["peaks"], self.asked.pictures.classes(numbers)
+        return Detectors.of((peaks[:first], peaks[first:]), (truth[:first], truth[first:]), classes)
 
-    def _counted(self, stage: str, numbers: Sequence[int], count: Callable[[Sequence[int]], Tally]) -> Tally:
-        """Counts of all pictures, some at a time; memory may allow fewer of them at once."""
-
-        def measure(places: Sequence[int]) -> Tensors:
-            parts = [tally.tensors() for _, tally in in_batches([numbers[place] for place in places], BATCH, count)]
-            return reduce(added, parts)
-
-        found = self.ledger.over(stage, range(len(numbers)), measure)
+    def _counted(self, stage: str, numbers: Sequence[int], count: Callable[..., Tensors], given: tuple) -> Tally:
+        """Counts of all pictures, some at a time."""
+        found = self.ledger.over(stage, range(len(numbers)), self._work(count, tuple(numbers), *given))
         try:
             return Tally.of(found)
         except (KeyError, IndexError, TypeError) as error:
             raise ValueError(f"{self.ledger.path} is damaged: {lacking(error)}") from None
 
-    def _images(self, numbers: Sequence[int], places: Sequence[int]) -> Tensor:
-        return self.pictures.images([numbers[place] for place in places])
+    def _work(self, function: Callable[..., Tensors], *given: Any) -> Work:
+        return Work(function, self.asked, self.asked.classifier, given)
+
+
+def guessed_of(asked: Asked, places: Sequence[int], numbers: Sequence[int]) -> Tensors:
+    """The first guess for the pictures at some places of a list; memory may allow fewer of them at once."""
+
+    def count(chosen: Sequence[int]) -> Tally:
+        return screened(asked.classifier, asked.part, asked.pictures, chosen)
+
+    return _together(places, numbers, count)
+
+
+def scored_of(asked: Asked, places: Sequence[int], numbers: Sequence[int], sets: Sequence[Sequence[int]]) -> Tensors:
+    """The counts of the same with each set off; what comes before the part runs once for each batch."""
+
+    @torch.no_grad()
+    def count(chosen: Sequence[int]) -> Tally:
+        tally, truth = Tally(len(sets), len(asked.classifier.classes)), asked.pictures.classes(chosen)
+        started = ablations(asked.classifier, asked.part, asked.pictures.images(chosen), asked.following)
+        tally.begin(truth)
+        for number, units in enumerate(sets):
+            tally.add(number, started.without(units) if units else started.whole, truth)
+        return tally
+
+    return _together(places, numbers, count)
+
+
+def peaks_at(asked: Asked, places: Sequence[int], numbers: Sequence[int]) -> Tensors:
+    """The greatest activation of each unit in the same."""
+    images = asked.pictures.images([numbers[place] for place in places])
+    return {"peaks": peaks_in(asked.classifier, asked.part, images)}
+
+
+def joined_peaks(ours: Tensors, theirs: Tensors) -> Tensors:
+    """Those of some pictures, then those of the next ones."""
+    return {"peaks": torch.cat([ours["peaks"], theirs["peaks"]])}
+
+
+def _together(places: Sequence[int], numbers: Sequence[int], count: Callable[[Sequence[int]], Tally]) -> Tensors:
+    chosen = [numbers[place] for place in places]
+    return reduce(added, [tally.tensors() for _, tally in in_batches(chosen, BATCH, count)])
 
 
 def _units(classifier: Classifier, part: str) -> int:

@@ -26,8 +26,11 @@ from dissect.units.probe import LEVEL_SAMPLES, Probe
 from dissect.units.tally import Tally, tally_of
 from dissect.units.tops import Tops
 from dissect.units.upsampling import SAMPLED, Lit, sampled_pixels, upsampling
-from rewrite.generators.batches import in_batches
+from rewrite.generators.batches import batched, in_batches
+from rewrite.generators.layers import grid_of
 from rewrite.progress import stage_bar
+from rewrite.shards.crew import each_done
+from rewrite.shards.work import Work
 from rewrite.storage.ledger import Ledger, Stage, Tensors
 
 TAIL = 0.01
@@ -123,16 +126,24 @@ def count(ledger: Ledger, probe: Probe, numbers: Sequence[int]) -> dict[str, Dis
     def known(tensors: Tensors) -> dict[str, Dissection]:
         return dissections_of(Stage(tensors), ledger.about)
 
-    def of_shard(shard: Sequence[int]) -> Tensors:
-        return tensors_of(_counted(uncounted, probe, shard, ledger.seen))
-
     def joined(ours: Tensors, theirs: Tensors) -> Tensors:
         more = known(theirs)
         return tensors_of({view: one + more[view] for view, one in known(ours).items()})
 
     uncounted = {view: one.emptied() for view, one in known(ledger.stages[UNITS].tensors).items()}
-    ledger.over(UNITS, numbers, of_shard, join=joined)
+    counting = Work(tensors_of_shard, probe, probe.network, (uncounted,), {"on_progress": ledger.seen})
+    ledger.over(UNITS, numbers, counting, join=joined)
     return dissections_of(ledger.stages[UNITS], ledger.about)
+
+
+def tensors_of_shard(
+    probe: Probe,
+    shard: Sequence[int],
+    uncounted: Mapping[str, Dissection],
+    on_progress: Callable[[int], Any] = lambda images: None,
+) -> Tensors:
+    """The counts of one shard, as a ledger keeps them."""
+    return tensors_of(_counted(uncounted, probe, shard, on_progress))
 
 
 def _greatest(
@@ -153,16 +164,35 @@ def _greatest(
     how = [(count, above_level(tail, count * len(numbers)) + 1) for count, tail in zip(pixels, tails, strict=False)]
     found: dict[str, tuple[Greatest, ...]] = {}
     with stage_bar(len(numbers), "levels", shown=progress) as bar:
-        for part, activations in in_batches(numbers, BATCH, probe.activations):
-            for view, maps in activations.items():
-                chosen = sampled_pixels(part, size).to(maps.device)
-                values = upsampling(tuple(maps.shape[-2:]), size, maps.device).at(maps, chosen)
-                empty = tuple(Greatest.empty(maps.shape[1], keep, maps.device) for _, keep in how)
-                found[view] = tuple(
-                    greatest.seeing(values[..., :count].transpose(0, 1).flatten(1))
-                    for greatest, (count, _) in zip(found.get(view, empty), how, strict=True)
-                )
+        for part, more in each_done(Work(greatest_of, probe, probe.network, (size, how)), batched(numbers, BATCH)):
+            for view, theirs in more.items():
+                ours = found.get(view)
+                found[view] = theirs if ours is None else tuple(a + b for a, b in zip(ours, theirs, strict=True))
             bar.update(len(part))
+    return found
+
+
+def greatest_of(
+    probe: Probe, numbers: Sequence[int], size: tuple[int, int], how: Sequence[tuple[int, int]]
+) -> dict[str, tuple[Greatest, ...]]:
+    """The same of some of the images.
+
+    Args:
+        probe: What gives activations.
+        numbers: The images.
+        size: Of an image.
+        how: For each sample the number of pixels of an image, and how many values are kept of all.
+    """
+    found: dict[str, tuple[Greatest, ...]] = {}
+    for part, activations in in_batches(numbers, max(1, len(numbers)), probe.activations):
+        for view, maps in activations.items():
+            chosen = sampled_pixels(part, size).to(maps.device)
+            values = upsampling(grid_of(maps), size, maps.device).at(maps, chosen)
+            empty = tuple(Greatest.empty(maps.shape[1], keep, maps.device) for _, keep in how)
+            found[view] = tuple(
+                greatest.seeing(values[..., :count].transpose(0, 1).flatten(1))
+                for greatest, (count, _) in zip(found.get(view, empty), how, strict=True)
+            )
     return found
 
 

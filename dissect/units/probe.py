@@ -15,6 +15,7 @@ from dissect.sources.pictures import LabelledPictures
 from rewrite.generators.classes import marked
 from rewrite.generators.contract import Generator
 from rewrite.generators.fingerprint import hash_of
+from rewrite.generators.network import Network
 from rewrite.generators.outputs import keeping_outputs
 from rewrite.reports.concepts import Concepts, ConceptSource
 from rewrite.storage.quoting import quoted
@@ -57,6 +58,11 @@ class Probe(ABC):
     def __repr__(self) -> str:
         views = ", ".join(f"{view}={units}" for view, units in self.units.items())
         return f"<{type(self).__name__} of units {views} for {len(self.concepts)} concepts>"
+
+    @property
+    def network(self) -> Network | nn.Module | None:
+        """What runs, whose fingerprint workers hold against that of this side; None where they need not."""
+        return None
 
     @abstractmethod
     def activations(self, numbers: Sequence[int]) -> Activations:
@@ -124,6 +130,10 @@ class GeneratorProbe(Probe):
             "source": source.identity,
             **({"margins": self.margins} if any(self.margins.values()) else {}),
         }
+
+    @property
+    def network(self) -> Generator:
+        return self.generator
 
     @torch.no_grad()
     def activations(self, numbers: Sequence[int]) -> Activations:
@@ -199,6 +209,10 @@ class PictureProbe(Probe):
             **({"prepared": told_apart(prepare)} if prepare else {}),
         }
 
+    @property
+    def network(self) -> nn.Module:
+        return self.module
+
     def activations(self, numbers: Sequence[int]) -> Activations:
         return self._run(self.pictures.images(numbers))
 
@@ -242,6 +256,10 @@ class JoinedProbe(Probe):
             **first.identity,
             "beside": {name: dict(probe.identity) for name, (probe, _) in others.items()},
         }
+
+    @property
+    def network(self) -> Network | nn.Module | None:
+        return self.first.network
 
     def activations(self, numbers: Sequence[int]) -> Activations:
         return {**self.first.activations(numbers), **self._beside(numbers)}

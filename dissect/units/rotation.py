@@ -10,9 +10,10 @@ import numpy as np
 import scipy.linalg
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from dissect.units.probe import Activations, Observed, Probe
+from rewrite.generators.network import Network
 
 ALPHAS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
@@ -75,6 +76,10 @@ class RotatedProbe(Probe):
         self.units = {name: len(rotation) for name, (_, rotation) in self.rotations.items()}
         self.concepts = probe.concepts
         self.identity = {**probe.identity, "rotated": list(views), "alphas": list(alphas), "seed": seed}
+
+    @property
+    def network(self) -> Network | nn.Module | None:
+        return self.probe.network
 
     def activations(self, numbers: Sequence[int]) -> Activations:
         return self._rotated(self.probe.activations(numbers))

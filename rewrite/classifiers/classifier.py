@@ -170,6 +170,10 @@ class Classifier(Network):
         """
         return self._scores(self.run_of(part).onward(state, output))
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What of it is copied, or sent to another process: the graphs of runs are traced anew there."""
+        return {**self.__dict__, "_runs": {}}
+
     def run_of(self, part: str) -> PartRun:
         """Runs that stop at a part.
 

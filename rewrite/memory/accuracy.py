@@ -20,7 +20,7 @@ from torch import Tensor
 
 from rewrite.generators.cut import Cut
 from rewrite.generators.layers import Layer
-from rewrite.memory.sums import Sums, part_of, read_keys
+from rewrite.memory.sums import Read, Reader, Sums, part_of, read_keys
 
 # More images would move the forecast by less than this share of it.
 WITHIN = 0.1
@@ -104,13 +104,20 @@ class Halves:
         sums = self.halves[0]
         self._probes.append(_asked(sums.layer, cut.features, seeds, patches=sums.chosen is not None))
 
+    @property
+    def reader(self) -> "HalvesReader":
+        """What reads the keys that `add_read` adds."""
+        return HalvesReader(self.halves[0].reader)
+
     def add(self, cut: Cut, seeds: Sequence[int]) -> None:
         """Add the keys of some images to the halves."""
-        for parity, sums in enumerate(self.halves):
-            mine = [i for i, seed in enumerate(seeds) if seed % 2 == parity]
-            if mine:
-                style = None if cut.style is None else cut.style[mine]
-                sums.add(Cut(None, cut.features[mine], style), [seeds[i] for i in mine])
+        self.add_read(self.reader(cut, seeds))
+
+    def add_read(self, read: Sequence[Read | None]) -> None:
+        """Add what was read of some images, perhaps by another process."""
+        for sums, mine in zip(self.halves, read, strict=True):
+            if mine is not None:
+                sums.add_read(mine)
 
     def tensors(self) -> dict[str, Tensor]:
         """All that was summed, by name; `take` is the inverse."""
@@ -164,6 +171,23 @@ class Halves:
             energy = torch.stack([sums.energy for sums in self.halves]).sum(dim=0)
             power = energy.reshape(-1, taps).mean(dim=1) / self.count
         return power.clamp(min=1e-12 * power.max().clamp(min=1e-30)).repeat_interleave(taps)
+
+
+@dataclass(frozen=True)
+class HalvesReader:
+    """What reads the keys of images for either half."""
+
+    reader: Reader
+
+    def __call__(self, cut: Cut, seeds: Sequence[int]) -> list[Read | None]:
+        """Read some images: those of even seeds, and those of odd ones."""
+        found: list[Read | None] = []
+        for parity in range(2):
+            mine = [i for i, seed in enumerate(seeds) if seed % 2 == parity]
+            style = None if cut.style is None else cut.style[mine]
+            some = Cut(None, cut.features[mine], style)
+            found.append(self.reader(some, [seeds[i] for i in mine]) if mine else None)
+        return found
 
 
 def _asked(layer: Layer, features: Tensor, seeds: Sequence[int], *, patches: bool) -> Float[Tensor, "keys key"]:

@@ -1,23 +1,25 @@
 """Measuring a memory: on as many images as are asked for, or on as many as its forecast needs."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from rewrite.generators.batches import in_batches
+from rewrite.generators.batches import batched, in_batches
 from rewrite.generators.contract import Generator
 from rewrite.generators.cut import Cut
 from rewrite.interrupts import held_off, raised_as_such
 from rewrite.memory import unfinished
-from rewrite.memory.accuracy import Accuracy, Halves
+from rewrite.memory.accuracy import Accuracy, Halves, HalvesReader
 from rewrite.memory.memory import Memory
-from rewrite.memory.sums import Sums, positions_per_image
+from rewrite.memory.sums import Reader, Sums, positions_per_image
 from rewrite.progress import stage_bar
 from rewrite.rules.settings import KEY_SPACES
+from rewrite.shards.crew import each_done
+from rewrite.shards.work import Work
 from rewrite.storage.quoting import lacking, quoted
 from rewrite.threads import one_blas_thread
 from rewrite.version import __version__
@@ -80,6 +82,16 @@ def _check(samples: int | str, key_space: str) -> None:
         raise ValueError(f"samples must be a number or {AUTO}, got {quoted(samples)}")
     if isinstance(samples, int) and samples < 1:
         raise ValueError(f"samples must be at least 1, got {samples}")
+
+
+@torch.no_grad()
+def read_of(generator: Generator, seeds: Sequence[int], layer: str, reader: Reader | HalvesReader) -> list[Any]:
+    """The keys of some images, batch by batch as they fit in memory."""
+
+    def cut(some: tuple[int, ...]) -> Cut:
+        return generator.cut(layer, generator.latents(some))
+
+    return [reader(found, some) for some, found in in_batches(seeds, max(1, len(seeds)), cut)]
 
 
 class Measurement:
@@ -214,9 +226,11 @@ class Measurement:
     def _read(self, upto: int) -> None:
         """Read images up to this number."""
         seeds = range(self.first_seed + self.images, self.first_seed + upto)
-        for part, cut in in_batches(seeds, self.batch, self._cut):
+        reading = Work(read_of, self.generator, self.generator, (self.layer.name, self._sums.reader))
+        for part, found in each_done(reading, batched(seeds, self.batch)):
             with held_off():
-                self._sums.add(cut, part)
+                for read in found:
+                    self._sums.add_read(read)
                 self.images += len(part)
             self._bar.update(len(part))
             if self._on_progress is not None:

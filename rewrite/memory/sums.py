@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +22,40 @@ KEYS_PER_DIMENSION = 20
 BLOCK = 4096
 # Adds a symmetric product to one half of a matrix.
 SYRK = {getattr(torch, name): get_blas_funcs(["syrk"], dtype=getattr(np, name))[0] for name in ("float32", "float64")}
+
+
+class Read(NamedTuple):
+    """What sums are made of, of some images.
+
+    Attributes:
+        images: Number of images.
+        keys: Patch keys, one in each row; or a map of channel keys for each image, one key in each column.
+        style: The modulation of each image, where the layer has one.
+    """
+
+    images: int
+    keys: Tensor
+    style: Float[Tensor, "images inputs"] | None
+
+
+@dataclass(frozen=True)
+class Reader:
+    """What reads the keys of images.
+
+    Attributes:
+        layer: The layer.
+        chosen: Number of patch keys of each image, or None for the channel keys of all positions.
+    """
+
+    layer: Layer
+    chosen: int | None
+
+    def __call__(self, cut: Cut, seeds: Sequence[int]) -> Read:
+        """Read some images."""
+        style = cut.style if self.layer.modulated else None
+        if self.chosen is None:
+            return Read(len(seeds), cut.features.flatten(2), style)
+        return Read(len(seeds), read_keys(self.layer, cut.features, seeds, self.chosen), style)
 
 
 class Sums:
@@ -50,21 +86,29 @@ class Sums:
         self.phases = [torch.arange(layer.inputs)] if chosen is None else _phases(layer)
         self._totals = [Total(len(each), device, BLOCK if blocks else 0) for each in self.phases]
 
+    @property
+    def reader(self) -> Reader:
+        """What reads the keys that `add_read` adds."""
+        return Reader(self.layer, self.chosen)
+
     def add(self, cut: Cut, seeds: Sequence[int]) -> None:
         """Add the keys of some images."""
-        self.images += len(seeds)
-        if self.layer.modulated and cut.style is not None:
-            power = cut.style.to(self.device).double().square().sum(dim=0)
+        self.add_read(self.reader(cut, seeds))
+
+    def add_read(self, read: Read) -> None:
+        """Add what was read of some images, perhaps by another process."""
+        self.images += read.images
+        if read.style is not None:
+            power = read.style.to(self.device).double().square().sum(dim=0)
             self.style_power = self.style_power + power if len(self.style_power) else power
         if self.chosen is None:
-            for image in cut.features.flatten(2):
+            for image in read.keys:
                 self.count += image.shape[1]
                 self._totals[0].add(image)
             return
-        keys = read_keys(self.layer, cut.features, seeds, self.chosen)
-        self.count += len(keys)
+        self.count += len(read.keys)
         for columns, total in zip(self.phases, self._totals, strict=True):
-            total.add(part_of(keys, columns).T)
+            total.add(part_of(read.keys, columns).T)
 
     def tensors(self) -> dict[str, Tensor]:
         """All that was summed, by name; `take` is the inverse."""

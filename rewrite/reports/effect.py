@@ -17,6 +17,7 @@ from rewrite.generators.latents import Latents, numbered
 from rewrite.reports.aims import Aim, Counts, all_regions, count_concepts
 from rewrite.reports.concepts import ConceptSource
 from rewrite.reports.perceptual import Perceptual
+from rewrite.shards.work import Work
 from rewrite.storage.ledger import Ledger, Tensors
 
 Applied = Callable[[], AbstractContextManager[Any]]
@@ -128,12 +129,8 @@ class Comparison:
         numbers, latents = numbered(seeds, self.generator.latents)
         if not numbers:
             raise ValueError("an effect is measured on at least one seed, got none")
-
-        def part(some: tuple[int, ...]) -> Tensors:
-            run = in_batches(some, batch, lambda few: before_and_after(self.generator, self.applied, latents(few)))
-            return reduce(_joined, (self._compared(few, *images) for few, images in run))
-
-        found = ledger.over(STAGE, numbers, part, join=_joined, batch=batch)
+        comparing = Work(compared_with, (self, latents), self.generator)
+        found = ledger.over(STAGE, numbers, comparing, join=_joined, batch=batch)
         lengths = {each.shape[-1:] for name, each in found.items() if name not in SUMMED}
         if lengths != {(len(numbers),)} or not found.keys() >= {"difference", "moved", "map"}:
             raise ValueError(f"{ledger.path} is damaged: it holds numbers of other images; delete it to begin anew")
@@ -155,6 +152,13 @@ class Comparison:
             region = all_regions(old, new, self.aims) if self.aims else None
         found["look"], found["look_outside"] = looks(self.perceptual, before, after, region)
         return {name: torch.from_numpy(each) for name, each in found.items() if each is not None}
+
+
+def compared_with(comparison: tuple[Comparison, Callable[[Sequence[int]], Latents]], some: tuple[int, ...]) -> Tensors:
+    """What is found of some images, with what gives their latents."""
+    this, latents = comparison
+    run = in_batches(some, len(some), lambda few: before_and_after(this.generator, this.applied, latents(few)))
+    return reduce(_joined, (this._compared(few, *images) for few, images in run))
 
 
 def _joined(ours: Tensors, theirs: Tensors) -> dict[str, Tensor]:

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from rewrite.generators.batches import batched, ran_out
 from rewrite.interrupts import GOES_ON, raised_as_such
 from rewrite.progress import stage_bar
+from rewrite.shards.crew import each_done
 from rewrite.storage import files
 from rewrite.storage.quoting import lacking
 
@@ -97,7 +98,7 @@ class Ledger:
         Args:
             stage: The name of what is found.
             numbers: The images.
-            measure: From the numbers of some of them to what is found of these.
+            measure: From the numbers of some of them to what is found of these; a `Work`, so that workers may share it.
             join: From what was found of some and of others to what would have been found of both.
             batch: How many are taken at a time. If left out, whole shards, and no run may go on inside of one.
 
@@ -111,8 +112,8 @@ class Ledger:
             self._kept(),
             stage_bar(len(numbers), stage, done=done, shown=self.progress) as self._bar,
         ):
-            for part in shards(rest) if batch is None else batched(rest, batch):
-                found, known = measure(part), self.stages.get(stage)
+            for part, found in each_done(measure, shards(rest) if batch is None else batched(rest, batch)):
+                known = self.stages.get(stage)
                 together = found if known is None else self._with(known.tensors, found, join)
                 done, images = done + len(part), meeting((*images, *ranges_of(part)))
                 self.stages[stage] = Stage(together, images)
@@ -139,10 +140,14 @@ class Ledger:
 
     @contextmanager
     def _kept(self) -> Iterator[None]:
-        """Save what was found before the user ended the `with` block."""
+        """Save what was found before the user, or the loss of all workers, ended the `with` block."""
         try:
             with raised_as_such():
                 yield
+        except OSError:  # such as lost workers
+            if self.stages:
+                self.save()
+            raise
         except KeyboardInterrupt:
             if self.path is None or not self.stages:
                 raise

@@ -1,0 +1,1 @@
+"""Work over many numbered images, cut into shards that other processes and machines do."""
