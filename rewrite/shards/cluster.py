@@ -8,6 +8,7 @@ import sys
 import time
 from concurrent.futures import Executor, Future
 from contextlib import suppress
+from typing import Any
 
 from distributed import Client, Worker
 from distributed.diagnostics.plugin import WorkerPlugin
@@ -46,7 +47,8 @@ class Cluster(Crew):
 
     def __init__(self, client: Client):
         super().__init__()
-        self.client, self.address, self._given = client, client.scheduler.address, client
+        scheduler: Any = client.scheduler
+        self.client, self.address, self._given = client, str(scheduler.address), client
         self._size, self._counted = 0, -SECONDS_BETWEEN_COUNTS
         self._executor: Executor = client.get_executor(pure=False)
         if not self.size:
@@ -56,7 +58,8 @@ class Cluster(Crew):
     def size(self) -> int:
         if time.monotonic() - self._counted > SECONDS_BETWEEN_COUNTS:
             with suppress(OSError):  # it is the next shard that finds the scheduler gone
-                self._size = len(self.client.ncores())
+                cores: Any = self.client.ncores()
+                self._size = len(cores)
             self._counted = time.monotonic()
         return self._size
 

@@ -7,7 +7,7 @@ import contextlib
 import pickle
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as NotYet
 from contextlib import closing
@@ -52,7 +52,7 @@ class Crew(ABC):
     def submit(self, parcel: Parcel, task: bytes, shard: Shard) -> "Future[bytes]":
         """Have `worker.do` called by one of them."""
 
-    def in_order(self, work: Work, shards: Iterable[Shard]) -> Iterator[tuple[Shard, Any]]:
+    def in_order(self, work: Work, shards: Iterable[Shard]) -> Generator[tuple[Shard, Any], None, None]:
         """What is found of each shard, in order. There are never many more in work than workers.
 
         Raises:
