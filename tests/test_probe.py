@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from dissect.sources.contract import CallableSource
+from dissect.sources.pictures import LabelledPictures
 from dissect.sources.towers import Scenes, SegmenterSource
 from dissect.units.counting import dissect
 from dissect.units.probe import GeneratorProbe, PictureProbe, with_random_weights
@@ -187,3 +188,29 @@ def test_pictures_are_prepared_as_the_network_was_trained_and_the_identity_tells
     assert halved.identity == PictureProbe(Grass(), ["first"], Scenes(count=4), lambda images: images * 0.5).identity
     with pytest.raises(LookupError, match="no layer 'frist': did you mean first"):
         PictureProbe(Grass(), ["frist"], Scenes(count=4))
+
+
+def test_maps_of_a_network_without_padding_lie_where_they_read_the_picture():
+    # Two convolutions that look at their middles: what is lit is the bright square itself.
+    network = nn.Sequential(nn.Conv2d(3, 1, 5, bias=False), nn.Conv2d(1, 1, 5, bias=False)).requires_grad_(False)
+    for stage in network:
+        stage.weight.zero_()
+        stage.weight[:, 0, 2, 2] = 1
+    image = torch.zeros(1, 3, 16, 16)
+    image[:, :, 5:8, 7:11] = 1
+
+    class Square(LabelledPictures):
+        numbers, identity, concepts = range(1), "square", Concepts.of(("square",))
+
+        def images(self, numbers):
+            return image
+
+        def labels(self, numbers):
+            return (image[:, :1] > 0).short() - 1
+
+    (maps,) = PictureProbe(network, ["1"], Square(), insets={"1": 4}).activations(range(1)).values()
+    assert torch.equal(maps, image[:, :1])
+    (stretched,) = PictureProbe(network, ["1"], Square()).activations(range(1)).values()
+    assert torch.equal(stretched, maps[:, :, 4:-4, 4:-4])
+    with pytest.raises(ValueError, match="0 or more"):
+        PictureProbe(network, ["1"], Square(), insets={"1": -1})

@@ -178,10 +178,12 @@ class PictureProbe(Probe):
         pictures: What it is shown.
         prepare: From images in [-1, 1] to what it reads, such as the normalisation that it was trained with; the
             images themselves if left out.
+        insets: How many cells of a layer's map are missing at each side, where convolutions without padding read the
+            border of a picture from further inside; 0 for layers left out. Nothing lights there.
 
     Raises:
         LookupError: The network has no such layer.
-        ValueError: A layer does not run, runs more than once, or gives no maps.
+        ValueError: A layer does not run, runs more than once, or gives no maps; or an inset is below 0.
     """
 
     def __init__(
@@ -190,6 +192,7 @@ class PictureProbe(Probe):
         layers: Sequence[str],
         pictures: LabelledPictures,
         prepare: Callable[[Tensor], Tensor] | None = None,
+        insets: Mapping[str, int] | None = None,
     ):
         known = dict(module.named_modules())
         for name in layers:
@@ -201,12 +204,16 @@ class PictureProbe(Probe):
         self.prepare = prepare or (lambda images: images)
         self.module, self.layers, self.pictures = module.eval(), tuple(layers), pictures
         self.concepts = pictures.concepts
+        self.insets = {name: (insets or {}).get(name, 0) for name in layers}
+        if min(self.insets.values(), default=0) < 0:
+            raise ValueError(f"insets are cells that are missing, 0 or more, got {self.insets}")
         self.units = {name: maps.shape[1] for name, maps in self.activations(pictures.numbers[:1]).items()}
         self.identity = {
             "model": hash_of(module.state_dict()),
             "layers": list(layers),
             "source": pictures.identity,
             **({"prepared": told_apart(prepare)} if prepare else {}),
+            **({"insets": self.insets} if any(self.insets.values()) else {}),
         }
 
     @property
@@ -237,7 +244,7 @@ class PictureProbe(Probe):
     def _run(self, images: Tensor) -> Activations:
         with keeping_outputs(self.module, self.layers, tokens=True) as found:
             self.module(self.prepare(images).to(next(self.module.parameters(), images)))
-        return {name: found[name] for name in self.layers}
+        return {name: widened(found[name], self.insets[name]) for name in self.layers}
 
 
 class JoinedProbe(Probe):
@@ -282,6 +289,17 @@ def within(maps: Float[Tensor, "images units height width"], margin: int) -> Flo
     if not 0 <= 2 * margin < min(maps.shape[-2:]):
         raise ValueError(f"a margin of {margin} cells at each side leaves nothing of a map of {tuple(maps.shape[-2:])}")
     return maps[..., margin : maps.shape[-2] - margin, margin : maps.shape[-1] - margin]
+
+
+def widened(maps: Float[Tensor, "images units height width"], inset: int) -> Float[Tensor, "images units rows columns"]:
+    """Maps with so many more cells at each side, which hold the lowest value of their map: nothing lights there."""
+    if not inset:
+        return maps
+    height, width = maps.shape[-2:]
+    lowest = maps.amin(dim=(2, 3), keepdim=True)
+    found = lowest.repeat(1, 1, height + 2 * inset, width + 2 * inset)
+    found[..., inset : inset + height, inset : inset + width] = maps
+    return found
 
 
 def with_random_weights(generator: Generator, seed: int = 0) -> Generator:

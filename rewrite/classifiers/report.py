@@ -125,7 +125,7 @@ class PictureReport:
         """Every picture whose name changed."""
         named, rows = self.named, []
         for place in (named.before != named.after).nonzero().flatten().tolist():
-            three = (int(each[place]) for each in (named.truth, named.before, named.after))
+            three = [int(each[place]) for each in (named.truth, named.before, named.after)]
             rows.append({"picture": self.numbers[place], **_called(three, self.classes)})
         return rows
 
@@ -186,8 +186,9 @@ def flip_of(number: int, three: Sequence[int], classes: Sequence[str], picture: 
     return Flip(number, kind, f"{called['class']}: {called['before']}, now {called['after']}", picture)
 
 
-def _called(three: Any, classes: Sequence[str]) -> dict[str, str]:
-    return dict(zip(("class", "before", "after"), (classes[number] for number in three), strict=True))
+def _called(three: Sequence[int], classes: Sequence[str]) -> dict[str, str]:
+    truth, before, after = (classes[number] for number in three)
+    return {"class": truth, "before": before, "after": after}
 
 
 def _wrong(counts: Mapping[str, int], side: str) -> Interval[float]:

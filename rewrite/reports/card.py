@@ -40,7 +40,7 @@ def model_card(
     Args:
         generator: The unedited generator or classifier.
         patches: The patch or patches.
-        model: Name or path of the generator's checkpoint; the one that it was loaded from if left out.
+        model: Name or path of its checkpoint; the one that it was loaded from if left out.
         strengths: The strength of each patch; 1 if left out.
         report: A report on these patches at these strengths, from `rewrite.load_report`.
         out: The file or folder that the card goes with.
@@ -51,15 +51,13 @@ def model_card(
 
     Raises:
         FileNotFoundError: There is no such checkpoint.
-        LookupError: The generator has no such layer.
-        ValueError: The checkpoint is another generator's, a patch was made for another weight, or the report is one on
-            other patches.
+        LookupError: It has no such layer.
+        ValueError: The checkpoint is another one's, a patch is of another weight, or the report is on other patches.
     """
     held = held_at(patches, strengths)
     if isinstance(generator, Classifier):
         return classifier_card(generator, held, model=model, report=report, out=out, container=container)
-    path = path_of(generator, model)
-    checkpoint = open_checkpoint(path)
+    checkpoint = open_checkpoint(path := path_of(generator, model))
     if checkpoint.generator.fingerprint != generator.fingerprint:
         raise ValueError(f"{path} is not the checkpoint that this generator was loaded from")
     for patch, _ in held:
