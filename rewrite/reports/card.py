@@ -50,8 +50,7 @@ def model_card(
         The card, in Markdown with a header of YAML.
 
     Raises:
-        FileNotFoundError: There is no such checkpoint.
-        LookupError: It has no such layer.
+        FileNotFoundError, LookupError: There is no such checkpoint, or no such layer in it.
         ValueError: The checkpoint is another one's, a patch is of another weight, or the report is on other patches.
     """
     held = held_at(patches, strengths)
