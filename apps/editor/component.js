@@ -16,3 +16,5 @@ const button = (text, help, act, name = "") => {
   made.addEventListener("click", act);
   return made;
 };
+// The moves that a browser put together into one event; Firefox may give none for a single one.
+const moves = (event) => { const all = event.getCoalescedEvents?.() ?? []; return all.length ? all : [event]; };

@@ -121,7 +121,7 @@ canvas.addEventListener("pointerdown", (event) => {
   begin(); reach(...place(event));
 });
 canvas.addEventListener("pointermove", (event) => {
-  if (stroke) for (const each of event.getCoalescedEvents?.() ?? [event]) reach(...place(each));
+  if (stroke) for (const each of moves(event)) reach(...place(each));
   else if (event.pointerType !== "touch") { at = place(event); draw(); }
 });
 for (const kind of ["pointerup", "pointercancel"]) canvas.addEventListener(kind, end);

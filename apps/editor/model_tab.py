@@ -8,7 +8,7 @@ import gradio as gr
 
 from apps.editor import heap
 from apps.editor.frame import AT_ONCE, WORK, Page, Updates, hint, message, progress
-from apps.editor.opening import Opening
+from apps.editor.opening import COPIED, Opening
 from apps.editor.remaining import Remaining
 from apps.editor.session import Session
 from rewrite.reports.rendering import render
@@ -89,7 +89,9 @@ class ModelTab:
         for _ in work.following(run):
             for opening in following:
                 text = f"{opening.text}: {100 * opening.done:.0f} %"
-                yield {self.status: progress(opening.done, remaining.after(text, opening.done))}
+                # What comes before the first image says nothing of how long that takes.
+                text = remaining.after(text, opening.done) if opening.done > COPIED else text
+                yield {self.status: progress(opening.done, text)}
         kept = "with the marks and rules that it had" if session.draft.marks or len(session.rules) else "without marks"
         yield {
             self.page.opened: session.opened,

@@ -10,7 +10,7 @@ const answering = (name, tell) => {
 const outline = (runs, side) => {
   const inside = new Uint8Array(side * side), path = new Path2D();
   for (const [first, length] of runs) inside.fill(1, first, first + length);
-  const at = (x, y) => x >= 0 && y >= 0 && x < side && y < side && inside[y * side + x];
+  const at = (x, y) => x >= 0 && y >= 0 && x < side && y < side && inside[y * side + x] === 1;
   for (let y = 0; y <= side; y++) for (let x = 0; x <= side; x++) {
     if (at(x, y) !== at(x, y - 1) && x < side) { path.moveTo(x, y); path.lineTo(x + 1, y); }
     if (at(x, y) !== at(x - 1, y) && y < side) { path.moveTo(x, y); path.lineTo(x, y + 1); }

@@ -207,7 +207,7 @@ const tileOf = ({ seed, name }) => {
     fade(false); begin(tile); reach(...place(tile, event));
   });
   tile.canvas.addEventListener("pointermove", (event) => {
-    if (state.stroke?.tile === tile) for (const each of event.getCoalescedEvents?.() ?? [event]) reach(...place(tile, each));
+    if (state.stroke?.tile === tile) for (const each of moves(event)) reach(...place(tile, each));
     else if (event.pointerType !== "touch") { tile.at = place(tile, event); draw(tile); }
   });
   for (const kind of ["pointerup", "pointercancel"]) tile.canvas.addEventListener(kind, end);
