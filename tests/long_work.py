@@ -13,11 +13,21 @@ from rewrite.storage.ledger import Ledger
 
 
 def slowly(generator: Generator, numbers: Sequence[int], log: Path, seconds: float) -> dict[str, Tensor]:
-    """The sum of some images; a line of the log says which process began with which number."""
+    """The sum of some images; a line of the log says which process began with which number.
+
+    It takes its time until there is nothing to wait for any more.
+    """
     with log.open("a") as file:
         file.write(f"{os.getpid()} {numbers[0]}\n")
-    time.sleep(seconds)
+    until = time.monotonic() + seconds
+    while time.monotonic() < until and not over(log).exists():
+        time.sleep(0.05)
     return {"sum": generator.sample(numbers).double().square().sum()}
+
+
+def over(log: Path) -> Path:
+    """The file that says so."""
+    return log.with_suffix(".over")
 
 
 def refusing(generator: Generator, numbers: Sequence[int]) -> dict[str, Tensor]:

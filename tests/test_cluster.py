@@ -14,12 +14,12 @@ from apps.cli import main
 from rewrite.shards import cluster
 from rewrite.shards.cluster import connect
 from rewrite.shards.sharing import share_among
-from tests.long_work import begun, summed
+from tests.long_work import begun, over, summed
 from tests.test_cli import LAYER, ROOT
 
 pytestmark = pytest.mark.usefixtures("cache")
 UNITS = ("--layer", "b8.conv1", "--samples", "70", "--level-samples", "16")
-EFFECTS = ("--layer", "b32.conv0", "--concepts", "tree", "--samples", "2", "--training", "8", "--screen", "1")
+EFFECTS = ("--layer", "b32.conv0", "--concepts", "tree", "--samples", "2", "--training", "4", "--screen", "1")
 ROLES = ("--layer", "relu5", "--training", "2", "--test", "2")
 
 
@@ -71,7 +71,7 @@ def commands(files) -> list[list[str]]:
     return [
         ["measure", model, "--layer", LAYER, "--samples", "50"],
         ["units", model, *UNITS],
-        ["effects", "towers", *EFFECTS, "--steps", "0", "--positions", "2"],
+        ["effects", "towers", *EFFECTS, "--steps", "0", "--positions", "1"],
         ["report", str(files["patch"]), "--model", model, "--seeds", "0-39"],
         ["roles", "scenes", *ROLES, "--few", "1", "--more", "2", "--screen", "2"],
         ["omissions", "towers", "--samples", "34"],
@@ -119,6 +119,9 @@ def test_a_worker_is_killed_another_comes_and_the_scheduler_starts_again(grid, t
         grid.scheduler.wait()
         grid.schedule()
         came.append(grid.work())
+        while came[1] not in [process for process, _ in begun(log)]:
+            time.sleep(0.05)
+        over(log).touch()
 
     with closing(connect(grid.address)) as client, share_among(client):
         threads = [when(log, 4, exchange), when(log, 5, restart)]
