@@ -113,7 +113,7 @@ def test_a_picture_and_all_strokes_survive_a_reload_until_the_picture_is_forgott
     tab(page, "Photo")
     page.wait_for_selector(f"{EASEL} .easel[data-strokes='1']:visible")
     assert image(page) == painted
-    assert not page.is_checked("#photograph-adapted input")
+    page.wait_for_selector("#photograph-adapted input:not(:checked)")
     page.wait_for_selector("#photograph-files a")
     tab(page, "Paint")
     page.wait_for_selector("#easel .easel[data-strokes='1']:visible")

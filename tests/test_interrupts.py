@@ -170,6 +170,8 @@ def test_what_was_compared_for_another_report_or_is_damaged_is_refused(files, tm
         assert f"{kept} is damaged" in refusal(*reporting(files, tmp_path))
 
 
+# Where it comes in a callback of Python's own, Python says that it is ignored there.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("samples", ["auto", 600])
 def test_ctrl_c_at_any_moment_of_a_measurement_changes_no_number(files, tmp_path, samples):
     generator, state, seconds, ended = load_generator(files["model"]), tmp_path / "state", 0.02, 0
