@@ -19,7 +19,7 @@ from tests.test_cli import LAYER, ROOT
 
 pytestmark = pytest.mark.usefixtures("cache")
 UNITS = ("--layer", "b8.conv1", "--samples", "70", "--level-samples", "16")
-EFFECTS = ("--layer", "b32.conv0", "--concepts", "tree", "--samples", "2", "--training", "4", "--screen", "1")
+EFFECTS = ("--layer", "b64.conv0", "--concepts", "tree", "--samples", "2", "--training", "4", "--screen", "1")
 ROLES = ("--layer", "relu5", "--training", "2", "--test", "2")
 
 
