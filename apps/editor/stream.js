@@ -3,9 +3,11 @@
 // So the page learns that an event was accepted only when the open stream speaks of it, or has ended.
 (() => {
   const plain = window.fetch, ENDED = "close_stream", ID = /"event_id":"(\w+)"/g, TAIL = 64;
+  // An answer may come before the page learns that its event was accepted, and on a stream before the present one.
+  const heard = new Set();
   let stream = null;
   const follow = (answer) => {
-    const mine = stream = { heard: new Set(), ended: false, waiting: [] };
+    const mine = stream = { ended: false, waiting: [] };
     const text = new TextDecoder();
     let tail = "";
     const tell = () => mine.waiting.splice(0).forEach((go) => go());
@@ -13,7 +15,7 @@
     const passed = new TransformStream({
       transform: (chunk, out) => {
         const said = tail + text.decode(chunk, { stream: true });
-        for (const [, id] of said.matchAll(ID)) mine.heard.add(id);
+        for (const [, id] of said.matchAll(ID)) heard.add(id);
         tail = said.slice(-TAIL);
         out.enqueue(chunk);
         if (said.includes(ENDED)) end(); else tell();
@@ -24,7 +26,7 @@
     return new Response(passed.readable, answer);
   };
   const known = async (id, on) => {
-    while (on && !on.ended && !on.heard.has(id)) await new Promise((go) => on.waiting.push(go));
+    while (on && !on.ended && !heard.has(id)) await new Promise((go) => on.waiting.push(go));
   };
   window.fetch = async (target, options) => {
     const { pathname } = new URL(target.url ?? target, location), answer = await plain(target, options);
