@@ -10,7 +10,7 @@ from pathlib import Path
 from types import FrameType
 
 SECONDS = 5
-# What `loop_seconds` gives where limits of time are meant for, and how many times slower a processor may be.
+# Limits of time hold as they are where `loop_seconds` gives no more than this; and how many times slower it may be.
 LOOP_SECONDS, MOST_SLOWNESS = 0.07, 4.0
 FORBIDDEN = {
     "exec",

@@ -73,6 +73,14 @@ def test_where_memory_runs_out_batches_are_halved_and_the_work_goes_on(work: Cal
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
 
 
+def test_a_measurement_does_not_try_again_what_did_not_fit():
+    generator, memory = wrap(Drawing(), latents=5), Scarce(3)
+    generator.module.lift.register_forward_pre_hook(memory)
+    measure(generator, "conv", 100)
+    tried = [size for size in memory.sizes if size > 3]
+    assert tried == sorted(set(tried), reverse=True)
+
+
 @pytest.mark.parametrize("error", [None, APPLE, PROCESSOR], ids=["cuda", "mps", "cpu"])
 def test_a_batch_that_does_not_fit_is_tried_once(error):
     generator, memory = wrap(Drawing(), latents=5), Scarce(3, error)

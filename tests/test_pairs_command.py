@@ -15,6 +15,7 @@ from dissect.sources.classes import SceneClasses
 from rewrite import ClassifierRule, load_classifier
 from rewrite.classifiers.packaged import save_small
 from rewrite.classifiers.small_cnn import SmallDesign, initialised
+from tests.interrupted import end_at
 
 SHORTCUT = 5
 
@@ -81,15 +82,7 @@ def test_an_ended_run_goes_on_to_the_same_files(tmp_path, monkeypatch, capsys, m
     command = ["pairs", str(tmp_path / "small.safetensors"), "--layer", "conv2", "--training", "20", "--test", "12"]
     command += ["--keys", str(tmp_path / "keys"), "--values", str(tmp_path / "values"), "--out"]
     assert main([*command, str(tmp_path / "whole")]) == 0
-    images, shown = SceneClasses.images, []
-
-    def ended(self, numbers):
-        shown.append(numbers)
-        if len(shown) == moment:
-            raise KeyboardInterrupt
-        return images(self, numbers)
-
-    monkeypatch.setattr(SceneClasses, "images", ended)
+    shown = end_at(moment, SceneClasses, "images", monkeypatch)
     assert main([*command, str(tmp_path / "ended")]) == 130
     assert "the same command goes on from there" in capsys.readouterr().err
     assert main([*command, str(tmp_path / "ended")]) == 0

@@ -18,9 +18,11 @@ from rewrite import (
     solve_pictures,
 )
 from rewrite.classifiers.packaged import save_small
+from rewrite.classifiers.reporting import PictureReporting
 from rewrite.classifiers.small_cnn import SmallDesign, initialised
 from rewrite.reports.pictures import to_pil
 from rewrite.reports.report import load_report
+from tests.interrupted import end_at
 from tests.markup import HOSTILE, assert_shown_as_text
 
 CLASSES = ("red", "green", "blue")
@@ -132,17 +134,7 @@ def test_an_ended_report_goes_on_to_the_same_files(folder, written, monkeypatch,
     command = ["report", str(folder / "patch.safetensors"), "--model", str(folder / "model.safetensors")]
     command += ["--pictures", str(folder / "pictures"), "--out", str(folder / "again")]
     monkeypatch.setattr("rewrite.storage.ledger.SHARD", 8)
-    from rewrite.classifiers.reporting import PictureReporting
-
-    names, calls = PictureReporting._names, []
-
-    def ended(self, numbers):
-        calls.append(numbers)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        return names(self, numbers)
-
-    monkeypatch.setattr(PictureReporting, "_names", ended)
+    calls = end_at(3, PictureReporting, "_names", monkeypatch)
     assert main(command) == 130
     assert "the same command goes on" in capsys.readouterr().err
     assert [path.name for path in (folder / "again").iterdir()] == ["unfinished.safetensors"]

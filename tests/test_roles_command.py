@@ -14,6 +14,7 @@ from dissect.scene_classes import CLASSES
 from dissect.sources.classes import SceneClasses
 from rewrite.classifiers.packaged import save_small
 from rewrite.classifiers.small_cnn import SmallDesign, initialised
+from tests.interrupted import end_at
 from tests.markup import HOSTILE, assert_shown_as_text
 
 SMALL = ("--training", "4", "--test", "4", "--few", "2", "--more", "5")
@@ -89,15 +90,7 @@ def test_an_ended_run_goes_on_to_the_same_files(tmp_path, monkeypatch, capsys, m
     command = ["roles", str(tmp_path / "small.safetensors"), "--layer", "relu2", "--few", "1", "--more", "2"]
     command += ["--pictures", "scenes", "--training", "12", "--test", "12", "--out"]
     assert main([*command, str(tmp_path / "whole")]) == 0
-    images, shown = SceneClasses.images, []
-
-    def ended(self, numbers):
-        shown.append(numbers)
-        if len(shown) == moment:
-            raise KeyboardInterrupt
-        return images(self, numbers)
-
-    monkeypatch.setattr(SceneClasses, "images", ended)
+    end_at(moment, SceneClasses, "images", monkeypatch)
     assert main([*command, str(tmp_path / "ended")]) == 130
     assert "the same command goes on from there" in capsys.readouterr().err
     assert main([*command, str(tmp_path / "ended")]) == 0

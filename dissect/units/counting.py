@@ -26,10 +26,10 @@ from dissect.units.probe import LEVEL_SAMPLES, Probe
 from dissect.units.tally import Tally, tally_of
 from dissect.units.tops import Tops
 from dissect.units.upsampling import SAMPLED, Lit, sampled_pixels, upsampling
-from rewrite.generators.batches import batched, in_batches
+from rewrite.generators.batches import in_batches
 from rewrite.generators.layers import grid_of
 from rewrite.progress import stage_bar
-from rewrite.shards.crew import each_done
+from rewrite.shards.crew import batches_done
 from rewrite.shards.work import Work
 from rewrite.storage.ledger import Ledger, Stage, Tensors
 
@@ -164,7 +164,7 @@ def _greatest(
     how = [(count, above_level(tail, count * len(numbers)) + 1) for count, tail in zip(pixels, tails, strict=False)]
     found: dict[str, tuple[Greatest, ...]] = {}
     with stage_bar(len(numbers), "levels", shown=progress) as bar:
-        for part, more in each_done(Work(greatest_of, probe, probe.network, (size, how)), batched(numbers, BATCH)):
+        for part, more in batches_done(Work(greatest_of, probe, probe.network, (size, how)), numbers, BATCH):
             for view, theirs in more.items():
                 ours = found.get(view)
                 found[view] = theirs if ours is None else tuple(a + b for a, b in zip(ours, theirs, strict=True))
@@ -184,15 +184,13 @@ def greatest_of(
         how: For each sample the number of pixels of an image, and how many values are kept of all.
     """
     found: dict[str, tuple[Greatest, ...]] = {}
-    for part, activations in in_batches(numbers, max(1, len(numbers)), probe.activations):
-        for view, maps in activations.items():
-            chosen = sampled_pixels(part, size).to(maps.device)
-            values = upsampling(grid_of(maps), size, maps.device).at(maps, chosen)
-            empty = tuple(Greatest.empty(maps.shape[1], keep, maps.device) for _, keep in how)
-            found[view] = tuple(
-                greatest.seeing(values[..., :count].transpose(0, 1).flatten(1))
-                for greatest, (count, _) in zip(found.get(view, empty), how, strict=True)
-            )
+    for view, maps in probe.activations(numbers).items():
+        chosen = sampled_pixels(numbers, size).to(maps.device)
+        values = upsampling(grid_of(maps), size, maps.device).at(maps, chosen)
+        found[view] = tuple(
+            Greatest.empty(maps.shape[1], keep, maps.device).seeing(values[..., :count].transpose(0, 1).flatten(1))
+            for count, keep in how
+        )
     return found
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from rewrite.generators.batches import batched, in_batches
+from rewrite.generators.batches import in_batches
 from rewrite.generators.contract import Generator
 from rewrite.generators.cut import Cut
 from rewrite.interrupts import held_off, raised_as_such
@@ -18,7 +18,7 @@ from rewrite.memory.memory import Memory
 from rewrite.memory.sums import Reader, Sums, positions_per_image
 from rewrite.progress import stage_bar
 from rewrite.rules.settings import KEY_SPACES
-from rewrite.shards.crew import each_done
+from rewrite.shards.crew import batches_done
 from rewrite.shards.work import Work
 from rewrite.storage.quoting import lacking, quoted
 from rewrite.threads import one_blas_thread
@@ -85,13 +85,9 @@ def _check(samples: int | str, key_space: str) -> None:
 
 
 @torch.no_grad()
-def read_of(generator: Generator, seeds: Sequence[int], layer: str, reader: Reader | HalvesReader) -> list[Any]:
-    """The keys of some images, batch by batch as they fit in memory."""
-
-    def cut(some: tuple[int, ...]) -> Cut:
-        return generator.cut(layer, generator.latents(some))
-
-    return [reader(found, some) for some, found in in_batches(seeds, max(1, len(seeds)), cut)]
+def read_of(generator: Generator, seeds: Sequence[int], layer: str, reader: Reader | HalvesReader) -> Any:
+    """The keys of some images."""
+    return reader(generator.cut(layer, generator.latents(seeds)), seeds)
 
 
 class Measurement:
@@ -227,10 +223,9 @@ class Measurement:
         """Read images up to this number."""
         seeds = range(self.first_seed + self.images, self.first_seed + upto)
         reading = Work(read_of, self.generator, self.generator, (self.layer.name, self._sums.reader))
-        for part, found in each_done(reading, batched(seeds, self.batch)):
+        for part, read in batches_done(reading, seeds, self.batch):
             with held_off():
-                for read in found:
-                    self._sums.add_read(read)
+                self._sums.add_read(read)
                 self.images += len(part)
             self._bar.update(len(part))
             if self._on_progress is not None:

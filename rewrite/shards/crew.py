@@ -8,12 +8,13 @@ import pickle
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import CancelledError, Future
-from concurrent.futures import TimeoutError as NotYet
+from concurrent.futures import Future
 from contextlib import closing
 from contextvars import ContextVar
+from dataclasses import replace
 from typing import Any
 
+from rewrite.generators.batches import batched, in_batches
 from rewrite.shards.work import Parcel, Work, packed
 from rewrite.shards.worker import FOUND, LACKS
 from rewrite.storage.quoting import reason_of
@@ -109,7 +110,7 @@ class _Out:
 
     def wait(self, seconds: float) -> None:
         """Wait until it is back, or lost, or some time is over."""
-        with contextlib.suppress(NotYet, CancelledError, Exception):
+        with contextlib.suppress(Exception):
             self.future.exception(timeout=seconds)
 
     def look(self) -> None:
@@ -123,7 +124,7 @@ class _Out:
             return
         try:
             how, found = pickle.loads(self.future.result())
-        except (CancelledError, Exception) as error:  # `do` raises nothing: this is about the worker
+        except Exception as error:  # `do` raises nothing: this is about the worker
             self._lost(error)
             return
         if how == FOUND:
@@ -163,3 +164,29 @@ def each_done(measure: Callable[[Shard], Any], shards: Iterable[Shard]) -> Itera
     else:
         with closing(crew.in_order(measure, shards)) as found:
             yield from found
+
+
+def batches_done(work: Work, numbers: Iterable[int], size: int) -> Iterator[tuple[Shard, Any]]:
+    """What is found of batches of images, in order. Where memory runs out, that batch and later ones are halved.
+
+    Args:
+        work: What is done with a batch; see `in_batches`.
+        numbers: The images.
+        size: The most images of a batch.
+
+    Yields:
+        Each batch, and what the work gave for it.
+    """
+    if present.get() is None:
+        yield from in_batches(numbers, size, work)
+        return
+    fitting = replace(work, function=as_they_fit, given=(work.function, *work.given))
+    for _, found in each_done(fitting, batched(numbers, size)):
+        yield from found
+
+
+def as_they_fit(
+    subject: Any, numbers: Shard, function: Callable[..., Any], *given: Any
+) -> list[tuple[tuple[int, ...], Any]]:
+    """What a worker finds of a batch: of the whole of it, or of parts that fit in its memory."""
+    return list(in_batches(numbers, len(numbers), lambda some: function(subject, some, *given)))
