@@ -63,14 +63,17 @@ class Patch:
     def from_change(cls, layer: Layer, change: Float[Tensor, "outputs key"], **about: Any) -> "Patch":
         """Split a change into its factors; directions below 1e-7 of the largest are rounding and are left out."""
         moved = change.any(dim=1) if change.any() else slice(None)
-        # A change is much wider than high: the factor of its transpose has the same sizes, and few entries.
-        across, small = torch.linalg.qr(change[moved].double().T)
-        written, sizes, right = torch.linalg.svd(small.T, full_matrices=False)
-        left, right = change.new_zeros(len(change), len(sizes), dtype=torch.float64), right @ across.T
-        left[moved] = written
-        kept = max(1, int((sizes > NEGLIGIBLE * sizes[0]).sum()))
-        root = sizes[:kept].sqrt()
-        return cls(layer.name, (left[:, :kept] * root).float(), (root[:, None] * right[:kept]).float(), **about)
+        rows = change[moved].double()
+        # A change is much wider than high: its left vectors are those of a small matrix. They are orthonormal whatever
+        # the squares lose, so that the product is exact, and sizes are those of the rows that it is turned to.
+        written = torch.linalg.eigh(rows @ rows.T).eigenvectors.flip(1)
+        turned = written.T @ rows
+        sizes = turned.norm(dim=1)
+        kept = max(1, int((sizes > NEGLIGIBLE * sizes.max()).sum()))
+        root = sizes[:kept].clamp(min=1e-300).sqrt()
+        left = change.new_zeros(len(change), kept, dtype=torch.float64)
+        left[moved] = written[:, :kept] * root
+        return cls(layer.name, left.float(), (turned[:kept] / root[:, None]).float(), **about)
 
     @property
     def rank(self) -> int:

@@ -232,7 +232,7 @@ def test_a_patch_that_fires_on_the_context_is_the_lowest_of_those_within_its_row
     solver = ClosedForm(problem)
     if modulated:
         held = factor_after(problem, 0)
-        free, found = solver.rows, solver.blocks[0].step(Trial(problem, torch.zeros_like(problem.matrix)))
+        free, found = solver.rows, solver.blocks[0].step(Trial(problem, torch.zeros_like(problem.matrix))).change
     else:
         held, found, free = None, solver.solve().change, solver.rows
         if protect == math.inf:
@@ -250,7 +250,7 @@ def test_a_step_of_one_unit_is_the_lowest_while_the_demodulation_of_each_image_i
     held = factor_after(problem, 0)
     assert held.max() > 1.5 * held.min()
     _, change = lowest(lambda change: objective(problem, change, held), torch.zeros_like(problem.matrix))
-    found = ClosedForm(problem).blocks[0].step(Trial(problem, torch.zeros_like(problem.matrix)))
+    found = ClosedForm(problem).blocks[0].step(Trial(problem, torch.zeros_like(problem.matrix))).change
     assert (found - change).norm() < 1e-5 * change.norm()
 
 
@@ -262,7 +262,7 @@ def test_a_step_for_units_of_one_image_is_the_lowest_while_the_demodulation_is_h
     held, free = factor_after(problem, moved), torch.eye(problem.layer.width).double() if not confined else solver.rows
     start = torch.zeros(len(moved), len(free)).double()
     _, factors = lowest(lambda factors: objective(problem, factors @ free, held), start)
-    found = solver.blocks[0].step(Trial(problem, moved))
+    found = solver.blocks[0].step(Trial(problem, moved)).change
     assert (found - factors @ free).norm() < 1e-5 * found.norm()
 
 

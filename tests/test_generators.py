@@ -1,11 +1,13 @@
 """A seed is an image; a cut run is the same run."""
 
 import pickle
+import threading
 
 import pytest
 import torch
 
 from rewrite.generators.contract import Generator
+from rewrite.generators.fingerprint import weights_held
 from rewrite.generators.stylegan2 import StyleGAN2
 from rewrite.generators.stylegan2_design import Design
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
@@ -97,6 +99,18 @@ def test_the_fingerprint_follows_what_is_written_past_autograd(tiny_generator, s
     assert tiny_generator.fingerprint != first
     weight.copy_(before)
     assert tiny_generator.fingerprint == first
+
+
+def test_a_fingerprint_is_computed_once_where_weights_are_held_and_in_that_thread_alone(tiny_generator, scaled):
+    first, seen = tiny_generator.fingerprint, []
+    with weights_held():
+        assert tiny_generator.fingerprint == first != scaled.fingerprint
+        tiny_generator.weight("b8.conv0").data.add_(1)
+        assert tiny_generator.fingerprint == first
+        other = threading.Thread(target=lambda: seen.append(tiny_generator.fingerprint))
+        other.start()
+        other.join()
+    assert tiny_generator.fingerprint == seen[0] != first
 
 
 def test_the_fingerprint_follows_the_weights(tiny_generator):

@@ -162,8 +162,14 @@ def test_hard_negatives_are_all_cells_that_are_not_near_to_what_is_marked(reques
     assert not cells_of(generator, name, 1, goal.others.keys)
 
 
-def test_too_many_hard_negatives_are_thinned_to_the_same_few_every_time(tiny_generator, monkeypatch):
-    monkeypatch.setattr(others, "MOST", most := 200)
+@pytest.mark.parametrize(("short", "long", "least"), [(200, 5000, 10_000), (5000, 200, 9)], ids=["short", "long"])
+def test_too_many_hard_negatives_are_thinned_to_the_same_few_every_time(
+    tiny_generator, monkeypatch, short, long, least
+):
+    monkeypatch.setattr(others, "MOST", short)
+    monkeypatch.setattr(others, "MOST_LONG", long)
+    monkeypatch.setattr(others, "LONG", least)
+    most = min(short, long)
     box = (4, 4, 4, 4)
     rule = rule_on(
         tiny_generator,

@@ -67,7 +67,7 @@ def refitted(problem: Problem, image: int) -> torch.Tensor:
     )
     reduced = replace(problem, goal=less)
     nothing = Trial(reduced, torch.zeros_like(problem.matrix))
-    return torch.cat([block.step(nothing) for block in ClosedForm(reduced).blocks])
+    return torch.cat([block.step(nothing).change for block in ClosedForm(reduced).blocks])
 
 
 def written(problem: Problem, keys: Keys, change: torch.Tensor) -> torch.Tensor:

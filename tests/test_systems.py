@@ -52,6 +52,22 @@ def test_over_keys_the_solution_is_that_over_their_entries(problem, monkeypatch)
     assert keys.damage == pytest.approx(entries.damage, rel=1e-3)
 
 
+@pytest.mark.parametrize("kept", [(), (1, 3)], ids=["all units", "but for protected ones"])
+def test_what_a_step_over_keys_says_it_adds_is_what_it_adds(problem, monkeypatch, kept):
+    given = replace(over_keys(problem, monkeypatch), goal=replace(problem.goal, kept_units=kept), known=Known())
+    moved = Trial(given, 0.3 * given.matrix)  # the demodulation is held at that of a change
+    aim = ClosedForm(given)._aim(moved)
+    assert aim.known is not None
+    assert len(given.protected.keys) > 0
+    sets = {"wanted": given.wanted, "others": given.others, "protected": given.protected}
+    expected = {name: given.layer.values(at.keys.keys, aim.change) for name, at in sets.items()}
+    # The change is a sum of keys in single precision.
+    within = 1e-4 * float(expected["wanted"].abs().max())
+    for name, adds in ({"ordinary": given.through(aim.change)} | expected).items():
+        torch.testing.assert_close(getattr(aim.known, name), adds, rtol=1e-4, atol=within)
+    assert not aim.change[list(kept)].any()
+
+
 def test_images_are_left_out_over_keys_as_over_their_entries(problem, monkeypatch):
     monkeypatch.setattr(leave_out, "THINNED", 1)
     candidates, folds = [CHEAP, replace(CHEAP, others=0.3, drift=0.1)], folds_of(problem)

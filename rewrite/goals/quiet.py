@@ -20,13 +20,12 @@ from rewrite.generators.cut import Cut
 from rewrite.generators.layers import Layer
 from rewrite.goals.goal import Goal
 from rewrite.goals.keys import Keys
+from rewrite.goals.others import most_of
 
 FIRST_SEED = 4_000_000
 IMAGES, BATCH = 12, 4
 # Of what a change writes at the marked places (the median), the share above which it fires.
 FIRES = 0.25
-# More images and keys gave no better rules on the built-in generator.
-MOST = 1000
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ def quiet_places(generator: Generator, layer: Layer, goal: Goal, change: Float[T
         size = (moved if factor is None else moved * factor[:, :, None, None]).norm(dim=1).cpu().double()
         offsets = generator.offset(layer.name, cut).expand(len(size), layer.outputs, *layer.output_grid)
         styles.append(torch.zeros(len(size), 0) if cut.style is None else cut.style.cpu())
-        for i, positions in enumerate(_chosen(size > FIRES * usual, MOST // IMAGES, first)):
+        for i, positions in enumerate(_chosen(size > FIRES * usual, most_of(layer) // IMAGES, first)):
             places = positions.to(cut.features.device)
             keys = layer.keys(cut.features[i : i + 1], places[None])[0].cpu().double()
             # Of a large map, what is written at few places takes less than what is written everywhere.

@@ -19,7 +19,7 @@ from rewrite.solvers.directions import channel_rows, patch_rows, phase_metrics
 from rewrite.solvers.problem import Problem
 from rewrite.solvers.solution import Solution
 from rewrite.solvers.systems import Asked, Dual, Primal, Read, metric_of, systems_of
-from rewrite.solvers.trial import Trial
+from rewrite.solvers.trial import Added, Trial
 
 MOST_RESTORING_STEPS = 30
 STEP_SIZES = (1.0, 0.5, 0.25, 0.1)
@@ -54,8 +54,7 @@ class ClosedForm:
         best = Trial(problem, nothing)
         path = [best.objective]
         for _ in range(settings.steps if problem.modulated else 1):
-            aim = self._sparing(torch.cat([block.step(best) for block in self.blocks]))
-            lower = self._descend(best, aim, path[-1])
+            lower = self._descend(best, self._aim(best), path[-1])
             if lower is None:
                 break
             best = lower
@@ -67,7 +66,7 @@ class ClosedForm:
             best = restored if restored.objective < path[0] else Trial(problem, nothing)
             path.append(best.objective)
         if settings.rank is not None and settings.constraint == "written":
-            lower = self._sparing(torch.cat([block.truncate(best.change) for block in self.blocks]))
+            lower = Trial(problem, self._sparing(torch.cat([block.truncate(best.change) for block in self.blocks])))
             # The demodulation moves with the weight: the full step of a lower rank may be too far.
             best = self._descend(Trial(problem, nothing), lower, path[0]) or Trial(problem, nothing)
             path.append(best.objective)
@@ -92,11 +91,28 @@ class ClosedForm:
         change[list(self.problem.goal.kept_units)] = 0
         return change
 
-    def _descend(self, start: Trial, aim: Tensor, value: float) -> Trial | None:
+    def _aim(self, present: Trial) -> Trial:
+        """The solution with the demodulation held at that of a change."""
+        steps = [block.step(present) for block in self.blocks]
+        change = steps[0].change if len(steps) == 1 else torch.cat([step.change for step in steps])
+        change, added = self._sparing(change), None
+        known = [step.added for step in steps if step.added is not None]
+        if len(known) == len(steps):
+            added = Added.of_groups(known).sparing(self.problem.goal.kept_units)
+        return Trial(self.problem, change, added)
+
+    def _descend(self, start: Trial, aim: Trial, value: float) -> Trial | None:
         """The largest step from a trial towards an aim that has a lower objective than `value`; None if none has."""
-        there = Trial(self.problem, aim)
-        trials = (start.towards(there, size) for size in STEP_SIZES)
+        trials = (start.towards(aim, size) for size in STEP_SIZES)
         return next((trial for trial in trials if trial.objective < value), None)
+
+
+@dataclass(frozen=True)
+class Step:
+    """The change of one group, and what it adds at the keys of the problem, where that is known."""
+
+    change: Float[Tensor, "rows columns"]
+    added: Added | None = None
 
 
 @dataclass(frozen=True)
@@ -130,15 +146,22 @@ class _Block:
         confined = settings.rank is not None and settings.constraint == "fires"
         return firing_rows(self.problem, self.columns, self.metric) if confined else None
 
-    def step(self, present: Trial) -> Float[Tensor, "rows columns"]:
+    def step(self, present: Trial) -> Step:
         """Solve with the demodulation held at that of the present change."""
         asked = self._asked(present)
         if self.within is not None:
-            return self._confined(asked, self.within)
-        change = torch.zeros_like(self.problem.matrix[self.rows])
-        for system in self.systems:
-            change[:, system.part.own] = system.solve(asked)
-        return change
+            return Step(self._confined(asked, self.within))
+        answers = [system.solve(asked) for system in self.systems]
+        change, added = torch.zeros_like(self.problem.matrix[self.rows]), Added.nothing(self.problem, self.rows)
+        soft = [each for each in (added.others, added.protected) if len(each)]
+        for system, answer in zip(self.systems, answers, strict=True):
+            change[:, system.part.own] = answer.change
+            if answer.adds is not None:
+                # No key has entries of two parts.
+                for into, read, adds in zip((*soft, added.wanted), system.reads, answer.adds.at_keys, strict=True):
+                    into[read.there] = adds
+                added.ordinary[:, system.part.own] = answer.adds.ordinary
+        return Step(change, None if any(answer.adds is None for answer in answers) else added)
 
     def _asked(self, present: Trial) -> Asked:
         """What the step asks for, with the demodulation of a change."""

@@ -40,12 +40,14 @@ class Known:
     Attributes:
         spectra: The largest directions of the second moment in each part.
         usual: W C, with all of the second moment.
+        single: The second moment of each part in single precision.
         kernels: The last keys of each part, and how far a change for one is felt at the others.
         preconditioner: Of steps of descent.
     """
 
     spectra: dict[int, Spectrum] = field(default_factory=dict)
     usual: Tensor | None = None
+    single: dict[int, Tensor] = field(default_factory=dict)
     kernels: dict[int, Kernel] = field(default_factory=dict)
     preconditioner: Preconditioner | None = None
 
@@ -113,7 +115,7 @@ class Problem:
             return None
         spectra = self.known.spectra
         if number not in spectra:
-            spectra[number] = Spectrum.of(self.moment_of(part), scale)
+            spectra[number] = Spectrum.of(self._single(number), scale)
         found = spectra[number]
         unseen, ridge = settings.damage * found.least, settings.drift + settings.damage * found.tail
         return found if unseen <= TOLERANCE * ridge else None
@@ -178,7 +180,15 @@ class Problem:
         return [at for at in (self.others, replace(self.protected, keys=protected)) if len(at.keys)]
 
     def _mapped(self, keys: Keys) -> Mapped:
+        if self.over_keys:
+            # What was read in single precision says it, without the product of many long keys.
+            return Mapped(keys, keys.values / self.first[keys.image])
         return Mapped(keys, self.layer.values(keys.keys, self.matrix))
+
+    def _single(self, number: int) -> Float[Tensor, "columns columns"]:
+        if number not in self.known.single:
+            self.known.single[number] = self.moment_of(self.parts[number]).float()
+        return self.known.single[number]
 
     @cached_property
     def over_keys(self) -> bool:
@@ -205,7 +215,7 @@ class Problem:
                 found[part.rows, part.own] = own @ self.moment_of(part)
             elif exact:
                 # For a forecast, single precision says enough, at half the cost.
-                found[part.rows, part.own] = (own.float() @ self.moment_of(part).float()).double()
+                found[part.rows, part.own] = (own.float() @ self._single(number)).double()
             else:
                 found[part.rows, part.own] = spectrum.through(own)
         return found

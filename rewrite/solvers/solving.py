@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rewrite.generators.contract import Generator
-from rewrite.generators.fingerprint import hash_of
+from rewrite.generators.fingerprint import hash_of, weights_held
 from rewrite.generators.layers import Layer
 from rewrite.goals.cache import Goals
 from rewrite.goals.joint import checked_strengths, joint_goal, joint_settings
@@ -25,6 +25,7 @@ from rewrite.solvers.solution import Solution
 from rewrite.solvers.trial import Trial
 
 
+@weights_held()
 def solve(
     generator: Generator,
     memory: Memory,

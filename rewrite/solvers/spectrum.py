@@ -36,12 +36,12 @@ class Spectrum:
         """Find the largest directions of a second moment; the same on every call.
 
         Args:
-            moment: C, float64.
+            moment: C; single precision is enough.
             scale: D, above 0, so that it can be divided by.
         """
         root, width = scale.sqrt()[:, None], min(DIRECTIONS + SPARE, len(scale))
         draws = torch.Generator().manual_seed(0)
-        basis = torch.randn(len(scale), width, generator=draws, dtype=moment.dtype).to(moment.device)
+        basis = torch.randn(len(scale), width, generator=draws, dtype=scale.dtype).to(scale.device)
         for _ in range(ROUNDS):
             basis = torch.linalg.qr(_whitened(moment, root, basis)).Q
         reached = _whitened(moment, root, basis)
@@ -57,11 +57,19 @@ class Spectrum:
         """The smallest λᵢ - τ: no other direction has a price much farther from τ, in units of D."""
         return float(self.excess.min())
 
-    def through(self, rows: Float[Tensor, "n key"]) -> Float[Tensor, "n key"]:
-        """Rows times the second moment."""
-        return self.tail * self.scale * rows + (rows @ self.keys.T * self.excess) @ self.keys
+    def through(
+        self, rows: Float[Tensor, "n key"], reached: Float[Tensor, "n directions"] | None = None
+    ) -> Float[Tensor, "n key"]:
+        """Rows times the second moment.
+
+        Args:
+            rows: The rows.
+            reached: Each of them times the keys of the largest directions, where that is known.
+        """
+        reached = rows @ self.keys.T if reached is None else reached
+        return torch.addmm(self.tail * self.scale * rows, reached * self.excess, self.keys)
 
 
 def _whitened(moment: Tensor, root: Tensor, basis: Tensor) -> Tensor:
     """D^(-1/2) C D^(-1/2) times some columns."""
-    return moment @ (basis / root) / root
+    return (moment @ (basis / root).to(moment)).to(basis) / root

@@ -72,6 +72,27 @@ class Asked:
     share: Float[Tensor, " outputs"]
 
 
+@dataclass(frozen=True)
+class Adds:
+    """What a change of a part adds, before demodulation.
+
+    Attributes:
+        at_keys: For each set of keys that the part reads, the wanted ones last: what is added at each.
+        ordinary: Δ C.
+    """
+
+    at_keys: Sequence[Float[Tensor, "_ outputs"]]
+    ordinary: Float[Tensor, "outputs columns"]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The change of a part, and what it adds where that is known."""
+
+    change: Float[Tensor, "outputs columns"]
+    adds: Adds | None = None
+
+
 def metric_of(problem: Problem, part: Part, soft: Sequence[Read]) -> Metric:
     """What a change of a part costs, but for the wanted keys: M with the soft keys."""
     matrix = problem.settings.damage * problem.moment_of(part)
@@ -87,6 +108,7 @@ class Primal:
     def __init__(self, problem: Problem, part: Part) -> None:
         self.problem, self.part = problem, part
         self.wanted, self.soft = Read.of(problem.wanted, part), [Read.of(at, part) for at in problem.soft]
+        self.reads = [*self.soft, self.wanted]
         self.fixed = Read.of(problem.protected, part).keys if problem.exact and not problem.modulated else None
 
     @cached_property
@@ -94,7 +116,7 @@ class Primal:
         """What a change costs, but for the wanted keys."""
         return metric_of(self.problem, self.part, self.soft)
 
-    def solve(self, asked: Asked) -> Float[Tensor, "outputs columns"]:
+    def solve(self, asked: Asked) -> Answer:
         """The change of the part."""
         wanted, pull = self.wanted, None
         if self.problem.modulated:
@@ -103,7 +125,7 @@ class Primal:
             for read, missing in zip(self.soft, asked.missing, strict=True):
                 pull = pull + (read.weights[:, None] * missing[read.there]).T @ read.keys
         residual, weights = asked.residual[wanted.there], asked.weights[wanted.there]
-        return algebra.minimise(self.metric, wanted.keys, residual, weights, fixed=self.fixed, pull=pull)
+        return Answer(algebra.minimise(self.metric, wanted.keys, residual, weights, fixed=self.fixed, pull=pull))
 
 
 class Dual:
@@ -114,6 +136,7 @@ class Dual:
         self.problem, self.number, self.part, self.spectrum = problem, number, part, spectrum
         self.wanted = Read.of(problem.wanted, part)
         self.soft = [Read.of(at, part) for at in problem.soft]
+        self.reads = [*self.soft, self.wanted]
         self.matrix = problem.matrix[part.rows, part.own]
         settings = problem.settings
         self.ordinary = settings.damage * spectrum.excess
@@ -124,8 +147,7 @@ class Dual:
     @cached_property
     def kernel(self) -> "Kernel":
         """The soft keys, those of the second moment among them, and the wanted ones."""
-        reads = [*self.soft, self.wanted]
-        keys = torch.cat([self.spectrum.keys, *(read.keys for read in reads)])
+        keys = torch.cat([self.spectrum.keys, *(read.keys for read in self.reads)])
         known = self.problem.known.kernels
         known[self.number] = Kernel.of(keys, self.spectrum.scale, known.get(self.number))
         return known[self.number]
@@ -137,26 +159,35 @@ class Dual:
     @cached_property
     def _factors(self) -> tuple[Tensor, Tensor]:
         """The lower factor of the system of the soft keys, and it solved for the wanted ones."""
-        weights = torch.cat([self.ordinary, *(read.weights for read in self.soft)])
-        gram, soft = self._gram, len(weights)
-        factor = torch.linalg.cholesky(gram[:soft, :soft] + torch.diag(1 / weights.clamp(min=1e-300)))
-        return factor, torch.linalg.solve_triangular(factor, gram[:soft, soft:], upper=False)
+        system, soft = self._gram.clone(), len(self._slack)
+        system.diagonal()[:soft] += self._slack
+        factor = torch.linalg.cholesky(system[:soft, :soft])
+        return factor, torch.linalg.solve_triangular(factor, system[:soft, soft:], upper=False)
 
-    def solve(self, asked: Asked) -> Float[Tensor, "outputs columns"]:
-        """The change of the part."""
+    @cached_property
+    def _slack(self) -> Float[Tensor, " soft"]:
+        """One by the weight of each soft key."""
+        return 1 / torch.cat([self.ordinary, *(read.weights for read in self.soft)]).clamp(min=1e-300)
+
+    def solve(self, asked: Asked) -> Answer:
+        """The change of the part, and what it adds at its keys: what was asked for, less what the system left."""
         factor, across = self._factors
         soft, usual = len(factor), self.usual * asked.share
         written = self.spectrum.keys @ self.matrix.T
         pairs = [(written, written * asked.share)]
         pairs += [(read.written, missing[read.there]) for read, missing in zip(self.soft, asked.missing, strict=True)]
         pairs += [(self.wanted.written, asked.residual[self.wanted.there])]
-        wants = torch.cat([missing - usual * usually for usually, missing in pairs])
+        missing = torch.cat([each for _, each in pairs])
+        wants = missing - torch.cat([usual * each for each, _ in pairs])
+        slack = torch.cat([self._slack, 1 / asked.weights[self.wanted.there].clamp(min=1e-300)])
         first = torch.linalg.solve_triangular(factor, wants[:soft], upper=False)
         inner = self._gram[soft:, soft:] - across.T @ across
-        inner.diagonal().add_(1 / asked.weights[self.wanted.there].clamp(min=1e-300))
+        inner.diagonal().add_(slack[soft:])
         last = torch.cholesky_solve(wants[soft:] - across.T @ first, torch.linalg.cholesky(inner))
-        found = torch.linalg.solve_triangular(factor.T, first - across @ last, upper=True)
-        return self.kernel.sum(torch.cat([found, last])) / self.ridge + usual[:, None] * self.matrix
+        found = torch.cat([torch.linalg.solve_triangular(factor.T, first - across @ last, upper=True), last])
+        change = self.kernel.sum(found) / self.ridge + usual[:, None] * self.matrix
+        reached, *at_keys = (missing - slack[:, None] * found).split([len(each) for each, _ in pairs])
+        return Answer(change, Adds(at_keys, self.spectrum.through(change, reached.T)))
 
 
 def systems_of(problem: Problem) -> list[Primal | Dual]:

@@ -1,5 +1,6 @@
 """A change that is tried, and what it would do to the numbers of a problem."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 
@@ -35,6 +36,30 @@ class Added:
             problem.added(at, change) if moves else torch.zeros_like(at.keys.values) for at in sets
         )
         return cls(wanted, others, protected, problem.through(change) if moves else torch.zeros_like(change))
+
+    @classmethod
+    def nothing(cls, problem: Problem, rows: slice) -> "Added":
+        """What no change adds, over some outputs."""
+        sets = (problem.wanted, problem.others, problem.protected)
+        wanted, others, protected = (torch.zeros_like(at.written[:, rows]) for at in sets)
+        return cls(wanted, others, protected, torch.zeros_like(problem.matrix[rows]))
+
+    @classmethod
+    def of_groups(cls, groups: Sequence["Added"]) -> "Added":
+        """What is added over all outputs, from each group of them."""
+        if len(groups) == 1:
+            return groups[0]
+        wanted, others, protected = (
+            torch.cat([getattr(each, name) for each in groups], dim=1) for name in ("wanted", "others", "protected")
+        )
+        return cls(wanted, others, protected, torch.cat([each.ordinary for each in groups]))
+
+    def sparing(self, units: Sequence[int]) -> "Added":
+        """The same without what is added to some outputs."""
+        for at in (self.wanted, self.others, self.protected):
+            at[:, list(units)] = 0
+        self.ordinary[list(units)] = 0
+        return self
 
     def towards(self, other: "Added", share: float) -> "Added":
         """What is added by going part of the way to another change."""
@@ -104,7 +129,7 @@ class Trial:
         usual, ordinary = problem.usual, self.added.ordinary
         if problem.over_keys:
             usual, ordinary = problem.exactly_usual, problem.through(self.change, exact=True)
-        power = float((problem.first.mean(dim=0).square()[:, None] * problem.matrix * usual).sum())
+        power = float(problem.first.mean(dim=0).square() @ _by_row(problem.matrix, usual))
         return Solution(
             change=self.change,
             objective=path,
@@ -129,16 +154,18 @@ class Trial:
     def _damage(self, ordinary: Tensor, usual: Tensor) -> float:
         """E‖v - v₀‖² at ordinary keys, with the mean demodulation of the goal's images, from Δ C and W C."""
         problem = self.problem
-        factor, first = (each.mean(dim=0)[:, None] for each in (self.factor, problem.first))
-        change = (factor - first) * problem.matrix + factor * self.change
-        return float((change * ((factor - first) * usual + factor * ordinary)).sum())
+        factor, first = (each.mean(dim=0) for each in (self.factor, problem.first))
+        moved = factor - first
+        # Of ((f - f₀) W + f Δ) C ((f - f₀) W + f Δ)ᵀ, each term by its rows: nothing as large as W is made on the way.
+        terms = (moved.square() * _by_row(problem.matrix, usual), 2 * moved * factor * _by_row(self.change, usual))
+        return float(sum(terms, factor.square() * _by_row(self.change, ordinary)).sum())
 
     @property
     def _tension(self) -> float:
         """Σ s²Δ², with the mean demodulation of the goal's images before the change."""
         problem = self.problem
-        moved = (problem.first.mean(dim=0)[:, None] * self.change).square()
-        return sum(float((moved[rows] * problem.style_row[columns]).sum()) for rows, columns in problem.layer.blocks())
+        moved, first = self.change.square(), problem.first.mean(dim=0).square()
+        return sum(float(first[rows] @ moved[rows] @ problem.style_row[at]) for rows, at in problem.layer.blocks())
 
     def values(self, at: Mapped) -> Float[Tensor, "n outputs"]:
         """What is written at some keys, after demodulation."""
@@ -146,6 +173,11 @@ class Trial:
 
     def _written(self, at: Mapped, added: Tensor) -> Float[Tensor, "n outputs"]:
         return (at.written + added) * self.factor[at.keys.image]
+
+
+def _by_row(left: Tensor, right: Tensor) -> Float[Tensor, " rows"]:
+    """Each row of one times that of the other."""
+    return torch.einsum("ok,ok->o", left, right)
 
 
 def _misses(keys: Keys, values: Tensor, wanted: Tensor) -> float:
