@@ -182,6 +182,16 @@ def test_a_forecast_counts_all_of_the_second_moment_where_its_largest_directions
     assert keys.damage == pytest.approx(Trial(problem, keys.change).solution().damage, rel=1e-4)
 
 
+def test_of_many_outputs_a_forecast_estimates_what_the_largest_directions_leave_out(monkeypatch):
+    wide = random_problem(inputs=600, outputs=200, damage=1e-6, others=30.0)
+    monkeypatch.setattr(spectra, "DIRECTIONS", 8)
+    monkeypatch.setattr(problems, "TOLERANCE", math.inf)
+    solution = ClosedForm(over_keys(replace(wide, known=Known()), monkeypatch)).solve()
+    exact = Trial(wide, solution.change)
+    monkeypatch.undo()
+    assert solution.damage == pytest.approx(exact.solution().damage, rel=0.05)
+
+
 def test_some_keys_that_stand_for_all_weigh_as_much(problem):
     (whole,) = [Read.of(problem.others, part) for part in problem.parts[:1]]
     some = whole.every(3)

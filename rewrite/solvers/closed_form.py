@@ -5,8 +5,10 @@ edited also sits inside the factor. Each step solves the linear problem with the
 the solution, and is taken only as far as it lowers the true objective, in which the factor follows the weight.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float
@@ -59,7 +61,7 @@ class ClosedForm:
                 break
             best = lower
             path.append(best.objective)
-            if path[-2] - path[-1] < ENOUGH * path[-2]:
+            if _next(path) < ENOUGH * path[-1]:
                 break
         if problem.exact and problem.modulated and best.change.any():
             restored = Trial(problem, self.blocks[0].restored(best.change))
@@ -229,6 +231,12 @@ class _Block:
         # Rows are weighed by the demodulation, so that the error is counted in what the layer writes.
         first = problem.first.mean(dim=0)[self.rows, None]
         return algebra.truncate(change[self.rows] * first, joined, problem.settings.rank) / first
+
+
+def _next(path: Sequence[float]) -> float:
+    """By how much the next step will lower the objective, if it gains on the last one as that did on the one before."""
+    gains = [before - after for before, after in pairwise(path)]
+    return gains[-1] if len(gains) == 1 else gains[-1] * min(1.0, gains[-1] / gains[-2])
 
 
 def firing_rows(problem: Problem, columns: slice, metric: Metric) -> Float[Tensor, "rows key"]:

@@ -62,7 +62,7 @@ def solve(
     rules = _of_one_layer([rule] if isinstance(rule, Rule) else list(rule))
     layer = generator.layer(rules[0].layer)
     memory.check(generator, layer.name)
-    order = sorted(range(len(rules)), key=lambda i: rules[i].to_json())
+    order = sorted(range(len(rules)), key=lambda i: rules[i].to_json()) if len(rules) > 1 else [0]
     strengths = checked_strengths(strengths, len(rules))
     rules, strengths = [posed(generator, rules[i]) for i in order], [strengths[i] for i in order]
     settings, choice = joint_settings([each.settings for each in rules], rank), None

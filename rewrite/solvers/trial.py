@@ -126,15 +126,16 @@ class Trial:
         """The change as the solution of the problem, with the objective after each step on the way to it."""
         problem, goal = self.problem, self.problem.goal
         start = Trial(problem, torch.zeros_like(self.change))._missed
-        usual, ordinary = problem.usual, self.added.ordinary
+        usual, more = problem.usual, 0.0
         if problem.over_keys:
-            usual, ordinary = problem.exactly_usual, problem.through(self.change, exact=True)
+            usual = problem.exactly_usual
+            more = problem.left_out_of(self.factor.mean(dim=0)[:, None] * self.change)
         power = float(problem.first.mean(dim=0).square() @ _by_row(problem.matrix, usual))
         return Solution(
             change=self.change,
             objective=path,
             residual=(self._missed / max(start, 1e-300)) ** 0.5,
-            damage=self._damage(ordinary, usual) / max(power, 1e-300),
+            damage=max(0.0, self._damage(self.added.ordinary, usual) + more) / max(power, 1e-300),
             drift=float((self.factor / problem.first).mean()),
             interference={
                 name: float((values - keys.values).norm() / keys.values.norm())
