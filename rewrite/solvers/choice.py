@@ -14,6 +14,8 @@ from rewrite.goals.pasted import Pasted
 from rewrite.rules.rule import Rule
 from rewrite.rules.settings import CHOSEN, Settings
 from rewrite.solvers.drawn import Drawn, draw_left_out, drawn_folds, is_large
+from rewrite.solvers.effort import operations_of_step
+from rewrite.solvers.finish import BATCH
 from rewrite.solvers.leave_out import LeftOut, Refits, folds_of, left_out
 from rewrite.solvers.problem import Problem
 
@@ -23,8 +25,9 @@ DRIFTS = (0.1, 0.3, 1.0, 3.0)
 # resembles them, and a heavy weight forbids the edit itself. The light one must be worth more by some margin: what it
 # changes in images without marks is not seen in those with marks.
 OTHERS, QUIET_PER_OTHERS, MARGIN = (10.0, 1.0), 3.0, 1.1
-# Whether a finish helps shows after few steps; on larger images it takes longer than all else together.
-TRIED_STEPS = 10
+# Whether a finish helps shows after few steps. On larger images it takes longer than all else together: there it is
+# tried in fewer, and only where the trial and the finish take no more operations than this, half a minute of one core.
+TRIED_STEPS, TRIED_LARGE, MOST_OPERATIONS = 10, 5, 2e12
 # Three long steps bring as much as ten short ones, and change a little more beside.
 MOST_LARGE_STEPS = 3
 # With fewer images than this none can be left out, and careful weights are taken.
@@ -150,7 +153,7 @@ def choose(
     }
     if len(folds) < LEAST_IMAGES:
         return Choice(weighed(problem.settings, Weights(CAREFUL), unit), Weights(CAREFUL))
-    refits, trying = Refits(problem, folds), _tried_steps(generator, problem)
+    refits, trying = Refits(problem, folds), _tried_steps(generator, aims, problem)
     shown = len(drawn_folds(generator, folds))
     step = _counted(on_progress, len(folds) * len(found) + shown * (len(OTHERS) * MOST_DRAWN + bool(trying)))
     tried = dict(zip(found, left_out(refits, list(found.values()), step), strict=True))
@@ -193,7 +196,7 @@ def rival(
         weights: weighed(problem.settings, weights, unit)
         for weights in (Weights(choice.weights.drift, others) for others in OTHERS)
     }
-    steps = _tried_steps(generator, problem) if choice.finished else 0
+    steps = _tried_steps(generator, aims, problem) if choice.finished else 0
     shown = len(drawn_folds(generator, refits.folds))
     step = _counted(on_progress, (len(tried) + bool(steps)) * shown + len(refits.folds))
     seen = draw_left_out(generator, aims, refits, list(tried.values()), on_refit=step)
@@ -218,7 +221,7 @@ def judge(generator: Generator, aims: Mapping[int, Pasted], problem: Problem) ->
     found = Choice(settings, weights, {weights: left_out(refits, [settings])[0]})
     if not generator.resumable(problem.layer.name):
         return found
-    steps = _tried_steps(generator, problem)
+    steps = _tried_steps(generator, aims, problem)
     (seen,) = draw_left_out(generator, aims, refits, [settings], steps=steps)
     return replace(found, finished=seen) if steps else replace(found, drawn={weights: seen})
 
@@ -234,9 +237,16 @@ def _promising(tried: Mapping[Weights, LeftOut], others: float) -> list[Weights]
     return sorted(here, key=lambda weights: -tried[weights].worth)[:MOST_DRAWN]
 
 
-def _tried_steps(generator: Generator, problem: Problem) -> int:
+def _tried_steps(generator: Generator, aims: Mapping[int, Pasted], problem: Problem) -> int:
     """How many steps of a finish are tried on images that are left out; none where there is no finish to try."""
-    return TRIED_STEPS if problem.finishes and not is_large(generator) else 0
+    if not problem.finishes:
+        return 0
+    if not is_large(generator):
+        return TRIED_STEPS
+    each = operations_of_step(generator, problem.layer.name, next(iter(aims.values())).latent)
+    tries = len(drawn_folds(generator, folds_of(problem))) * TRIED_LARGE
+    images = min(BATCH, len(aims))
+    return TRIED_LARGE if (tries + problem.settings.finish) * images * each <= MOST_OPERATIONS else 0
 
 
 def _counted(on_progress: Callable[[float], object] | None, steps: int) -> Callable[[], object] | None:
