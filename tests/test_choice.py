@@ -77,10 +77,3 @@ def test_a_rule_is_settled_with_every_weight_that_was_chosen(tiny_generator):
 def test_images_of_more_pixels_than_64_x_64_are_large(tiny_generator, monkeypatch, height, width, large):
     monkeypatch.setattr(tiny_generator, "size", (height, width))
     assert drawn.is_large(tiny_generator) == large
-
-
-def test_of_large_images_only_some_that_are_left_out_are_drawn(tiny_generator, monkeypatch):
-    folds = [(1,), (2,), (3,)]
-    assert drawn.drawn_folds(tiny_generator, folds) == folds
-    monkeypatch.setattr(drawn, "LARGE", 0)
-    assert drawn.drawn_folds(tiny_generator, folds) == folds[: drawn.MOST_LARGE]

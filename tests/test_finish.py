@@ -11,10 +11,13 @@ from rewrite.goals.cache import Goals
 from rewrite.goals.goal import build_goal
 from rewrite.goals.pasted import aims_of, pasted_images
 from rewrite.goals.refine import EMPHASIS
+from rewrite.rules.regions import Latent
+from rewrite.solvers import choice as choices
 from rewrite.solvers import drawn
 from rewrite.solvers import spectrum as spectra
-from rewrite.solvers.choice import TRIED_STEPS, posed, prior
+from rewrite.solvers.choice import TRIED_LARGE, TRIED_STEPS, choose, posed, prior
 from rewrite.solvers.drawn import draw_left_out
+from rewrite.solvers.effort import operations_of_step
 from rewrite.solvers.finish import RATE, falling, finish
 from rewrite.solvers.leave_out import Refits, folds_of
 from rewrite.solvers.preconditioner import RIDGE, Preconditioner
@@ -138,8 +141,31 @@ def test_the_marks_take_a_finish_only_where_left_out_images_gain_by_it(tiny_gene
     assert chosen.finish == (20 if finished.worth > plain.worth else 0)
     assert ("finish" in patch.forecast) == (chosen.finish > 0)
     assert patch.forecast["left_out"]["drawn"]["arrives"] == pytest.approx(max(plain, finished, key=worth).arrives)
+
+
+@pytest.mark.parametrize("affordable", [False, True])
+def test_on_larger_images_a_finish_is_tried_only_where_it_takes_few_operations(tiny_generator, monkeypatch, affordable):
+    rule = replace(rule_on(tiny_generator, "b16.conv1"), settings=replace(Settings.from_marks(), refine=1))
+    asked, calls = posed(tiny_generator, rule), []
+    problem = Problem.of(
+        tiny_generator, measure(tiny_generator, "b16.conv1", 64), build_goal(tiny_generator, asked), asked.settings
+    )
+    aims = aims_of(tiny_generator, [rule], [1.0])
+    each = operations_of_step(tiny_generator, "b16.conv1", next(iter(aims.values())).latent)
+    steps = len(folds_of(problem)) * TRIED_LARGE + rule.settings.finish
     monkeypatch.setattr(drawn, "LARGE", 0)
-    assert "finish" not in solve(tiny_generator, memory, rule).forecast
+    monkeypatch.setattr(choices, "MOST_OPERATIONS", steps * len(aims) * each - (not affordable))
+    monkeypatch.setattr(drawn, "finish", lambda *given: calls.append(given[-1]) or finish(*given))
+    choose(tiny_generator, aims, problem)
+    assert calls == [TRIED_LARGE] * (len(folds_of(problem)) if affordable else 0)
+
+
+def test_operations_of_a_step_are_those_of_the_layers_behind_there_and_back(plain_generator):
+    # From `conv`: 4 of 3 channels by 3 x 3 on 6 x 6 cells, then `grouped` and `up`, each product and sum one operation.
+    latent = Latent(0)
+    conv, grouped, up = 4 * 3 * 9 * 36, 4 * 2 * 9 * 36, 4 * 3 * 16 * 36
+    assert operations_of_step(plain_generator, "conv", latent) == 3 * 2 * (conv + grouped + up)
+    assert operations_of_step(plain_generator, "up", latent) == 3 * 2 * up
 
 
 def worth(found) -> float:

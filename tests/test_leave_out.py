@@ -9,6 +9,7 @@ from rewrite import Rule, Settings, measure, solve
 from rewrite.goals.goal import build_goal
 from rewrite.goals.keys import Keys
 from rewrite.goals.pasted import Moved, aims_of, pasted_images
+from rewrite.solvers import choice as choices
 from rewrite.solvers import drawn, solving
 from rewrite.solvers.choice import (
     CAREFUL,
@@ -21,6 +22,7 @@ from rewrite.solvers.choice import (
     posed,
     prior,
     rival,
+    settled,
     weighed,
 )
 from rewrite.solvers.closed_form import ClosedForm
@@ -119,7 +121,10 @@ def test_a_drift_of_one_charges_as_much_as_ordinary_keys_do_on_average(tiny_gene
     assert float(charged) == pytest.approx(float(problem.moment.trace()), rel=1e-9)
 
 
-def test_of_the_promising_settings_those_are_chosen_that_do_most_for_the_pictures_of_left_out_images(tiny_generator):
+def test_of_the_promising_settings_those_are_chosen_that_do_most_for_the_pictures_of_left_out_images(
+    tiny_generator, monkeypatch
+):
+    monkeypatch.setattr(choices, "HEAVIER", ())
     rule = rule_on(tiny_generator, "b16.conv1")
     problem = problem_of(tiny_generator, "b16.conv1", posed(tiny_generator, rule).settings, posed(tiny_generator, rule))
     told: list[float] = []
@@ -135,6 +140,50 @@ def test_of_the_promising_settings_those_are_chosen_that_do_most_for_the_picture
     assert worth[choice.weights] * MARGIN >= max(worth.values())
     assert choice.pictures == choice.drawn[choice.weights]
     assert choice.settings == weighed(problem.settings, choice.weights, unit)
+
+
+@pytest.mark.parametrize(("share", "taken"), [(1e9, True), (0.0, False)], ids=["any share", "no share"])
+def test_heavier_hard_negatives_are_taken_with_more_reach_where_clearly_less_strays(
+    tiny_generator, monkeypatch, share, taken
+):
+    rule = rule_on(tiny_generator, "b16.conv1")
+    asked = posed(tiny_generator, replace(rule, settings=Settings.from_marks()))
+    problem = problem_of(tiny_generator, "b16.conv1", asked.settings, asked)
+    given = (tiny_generator, aims_of(tiny_generator, [rule], [1.0]), problem)
+    monkeypatch.setattr(choices, "OTHERS", (choices.OTHERS[0],))
+    monkeypatch.setattr(choices, "ABOUT", 1e-9)
+    monkeypatch.setattr(choices, "CLEARLY", share)
+    with monkeypatch.context() as changed:
+        changed.setattr(choices, "HEAVIER", ())
+        usual = choose(*given)
+    choice = choose(*given)
+    if not taken:
+        assert (choice.settings, choice.drawn) == (usual.settings, usual.drawn)
+        return
+    assert choice.weights.others in choices.HEAVIER
+    assert choice.weights.drift == usual.weights.drift
+    refits = Refits(problem, folds_of(problem))
+    (held,) = left_out(refits, [replace(choice.settings, reach=1.0)])
+    reach = usual.left_out.arrives / held.arrives
+    assert 1 < choice.settings.reach == pytest.approx(min(reach, choices.MOST_MORE), rel=1e-9)
+    (seen,) = draw_left_out(*given[:2], refits, [choice.settings])
+    assert choice.drawn[choice.weights].arrives == pytest.approx(seen.arrives, rel=1e-6)
+    assert settled(rule, choice).settings.reach == choice.settings.reach
+
+
+@pytest.mark.parametrize("layer", ["conv", "grouped", "up"])
+def test_with_more_reach_images_are_left_out_as_if_more_were_wanted(plain_generator, layer):
+    problem = problem_of(plain_generator, layer)
+    goal, folds = problem.goal, folds_of(problem)
+    farther = replace(problem, goal=replace(goal, targets=torch.lerp(goal.wanted.values, goal.targets, 1.3)))
+    for (image,), _, change in Refits(problem, folds).solutions([replace(SETTINGS, reach=1.3)]):
+        torch.testing.assert_close(change, refitted(farther, image), rtol=1e-8, atol=1e-10)
+    # What arrives is counted against what was wanted first, also where the rule itself has that reach.
+    posed_farther = replace(farther, settings=replace(farther.settings, reach=1.3))
+    (once,) = left_out(Refits(problem, folds), [replace(SETTINGS, reach=1.3)])
+    (again,) = left_out(Refits(posed_farther, folds), [posed_farther.settings])
+    assert again.arrives == pytest.approx(once.arrives, rel=1e-9)
+    assert again.beside == pytest.approx(once.beside, rel=1e-9)
 
 
 @pytest.mark.parametrize("layer", ["conv", "grouped", "up"])
@@ -291,7 +340,8 @@ def test_values_are_refined_only_where_left_out_images_gain_by_it(tiny_generator
     assert 0.9 < told[-1] < 1
 
 
-def test_another_problem_outdoes_a_choice_where_it_does_more_for_the_pictures(tiny_generator):
+def test_another_problem_outdoes_a_choice_where_it_does_more_for_the_pictures(tiny_generator, monkeypatch):
+    monkeypatch.setattr(choices, "HEAVIER", ())
     rule = rule_on(tiny_generator, "b16.conv1")
     asked = posed(tiny_generator, replace(rule, settings=Settings.from_marks()))
     problem = problem_of(tiny_generator, "b16.conv1", asked.settings, asked)

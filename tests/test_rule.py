@@ -52,6 +52,7 @@ documents = objects(
         steps=st.integers(1, 1000),
         key_space=st.sampled_from(KEY_SPACES),
         refine=st.integers(0, 1000),
+        reach=st.floats(0.1, 10),
         finish=st.integers(0, 1000),
         quiet=positive,
         weights=st.sampled_from(WEIGHTS),
@@ -110,6 +111,9 @@ def test_a_rule_made_in_python_comes_back_from_json_as_it_was():
     rule = Rule("n", "m", "l", paste=place, copy=(place,), settings=Settings(protect=math.inf, rank=2))
     assert Rule.from_json(rule.to_json()) == rule
     assert json.loads(rule.to_json())["settings"]["protect"] == "exact"
+    # A rule with the usual reach is written as it was before there was one.
+    assert "reach" not in json.loads(rule.to_json())["settings"]
+    assert json.loads(rule.with_settings(reach=1.5).to_json())["settings"]["reach"] == 1.5
 
 
 def test_a_name_with_brackets_stays_as_it_is():
@@ -212,6 +216,8 @@ HOSTILE = [
     (("settings", "damage"), math.inf, "damage is a number of at least 0, got inf"),
     (("settings", "drift"), math.nan, "drift is a number of at least 0, got nan"),
     (("settings", "others"), -1, "others is a number of at least 0, got -1"),
+    (("settings", "reach"), 0, "reach is more than 0 and at most 10, got 0"),
+    (("settings", "reach"), math.inf, "reach is more than 0 and at most 10, got inf"),
     (("settings", "protect"), math.nan, "protect is a number of at least 0, or infinity, got nan"),
     (("settings", "protect"), -math.inf, "protect is a number of at least 0, or infinity, got -inf"),
     (("settings", "margin"), 65, "margin lies between 0 and 64 cells"),

@@ -309,3 +309,13 @@ def test_correlated_rules_solved_together_are_each_recalled_better_than_when_sta
     for goal in goals:
         assert recall(plain_generator, layer, goal, together) < 0.05
         assert recall(plain_generator, layer, goal, together) < 0.5 * recall(plain_generator, layer, goal, apart)
+
+
+def test_a_reach_asks_for_as_much_as_a_strength_does(tiny_generator):
+    rule = rule_on(tiny_generator, "b16.conv1")
+    memory = memory_of(tiny_generator, "b16.conv1")
+    farther = solve(tiny_generator, memory, rule.with_settings(reach=1.4))
+    stronger = solve(tiny_generator, memory, rule, strengths=[1.4])
+    assert torch.equal(farther.left @ farther.right, stronger.left @ stronger.right)
+    both = solve(tiny_generator, memory, rule.with_settings(reach=2.0), strengths=[0.7])
+    torch.testing.assert_close(both.left @ both.right, stronger.left @ stronger.right)

@@ -37,7 +37,7 @@ def goal_of(classifier: Classifier, rule: ClassifierRule) -> Goal:
     others = _weighted(Keys.joined([before.where(~moved), wanted]), rule.settings.others)
     return Goal(
         wanted=asked,
-        targets=wanted.values[moved],
+        targets=torch.lerp(before.values, wanted.values, rule.settings.reach)[moved],
         others=others,
         protected=_weighted(kept, 1.0),
         context=asked.keys,

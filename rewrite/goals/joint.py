@@ -16,8 +16,8 @@ from rewrite.rules.settings import Settings
 
 def joint_goal(generator: Generator, rules: Sequence[Rule], strengths: Sequence[float], goals: Goals) -> Goal:
     """What some rules of one layer want together, each at its strength."""
-    wanted = zip((goals.of(generator, rule) for rule in rules), strengths, strict=True)
-    return join([weaken(goal, strength) for goal, strength in wanted])
+    shares = [strength * rule.settings.reach for rule, strength in zip(rules, strengths, strict=True)]
+    return join([weaken(goals.of(generator, rule), share) for rule, share in zip(rules, shares, strict=True)])
 
 
 def joint_settings(settings: Sequence[Settings], rank: int | None) -> Settings:
@@ -55,7 +55,7 @@ def checked_strengths(strengths: Sequence[float] | None, count: int) -> list[flo
 
 
 def weaken(goal: Goal, strength: float) -> Goal:
-    """The goal of going only part of the way."""
+    """The goal of going only part of the way, or farther."""
     return replace(goal, targets=torch.lerp(goal.wanted.values, goal.targets, strength))
 
 

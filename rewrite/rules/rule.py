@@ -133,6 +133,8 @@ class Rule:
                 del region["latent"]["w"]  # likewise
         if self.settings.protect == math.inf:
             document["settings"]["protect"] = EXACT  # JSON has no infinity
+        if self.settings.reach == 1:
+            del document["settings"]["reach"]  # which rules of before do not have
         text = json.dumps(document, indent=1, sort_keys=True, default=list, allow_nan=False)
         # Runs of a mask and numbers of a latent stand on one line each, not on one line for each number.
         return NUMBERS.sub(lambda found: " ".join(found[0].split()).replace("[ ", "[").replace(" ]", "]"), text) + "\n"

@@ -11,6 +11,7 @@ CONSTRAINTS = ("written", "fires")
 WEIGHTS = ("given", "marks")
 CHOSEN = ("damage", "drift", "others", "quiet")
 EXACT = "exact"
+MOST_REACH = 10
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,9 @@ class Settings:
         finish: Number of steps by which the weight is adjusted afterwards until the marked images themselves look like
             their pasted pictures; none where a rank or an exact protection confines the change. A step runs the network
             behind the layer forth and back for up to eight images. Where the marks choose the weights, they also say
-            whether it helps, and it is tried on images of up to 64x64 pixels only.
+            whether it helps; on images of more than 64x64 pixels it is tried only where that takes few operations.
+        reach: How much of the wanted change is asked for. Weights hold some of it back where nothing is marked; more
+            than 1 makes up for that.
 
     Raises:
         ValueError: A number or word is out of range.
@@ -57,6 +60,7 @@ class Settings:
     quiet: float = 0.0
     weights: str = "given"
     finish: int = 0
+    reach: float = 1.0
 
     def __post_init__(self) -> None:
         for name in ("damage", "drift", "others", "quiet"):
@@ -71,6 +75,7 @@ class Settings:
         require(self.key_space in KEY_SPACES, f"key_space is one of {', '.join(KEY_SPACES)}", self.key_space)
         require(0 <= self.refine <= 1000, "refine lies between 0 and 1000 steps", self.refine)
         require(0 <= self.finish <= 1000, "finish lies between 0 and 1000 steps", self.finish)
+        require(0 < self.reach <= MOST_REACH, f"reach is more than 0 and at most {MOST_REACH}", self.reach)
         require(1 <= self.steps <= 1000, "steps lie between 1 and 1000", self.steps)
 
     @classmethod

@@ -13,7 +13,7 @@ from rewrite.generators.contract import Generator
 from rewrite.goals.pasted import Pasted
 from rewrite.rules.rule import Rule
 from rewrite.rules.settings import CHOSEN, Settings
-from rewrite.solvers.drawn import Drawn, draw_left_out, drawn_folds, is_large
+from rewrite.solvers.drawn import Drawn, draw_left_out, is_large
 from rewrite.solvers.effort import operations_of_step
 from rewrite.solvers.finish import BATCH
 from rewrite.solvers.leave_out import LeftOut, Refits, folds_of, left_out
@@ -25,6 +25,9 @@ DRIFTS = (0.1, 0.3, 1.0, 3.0)
 # resembles them, and a heavy weight forbids the edit itself. The light one must be worth more by some margin: what it
 # changes in images without marks is not seen in those with marks.
 OTHERS, QUIET_PER_OTHERS, MARGIN = (10.0, 1.0), 3.0, 1.1
+# Heavier ones change less beside for what arrives, but hold more of it back: they are tried with a reach that makes up
+# for that, and taken where clearly less changes at about as much arrival.
+HEAVIER, MOST_MORE, CLEARLY, ABOUT = (100.0, 30.0), 1.5, 0.95, 0.9
 # Whether a finish helps shows after few steps. On larger images it takes longer than all else together: there it is
 # tried in fewer, and only where the trial and the finish take no more operations than this, half a minute of one core.
 TRIED_STEPS, TRIED_LARGE, MOST_OPERATIONS = 10, 5, 2e12
@@ -58,7 +61,7 @@ class Choice:
 
     Attributes:
         settings: What was chosen, with every weight given.
-        weights: The same, relative to the layer.
+        weights: The same, relative to the layer, but for the reach.
         tried: What each candidate does at the layer in images that are left out; empty where there are too few images
             to leave one out, and a careful prior was taken.
         drawn: What the most promising ones do to the pictures of these images.
@@ -108,7 +111,7 @@ def settled(rule: Rule, choice: "Choice | None") -> Rule:
     """The rule with the weights that were chosen, so that it replays."""
     if choice is None:
         return rule
-    return rule.with_settings(**{name: getattr(choice.settings, name) for name in (*CHOSEN, "finish")})
+    return rule.with_settings(**{name: getattr(choice.settings, name) for name in (*CHOSEN, "finish", "reach")})
 
 
 def prior(problem: Problem) -> Settings:
@@ -138,7 +141,8 @@ def choose(
     """Choose the weights of a problem.
 
     Every candidate is judged at the layer. Values there may hardly differ where pictures do, so the most promising ones
-    are drawn, and the pictures decide. Whether a finish helps is tried in the same way.
+    are drawn, and the pictures decide. In the same way it is tried whether heavier hard negatives with more reach help,
+    and a finish.
 
     Args:
         generator: The generator.
@@ -154,8 +158,8 @@ def choose(
     if len(folds) < LEAST_IMAGES:
         return Choice(weighed(problem.settings, Weights(CAREFUL), unit), Weights(CAREFUL))
     refits, trying = Refits(problem, folds), _tried_steps(generator, aims, problem)
-    shown = len(drawn_folds(generator, folds))
-    step = _counted(on_progress, len(folds) * len(found) + shown * (len(OTHERS) * MOST_DRAWN + bool(trying)))
+    each = len(found) + len(OTHERS) * MOST_DRAWN + 2 * len(HEAVIER) + bool(trying)
+    step = _counted(on_progress, len(folds) * each)
     tried = dict(zip(found, left_out(refits, list(found.values()), step), strict=True))
     if not generator.resumable(problem.layer.name):
         best = best_of(tried)
@@ -164,12 +168,54 @@ def choose(
     seen = draw_left_out(generator, aims, refits, [found[weights] for weights in promising], on_refit=step)
     drawn = dict(zip(promising, seen, strict=True))
     best = best_of(drawn)
-    if trying:
-        (finished,) = draw_left_out(generator, aims, refits, [found[best]], steps=trying, on_refit=step)
-        if finished.worth > drawn[best].worth:
-            settings = replace(found[best], finish=problem.settings.finish)
-            return Choice(settings, best, tried, drawn, finished)
-    return Choice(found[best], best, tried, drawn)
+    choice = _heavier(generator, aims, refits, Choice(found[best], best, tried, drawn), step)
+    return _finished(generator, aims, refits, choice, trying, step) if trying else choice
+
+
+def _finished(
+    generator: Generator,
+    aims: Mapping[int, Pasted],
+    refits: Refits,
+    choice: Choice,
+    steps: int,
+    step: Callable[[], object] | None,
+) -> Choice:
+    """The choice with a finish, if some steps of it do more for the pictures."""
+    (finished,) = draw_left_out(generator, aims, refits, [choice.settings], steps=steps, on_refit=step)
+    if finished.worth <= choice.drawn[choice.weights].worth:
+        return choice
+    finish = refits.problem.settings.finish
+    return replace(choice, settings=replace(choice.settings, finish=finish), finished=finished)
+
+
+def _heavier(
+    generator: Generator,
+    aims: Mapping[int, Pasted],
+    refits: Refits,
+    choice: Choice,
+    step: Callable[[], object] | None,
+) -> Choice:
+    """The choice with heavier hard negatives and more reach, if clearly less strays and about as much arrives."""
+    at_layer, pictures = choice.left_out, choice.pictures
+    if choice.weights.others < OTHERS[0] or at_layer is None or pictures is None:
+        return choice
+    unit, found = energy_unit(refits.problem), {}
+    for weights in (Weights(choice.weights.drift, others) for others in HEAVIER):
+        settings = weighed(choice.settings, weights, unit)
+        (held,) = left_out(refits, [settings], step)
+        more = at_layer.arrives / max(held.arrives, 1e-12)
+        found[weights] = replace(settings, reach=settings.reach * min(max(more, 1.0), MOST_MORE))
+    drawn = dict(zip(found, draw_left_out(generator, aims, refits, list(found.values()), on_refit=step), strict=True))
+    able = [weights for weights in drawn if drawn[weights].arrives > ABOUT * pictures.arrives > 0]
+    if not able:
+        return choice
+    # Near the same arrival, what strays is in proportion to it.
+    level = {weights: drawn[weights].strays * pictures.arrives / drawn[weights].arrives for weights in able}
+    best = min(able, key=lambda weights: level[weights])
+    if level[best] > CLEARLY * pictures.strays:
+        return choice
+    (held,) = left_out(refits, [found[best]])
+    return Choice(found[best], best, {**choice.tried, best: held}, {**choice.drawn, best: drawn[best]})
 
 
 def rival(
@@ -197,18 +243,17 @@ def rival(
         for weights in (Weights(choice.weights.drift, others) for others in OTHERS)
     }
     steps = _tried_steps(generator, aims, problem) if choice.finished else 0
-    shown = len(drawn_folds(generator, refits.folds))
-    step = _counted(on_progress, (len(tried) + bool(steps)) * shown + len(refits.folds))
+    each = 1 + len(tried) + 2 * len(HEAVIER) + bool(steps)
+    step = _counted(on_progress, len(refits.folds) * each)
     seen = draw_left_out(generator, aims, refits, list(tried.values()), on_refit=step)
-    drawn, finished = dict(zip(tried, seen, strict=True)), None
+    drawn = dict(zip(tried, seen, strict=True))
     best = best_of(drawn)
-    if steps and drawn[best].worth > HOPEFUL * choice.drawn[choice.weights].worth:
-        (finished,) = draw_left_out(generator, aims, refits, [tried[best]], steps=steps, on_refit=step)
-    if (finished or drawn[best]).worth <= choice.pictures.worth:
-        return None
     (at_layer,) = left_out(refits, [tried[best]], step)
-    settings = replace(tried[best], finish=choice.settings.finish if finished else 0)
-    return Choice(settings, best, {best: at_layer}, drawn, finished)
+    other = _heavier(generator, aims, refits, Choice(tried[best], best, {best: at_layer}, drawn), step)
+    if steps and other.drawn[other.weights].worth > HOPEFUL * choice.drawn[choice.weights].worth:
+        other = _finished(generator, aims, refits, other, steps, step)
+    assert other.pictures is not None
+    return other if other.pictures.worth > choice.pictures.worth else None
 
 
 def judge(generator: Generator, aims: Mapping[int, Pasted], problem: Problem) -> Choice:
@@ -244,7 +289,7 @@ def _tried_steps(generator: Generator, aims: Mapping[int, Pasted], problem: Prob
     if not is_large(generator):
         return TRIED_STEPS
     each = operations_of_step(generator, problem.layer.name, next(iter(aims.values())).latent)
-    tries = len(drawn_folds(generator, folds_of(problem))) * TRIED_LARGE
+    tries = len(folds_of(problem)) * TRIED_LARGE
     images = min(BATCH, len(aims))
     return TRIED_LARGE if (tries + problem.settings.finish) * images * each <= MOST_OPERATIONS else 0
 

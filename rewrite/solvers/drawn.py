@@ -14,8 +14,8 @@ from rewrite.rules.settings import Settings
 from rewrite.solvers.finish import finish
 from rewrite.solvers.leave_out import Refits, worth_of
 
-# So many images of each part that is left out; and of large images, so many in all: drawing is then what takes time.
-MOST_OF_A_FOLD, MOST_LARGE = 2, 2
+# So many images of each part that is left out; where they are large, drawing is what takes time, and one has to do.
+MOST_OF_A_FOLD = 2
 LARGE = 64 * 64
 
 
@@ -54,11 +54,6 @@ def is_large(generator: Generator) -> bool:
     return generator.size[0] * generator.size[1] > LARGE
 
 
-def drawn_folds(generator: Generator, folds: Sequence[tuple[int, ...]]) -> Sequence[tuple[int, ...]]:
-    """The parts of the images that are drawn when they are left out."""
-    return folds[:MOST_LARGE] if is_large(generator) else folds
-
-
 @torch.no_grad()
 def draw_left_out(
     generator: Generator,
@@ -84,13 +79,13 @@ def draw_left_out(
     problem, layer = refits.problem, refits.problem.layer
     drawing = sketched(generator, layer.name)
     weight = generator.weight(layer.name)
-    folds = drawn_folds(generator, refits.folds)
-    shown = {fold: [aims[image] for image in fold[: 1 if is_large(generator) else MOST_OF_A_FOLD]] for fold in folds}
+    most = 1 if is_large(generator) else MOST_OF_A_FOLD
+    shown = {fold: [aims[image] for image in fold[:most]] for fold in refits.folds}
     cuts = {
         fold: drawing.cut(layer.name, latents_of(drawing, [aim.latent for aim in here])) for fold, here in shown.items()
     }
     found: list[list[Moved]] = [[] for _ in candidates]
-    for fold, number, change in refits.solutions(candidates, on_refit, folds):
+    for fold, number, change in refits.solutions(candidates, on_refit):
         if steps:
             known = [aim for image, aim in aims.items() if image not in fold]
             change = finish(generator, problem, known, change, steps).change

@@ -76,23 +76,19 @@ class Refits:
         ]
 
     def solutions(
-        self,
-        candidates: Sequence[Settings],
-        on_refit: Callable[[], object] | None = None,
-        folds: Sequence[tuple[int, ...]] | None = None,
+        self, candidates: Sequence[Settings], on_refit: Callable[[], object] | None = None
     ) -> Iterator[tuple[tuple[int, ...], int, Float[Tensor, "outputs group_width"]]]:
         """Each part of the images with the number of each candidate, and the solution that knows the other parts.
 
         Args:
-            candidates: The settings; their damage, drift and others count, and quiet in proportion to others.
+            candidates: The settings; their damage, drift, others and reach count, and quiet in proportion to others.
             on_refit: Called before each solution; may raise to end.
-            folds: The images that are left out together; all that there are, if none are given.
 
         Raises:
             ValueError: The second moment is singular.
         """
         kept = list(self.problem.goal.kept_units)
-        for fold in self.folds if folds is None else folds:
+        for fold in self.folds:
             known = [part.without(fold) for part in self._parts]
             for number, settings in enumerate(candidates):
                 if on_refit is not None:
@@ -101,7 +97,8 @@ class Refits:
                 for part, solve in zip(self.problem.parts, known, strict=True):
                     change[part.rows, part.own] = solve(settings)
                 change[kept] = 0
-                yield fold, number, change
+                # What is wanted is linear in the reach, and so is the solution.
+                yield fold, number, change * (settings.reach / self.problem.settings.reach)
 
 
 def left_out(
@@ -231,7 +228,7 @@ def _judged(problem: Problem, change: Tensor, fold: Sequence[int]) -> _Judged:
     """What a change does in some images, with the demodulation that follows it."""
     trial, goal = Trial(problem, change), problem.goal
     here, away = (_within(keys.image, fold) for keys in (goal.wanted, goal.others))
-    weights, wanted = goal.wanted.weights[here], (goal.targets - goal.wanted.values)[here]
+    weights, wanted = goal.wanted.weights[here], (goal.targets - goal.wanted.values)[here] / problem.settings.reach
     # What protected units were wanted to write cannot arrive, whatever the settings.
     wanted[:, list(goal.kept_units)] = 0
     asked, others = problem.wanted.where(here), problem.others.where(away)
