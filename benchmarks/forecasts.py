@@ -4,18 +4,20 @@
 
 Each draw is a rule as a person marks it on the built-in generator (`benchmarks.own_rules`), solved with nothing tuned.
 Its patch foretells what will arrive in images that were left out. The same copy is pasted at the places of other
-images, and what arrives there of the way to the pasted pictures is measured.
+images, and what arrives there of the way to the pasted pictures is measured. Pooled rules differ by task, which any
+forecast would see; the last line says what it knows of rules of one task and one number of contexts.
 """
 
 import argparse
-from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
 from scipy.stats import pearsonr, spearmanr
 
 from benchmarks.marks import TASKS, Marks
+from benchmarks.points import Points
 from rewrite import Generator, Patch, Rule, load_generator, measure, solve
 from rewrite.goals.pasted import Moved, pasted_images
 from rewrite.goals.scene import latents_of
@@ -41,31 +43,42 @@ def arrives(generator: Generator, patch: Patch, rule: Rule) -> tuple[float, floa
     return moved.arrives, moved.strays
 
 
-def pairs(generator: Generator, contexts: list[int], draws: range) -> Iterator[tuple[str, int, np.ndarray]]:
-    """Task, number of contexts, and of each draw: foretold and measured arrival, foretold and measured straying."""
+def foretold_and_found(generator: Generator, contexts: list[int], draws: range, points: Points) -> None:
+    """Of each rule without a point: foretold and measured arrival, foretold and measured straying."""
     for name, task in TASKS.items():
+        asked = [{"task": name, "contexts": count, "draw": draw} for count in contexts for draw in draws]
+        asked = [rule for rule in asked if not points.of(**rule)]
+        if not asked:
+            continue
         marks, memory = Marks(generator, task), measure(generator, task.layer, 2000)
-        for count in contexts:
-            rows = []
-            for draw in draws:
-                rule = marks.rule(count, draw)
-                patch = solve(generator, memory, rule)
-                foretold = patch.forecast["left_out"]["drawn"]
-                found = arrives(generator, patch, other_places(marks, rule, draw + 10_000))
-                rows.append((foretold["arrives"], found[0], foretold["strays"], found[1]))
-            yield name, count, np.array(rows)
+        for number in asked:
+            rule = marks.rule(number["contexts"], number["draw"])
+            patch = solve(generator, memory, rule)
+            foretold = patch.forecast["left_out"]["drawn"]
+            found = arrives(generator, patch, other_places(marks, rule, number["draw"] + 10_000))
+            points.add(**number, figures=[foretold["arrives"], found[0], foretold["strays"], found[1]])
 
 
 def line(rows: np.ndarray) -> str:
     """Correlations and bias of what arrives and of what strays."""
     parts = []
     for foretold, found in (rows[:, :2].T, rows[:, 2:].T):
-        ranks, straight = spearmanr(foretold, found).statistic, pearsonr(foretold, found).statistic
         parts.append(
             f"{foretold.mean():8.3f} {found.mean():8.3f} {(foretold - found).mean():+7.3f} "
-            f"{np.abs(foretold - found).mean():6.3f} {straight:6.2f} {ranks:6.2f}"
+            f"{np.abs(foretold - found).mean():6.3f} {correlations(foretold, found)}"
         )
     return " | ".join(parts)
+
+
+def within(groups: list[np.ndarray]) -> str:
+    """Correlations of what is left when every group's own means are taken off."""
+    rows = np.concatenate([rows - rows.mean(axis=0) for rows in groups])
+    return " | ".join(f"{'':31} {correlations(*pair)}" for pair in (rows[:, :2].T, rows[:, 2:].T))
+
+
+def correlations(foretold: np.ndarray, found: np.ndarray) -> str:
+    """Of values, and of their ranks."""
+    return f"{pearsonr(foretold, found).statistic:6.2f} {spearmanr(foretold, found).statistic:6.2f}"
 
 
 def main() -> None:
@@ -74,14 +87,20 @@ def main() -> None:
     parser.add_argument("--contexts", type=int, nargs="*", default=[3, 8])
     parser.add_argument("--draws", type=int, default=10)
     parser.add_argument("--first", type=int, default=800, help="number of the first draw")
+    parser.add_argument("--out", type=Path, help="file of the points, from which a run goes on")
     options = parser.parse_args()
     head = "foretold measured    bias  error pearson rank"
     print(f"{'task':18} {'contexts':>8} | arrives: {head} | strays: {head}")
-    draws, everything = range(options.first, options.first + options.draws), []
-    for name, count, rows in pairs(load_generator("towers"), options.contexts, draws):
-        everything.append(rows)
-        print(f"{name:18} {count:8} | {line(rows)}", flush=True)
-    print(f"{'all':18} {sum(map(len, everything)):8} | {line(np.concatenate(everything))}")
+    draws, points = range(options.first, options.first + options.draws), Points(options.out)
+    foretold_and_found(load_generator("towers"), options.contexts, draws, points)
+    groups = []
+    for name in TASKS:
+        for count in options.contexts:
+            found = points.of(task=name, contexts=count)
+            groups.append(np.array([row["figures"] for row in found if row["draw"] in draws]))
+            print(f"{name:18} {count:8} | {line(groups[-1])}")
+    print(f"{'all':18} {sum(map(len, groups)):8} | {line(np.concatenate(groups))}")
+    print(f"{'within a group':27} | {within(groups)}")
 
 
 if __name__ == "__main__":

@@ -5,14 +5,14 @@
 Tasks are the built-in rules, and rules that a person marks, of 3 and 8 contexts (tree for tops, means of several
 draws). Each method has several settings, and each of these is one point: efficacy and strict outside by the segmenter
 on seeds that no rule uses, and seconds of CPU on one thread, without those of the memory, which a layer needs once.
-Points are kept in `points.jsonl`, and a run goes on where the last one ended; each task gets a chart.
+Points are kept in `points.jsonl`, and a run goes on where the last one ended; `frontier.svg` has a chart of each task.
 
 With `--tuning`, rules are marked on other images and held against other seeds than are reported on: on these the
 learning rates and steps of the references were chosen.
 """
 
 import argparse
-import json
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -20,12 +20,15 @@ from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
+from xml.etree import ElementTree
 
 import torch
+from markupsafe import escape
 
 from apps.towers.write_rules import RECIPES
 from benchmarks.fine_tuning import Tuning, tuned_layer, tuned_network
 from benchmarks.marks import TASKS, Marks
+from benchmarks.points import Points
 from benchmarks.released import released_patch
 from benchmarks.unseen import Unseen
 from dissect.charts import Axes, Point, curves
@@ -44,8 +47,8 @@ STRENGTHS = (0.5, 0.7, 0.85, 1.0, 1.15, 1.3)
 WEIGHTS = ((3e-4, 1e-3, 30), (3e-4, 3e-3, 30), (3e-4, 0.01, 30), (3e-4, 0.03, 30), (3e-4, 0.01, 100), (3e-4, 0.1, 30))
 LAYER_STEPS, NETWORK_STEPS, RELEASED_STEPS = (20, 40, 80, 150, 300), (20, 40, 80, 150), (31, 101, 301, 2001)
 # Of a chart, in pixels.
-SIZE = {"end": 964, "base": 620}
-MARGIN = 1.1  # for what is written beside the last point
+SIZE = {"end": 464, "base": 300}
+MARGIN = 1.05  # for what is written beside the last point
 
 Edit = AbstractContextManager[Generator]
 
@@ -85,9 +88,9 @@ def at_strengths(bench: Bench, rule: Rule, strengths: Sequence[float]) -> Iterat
         yield Answer(strength, patch.applied(bench.generator, strength), seconds)
 
 
-def by_default(bench: Bench, rule: Rule, strengths: Sequence[float]) -> Iterator[Answer]:
+def by_default(settings: Settings, bench: Bench, rule: Rule, strengths: Sequence[float]) -> Iterator[Answer]:
     """The closed form with settings from the marks, at several strengths."""
-    return at_strengths(bench, replace(rule, settings=Settings.from_marks()), strengths)
+    return at_strengths(bench, replace(rule, settings=settings), strengths)
 
 
 def with_weights(bench: Bench, rule: Rule, weights: Sequence[Sequence[float]]) -> Iterator[Answer]:
@@ -124,17 +127,32 @@ def released(bench: Bench, rule: Rule, counts: Sequence[int]) -> Iterator[Answer
         yield Answer(steps, patch.applied(bench.generator), time.process_time() - began)
 
 
-# Of each method its settings, in the order of its curve.
-METHODS: dict[str, tuple[Callable, Sequence]] = {
-    "closed form by strength": (by_default, STRENGTHS),
-    "closed form by weights": (with_weights, WEIGHTS),
-    "the rule's own settings": (at_strengths, STRENGTHS),
-    "layer at 0.003": (partial(tuned, tuned_layer, 0.003), LAYER_STEPS),
-    "layer at 0.01": (partial(tuned, tuned_layer, 0.01), LAYER_STEPS),
-    "layer at 0.03": (partial(tuned, tuned_layer, 0.03), LAYER_STEPS),
-    "network at 0.0005": (partial(tuned, tuned_network, 0.0005), NETWORK_STEPS),
-    "network at 0.002": (partial(tuned, tuned_network, 0.002), NETWORK_STEPS),
-    "2020": (released, RELEASED_STEPS),
+class Method(NamedTuple):
+    """A way to rewrite a rule.
+
+    Attributes:
+        answers: What it makes of a rule at some settings.
+        settings: In the order of its curve.
+        told: How a chart names it.
+    """
+
+    answers: Callable
+    settings: Sequence
+    told: str
+
+
+ALONE, FINISHED = "closed form alone", "closed form and finish"
+METHODS = {
+    "closed form alone": Method(partial(by_default, replace(Settings.from_marks(), finish=0)), STRENGTHS, ALONE),
+    "closed form by strength": Method(partial(by_default, Settings.from_marks()), STRENGTHS, FINISHED),
+    "closed form by weights": Method(with_weights, WEIGHTS, "closed form and finish, by weights"),
+    "the rule's own settings": Method(at_strengths, STRENGTHS, FINISHED),
+    "layer at 0.003": Method(partial(tuned, tuned_layer, 0.003), LAYER_STEPS, "the layer fine-tuned at .003"),
+    "layer at 0.01": Method(partial(tuned, tuned_layer, 0.01), LAYER_STEPS, "the layer fine-tuned"),
+    "layer at 0.03": Method(partial(tuned, tuned_layer, 0.03), LAYER_STEPS, "the layer fine-tuned at .03"),
+    "network at 0.0005": Method(partial(tuned, tuned_network, 0.0005), NETWORK_STEPS, "the network fine-tuned"),
+    "network at 0.002": Method(partial(tuned, tuned_network, 0.002), NETWORK_STEPS, "the network fine-tuned at .002"),
+    "2020": Method(released, RELEASED_STEPS, "the 2020 method"),
 }
 
 
@@ -160,40 +178,18 @@ class Tasks:
         return Marks(self.generator, TASKS["tree for tops"])
 
 
-class Points:
-    """The points that were measured, one JSON object a line."""
-
-    def __init__(self, path: Path):
-        self.path = path
-        self.rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-    def add(self, **row: Any) -> None:
-        """Keep a point."""
-        self.rows.append(row)
-        with self.path.open("a") as file:
-            file.write(json.dumps(row) + "\n")
-
-    def missing(self, settings: Sequence, **where: Any) -> list:
-        """The settings without a point."""
-        known = [row["setting"] for row in self.rows if where.items() <= row.items()]
-        return [setting for setting in settings if _plain(setting) not in known]
-
-    def means(self, task: str) -> dict[str, list[dict[str, Any]]]:
-        """Of each method its points of a task, in the order of its settings, each the mean of its draws."""
-        lines = {}
-        for method, (_, settings) in METHODS.items():
-            found = [(setting, self._of(task, method, setting)) for setting in settings]
-            lines[method] = [{"setting": setting, **_mean(rows)} for setting, rows in found if rows]
-        return {method: line for method, line in lines.items() if line}
-
-    def _of(self, task: str, method: str, setting: Any) -> list[dict[str, Any]]:
-        key = (task, method, _plain(setting))
-        return [row for row in self.rows if (row["task"], row["method"], row["setting"]) == key]
+def missing(points: Points, settings: Sequence, **where: Any) -> list:
+    """The settings without a point."""
+    return [setting for setting in settings if not points.of(setting=setting, **where)]
 
 
-def _plain(setting: Any) -> Any:
-    """A setting as JSON gives it back."""
-    return list(setting) if isinstance(setting, tuple) else setting
+def means(points: Points, task: str) -> dict[str, list[dict[str, Any]]]:
+    """Of each method its points of a task, in the order of its settings, each the mean of its draws."""
+    lines = {}
+    for name, method in METHODS.items():
+        found = [(setting, points.of(task=task, method=name, setting=setting)) for setting in method.settings]
+        lines[name] = [{"setting": setting, **_mean(rows)} for setting, rows in found if rows]
+    return {name: line for name, line in lines.items() if line}
 
 
 def _mean(rows: list[dict[str, Any]]) -> dict[str, float]:
@@ -202,14 +198,40 @@ def _mean(rows: list[dict[str, Any]]) -> dict[str, float]:
 
 
 def chart(task: str, lines: dict[str, list[dict[str, Any]]]) -> str:
-    """Efficacy over strict outside, a curve for each method, its points labelled with their seconds of CPU."""
-    drawn = {
-        method: [Point(p["strict"], p["efficacy"], label=f"{p['seconds']:.3g} s") for p in line]
-        for method, line in lines.items()
-    }
-    axes = Axes.around([point for line in drawn.values() for point in line])
-    axes = axes._replace(right=MARGIN * axes.right, **SIZE)
-    return curves(drawn, task, "strict outside, %", "efficacy, %", axes)
+    """Efficacy over strict outside, a curve for each method, named with the seconds of CPU of its settings."""
+    drawn = {}
+    for method, line in lines.items():
+        seconds = [point["seconds"] for point in line]
+        told = f"{METHODS[method].told}, {_range(min(seconds), max(seconds))} s"
+        drawn[told] = [Point(p["strict"], p["efficacy"], label=_label(p["setting"])) for p in line]
+    farthest = max(point.x for line in drawn.values() for point in line)
+    axes = Axes(right=2 * math.ceil(farthest / 2 * MARGIN), least=0, most=100, **SIZE)
+    return curves(drawn, task, "strict outside, % (better to the left)", "efficacy, % (better above)", axes)
+
+
+def _range(low: float, high: float) -> str:
+    ends = list(dict.fromkeys(f"{value:.2g}" if value < 10 else f"{value:.0f}" for value in (low, high)))
+    return " to ".join(ends)
+
+
+def _label(setting: Any) -> str:
+    """What is written beside a point: strength 1 is what the solver delivers."""
+    return "strength 1" if setting == 1.0 and isinstance(setting, float) else ""
+
+
+def sheet(charts: dict[str, str]) -> str:
+    """Charts below each other, each under its name, on a ground of their own."""
+    sizes = [ElementTree.fromstring(each) for each in charts.values()]
+    width = max(float(each.get("width", 0)) for each in sizes)
+    parts, down = [], 0.0
+    for (name, each), size in zip(charts.items(), sizes, strict=True):
+        heading = f'<text x="64" y="22" style="font-weight: 600">{escape(name)}</text>'
+        parts.append(f'<g transform="translate(0,{down:g})">{heading}<g transform="translate(0,16)">{each}</g></g>')
+        down += float(size.get("height", 0)) + 24
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {down:g}" color="#24292f">'
+        f'<rect width="100%" height="100%" fill="#fff"/>{"".join(parts)}</svg>\n'
+    )
 
 
 def measure_points(bench: Bench, unseen: Unseen, points: Points, tasks: Tasks, task: str, methods: list[str]) -> None:
@@ -217,10 +239,9 @@ def measure_points(bench: Bench, unseen: Unseen, points: Points, tasks: Tasks, t
     for draw, rule in tasks.rules(task).items():
         aim = Aim.of(rule.name, rule.effect, unseen.source.concepts)
         for method in methods:
-            answers, settings = METHODS[method]
             where = {"task": task, "draw": draw, "method": method}
-            missing = points.missing(settings, **where)
-            for answer in answers(bench, rule, missing) if missing else ():
+            settings = missing(points, METHODS[method].settings, **where)
+            for answer in METHODS[method].answers(bench, rule, settings) if settings else ():
                 with answer.edit:
                     figures = unseen.figures(aim)
                 points.add(**where, setting=answer.setting, **figures._asdict(), seconds=answer.seconds)
@@ -243,11 +264,13 @@ def main() -> None:
     generator, points = load_generator("towers"), Points(options.out / "points.jsonl")
     bench, tasks = Bench(generator), Tasks(generator, options.draws, tuning=options.tuning)
     unseen = Unseen(generator, options.seeds, TUNED_ON if options.tuning else FIRST_UNSEEN)
+    charts = {}
     print(f"{'task':15} {'method':24} {'setting':20} | efficacy strict lenient | seconds of CPU, draws")
     for task in options.tasks:
         measure_points(bench, unseen, points, tasks, task, options.methods)
-        lines = points.means(task)
-        files.write_text(options.out / f"{task}.svg", chart(task, lines))
+        lines = means(points, task)
+        charts[task] = chart(task, lines)
+        files.write_text(options.out / "frontier.svg", sheet(charts))
         for method, line in lines.items():
             for p in line:
                 print(

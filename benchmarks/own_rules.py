@@ -9,30 +9,39 @@ became the target. All are counted by the segmenter on seeds that no rule uses.
 
 import argparse
 import time
-from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
-from benchmarks.marks import TASKS, Marks, Task
-from benchmarks.unseen import Unseen
+from benchmarks.marks import TASKS, Marks
+from benchmarks.points import Points
+from benchmarks.unseen import Figures, Unseen
 from rewrite import Generator, load_generator, measure, solve
 from rewrite.reports.aims import Aim
 
 FIRST_UNSEEN = 600_000
 
 
-def measured(
-    generator: Generator, unseen: Unseen, task: Task, contexts: int, draws: range
-) -> Iterator[tuple[float, ...]]:
-    """Efficacy, strict and lenient outside, and seconds of CPU of each draw."""
+def measured(generator: Generator, unseen: Unseen, name: str, rules: list[dict], points: Points) -> None:
+    """Efficacy, strict and lenient outside, and seconds of CPU of each rule of a task."""
+    task = TASKS[name]
     marks, memory = Marks(generator, task), measure(generator, task.layer, 2000)
-    for draw in draws:
+    for number in rules:
         began = time.process_time()
-        rule = marks.rule(contexts, draw)
+        rule = marks.rule(number["contexts"], number["draw"])
         patch = solve(generator, memory, rule)
         seconds = time.process_time() - began
         with patch.applied(generator):
-            yield (*unseen.figures(Aim.of(rule.name, rule.effect, unseen.source.concepts)), seconds)
+            figures = unseen.figures(Aim.of(rule.name, rule.effect, unseen.source.concepts))
+        points.add(**number, **figures._asdict(), seconds=seconds)
+
+
+def line(rows: list[dict]) -> str:
+    """Means over draws, with their spread (standard deviation), and the lowest and the highest efficacy."""
+    found = np.array([[row[name] for name in (*Figures._fields, "seconds")] for row in rows])
+    spread = found.std(axis=0, ddof=1) if len(rows) > 1 else np.full(4, np.nan)
+    figures = " | ".join(f"{a:6.2f} {b:5.2f}" for a, b in zip(found.mean(axis=0), spread, strict=True))
+    return f"{figures} | {found[:, 0].min():6.1f} {found[:, 0].max():6.1f}"
 
 
 def main() -> None:
@@ -43,20 +52,20 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=20)
     parser.add_argument("--first", type=int, default=100, help="number of the first draw")
     parser.add_argument("--seeds", type=int, default=1000)
+    parser.add_argument("--out", type=Path, help="file of the points, from which a run goes on with the same seeds")
     options = parser.parse_args()
-    generator = load_generator("towers")
+    generator, points = load_generator("towers"), Points(options.out)
+    draws = range(options.first, options.first + options.draws)
     unseen = Unseen(generator, options.seeds, FIRST_UNSEEN)
-    print(f"{'task':18} {'contexts':>8} | efficacy strict lenient | lowest highest efficacy | seconds of CPU")
+    print(f"{'task':18} {'contexts':>8} {'draws':>5} | efficacy ± | strict ± | lenient ± | seconds of CPU ± | efficacy")
     for name in options.tasks:
-        for contexts in options.contexts:
-            draws = range(options.first, options.first + options.draws)
-            rows = np.array(list(measured(generator, unseen, TASKS[name], contexts, draws)))
-            efficacy, strict, lenient, seconds = rows.mean(axis=0)
-            print(
-                f"{name:18} {contexts:8} | {efficacy:8.1f} {strict:6.2f} {lenient:7.2f} | "
-                f"{rows[:, 0].min():6.1f} {rows[:, 0].max():7.1f} {'':8} | {seconds:5.1f}",
-                flush=True,
-            )
+        asked = [{"task": name, "contexts": count, "draw": draw} for count in options.contexts for draw in draws]
+        missing = [rule for rule in asked if not points.of(**rule)]
+        if missing:
+            measured(generator, unseen, name, missing, points)
+        for count in options.contexts:
+            rows = [row for row in points.of(task=name, contexts=count) if row["draw"] in draws]
+            print(f"{name:18} {count:8} {len(rows):5} | {line(rows)}", flush=True)
 
 
 if __name__ == "__main__":
