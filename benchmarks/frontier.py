@@ -178,6 +178,11 @@ class Tasks:
         return Marks(self.generator, TASKS["tree for tops"])
 
 
+def up_to(steps: int, settings: Sequence) -> list:
+    """The settings but for those of more steps."""
+    return [setting for setting in settings if not isinstance(setting, int) or setting <= steps]
+
+
 def missing(points: Points, settings: Sequence, **where: Any) -> list:
     """The settings without a point."""
     return [setting for setting in settings if not points.of(setting=setting, **where)]
@@ -234,13 +239,15 @@ def sheet(charts: dict[str, str]) -> str:
     )
 
 
-def measure_points(bench: Bench, unseen: Unseen, points: Points, tasks: Tasks, task: str, methods: list[str]) -> None:
-    """Measure the points of a task that are not known yet."""
-    for draw, rule in tasks.rules(task).items():
+def measure_points(
+    bench: Bench, unseen: Unseen, points: Points, rules: dict[int, Rule], task: str, asked: dict[str, Sequence]
+) -> None:
+    """Measure the points of a task that are not known yet: those of some methods, at their settings."""
+    for draw, rule in rules.items():
         aim = Aim.of(rule.name, rule.effect, unseen.source.concepts)
-        for method in methods:
+        for method, wanted in asked.items():
             where = {"task": task, "draw": draw, "method": method}
-            settings = missing(points, METHODS[method].settings, **where)
+            settings = missing(points, wanted, **where)
             for answer in METHODS[method].answers(bench, rule, settings) if settings else ():
                 with answer.edit:
                     figures = unseen.figures(aim)
@@ -255,6 +262,7 @@ def main() -> None:
     parser.add_argument("--methods", nargs="*", choices=METHODS, default=list(METHODS))
     parser.add_argument("--draws", type=int, default=6, help="of the rules that a person marks")
     parser.add_argument("--seeds", type=int, default=200)
+    parser.add_argument("--most", type=int, default=2001, help="steps of the descents, at most")
     parser.add_argument("--tuning", action="store_true", help="on the marks and seeds that are not reported on")
     parser.add_argument("--out", type=Path, required=True, help="folder of the points and charts")
     options = parser.parse_args()
@@ -264,10 +272,10 @@ def main() -> None:
     generator, points = load_generator("towers"), Points(options.out / "points.jsonl")
     bench, tasks = Bench(generator), Tasks(generator, options.draws, tuning=options.tuning)
     unseen = Unseen(generator, options.seeds, TUNED_ON if options.tuning else FIRST_UNSEEN)
-    charts = {}
+    asked, charts = {name: up_to(options.most, METHODS[name].settings) for name in options.methods}, {}
     print(f"{'task':15} {'method':24} {'setting':20} | efficacy strict lenient | seconds of CPU, draws")
     for task in options.tasks:
-        measure_points(bench, unseen, points, tasks, task, options.methods)
+        measure_points(bench, unseen, points, tasks.rules(task), task, asked)
         lines = means(points, task)
         charts[task] = chart(task, lines)
         files.write_text(options.out / "frontier.svg", sheet(charts))

@@ -31,6 +31,11 @@ def test_a_run_goes_on_where_the_last_one_ended(tmp_path):
     assert frontier.missing(again, (0.5,), task="8 contexts", draw=0, method="closed form alone") == [0.5]
 
 
+def test_descents_can_be_cut_short_where_other_settings_are_not():
+    for name, kept in {"2020": [31, 101], "closed form alone": list(frontier.STRENGTHS)}.items():
+        assert frontier.up_to(150, frontier.METHODS[name].settings) == kept
+
+
 def test_a_point_of_a_curve_is_the_mean_of_its_draws():
     points = Points()
     measured(points, "3 contexts")
@@ -63,9 +68,11 @@ def test_what_a_forecast_knows_within_a_group_is_not_what_tells_the_groups_apart
 
 
 def test_rules_are_summed_up_with_their_spread():
-    rows = [{"efficacy": e, "strict": 2.0, "lenient": 1.0, "seconds": 5.0} for e in (70.0, 80.0, 90.0)]
-    efficacy, strict, *_, ends = own_rules.line(rows).split("|")
+    figures = {"strict": 2.0, "lenient": 1.0, "seconds": 5.0}
+    rows = [{"efficacy": e, "foretold": f, **figures} for e, f in ((70.0, 0.3), (80.0, 0.6), (90.0, 0.7))]
+    efficacy, strict, *_, ends, ranks = own_rules.line(rows).split("|")
     assert efficacy.split() == ["80.00", "10.00"]
     assert strict.split() == ["2.00", "0.00"]
     assert ends.split() == ["70.0", "90.0"]
+    assert float(ranks) == 1
     assert "nan" in own_rules.line(rows[:1])
