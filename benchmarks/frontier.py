@@ -12,7 +12,6 @@ learning rates and steps of the references were chosen.
 """
 
 import argparse
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -46,9 +45,8 @@ STRENGTHS = (0.5, 0.7, 0.85, 1.0, 1.15, 1.3)
 # Damage, drift and others.
 WEIGHTS = ((3e-4, 1e-3, 30), (3e-4, 3e-3, 30), (3e-4, 0.01, 30), (3e-4, 0.03, 30), (3e-4, 0.01, 100), (3e-4, 0.1, 30))
 LAYER_STEPS, NETWORK_STEPS, RELEASED_STEPS = (20, 40, 80, 150, 300), (20, 40, 80, 150), (31, 101, 301, 2001)
-# Of a chart, in pixels.
-SIZE = {"end": 464, "base": 300}
-MARGIN = 1.05  # for what is written beside the last point
+# Of a chart: what it shows of strict outside and of efficacy, in percent, and its size in pixels.
+AXES = Axes(right=4, least=20, most=100, end=464, base=340)
 
 Edit = AbstractContextManager[Generator]
 
@@ -203,25 +201,31 @@ def _mean(rows: list[dict[str, Any]]) -> dict[str, float]:
 
 
 def chart(task: str, lines: dict[str, list[dict[str, Any]]]) -> str:
-    """Efficacy over strict outside, a curve for each method, named with the seconds of CPU of its settings."""
+    """Efficacy over strict outside, a curve for each method, told with its settings and their seconds of CPU.
+
+    What lies below the chart is left out, and what lies to the right of it is told instead.
+    """
     drawn = {}
     for method, line in lines.items():
-        seconds = [point["seconds"] for point in line]
-        told = f"{METHODS[method].told}, {_range(min(seconds), max(seconds))} s"
-        drawn[told] = [Point(p["strict"], p["efficacy"], label=_label(p["setting"])) for p in line]
-    farthest = max(point.x for line in drawn.values() for point in line)
-    axes = Axes(right=2 * math.ceil(farthest / 2 * MARGIN), least=0, most=100, **SIZE)
-    return curves(drawn, task, "strict outside, % (better to the left)", "efficacy, % (better above)", axes)
+        near = [p for p in line if p["strict"] <= AXES.right and p["efficacy"] >= AXES.least]
+        drawn[_told(method, line)] = [Point(p["strict"], p["efficacy"]) for p in near]
+    return curves(drawn, task, "strict outside, % (better to the left)", "efficacy, % (better above)", AXES)
+
+
+def _told(method: str, line: list[dict[str, Any]]) -> str:
+    seconds = [point["seconds"] for point in line]
+    parts = [METHODS[method].told, f"{_range(min(seconds), max(seconds))} s"]
+    numbers = [point["setting"] for point in line]
+    if all(isinstance(number, int | float) for number in numbers):
+        counted = "steps" if isinstance(numbers[0], int) else "of the strength"
+        parts.insert(1, f"{numbers[0]:g} to {numbers[-1]:g} {counted}")
+    far = [f"{p['efficacy']:.0f} at {p['strict']:.1f}" for p in line if p["strict"] > AXES.right]
+    return ", ".join(parts) + (f" (to the right: {', '.join(far)})" if far else "")
 
 
 def _range(low: float, high: float) -> str:
     ends = list(dict.fromkeys(f"{value:.2g}" if value < 10 else f"{value:.0f}" for value in (low, high)))
     return " to ".join(ends)
-
-
-def _label(setting: Any) -> str:
-    """What is written beside a point: strength 1 is what the solver delivers."""
-    return "strength 1" if setting == 1.0 and isinstance(setting, float) else ""
 
 
 def sheet(charts: dict[str, str]) -> str:

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from rewrite.reports.rendering import render
 
 TEMPLATES = Path(__file__).parent / "templates"
-COLOURS = ("#7a5ea8", "#2f7f79", "#b8652a", "#3d6fb4", "#9a4f72", "#6b7d2e", "#8a6d3b", "#5b6470")
+COLOURS = ("#7a5ea8", "#2f7f79", "#b8652a", "#3d6fb4", "#6b7d2e", "#9a4f72", "#8a6d3b", "#5b6470")
 BAR, GAP, HEIGHT, TOP, LEFT = 16, 4, 120, 38, 8
 
 

@@ -70,3 +70,10 @@ def test_what_is_written_beside_a_point_is_text_and_axes_may_be_given():
     assert [text.text for text in root.iter(f"{SVG}text") if text.get("class") == "s"] == ["3 s & <more>"]
     dots = [(float(dot.get("cx")), float(dot.get("cy"))) for dot in root.iter(f"{SVG}circle")]
     assert dots == [(axes.x(1), axes.y(2)), (axes.x(2), axes.y(4))]
+
+
+def test_the_horizontal_axis_stays_in_the_picture_where_values_begin_above_zero():
+    axes = Axes(right=4, least=20, most=100)
+    root = ElementTree.fromstring(curves({"tuned": [Point(1, 60)]}, "units", "share", "effect", axes))
+    lines = [path.get("d") for path in root.iter(f"{SVG}path")]
+    assert [line.endswith(f"M{axes.left:.1f},{axes.base:.1f}H{axes.end}") for line in lines] == [True]

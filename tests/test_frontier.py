@@ -54,10 +54,22 @@ def test_a_sheet_shows_every_task_with_its_methods_and_their_seconds_below_each_
     charts = {task: frontier.chart(task, frontier.means(points, task)) for task in ("3 contexts", "a <b> & c")}
     root = ElementTree.fromstring(frontier.sheet(charts))
     texts = [text.text for text in root.iter(f"{SVG}text")]
-    assert texts.count("closed form alone, 4.5 s") == texts.count("strength 1") == 2
+    assert texts.count("closed form alone, 0.5 to 1 of the strength, 4.5 s") == 2
     assert {"3 contexts", "a <b> & c", "closed form and finish, by weights, 31 s"} <= set(texts)
     inner = [part for part in root.iter(f"{SVG}svg") if part is not root]
     assert float(root.get("viewBox").split()[3]) > sum(float(part.get("height")) for part in inner)
+
+
+def test_points_that_a_chart_does_not_hold_are_told_or_left_out():
+    points, figures = Points(), {"lenient": 1.0, "seconds": 9.0}
+    for steps, efficacy, strict in ((31, 0.1, 0.3), (301, 64.6, 2.4), (2001, 91.4, 12.17)):
+        row = {"efficacy": efficacy, "strict": strict, **figures}
+        points.add(task="3 contexts", draw=0, method="2020", setting=steps, **row)
+    root = ElementTree.fromstring(frontier.chart("3 contexts", frontier.means(points, "3 contexts")))
+    assert len(list(root.iter(f"{SVG}circle"))) == 1
+    assert "the 2020 method, 31 to 2001 steps, 9 s (to the right: 91 at 12.2)" in [
+        text.text for text in root.iter(f"{SVG}text")
+    ]
 
 
 def test_what_a_forecast_knows_within_a_group_is_not_what_tells_the_groups_apart():
