@@ -39,13 +39,13 @@ class ArtifactsTab:
         self.page, new = page, page.new()
         self.state = gr.State(Brushed())
         self.status = gr.HTML(message(FIRST), elem_id="artifacts-told")
-        with gr.Row(elem_classes="line"):
+        with gr.Row(elem_classes="line short"):
             self.strange = gr.Button("Show the strangest", elem_id="strangest", min_width=160)
             self.layer = gr.Dropdown(layers_of(new), value=new.model.layer, label="Layer", elem_id="artifacts-layer")
             self.find = gr.Button("Find what draws it", variant="primary", elem_id="find-artifacts", min_width=170)
             self.compare = gr.Button("Compare with erasing", elem_id="compare-artifacts", min_width=180)
             self.stop = gr.Button("Stop", elem_id="artifacts-stop", min_width=80)
-        with gr.Row(elem_classes="line"):
+        with gr.Row(elem_classes="line short"):
             self.way = gr.Radio([], label="Take it away by", visible=False, elem_id="artifacts-way")
             self.keep = gr.Button("Keep it so", elem_id="keep-artifacts", min_width=140, interactive=False)
         with gr.Row():

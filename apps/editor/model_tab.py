@@ -52,7 +52,7 @@ class ModelTab:
         with gr.Row(elem_classes="line"):
             self.open = gr.Button("Open", variant="primary", elem_id="open", scale=2)
             self.end = gr.Button("Stop", scale=1, min_width=80, elem_id="stop-opening")
-            self.look = gr.Button("Look again", scale=1, min_width=130)
+            self.look = gr.Button("Look again", scale=1, min_width=150)
         gr.HTML(hint(_folders(self.page)))
         self.status = gr.HTML(elem_id="opened")
 

@@ -33,7 +33,7 @@ class PaintTab:
         first, layers = new.paintings, new.paintings.settle(new.model)
         self.note = gr.HTML(NONE, visible=not layers, elem_id="paint-note")
         self.easel = Easel(elem_id="easel", **shown(new))
-        with gr.Row(elem_classes="line"):
+        with gr.Row(elem_classes="line short"):
             self.seed = gr.Number(
                 first.seed, label="Seed", precision=0, minimum=0, maximum=LARGEST_SEED, elem_id="paint-seed"
             )

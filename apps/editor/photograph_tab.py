@@ -37,7 +37,7 @@ class PhotographTab:
     def __init__(self, page: Page):
         self.page = page
         gr.Markdown("## A picture of yours")
-        with gr.Row(elem_classes="line"):
+        with gr.Row(elem_classes="line short"):
             self.file = gr.UploadButton(
                 "Choose a picture", file_types=KINDS, variant="primary", elem_id="photograph-file", scale=2
             )
@@ -195,7 +195,7 @@ def tiles_of(photograph: Photograph, drawn: dict[str, Any]) -> list[tuple[str, s
     for near in photograph.near:
         if near.stage in drawn:
             image = urls(drawn[near.stage].float().cpu())[0]
-            tiles.append((CALLED[near.stage], image, f"colours {near.colours:.1%} off"))
+            tiles.append((CALLED[near.stage], image, f"colours {100 * near.colours:.1f} % off"))
     return tiles
 
 
@@ -203,7 +203,6 @@ def nearness(photograph: Photograph) -> str:
     """How near it came, as a sentence."""
     if not photograph.near:
         return "It is drawn below."
-    first, last = photograph.near[0].colours, photograph.near[-1].colours
-    return (
-        f"Drawn with colours {last:.1%} off on average; the nearest image that the model draws by itself, {first:.1%}."
-    )
+    first, last = 100 * photograph.near[0].colours, 100 * photograph.near[-1].colours
+    nearest = f"the nearest image that the model draws by itself, {first:.1f} %"
+    return f"Drawn with colours {last:.1f} % off on average; {nearest}."

@@ -47,7 +47,7 @@ class RewriteView:
 
     def _add_wall(self, new: Session) -> None:
         self.wall = Wall(ROLES, heat_label="Where would it fire?", elem_id="wall", **wall_of(new))
-        with gr.Row(elem_classes="line"):
+        with gr.Row(elem_classes="line short"):
             self.seeds = gr.Textbox(new.draft.text, label="Seeds", max_lines=1, scale=1, min_width=100)
             chosen, text = counts(new), "Images on the wall"
             self.count = gr.Dropdown(

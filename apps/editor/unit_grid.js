@@ -3,7 +3,7 @@ const ticked = new Set();
 let cards = [], turn = 0;
 const bar = make("div", "bar"), find = make("input"), order = make("select"), only = make("input");
 const onlyLabel = make("label", "check"), count = make("span", "soft"), none = make("button", "", "Untick all");
-find.type = "search"; find.placeholder = "Search: a concept or a number"; find.setAttribute("aria-label", "Search units");
+find.type = "search"; find.placeholder = "Concept or number"; find.setAttribute("aria-label", "Search units");
 order.setAttribute("aria-label", "Sort units"); only.type = "checkbox"; none.type = "button";
 for (const [value, text] of [["iou", "Best agreement first"], ["worst", "Least agreement first"], ["effect", "Most effect first"], ["concept", "By concept"], ["unit", "By number"]]) {
   const option = make("option", "", text);

@@ -61,7 +61,7 @@ class UnitsTab:
         first = UnitsState(next(iter(layers), ""))
         self.state = gr.State(first)
         self.note = gr.HTML(NONE, visible=not layers, elem_id="units-note")
-        with gr.Row(elem_classes="line"):
+        with gr.Row(elem_classes="line short"):
             self.layer = gr.Dropdown(layers, value=first.layer or None, label="Layer", elem_id="units-layer")
             self.concept = gr.Dropdown(concepts_of(new.model), value="", label="Effect on", elem_id="units-concept")
             self.measure = gr.Button(
