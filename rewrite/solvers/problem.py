@@ -212,7 +212,7 @@ class Problem:
             found[part.rows, part.own] = own @ self.moment_of(part) if spectrum is None else spectrum.through(own)
         return found
 
-    def left_out_of(self, matrix: Float[Tensor, "outputs group_width"]) -> float:
+    def beyond_directions(self, matrix: Float[Tensor, "outputs group_width"]) -> float:
         """What tr(A C Aᵀ) of a matrix A is beyond what the largest directions say; of many outputs, an estimate.
 
         With random signs z, E[zᵀ A C Aᵀ z] is the trace (Hutchinson 1990).

@@ -129,7 +129,7 @@ class Trial:
         usual, more = problem.usual, 0.0
         if problem.over_keys:
             usual = problem.exactly_usual
-            more = problem.left_out_of(self.factor.mean(dim=0)[:, None] * self.change)
+            more = problem.beyond_directions(self.factor.mean(dim=0)[:, None] * self.change)
         power = float(problem.first.mean(dim=0).square() @ _by_row(problem.matrix, usual))
         return Solution(
             change=self.change,
