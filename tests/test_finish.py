@@ -15,7 +15,7 @@ from rewrite.rules.regions import Latent
 from rewrite.solvers import choice as choices
 from rewrite.solvers import drawn
 from rewrite.solvers import spectrum as spectra
-from rewrite.solvers.choice import TRIED_LARGE, TRIED_STEPS, choose, posed, prior
+from rewrite.solvers.choice import PARTS_LARGE, TRIED_LARGE, TRIED_STEPS, choose, posed, prior
 from rewrite.solvers.drawn import draw_left_out
 from rewrite.solvers.effort import operations_of_step
 from rewrite.solvers.finish import RATE, falling, finish
@@ -152,12 +152,14 @@ def test_on_larger_images_a_finish_is_tried_only_where_it_takes_few_operations(t
     )
     aims = aims_of(tiny_generator, [rule], [1.0])
     each = operations_of_step(tiny_generator, "b16.conv1", next(iter(aims.values())).latent)
-    steps = len(folds_of(problem)) * TRIED_LARGE + rule.settings.finish
+    parts = min(PARTS_LARGE, len(folds_of(problem)))
+    steps = parts * TRIED_LARGE + rule.settings.finish
     monkeypatch.setattr(drawn, "LARGE", 0)
     monkeypatch.setattr(choices, "MOST_OPERATIONS", steps * len(aims) * each - (not affordable))
     monkeypatch.setattr(drawn, "finish", lambda *given: calls.append(given[-1]) or finish(*given))
     choose(tiny_generator, aims, problem)
-    assert calls == [TRIED_LARGE] * (len(folds_of(problem)) if affordable else 0)
+    assert len(folds_of(problem)) > parts
+    assert calls == [TRIED_LARGE] * (parts if affordable else 0)
 
 
 def test_operations_of_a_step_are_those_of_the_layers_behind_there_and_back(plain_generator):

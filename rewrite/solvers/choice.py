@@ -29,8 +29,9 @@ OTHERS, QUIET_PER_OTHERS, MARGIN = (10.0, 1.0), 3.0, 1.1
 # for that, and taken where clearly less changes at about as much arrival.
 HEAVIER, MOST_MORE, CLEARLY, ABOUT = (100.0, 30.0), 1.5, 0.95, 0.9
 # Whether a finish helps shows after few steps. On larger images it takes longer than all else together: there it is
-# tried in fewer, and only where the trial and the finish take no more operations than this, half a minute of one core.
-TRIED_STEPS, TRIED_LARGE, MOST_OPERATIONS = 10, 5, 2e12
+# tried in fewer and on fewer parts of the images, and only where the trial and the finish take no more operations than
+# this, half a minute of one core.
+TRIED_STEPS, TRIED_LARGE, PARTS_LARGE, MOST_OPERATIONS = 10, 5, 2, 2e12
 # Three long steps bring as much as ten short ones, and change a little more beside.
 MOST_LARGE_STEPS = 3
 # With fewer images than this none can be left out, and careful weights are taken.
@@ -181,8 +182,12 @@ def _finished(
     step: Callable[[], object] | None,
 ) -> Choice:
     """The choice with a finish, if some steps of it do more for the pictures."""
+    before = choice.drawn[choice.weights]
+    if is_large(generator):
+        refits = refits.of(refits.folds[:PARTS_LARGE])
+        (before,) = draw_left_out(generator, aims, refits, [choice.settings])
     (finished,) = draw_left_out(generator, aims, refits, [choice.settings], steps=steps, on_refit=step)
-    if finished.worth <= choice.drawn[choice.weights].worth:
+    if finished.worth <= before.worth:
         return choice
     finish = refits.problem.settings.finish
     return replace(choice, settings=replace(choice.settings, finish=finish), finished=finished)
@@ -248,9 +253,11 @@ def rival(
     seen = draw_left_out(generator, aims, refits, list(tried.values()), on_refit=step)
     drawn = dict(zip(tried, seen, strict=True))
     best = best_of(drawn)
+    if drawn[best].worth <= (HOPEFUL if steps else 1.0) * choice.drawn[choice.weights].worth:
+        return None
     (at_layer,) = left_out(refits, [tried[best]], step)
     other = _heavier(generator, aims, refits, Choice(tried[best], best, {best: at_layer}, drawn), step)
-    if steps and other.drawn[other.weights].worth > HOPEFUL * choice.drawn[choice.weights].worth:
+    if steps:
         other = _finished(generator, aims, refits, other, steps, step)
     assert other.pictures is not None
     return other if other.pictures.worth > choice.pictures.worth else None
@@ -289,7 +296,7 @@ def _tried_steps(generator: Generator, aims: Mapping[int, Pasted], problem: Prob
     if not is_large(generator):
         return TRIED_STEPS
     each = operations_of_step(generator, problem.layer.name, next(iter(aims.values())).latent)
-    tries = len(folds_of(problem)) * TRIED_LARGE
+    tries = min(PARTS_LARGE, len(folds_of(problem))) * TRIED_LARGE
     images = min(BATCH, len(aims))
     return TRIED_LARGE if (tries + problem.settings.finish) * images * each <= MOST_OPERATIONS else 0
 

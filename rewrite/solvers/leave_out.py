@@ -5,6 +5,7 @@ sums without theirs, Δ = (G - Gᵢ)(H - Hᵢ)⁻¹ with H = M + K A Kᵀ and G 
 all settings.
 """
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -74,6 +75,12 @@ class Refits:
             _Sums(problem, part) if spectrum is None else _Kernels(problem, part, spectrum)
             for part, spectrum in zip(problem.parts, spectra, strict=True)
         ]
+
+    def of(self, folds: Sequence[tuple[int, ...]]) -> "Refits":
+        """The same for fewer parts of the images."""
+        some = copy.copy(self)
+        some.folds = folds
+        return some
 
     def solutions(
         self, candidates: Sequence[Settings], on_refit: Callable[[], object] | None = None
