@@ -5,16 +5,17 @@ from dataclasses import replace
 import pytest
 import torch
 
-from rewrite import Goals, Settings, measure, solve
+from rewrite import Goals, Rule, Settings, measure, solve
+from rewrite.goals import cache as caching
 from rewrite.goals.goal import Goal, build_goal
-from rewrite.goals.quiet import IMAGES, quiet_places
+from rewrite.goals.quiet import FIRST_SEED, IMAGES, quiet_places
 from rewrite.solvers.choice import OTHERS, prior
 from rewrite.solvers.closed_form import ClosedForm
 from rewrite.solvers.problem import Problem
 from rewrite.solvers.quieting import FIRST_STEPS, quiet_of, quieted
 from rewrite.solvers.trial import Trial
 from tests.test_leave_out import SETTINGS, problem_of
-from tests.test_solvers import rule_on
+from tests.test_solvers import region, rule_on
 
 
 def test_quiet_places_are_ordinary_ones_where_a_change_writes_little(tiny_generator):
@@ -68,3 +69,30 @@ def test_quiet_places_are_those_of_a_first_solution_whatever_the_weights_of_the_
     assert torch.equal(found(others=0.5, damage=0.2), first(OTHERS[0]))
     assert torch.equal(found(others=7.0, damage=0.001), first(OTHERS[0]))
     assert torch.equal(found(others=0.0), first(0.0))
+
+
+def test_ordinary_images_are_run_once_for_all_rules_of_a_layer(tiny_generator, monkeypatch):
+    memory, calls, cut = measure(tiny_generator, "b16.conv1", 64), [], type(tiny_generator).cut
+    first = rule_on(tiny_generator, "b16.conv1").with_settings(quiet=1.0)
+    second = first.with_contexts([region(tiny_generator, 7, 2, 2, 3, 3)])
+    alone = solve(tiny_generator, memory, second)
+    monkeypatch.setattr(
+        type(tiny_generator),
+        "cut",
+        lambda self, layer, latents: calls.extend(latents.seeds) or cut(self, layer, latents),
+    )
+    goals = Goals()
+
+    def ordinary(rule: Rule) -> int:
+        calls.clear()
+        solve(tiny_generator, memory, rule, goals=goals)
+        return sum(seed >= FIRST_SEED for seed in calls)
+
+    assert [ordinary(first), ordinary(second)] == [IMAGES, 0]
+    again = solve(tiny_generator, memory, second, goals=goals)
+    assert torch.equal(again.left, alone.left)
+    assert torch.equal(again.right, alone.right)
+    # Maps that take too much memory are not kept.
+    monkeypatch.setattr(caching, "MOST_BYTES", 0)
+    goals = Goals()
+    assert [ordinary(first), ordinary(second)] == [IMAGES, IMAGES]

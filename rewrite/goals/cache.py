@@ -1,15 +1,17 @@
 """The goals that were built last."""
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
 import torch
 
 from rewrite.generators.contract import Generator
+from rewrite.generators.cut import Cut
+from rewrite.generators.layers import Layer
 from rewrite.goals.goal import Goal, build_goal
 from rewrite.goals.keys import Keys
-from rewrite.goals.quiet import Quiet
+from rewrite.goals.quiet import IMAGES, Quiet, ordinary_cuts
 from rewrite.goals.unedited import Unedited
 from rewrite.memory import Memory
 from rewrite.rules.rule import Rule
@@ -17,6 +19,8 @@ from rewrite.rules.settings import Settings
 
 # Pictures are kept of the network and of its sketch.
 KEPT, KEPT_PICTURES = 8, 2
+# Ordinary images run up to one layer are kept where their maps take no more bytes than this.
+MOST_BYTES = 2**28
 
 Kept = TypeVar("Kept")
 
@@ -34,6 +38,7 @@ class Goals:
         self._kept: dict[Hashable, Goal] = {}
         self._quiet: dict[Hashable, tuple[Memory, Quiet]] = {}
         self._unedited: dict[Hashable, Unedited] = {}
+        self._cuts: dict[Hashable, list[Cut]] = {}
 
     def __repr__(self) -> str:
         return f"<Goals: kept={len(self._kept)}, most={self.most}>"
@@ -57,6 +62,13 @@ class Goals:
         if key in self._quiet and self._quiet[key][0] is not memory:
             del self._quiet[key]
         return _last(self._quiet, key, lambda: (memory, find()), self.most)[1]
+
+    def ordinary_cuts(self, generator: Generator, layer: Layer) -> Iterable[Cut]:
+        """Ordinary images, run up to a layer; those of the last layer are kept, if they are not too large."""
+        key = (*_state_of(generator), layer.name)
+        if IMAGES * layer.inputs * layer.grid[0] * layer.grid[1] * generator.dtype.itemsize > MOST_BYTES:
+            return ordinary_cuts(generator, layer)
+        return _last(self._cuts, key, lambda: list(ordinary_cuts(generator, layer)), 1)
 
     def unedited(self, generator: Generator) -> Unedited:
         """Pictures of the generator as it is now."""

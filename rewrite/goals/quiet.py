@@ -5,7 +5,7 @@ where the rule is meant to fire among them. So a first solution is tried on ordi
 what it writes at the marks, nothing was meant to change.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -47,7 +47,13 @@ class Quiet:
 
 
 @torch.no_grad()
-def quiet_places(generator: Generator, layer: Layer, goal: Goal, change: Float[Tensor, "outputs group_width"]) -> Quiet:
+def quiet_places(
+    generator: Generator,
+    layer: Layer,
+    goal: Goal,
+    change: Float[Tensor, "outputs group_width"],
+    cuts: Iterable[Cut] | None = None,
+) -> Quiet:
     """Find quiet places.
 
     Args:
@@ -55,11 +61,12 @@ def quiet_places(generator: Generator, layer: Layer, goal: Goal, change: Float[T
         layer: The goal's layer.
         goal: A goal.
         change: A first solution of it.
+        cuts: What `ordinary_cuts` gave before for the layer.
     """
     added, matrix = layer.weight_from(change), layer.matrix(generator.weight(layer.name)).cpu().double()
     usual = _usual_reach(generator, layer, goal, change)
     parts, styles, first = [], [], 0
-    for cut in _cuts(generator, layer):
+    for cut in ordinary_cuts(generator, layer) if cuts is None else cuts:
         moved = layer.apply(cut.features, added.to(cut.features))
         factor = generator.demodulation(layer.name, cut.style)
         size = (moved if factor is None else moved * factor[:, :, None, None]).norm(dim=1).cpu().double()
@@ -85,7 +92,9 @@ def quiet_places(generator: Generator, layer: Layer, goal: Goal, change: Float[T
     return Quiet(replace(keys, weights=keys.weights / max(1, len(keys))), torch.cat(styles).double())
 
 
-def _cuts(generator: Generator, layer: Layer) -> Iterator[Cut]:
+@torch.no_grad()
+def ordinary_cuts(generator: Generator, layer: Layer) -> Iterator[Cut]:
+    """Ordinary images, run up to a layer: the same for all rules."""
     for seeds in batched(range(FIRST_SEED, FIRST_SEED + IMAGES), BATCH):
         yield generator.cut(layer.name, generator.latents(seeds))
 

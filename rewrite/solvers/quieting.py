@@ -46,7 +46,8 @@ def quiet_of(
         goal = joint_goal(generator, first, strengths, goals)
         problem = Problem.of(generator, memory, goal, first[0].settings)
         solution, _ = ClosedForm(replace(problem, settings=prior(problem))).best()
-        return quiet_places(generator, problem.layer, goal, solution.change)
+        cuts = goals.ordinary_cuts(generator, problem.layer)
+        return quiet_places(generator, problem.layer, goal, solution.change, cuts)
 
     return goals.quiet(generator, memory, first, strengths, find)
 
