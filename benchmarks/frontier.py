@@ -187,11 +187,17 @@ def missing(points: Points, settings: Sequence, **where: Any) -> list:
 
 
 def means(points: Points, task: str) -> dict[str, list[dict[str, Any]]]:
-    """Of each method its points of a task, in the order of its settings, each the mean of its draws."""
+    """Of each method its points of a task, in the order of its settings, each the mean of its draws.
+
+    A curve does not mix draws: it is of those that have all of its points.
+    """
     lines = {}
     for name, method in METHODS.items():
         found = [(setting, points.of(task=task, method=name, setting=setting)) for setting in method.settings]
-        lines[name] = [{"setting": setting, **_mean(rows)} for setting, rows in found if rows]
+        found = [(setting, rows) for setting, rows in found if rows]
+        whole = set.intersection(*({row["draw"] for row in rows} for _, rows in found)) if found else set()
+        kept = [(setting, [row for row in rows if row["draw"] in whole]) for setting, rows in found if whole]
+        lines[name] = [{"setting": setting, **_mean(rows)} for setting, rows in kept]
     return {name: line for name, line in lines.items() if line}
 
 
@@ -219,6 +225,8 @@ def _told(method: str, line: list[dict[str, Any]]) -> str:
     if all(isinstance(number, int | float) for number in numbers):
         counted = "steps" if isinstance(numbers[0], int) else "of the strength"
         parts.insert(1, f"{numbers[0]:g} to {numbers[-1]:g} {counted}")
+    if line[0]["draws"] > 1:
+        parts.append(f"{line[0]['draws']} draws")
     far = [f"{p['efficacy']:.0f} at {p['strict']:.1f}" for p in line if p["strict"] > AXES.right]
     return ", ".join(parts) + (f" (to the right: {', '.join(far)})" if far else "")
 

@@ -45,6 +45,10 @@ def test_a_point_of_a_curve_is_the_mean_of_its_draws():
         (1.0, 70.0, 4.5, 2),
     ]
     assert frontier.means(points, "8 contexts") == {}
+    more = {"efficacy": 99.0, "strict": 2.0, "lenient": 1.0, "seconds": 4.0}
+    points.add(task="3 contexts", draw=0, method="closed form alone", setting=1.3, **more)
+    whole = frontier.means(points, "3 contexts")["closed form alone"]
+    assert [(p["efficacy"], p["draws"]) for p in whole] == [(30.0, 1), (60.0, 1), (99.0, 1)]
 
 
 def test_a_sheet_shows_every_task_with_its_methods_and_their_seconds_below_each_other():
@@ -54,7 +58,7 @@ def test_a_sheet_shows_every_task_with_its_methods_and_their_seconds_below_each_
     charts = {task: frontier.chart(task, frontier.means(points, task)) for task in ("3 contexts", "a <b> & c")}
     root = ElementTree.fromstring(frontier.sheet(charts))
     texts = [text.text for text in root.iter(f"{SVG}text")]
-    assert texts.count("closed form alone, 0.5 to 1 of the strength, 4.5 s") == 2
+    assert texts.count("closed form alone, 0.5 to 1 of the strength, 4.5 s, 2 draws") == 2
     assert {"3 contexts", "a <b> & c", "closed form and finish, by weights, 31 s"} <= set(texts)
     inner = [part for part in root.iter(f"{SVG}svg") if part is not root]
     assert float(root.get("viewBox").split()[3]) > sum(float(part.get("height")) for part in inner)
