@@ -3,8 +3,9 @@
     python -m benchmarks.brushed_artifacts --out DIR [--layer b32.conv0] [--marks bars] [--seeds 1000]
 
 Runs `rewrite artifacts towers-early --marks`, then measures both ways with two things that they were not chosen by: a
-judge of pixels, trained on drawn scenes against generated ones, and the areas of concepts. `bars` are the dark bars
-beneath tops, `hovering` the blobs and towers that hang in the sky.
+judge of pixels, trained on drawn scenes against generated ones, and the areas of concepts. It also says how much of
+what the judge calls bad lies where something was marked. `bars` are the dark bars beneath tops, `hovering` the blobs
+and towers that hang in the sky.
 """
 
 import argparse
@@ -54,6 +55,8 @@ MARKED = {
 JUDGED_FROM, STEPS, BATCH, PART, NOISE = 3_000_000, 1000, 32, 4, 0.1
 # The judge calls bad what it finds in so small a share of the pixels of drawn scenes.
 FALSELY = 0.02
+# Pixels around a mark that may count as what was marked.
+NEAR = 4
 
 
 def marks_of(generator: Generator, name: str) -> Marks:
@@ -96,9 +99,13 @@ class Judge(nn.Module):
         return self.layers[-1](images)[:, 0]
 
     @torch.no_grad()
+    def called_bad(self, images: Tensor) -> Tensor:
+        """Which parts (n, rows, columns) of images are called bad."""
+        return self(images) > self.level
+
     def bad(self, images: Tensor) -> Tensor:
         """The share of each image that is called bad."""
-        return (self(images) > self.level).float().mean(dim=(1, 2))
+        return self.called_bad(images).float().mean(dim=(1, 2))
 
 
 def judge(generator: Generator, steps: int) -> Judge:
@@ -130,6 +137,19 @@ def drawn(generator: Generator, seeds: range, patch: Patch | None) -> Tensor:
         return torch.cat([generator.sample(part) for part in batched(seeds, 16)])
     with patch.applied(generator):
         return drawn(generator, seeds, None)
+
+
+def reach(generator: Generator, net: Judge, marks: Marks) -> dict[str, float]:
+    """Of the bad area of the marked images, the share under marks and near them: all that a repair there can take."""
+    masks: dict[int, np.ndarray] = {}
+    for region in marks.regions:
+        seed = region.latent.seed
+        masks[seed] = masks.get(seed, False) | region.mask.array()
+    bad = net.called_bad(generator.sample(list(masks))).float()[:, None]
+    bad = F.interpolate(bad, size=(SIDE, SIDE), mode="nearest")
+    marked = torch.from_numpy(np.stack(list(masks.values()))).float()[:, None]
+    near = F.max_pool2d(marked, 2 * NEAR + 1, 1, NEAR)
+    return {name: float((bad * where).sum() / bad.sum()) for name, where in (("under", marked), ("near", near))}
 
 
 def figures(generator: Generator, net: Judge, patches: Mapping[str, Patch], count: int) -> dict:
@@ -173,7 +193,9 @@ def main() -> None:
     rewrite_main(["artifacts", MODEL, *map(str, [*given, "--test", options.seeds, "--choose", 200, "--samples", 400])])
     files = {"units": "units-off.safetensors", "rule": "erased.safetensors"}
     patches = {name: Patch.load(options.out / file) for name, file in files.items() if (options.out / file).exists()}
-    found = figures(generator, judge(generator, options.steps), patches, options.seeds)
+    net = judge(generator, options.steps)
+    found = figures(generator, net, patches, options.seeds)
+    found["bad_area_of_marked_images"] = reach(generator, net, marks_of(generator, options.marks))
     (options.out / "judged.json").write_text(json.dumps(found, indent=1) + "\n")
     print(json.dumps(found, indent=1))
 
