@@ -212,9 +212,10 @@ def test_a_rank_that_the_layer_cannot_have_is_refused(plain_generator, rank):
         solve(plain_generator, memory_of(plain_generator, "conv"), rule_on(plain_generator, "conv"), rank=rank)
 
 
-def test_rules_whose_settings_differ_are_not_solved_together(plain_generator):
-    rules = [rule_on(plain_generator, "conv", i, damage=damage) for i, damage in enumerate((0.1, 0.3))]
-    with pytest.raises(ValueError, match=r"must agree in their settings, got damage 0\.1 and 0\.3"):
+@pytest.mark.parametrize("name", ["damage", "reach"])
+def test_rules_whose_settings_differ_are_not_solved_together(plain_generator, name):
+    rules = [rule_on(plain_generator, "conv", i, **{name: value}) for i, value in enumerate((0.1, 0.3))]
+    with pytest.raises(ValueError, match=rf"must agree in their settings, got {name} 0\.1 and 0\.3"):
         solve(plain_generator, memory_of(plain_generator, "conv"), rules)
 
 

@@ -32,6 +32,7 @@ def joint_settings(settings: Sequence[Settings], rank: int | None) -> Settings:
         "constraint",
         "steps",
         "finish",
+        "reach",
         "key_space",
         *(["rank"] if rank is None else []),
     ):
