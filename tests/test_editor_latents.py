@@ -27,7 +27,17 @@ from rewrite.generators.latents import Latents
 from rewrite.generators.stylegan2_design import Design
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 from rewrite.reports.concepts import Concepts
-from tests.editing import box, brushed, models, rewrite, session  # noqa: F401 - fixtures
+from tests.editing import (  # noqa: F401 - fixtures
+    box,
+    brushed,
+    models,
+    new_models,
+    new_session,
+    options,
+    rewrite,
+    session,
+    shared_models,
+)
 from tests.editors import built
 from tests.networks import CONFIG, random_stylegan2
 
@@ -88,19 +98,19 @@ def test_marks_on_latents_make_a_rule_that_replays_from_its_file(session, w, tmp
     torch.testing.assert_close(other.after(1), session.model.drawer.tiles(other.draft.seeds[:1], session.rules.held))
 
 
-def test_latents_stay_over_a_new_start_of_the_server(session, w):
+def test_latents_stay_over_a_new_start_of_the_server(new_session, w):
     key = str(uuid.UUID(int=9))
-    session.resume(key)
-    session.show_latents(latents_of(w, session))
-    session.set_marks(brushed((session.draft.seeds[1], "copy", box(2, 2))))
-    session.keep()
-    later = Session(Models(session.models.options))
+    new_session.resume(key)
+    new_session.show_latents(latents_of(w, new_session))
+    new_session.set_marks(brushed((new_session.draft.seeds[1], "copy", box(2, 2))))
+    new_session.keep()
+    later = Session(Models(new_session.models.options))
     assert later.resume(key)
-    assert later.draft.seeds == session.draft.seeds
-    assert later.draft.given == session.draft.given
-    assert later.draft.marks == session.draft.marks
-    assert torch.equal(later.before(), session.before())
-    folder = session.shelf.folder
+    assert later.draft.seeds == new_session.draft.seeds
+    assert later.draft.given == new_session.draft.given
+    assert later.draft.marks == new_session.draft.marks
+    assert torch.equal(later.before(), new_session.before())
+    folder = new_session.shelf.folder
     assert len(list(folder.glob("latent-*.json"))) == 3
     later.set_marks(EMPTY)
     later.draft = later.draft.__class__(later.model, (0, 1))
@@ -110,7 +120,7 @@ def test_latents_stay_over_a_new_start_of_the_server(session, w):
         (folder / "session.json").read_text().replace('"given": []', '"given": ["../a"]')
     )
     with pytest.raises(ValueError, match="damaged"):
-        Session(session.models).resume(key)
+        Session(new_session.models).resume(key)
 
 
 def test_seeds_and_latents_are_named_in_one_line(session, w):
@@ -177,22 +187,22 @@ def test_many_latents_fill_the_wall_and_those_of_another_generator_are_refused(s
     json.dumps(shown[view.view.wall]["tiles"])
 
 
-def test_heat_preview_and_concepts_follow_latents_as_they_do_their_seeds(session, w):
-    session.show_latents(latents_of(w, session))
-    session.set_marks(
-        brushed((session.draft.seeds[0], "copy", box(2, 2)), (session.draft.seeds[1], "paste", box(6, 6)))
+def test_heat_preview_and_concepts_follow_latents_as_they_do_their_seeds(new_session, w):
+    new_session.show_latents(latents_of(w, new_session))
+    new_session.set_marks(
+        brushed((new_session.draft.seeds[0], "copy", box(2, 2)), (new_session.draft.seeds[1], "paste", box(6, 6)))
     )
-    places = session.draft.regions("paste")
-    model = session.model
+    places = new_session.draft.regions("paste")
+    model = new_session.model
     model.generator.noise = model.drawer.generator.noise = "const"
-    heat = Heat.of(model, session.draft.layer)
+    heat = Heat.of(model, new_session.draft.layer)
     by_seed = heat.maps([replace(places[0], latent=Latent(41))], (40, 41, 42))
-    torch.testing.assert_close(heat.maps(places, session.draft.seeds[:3]), by_seed, rtol=0, atol=1e-3)
-    assert list(session.begin().preview(session.draft.rule())) == [session.draft.seeds[1]]
+    torch.testing.assert_close(heat.maps(places, new_session.draft.seeds[:3]), by_seed, rtol=0, atol=1e-3)
+    assert list(new_session.begin().preview(new_session.draft.rule())) == [new_session.draft.seeds[1]]
     model.source = CallableSource(lambda images, _: np.ones((len(images), 16, 16), np.int64), CONCEPTS)
-    session.show_seeds(session.draft.seeds[:3])
-    found, _ = find_regions(session.begin(), session.draft, "all")
-    assert [number_of(region.latent) for region in found] == list(session.draft.seeds)
+    new_session.show_seeds(new_session.draft.seeds[:3])
+    found, _ = find_regions(new_session.begin(), new_session.draft, "all")
+    assert [number_of(region.latent) for region in found] == list(new_session.draft.seeds)
 
 
 def test_another_truncation_holds_for_the_whole_wall_and_what_is_marked_there_is_found_again_by_value(
@@ -266,15 +276,15 @@ def test_a_class_is_part_of_the_latent_of_a_generator_with_classes():
         Look(label=3).latents(generator, [4])
 
 
-def test_the_latent_of_an_image_is_shown_and_its_file_draws_the_image_again(session, view, tmp_path):
+def test_the_latent_of_an_image_is_shown_and_its_file_draws_the_image_again(new_session, view, tmp_path):
     looking = Looking(view.view, tmp_path)
-    session.show_look(Look(0.5))
-    shown = looking.on_latent(session, "3")
+    new_session.show_look(Look(0.5))
+    shown = looking.on_latent(new_session, "3")
     (path,) = shown[view.view.latent_file]["value"]
-    latents = read_latents(path, session.model.generator)
+    latents = read_latents(path, new_session.model.generator)
     assert json.loads(shown[view.view.latent_text]) == latents.w[0].tolist()
-    generator = load_generator(session.model.name)
-    generator.noise = session.model.drawer.generator.noise = "const"
-    torch.testing.assert_close(generator.sample(latents), session.model.drawer.tiles(session.draft.seeds[3:4]))
+    generator = load_generator(new_session.model.name)
+    generator.noise = new_session.model.drawer.generator.noise = "const"
+    torch.testing.assert_close(generator.sample(latents), new_session.model.drawer.tiles(new_session.draft.seeds[3:4]))
     with pytest.raises(ValueError, match="these are 3"):
-        looking.on_latent(session, "1-3")
+        looking.on_latent(new_session, "1-3")

@@ -10,7 +10,6 @@ import torch
 from apps.editor import shelf as shelf_module
 from apps.editor.exports import FILES, Export
 from apps.editor.models import Models
-from apps.editor.options import Options
 from apps.editor.rewrite_tab import RewriteTab
 from apps.editor.rule_panel import RulePanel
 from apps.editor.session import Session
@@ -20,22 +19,11 @@ from dissect import Photograph
 from dissect.causes.painting import Painting
 from dissect.causes.stroke import Stroke
 from rewrite import Mask, Rule, load_generator
-from tests.editing import WHOLE, begun, box, brushed
+from tests.editing import WHOLE, begun, box, brushed, models, options, shared_models  # noqa: F401 - fixtures
 from tests.editors import built
 from tests.networks import CONFIG, random_stylegan2
 
 KEY = str(uuid.UUID(int=7))
-
-
-@pytest.fixture
-def options(files) -> Options:
-    folder = files["model"].parent
-    return Options(str(files["model"]), folders=(folder,), segmenter="none", samples=30, tiles=6)
-
-
-@pytest.fixture
-def models(options, cache) -> Models:
-    return Models(options)
 
 
 @pytest.fixture

@@ -19,7 +19,18 @@ from apps.editor.stack import MOST_RULES, Entry, Rules
 from dissect.sources.contract import CallableSource
 from rewrite import Rule, Settings
 from rewrite.reports.concepts import Concepts
-from tests.editing import WHOLE, box, brushed, models, rewrite, session  # noqa: F401 - fixtures
+from tests.editing import (  # noqa: F401 - fixtures
+    WHOLE,
+    box,
+    brushed,
+    models,
+    new_models,
+    new_session,
+    options,
+    rewrite,
+    session,
+    shared_models,
+)
 from tests.editors import built
 from tests.markup import HOSTILE, assert_shown_as_text
 from tests.networks import marked_rule
@@ -212,49 +223,49 @@ def halves(images: torch.Tensor, numbers) -> np.ndarray:
     return labels
 
 
-def test_a_rule_says_by_concept_what_it_does_where_the_source_can_tell(session):
+def test_a_rule_says_by_concept_what_it_does_where_the_source_can_tell(new_session):
     def corners(images: torch.Tensor, numbers) -> np.ndarray:
         labels = np.zeros((len(images), 16, 16), dtype=np.int64)
         labels[:, 2:6, 2:6], labels[:, 8:12, 8:12] = 1, 2
         return labels
 
-    session.model.source = CallableSource(corners, Concepts.of(("rest", "tree", "dome")))
-    session.set_marks(brushed((1, "copy", box(2, 2)), (2, "paste", box(8, 8)), (40, "context", box(8, 8))))
-    entry = rewrite(session)
+    new_session.model.source = CallableSource(corners, Concepts.of(("rest", "tree", "dome")))
+    new_session.set_marks(brushed((1, "copy", box(2, 2)), (2, "paste", box(8, 8)), (40, "context", box(8, 8))))
+    entry = rewrite(new_session)
     assert entry.rule.effect == {"from": ["dome"], "to": "tree"}
     assert Rule.from_json(entry.patch.rules[0]) == entry.rule
-    told = card(measure_rules(session, [entry]))
+    told = card(measure_rules(new_session, [entry]))
     assert 0 < told.index("Changed elsewhere, strict") < told.index("Changed elsewhere, lenient")
 
 
-def test_rules_are_measured_on_images_that_none_of_them_uses(session):
-    session.set_marks(WHOLE)
-    rewrite(session)
-    report = measure_rules(session, session.rules.entries)
-    used = {1, 2, 3, 4, *session.draft.seeds}
+def test_rules_are_measured_on_images_that_none_of_them_uses(new_session):
+    new_session.set_marks(WHOLE)
+    rewrite(new_session)
+    report = measure_rules(new_session, new_session.rules.entries)
+    used = {1, 2, 3, 4, *new_session.draft.seeds}
     assert len(report.effect.seeds) == COUNT
     assert not used & set(report.effect.seeds)
     assert "Arrived at the marks" in card(report)
     assert "strict" not in card(report)
-    session.model.source = CallableSource(halves, Concepts.of(("right", "dark", "light")))
-    named = measure_rules(session, session.rules.entries)
+    new_session.model.source = CallableSource(halves, Concepts.of(("right", "dark", "light")))
+    named = measure_rules(new_session, new_session.rules.entries)
     assert named.concepts == ("right", "dark", "light")
     assert named.effect.counts.outside.sum() == COUNT * 16 * 16
     assert "No concept stands out under the marks" in card(named)
     # Units that are off answer no rule: there are no marks to speak of.
-    unmarked = Entry("units off", replace(session.rules.entries[0].patch, rules=()))
-    told = card(measure_rules(session, [unmarked]))
+    unmarked = Entry("units off", replace(new_session.rules.entries[0].patch, rules=()))
+    told = card(measure_rules(new_session, [unmarked]))
     assert "Pixels that changed" in told
     assert "marks" not in told
     with pytest.raises(ValueError, match="no rule that is on"):
-        measure_rules(session, [])
+        measure_rules(new_session, [])
 
 
-def test_names_of_concepts_are_text_on_the_page(session):
-    session.model.source = CallableSource(halves, Concepts.of([f"{HOSTILE} {number}" for number in range(3)]))
-    session.set_marks(WHOLE)
-    rewrite(session)
-    assert_shown_as_text(card(measure_rules(session, session.rules.entries)))
-    assert_shown_as_text(described(session))
-    assert_shown_as_text(status(session.draft, HOSTILE))
+def test_names_of_concepts_are_text_on_the_page(new_session):
+    new_session.model.source = CallableSource(halves, Concepts.of([f"{HOSTILE} {number}" for number in range(3)]))
+    new_session.set_marks(WHOLE)
+    rewrite(new_session)
+    assert_shown_as_text(card(measure_rules(new_session, new_session.rules.entries)))
+    assert_shown_as_text(described(new_session))
+    assert_shown_as_text(status(new_session.draft, HOSTILE))
     assert_shown_as_text(progress(0.5, HOSTILE))

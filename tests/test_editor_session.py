@@ -19,7 +19,20 @@ from dissect.sources.contract import CallableSource
 from rewrite import Mask, Rule, Search, load_generator, measure, solve
 from rewrite.memory import Memory
 from rewrite.reports.concepts import Concepts
-from tests.editing import WHOLE, begun, box, brushed, find, models, rewrite, session  # noqa: F401 - fixtures
+from tests.editing import (  # noqa: F401 - fixtures
+    WHOLE,
+    begun,
+    box,
+    brushed,
+    find,
+    models,
+    new_models,
+    new_session,
+    options,
+    rewrite,
+    session,
+    shared_models,
+)
 from tests.networks import marked_rule
 
 
@@ -147,21 +160,21 @@ def test_a_rule_on_more_images_than_the_wall_holds_keeps_its_marks_to_itself(ses
     assert session.draft.marks == ()
 
 
-def test_contexts_are_found_by_concept_on_the_wall_and_beyond_it(session):
+def test_contexts_are_found_by_concept_on_the_wall_and_beyond_it(new_session):
     def halves(images: torch.Tensor, numbers) -> np.ndarray:
         labels = np.zeros((len(images), 16, 16), dtype=np.int64)
         labels[:, 4:8, 4:8] = 1
         return labels
 
-    session.model.source = CallableSource(halves, Concepts(("rest", "dome"), ("", "")))
-    session.set_marks(brushed((1, "copy", box(2, 2))))
-    assert find(session, "dome", 5) == len(session.draft.seeds) + 5
-    rule = session.draft.rule()
-    assert {region.latent.seed for region in rule.context} == set(session.draft.seeds) | set(range(10_000, 10_005))
+    new_session.model.source = CallableSource(halves, Concepts(("rest", "dome"), ("", "")))
+    new_session.set_marks(brushed((1, "copy", box(2, 2))))
+    assert find(new_session, "dome", 5) == len(new_session.draft.seeds) + 5
+    rule = new_session.draft.rule()
+    assert {region.latent.seed for region in rule.context} == set(new_session.draft.seeds) | set(range(10_000, 10_005))
     with pytest.raises(LookupError):
-        find(session, "submarine")
-    session.set_marks(brushed((1, "copy", box(2, 2)), (2, "paste", box(8, 8))))
-    assert session.draft.rule().context == ()
+        find(new_session, "submarine")
+    new_session.set_marks(brushed((1, "copy", box(2, 2)), (2, "paste", box(8, 8))))
+    assert new_session.draft.rule().context == ()
 
 
 def test_the_heat_follows_the_same_measure_as_the_search(session):
@@ -196,18 +209,18 @@ def test_a_stopped_measurement_leaves_nothing_behind(session, cache):
     assert isinstance(session.model.memory("b8.conv1"), Memory)
 
 
-def test_a_stopped_solution_leaves_the_generator_as_it_was(session):
-    fingerprint = session.model.generator.fingerprint
-    session.set_marks(WHOLE)
-    session.model.memory(session.draft.layer)
-    work = session.begin()
-    session.stop()
+def test_a_stopped_solution_leaves_the_generator_as_it_was(new_session):
+    fingerprint = new_session.model.generator.fingerprint
+    new_session.set_marks(WHOLE)
+    new_session.model.memory(new_session.draft.layer)
+    work = new_session.begin()
+    new_session.stop()
     with pytest.raises(Stopped):
-        work.rewrite(session.draft.rule())
-    assert len(session.rules) == 0
-    assert session.model.generator.fingerprint == fingerprint
-    rewrite(session)
-    assert len(session.rules) == 1
+        work.rewrite(new_session.draft.rule())
+    assert len(new_session.rules) == 0
+    assert new_session.model.generator.fingerprint == fingerprint
+    rewrite(new_session)
+    assert len(new_session.rules) == 1
 
 
 @pytest.mark.parametrize("name", ["../model.safetensors", "/etc/passwd", "missing.pt", "..", "", "rule.json"])
@@ -216,11 +229,11 @@ def test_a_model_is_opened_only_from_the_folders_of_the_server(session, name):
         session.open(name)
 
 
-def test_a_link_out_of_the_folder_is_not_followed(session, files, tmp_path):
+def test_a_link_out_of_the_folder_is_not_followed(session, files, tmp_path, monkeypatch):
     folder = tmp_path / "models"
     folder.mkdir()
     (folder / "link.safetensors").symlink_to(files["memory"])
-    session.models.options = replace(session.models.options, folders=(folder,))
+    monkeypatch.setattr(session.models, "options", replace(session.models.options, folders=(folder,)))
     with pytest.raises(FileNotFoundError):
         session.open("link.safetensors")
 

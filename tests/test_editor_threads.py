@@ -1,9 +1,6 @@
 """One session in several threads at once, as a page's handlers run."""
 
-import sys
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,10 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from apps.editor import model as model_module
 from apps.editor.artifacts import Brushed
 from apps.editor.artifacts_tab import ArtifactsTab
-from apps.editor.cache import Cache
 from apps.editor.export_tab import ExportTab
 from apps.editor.frame import AT_ONCE
 from apps.editor.marking import Marking
@@ -27,43 +22,28 @@ from apps.editor.rewrite_tab import RewriteTab
 from apps.editor.rule_panel import RulePanel
 from apps.editor.session import Session
 from apps.editor.stack import MOST_HISTORY, MOST_RULES, Entry, Rules
-from apps.editor.turns import Turns
 from apps.editor.units_tab import UnitsState, UnitsTab
 from apps.editor.work import Stopped
 from dissect.sources.contract import CallableSource
 from rewrite.reports.concepts import Concepts
-from rewrite.solvers import solving
-from tests.editing import WHOLE, box, brushed, find, rewrite
+from tests.at_once import PATIENCE, at_once, impatient, in_time  # noqa: F401 - fixtures
+from tests.editing import (  # noqa: F401 - fixtures
+    WHOLE,
+    begun,
+    box,
+    brushed,
+    find,
+    models,
+    new_models,
+    new_session,
+    options,
+    rewrite,
+    session,
+    shared_models,
+)
 from tests.editors import built, made
 
-PATIENCE = 60
 THREADS = 4
-
-
-@pytest.fixture
-def session(files, cache) -> Session:
-    return Session(Models(Options(str(files["model"]), segmenter="none", samples=30, tiles=6)))
-
-
-@pytest.fixture
-def impatient() -> Iterator[None]:
-    """Threads that take turns as often as they can."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
-
-
-def at_once(*works: Callable[[], Any]) -> list[Any]:
-    """What some works give that begin together, each in a thread of its own."""
-    gate = threading.Barrier(len(works))
-
-    def run(work: Callable[[], Any]) -> Any:
-        gate.wait(PATIENCE)
-        return work()
-
-    with ThreadPoolExecutor(len(works)) as pool:
-        return [future.result(PATIENCE) for future in [pool.submit(run, work) for work in works]]
 
 
 class Busy:
@@ -85,12 +65,6 @@ class Busy:
     def __exit__(self, *_: Any) -> None:
         self.over.set()
         self.thread.join()
-
-
-def in_time(work: Callable[[], Any]) -> Any:
-    """What work gives that must not wait for anybody."""
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(work).result(PATIENCE / 4)
 
 
 def test_no_change_of_the_draft_is_lost(session, impatient):
@@ -154,7 +128,7 @@ def test_no_change_of_the_stack_is_lost_and_all_of_them_are_undone(session, impa
         assert len(rules) == 0
 
 
-def test_what_is_brushed_while_contexts_are_looked_for_stays(session):
+def test_what_is_brushed_while_contexts_are_looked_for_stays(new_session):
     looking, go_on = threading.Event(), threading.Event()
 
     def label(images: torch.Tensor, numbers) -> np.ndarray:
@@ -164,30 +138,30 @@ def test_what_is_brushed_while_contexts_are_looked_for_stays(session):
         labels[:, 4:8, 4:8] = 1
         return labels
 
-    session.model.source = CallableSource(label, Concepts(("rest", "dome"), ("", "")))
-    session.set_marks(brushed((1, "copy", box(2, 2))))
+    new_session.model.source = CallableSource(label, Concepts(("rest", "dome"), ("", "")))
+    new_session.set_marks(brushed((1, "copy", box(2, 2))))
 
     def brush() -> None:
         assert looking.wait(PATIENCE)
-        session.set_marks(brushed((1, "copy", box(2, 2)), (2, "paste", box(8, 8)), (3, "context", box(12, 12))))
+        new_session.set_marks(brushed((1, "copy", box(2, 2)), (2, "paste", box(8, 8)), (3, "context", box(12, 12))))
         go_on.set()
 
-    at_once(lambda: find(session, "dome"), brush)
-    draft = session.draft
+    at_once(lambda: find(new_session, "dome"), brush)
+    draft = new_session.draft
     assert len(draft.regions("paste")) == 1
     assert len(draft.regions("context")) == len(draft.seeds) + 1
 
 
-def test_stop_ends_the_work_that_was_begun_before_it_and_no_other(session):
-    session.set_marks(WHOLE)
-    session.model.memory(session.draft.layer)
-    stopped = [session.begin(), session.begin()]
-    session.stop()
-    later = session.begin()
+def test_stop_ends_the_work_that_was_begun_before_it_and_no_other(new_session):
+    new_session.set_marks(WHOLE)
+    new_session.model.memory(new_session.draft.layer)
+    stopped = [new_session.begin(), new_session.begin()]
+    new_session.stop()
+    later = new_session.begin()
     for work in stopped:
         with pytest.raises(Stopped):
-            work.solve(session.draft.rule())
-    assert later.solve(session.draft.rule()).rank > 0
+            work.solve(new_session.draft.rule())
+    assert later.solve(new_session.draft.rule()).rank > 0
 
 
 def test_work_keeps_to_the_model_that_it_was_begun_on(session):
@@ -199,153 +173,12 @@ def test_work_keeps_to_the_model_that_it_was_begun_on(session):
     assert (len(session.rules), session.draft.marks) == (0, ())
 
 
-def test_the_same_rule_is_solved_once_for_two_that_ask_at_once(session, monkeypatch):
-    from apps.editor import work as module
-
-    solutions, solve = [], module.solve
-
-    def counted(*given: Any, **named: Any) -> Any:
-        solutions.append(given)
-        return solve(*given, **named)
-
-    monkeypatch.setattr(module, "solve", counted)
-    session.set_marks(WHOLE)
-    rule = session.draft.rule()
-    one, other = at_once(*[lambda: session.begin().solve(rule)] * 2)
-    assert one is other
-    assert len(solutions) == 1
-
-
-def test_a_press_of_rewrite_uses_the_weights_that_are_being_chosen_for_the_price(session, monkeypatch):
-    choosing, go_on, choices, choose = threading.Event(), threading.Event(), [], solving._chosen
-
-    def slowly(*given: Any) -> Any:
-        choosing.set()
-        assert go_on.wait(PATIENCE)
-        choices.append(choose(*given))
-        return choices[-1]
-
-    monkeypatch.setattr(solving, "_chosen", slowly)
-    session.set_marks(WHOLE)
-    view = built(RewriteTab, session.models).view
-
-    def press() -> None:
-        assert choosing.wait(PATIENCE)
-        threading.Timer(0.2, go_on.set).start()
-        list(RulePanel(view).on_rewrite(session, WHOLE))
-
-    prices, _ = at_once(lambda: list(Pricing(view).on_price(session)), press)
-    assert "Arrives where you did not mark" in prices[-1][view.price]
-    assert len(choices) == len(session.rules) == 1
-
-
-def test_a_memory_lends_the_generator_while_it_is_measured_and_is_measured_once(session, monkeypatch):
-    layer, other, measured, lent = session.draft.layer, Session(session.models), [], []
-    memory_of, begun = model_module.memory_of, threading.Event()
-
-    def slowly(*given: Any, on_progress: Callable[[int], object]) -> Any:
-        measured.append(given)
-
-        def step(images: int) -> None:
-            begun.set()
-            while not session.model.lock.waiting and not lent:
-                pass
-            on_progress(images)
-
-        return memory_of(*given, on_progress=step)
-
-    monkeypatch.setattr(model_module, "memory_of", slowly)
-
-    def ask() -> Any:
-        assert begun.wait(PATIENCE)
-        lent.append(other.model.images((5,)))
-        with other.model.lock:
-            return other.model.memory(layer)
-
-    one, same = at_once(lambda: session.model.memory(layer), ask)
-    assert one is same
-    assert len(measured) == 1
-
-
-def test_a_choice_lends_the_generator_to_those_who_wait_and_comes_to_the_same_answer(session, monkeypatch):
-    session.set_marks(WHOLE)
-    expected = rewrite(session)
-    session.model.patches = Cache()
-    other, begun, choose = Session(session.models), threading.Event(), solving._chosen
-    other.set_marks(WHOLE)
-    drawn, ended = [], []
-
-    def eagerly(*given: Any) -> Any:
-        begun.set()
-        # Until the thread that draws waits for its turn.
-        while not session.model.lock.waiting:
-            pass
-        return choose(*given)
-
-    monkeypatch.setattr(solving, "_chosen", eagerly)
-
-    def draw() -> None:
-        assert begun.wait(PATIENCE)
-        with session.model.holding(session.rules.held) as generator:
-            drawn.append(generator.sample(session.draft.seeds))
-        ended.append(other.solved(other.draft))
-
-    entry, _ = at_once(lambda: rewrite(other), draw)
-    assert ended == [None]
-    torch.testing.assert_close(drawn[0], session.after(), atol=1e-5, rtol=0)
-    assert torch.equal(entry.patch.left, expected.patch.left)
-    assert session.model.generator.fingerprint == session.model.fingerprint
-
-
-def test_a_lock_is_lent_to_one_after_the_other_and_given_back_as_often_as_it_was_taken(impatient):
-    lock, held, lent = Turns(), [], []
-
-    def work(number: int) -> None:
-        for _ in range(200):
-            with lock, lock:
-                held.append(number)
-                assert len(held) == 1
-                held.remove(number)
-                lock.lend()
-                held.append(number)
-                assert len(held) == 1
-                held.remove(number)
-                lent.append(number)
-
-    at_once(*(partial(work, number) for number in range(THREADS)))
-    assert len(lent) == 200 * THREADS
-    in_time(lambda: lock.__enter__().__exit__())
-
-
-def test_marks_that_change_end_the_price_of_those_before_and_a_slider_does_not(session, monkeypatch):
-    session.set_marks(WHOLE)
-    session.model.memory(session.draft.layer)
-    view = built(RewriteTab, session.models).view
-    monkeypatch.setattr("apps.editor.work.BETWEEN_REPORTS", 0.001)
-
-    def priced(change: Callable[[], Any]) -> list[Any]:
-        shown, steps = [], Pricing(view).on_price(session)
-        for step in steps:
-            if not shown:
-                change()
-            shown.append(step)
-        return shown
-
-    before = session.draft
-    moved = [(mark["seed"] + 1, mark["role"], mark["runs"]) for mark in WHOLE["marks"]]
-    assert all(view.price not in shown for shown in priced(lambda: session.set_marks(brushed(*moved))))
-    assert session.solved(before) is session.solved(session.draft) is None
-    priced(lambda: session.choose(caution=0.5, rank=2))
-    session.choose(caution=0.0, rank=None)
-    assert session.solved(session.draft) is not None
-
-
-def test_ten_sessions_at_once_get_the_rules_of_their_own_marks(session):
-    sessions = [session, *(Session(session.models) for _ in range(9))]
-    view = built(RewriteTab, session.models).view
+def test_sessions_at_once_get_the_rules_of_their_own_marks(new_session):
+    sessions = [begun(new_session.models) for _ in range(4)]
+    view = built(RewriteTab, new_session.models).view
     documents = [
-        brushed(*[(mark["seed"] + number % 3, mark["role"], mark["runs"]) for mark in WHOLE["marks"]])
-        for number in range(10)
+        brushed(*[(mark["seed"] + number % 2, mark["role"], mark["runs"]) for mark in WHOLE["marks"]])
+        for number in range(4)
     ]
 
     def use(one: Session, document: dict) -> Any:
@@ -357,9 +190,9 @@ def test_ten_sessions_at_once_get_the_rules_of_their_own_marks(session):
 
     entries = at_once(*(partial(use, *pair) for pair in zip(sessions, documents, strict=True)))
     for number, entry in enumerate(entries):
-        assert entry.rule.paste.latent.seed == 2 + number % 3
-        assert torch.equal(entry.patch.left, entries[number % 3].patch.left)
-    assert len({entry.rule.to_json() for entry in entries}) == 3
+        assert entry.rule.paste.latent.seed == 2 + number % 2
+        assert torch.equal(entry.patch.left, entries[number % 2].patch.left)
+    assert len({entry.rule.to_json() for entry in entries}) == 2
 
 
 WRONG = brushed((1, "context", box(2, 2)), (2, "context", box(8, 8)))

@@ -15,7 +15,18 @@ from apps.editor.rewrite_tab import RewriteTab
 from apps.editor.rule_panel import RulePanel
 from rewrite import Rule, Settings, load_generator, measure, solve
 from rewrite.solvers import solving
-from tests.editing import WHOLE, box, brushed, models, rewrite, session  # noqa: F401 - fixtures
+from tests.editing import (  # noqa: F401 - fixtures
+    WHOLE,
+    box,
+    brushed,
+    models,
+    new_models,
+    new_session,
+    options,
+    rewrite,
+    session,
+    shared_models,
+)
 from tests.editors import built
 
 
@@ -49,18 +60,18 @@ def choices(monkeypatch) -> list:
     return made
 
 
-def test_caution_and_rank_leave_the_weights_that_the_marks_chose_as_they_are_or_multiply_them(session, choices):
-    session.set_marks(WHOLE)
+def test_caution_and_rank_leave_the_weights_that_the_marks_chose_as_they_are_or_multiply_them(new_session, choices):
+    new_session.set_marks(WHOLE)
     for caution, rank in ((0.0, None), (1.0, None), (-0.5, None), (0.0, 3), (1.0, 3)):
-        session.choose(caution=caution, rank=rank)
-        entry = rewrite(session)
+        new_session.choose(caution=caution, rank=rank)
+        entry = rewrite(new_session)
         (choice,) = choices
         for name in ("damage", "drift", "others", "quiet"):
             assert math.isclose(getattr(entry.rule.settings, name), getattr(choice.settings, name) * 10**caution)
         assert entry.rule.settings.rank == rank
         assert entry.patch.rank <= (rank or entry.patch.rank)
-    session.set_marks(brushed(*[(mark["seed"] + 1, mark["role"], mark["runs"]) for mark in WHOLE["marks"]]))
-    rewrite(session)
+    new_session.set_marks(brushed(*[(mark["seed"] + 1, mark["role"], mark["runs"]) for mark in WHOLE["marks"]]))
+    rewrite(new_session)
     assert len(choices) == 2
 
 
@@ -101,22 +112,22 @@ def test_a_rule_of_the_editor_replays_bit_for_bit_from_its_file_whatever_was_cho
         assert torch.equal(patch.right, entry.patch.right)
 
 
-def test_a_choice_that_is_stopped_leaves_nothing_and_rewrite_makes_it_later(session, monkeypatch):
-    session.set_marks(WHOLE)
-    session.model.memory(session.draft.layer)
-    panel, told = RulePanel(built(RewriteTab, session.models).view), []
+def test_a_choice_that_is_stopped_leaves_nothing_and_rewrite_makes_it_later(new_session, monkeypatch):
+    new_session.set_marks(WHOLE)
+    new_session.model.memory(new_session.draft.layer)
+    panel, told = RulePanel(built(RewriteTab, new_session.models).view), []
     with monkeypatch.context() as patched:
         patched.setattr("apps.editor.work.BETWEEN_REPORTS", 0.001)
-        for shown in reporting(panel.on_rewrite, panel.view.show_status)(session, WHOLE):
+        for shown in reporting(panel.on_rewrite, panel.view.show_status)(new_session, WHOLE):
             told.append(shown[panel.view.status])
             if "left out" in told[-1]:
-                session.stop()
+                new_session.stop()
     assert "by marked images that are left out" in told[-2]
     assert STOPPED in told[-1]
-    assert len(session.rules) == 0
-    assert session.solved(session.draft) is None
-    list(panel.on_rewrite(session, WHOLE))
-    assert len(session.rules) == 1
+    assert len(new_session.rules) == 0
+    assert new_session.solved(new_session.draft) is None
+    list(panel.on_rewrite(new_session, WHOLE))
+    assert len(new_session.rules) == 1
 
 
 @pytest.mark.parametrize(
