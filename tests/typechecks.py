@@ -10,7 +10,7 @@ import inspect
 import threading
 from collections.abc import Callable
 from dataclasses import is_dataclass
-from functools import partial, wraps
+from functools import cache, partial, wraps
 from types import FunctionType
 from typing import Any
 
@@ -57,23 +57,25 @@ def once_of_a_kind(target: FunctionType, typechecker: Callable) -> Callable:
     def answer(*args: Any, **kwargs: Any) -> Any:
         return given.answer if hasattr(given, "answer") else target(*args, **kwargs)
 
-    # Names in hints that are texts are looked up where the function was written.
-    placed = FunctionType(answer.__code__, target.__globals__, target.__name__, None, answer.__closure__)
-    check = with_shapes(wraps(target)(placed), typechecker=typechecker)
+    @cache
+    def check() -> Callable:
+        # Names in hints that are texts are looked up where the function was written.
+        placed = FunctionType(answer.__code__, target.__globals__, target.__name__, None, answer.__closure__)
+        return with_shapes(wraps(target)(placed), typechecker=typechecker)
 
     @wraps(target)
     def call(*args: Any, **kwargs: Any) -> Any:
         kinds = (tuple(map(kind, args)), tuple([(name, kind(value)) for name, value in kwargs.items()]))
         known = answers.get(kinds)
         if known is None:
-            found = check(*args, **kwargs)
+            found = check()(*args, **kwargs)
             answers.setdefault(kinds, set()).add(kind(found))
             return found
         found = target(*args, **kwargs)
         if (what := kind(found)) not in known:
             given.answer = found
             try:
-                check(*args, **kwargs)
+                check()(*args, **kwargs)
             finally:
                 del given.answer
             known.add(what)
