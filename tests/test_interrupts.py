@@ -216,7 +216,7 @@ def test_how_long_it_takes_is_told_before_it_begins_where_it_is_long(files, caps
     estimates.foretell(generator, 10)
     assert capsys.readouterr().err == ""
     estimates.foretell(generator, 1000)
-    assert re.fullmatch(r"about \d+ s to draw 1000 images\n", capsys.readouterr().err)
+    assert re.fullmatch(r"about \d+ (s|min) to draw 1000 images\n", capsys.readouterr().err)
     measuring = ["measure", str(files["model"]), "--layer", LAYER, "--samples", "60"]
     assert main([*measuring, "--out", str(Path(files["model"]).parent / "timed.safetensors")]) == 0
     assert "to draw 60 images" in capsys.readouterr().err
