@@ -26,7 +26,7 @@ from tests.networks import CONFIG, random_discriminator, random_stylegan2, rando
 from tests.nvidia_files import discriminator, stylegan2, write_network, write_stylegan3
 from tests.peak import Peak
 
-FILES = int(os.environ.get("REWRITE_FUZZ", "120"))
+FILES = int(os.environ.get("REWRITE_FUZZ", "48"))
 PARTS = -(-FILES // 500)
 ACTS = (load_generator, load_discriminator, describe)
 # What an allocator takes in one go is no matter of the file's size.

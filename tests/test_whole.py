@@ -83,7 +83,7 @@ def test_a_group_of_files_is_all_old_or_all_new_whenever_its_writer_is_killed(tm
         assert set(folder.parent.iterdir()) <= {folder}
         if not killed:
             break
-        number += 17
+        number += 29
     assert seen == {True, False}
     assert number > 50
 
@@ -113,7 +113,7 @@ def test_files_of_several_writers_are_all_old_or_all_new_whenever_they_are_kille
         seen.add(found == before)
         if not killed:
             break
-        number += 29
+        number += 47
     assert seen == {True, False}
 
 
@@ -175,7 +175,7 @@ def test_a_file_with_a_second_name_is_whole_after_the_next_run_whenever_its_writ
         assert path.samefile(second)
         assert path.read_bytes() in (b"old" * 1000, b"new")
         assert set(folder.iterdir()) == {path, second}
-        number += 5
+        number += 9
     assert second.read_bytes() == b"new"
 
 
