@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import Future
 from contextlib import closing
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from apps.cli import main
 from rewrite.shards import cluster
 from rewrite.shards.cluster import connect
+from rewrite.shards.crew import present
 from rewrite.shards.sharing import share_among
 from tests.long_work import begun, over, summed
 from tests.test_cli import LAYER, ROOT
@@ -133,6 +135,26 @@ def test_a_worker_is_killed_another_comes_and_the_scheduler_starts_again(grid, t
     # One shard of the killed worker, and what both workers and the window of the client held at the restart.
     assert len(processes) <= 40 + 1 + 7
     assert "waiting for it to come back" in capsys.readouterr().err
+
+
+def test_a_shard_that_was_lost_on_its_way_to_a_scheduler_that_ended_is_sent_to_the_next_one(
+    grid, tiny_generator, tmp_path
+):
+    alone = summed(tiny_generator, 8, tmp_path / "alone.log", 0)
+    with closing(connect(grid.address)) as client, share_among(client):
+        crew = present.get()
+        assert isinstance(crew, cluster.Cluster)
+        executor, lost = crew._executor, []
+
+        class Deaf:
+            def submit(self, *given):
+                crew._executor = executor
+                lost.append(Future())
+                return lost[0]
+
+        crew._executor, crew._scheduler, crew._counted = Deaf(), "one that ended", time.monotonic()
+        assert summed(tiny_generator, 8, tmp_path / "shared.log", 0) == alone
+    assert len(lost) == 1
 
 
 def test_a_scheduler_that_does_not_answer_and_a_missing_package_are_one_sentence(tmp_path, refusal, monkeypatch):

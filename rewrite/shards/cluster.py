@@ -9,6 +9,7 @@ import time
 from concurrent.futures import Executor, Future
 from contextlib import suppress
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from distributed import Client, Worker
 from distributed.diagnostics.plugin import WorkerPlugin
@@ -50,6 +51,7 @@ class Cluster(Crew):
         scheduler: Any = client.scheduler
         self.client, self.address, self._given = client, str(scheduler.address), client
         self._size, self._counted = 0, -SECONDS_BETWEEN_COUNTS
+        self._scheduler, self._sent = "", WeakKeyDictionary[Future, str]()
         self._executor: Executor = client.get_executor(pure=False)
         if not self.size:
             _say(f"no worker has come to {self.address} yet: waiting for one")
@@ -59,7 +61,7 @@ class Cluster(Crew):
         if time.monotonic() - self._counted > SECONDS_BETWEEN_COUNTS:
             with suppress(OSError):  # it is the next shard that finds the scheduler gone
                 cores: Any = self.client.ncores()
-                self._size = len(cores)
+                self._size, self._scheduler = len(cores), self.client.scheduler_info()["id"]
             self._counted = time.monotonic()
         return self._size
 
@@ -70,7 +72,14 @@ class Cluster(Crew):
 
     def submit(self, parcel: Parcel, task: bytes, shard: Shard) -> "Future[bytes]":
         self._present()
-        return self._executor.submit(ours.do, parcel, task, shard)
+        future = self._executor.submit(ours.do, parcel, task, shard)
+        self._sent[future] = self._scheduler
+        return future
+
+    def forgotten(self, future: "Future[bytes]") -> bool:
+        # What is on its way to a scheduler as that ends can be lost without a word: the client tells only of what it
+        # holds at that moment. One that has come back has another name.
+        return self._sent.get(future, self._scheduler) != self._scheduler
 
     def close(self) -> None:
         """Take the subjects from the workers."""

@@ -53,6 +53,10 @@ class Crew(ABC):
     def submit(self, parcel: Parcel, task: bytes, shard: Shard) -> "Future[bytes]":
         """Have `worker.do` called by one of them."""
 
+    def forgotten(self, future: "Future[bytes]") -> bool:
+        """Whether nobody works on what was submitted any more, and nobody will say so."""
+        return False
+
     def in_order(self, work: Work, shards: Iterable[Shard]) -> Generator[tuple[Shard, Any], None, None]:
         """What is found of each shard, in order. There are never many more in work than workers.
 
@@ -120,7 +124,11 @@ class _Out:
             ChildProcessError: It was lost too often.
             Exception: What the work raised.
         """
-        if self.done or not self.future.done():
+        if self.done:
+            return
+        if not self.future.done():
+            if self.crew.forgotten(self.future):
+                self._lost(ConnectionError("the scheduler that had it is gone"))
             return
         try:
             how, found = pickle.loads(self.future.result())
