@@ -116,7 +116,8 @@ def test_a_user_without_a_home_folder_works_on(files, tmp_path):
         "for name in ('HOME', 'XDG_CACHE_HOME', 'REWRITE_CACHE'): os.environ.pop(name, None)\n"
         "os.getuid = lambda: 4_000_000_000\n"
         "from apps.cli import main\n"
-        "sys.exit(main(sys.argv[1:]) or main(['models']))"
+        "status, _ = main(sys.argv[1:]), main(['models'])\n"
+        "sys.exit(status)"
     )
     solving = ["solve", files["rule"], "--model", files["model"], "--samples", "10", "--out", tmp_path / "patch"]
     command = [sys.executable, "-c", code, *map(str, solving)]

@@ -40,9 +40,23 @@ def checked(target: Any = None, *, typechecker: Callable) -> Any:
         return once_of_a_kind(target, typechecker)
     if inspect.isclass(target) and is_dataclass(target):
         if inspect.isfunction(vars(target).get("__init__")):
-            target.__init__ = checked(target.__init__, typechecker=typechecker)
+            target.__init__ = refusing_first(target.__init__, checked(target.__init__, typechecker=typechecker))
         return target
     return with_shapes(target, typechecker=typechecker)
+
+
+def refusing_first(init: Callable, check: Callable) -> Callable:
+    """A constructor that is checked, where what it refuses itself comes before what a check finds."""
+
+    @wraps(init)
+    def call(*args: Any, **kwargs: Any) -> None:
+        try:
+            check(*args, **kwargs)
+        except Exception:
+            init(*args, **kwargs)
+            raise
+
+    return call
 
 
 def quotes(hint: Any) -> bool:
