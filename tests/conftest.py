@@ -28,7 +28,7 @@ from tests.networks import (
 )
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page, Request
+    from playwright.sync_api import Browser, Page
 
     from tests.editors import Editor
 
@@ -148,53 +148,29 @@ def browser() -> Iterator["Browser"]:
         yield found
 
 
-@pytest.fixture(scope="module")
-def usual_page(browser) -> Iterator["Page"]:
-    """The page in which the tests of one file look at editors, one after the other: a new one takes longer to load."""
-    from tests.editors import new_page
-
-    page = new_page(browser)
-    yield page
-    page.context.close()
-
-
 @pytest.fixture
 def open_page(browser, request) -> Iterator[Callable[..., "Page"]]:
-    """Open an editor, or that of the built-in generator, as a browser that has never been there.
+    """Open an editor, or that of the built-in generator, in a browser session of its own.
 
-    The first page that asks for nothing else is the one of the file's tests; others have browser sessions of their own.
     At the end, nothing was wrong and nothing went elsewhere.
     """
-    from tests.editors import forgotten, new_page
-
-    pages, wrong, asked, own = [], [], [], []
-
-    def on_error(error: Exception) -> None:
-        wrong.append(str(error))
-
-    def on_request(request: "Request") -> None:
-        asked.append(request.url)
+    contexts, wrong, asked = [], [], []
 
     def open_it(url: str = "", script: str = "", **how) -> "Page":
-        if script or how or pages:
-            page = new_page(browser, script, **how)
-            own.append(page)
-        else:
-            page = request.getfixturevalue("usual_page")
-        pages.append(page)
-        forgotten(page)
-        page.on("pageerror", on_error)
-        page.on("request", on_request)
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, "accept_downloads": True, **how})
+        contexts.append(context)
+        context.set_default_timeout(90_000)
+        page = context.new_page()
+        page.add_init_script(script)
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("request", lambda request: asked.append(request.url))
         page.goto(url or request.getfixturevalue("towers_editor").url)
         page.wait_for_selector("#wall .wall[data-ready='1']")
         return page
 
     yield open_it
-    for page in pages:
-        page.remove_listener("pageerror", on_error)
-        page.remove_listener("request", on_request)
-    for page in own:
-        page.context.close()
+    for context in contexts:
+        context.close()
     assert wrong == []
     assert {urlsplit(url).hostname for url in asked if not url.startswith(("data:", "blob:"))} == {"127.0.0.1"}
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, sync_playwright
 
 from apps.editor.models import Models
 
@@ -32,12 +32,6 @@ FLAGS = [
     "--disable-sync",
 ]
 TILES = 12
-# What moves is drawn sixty times a second, by the processor.
-STILL = """addEventListener('DOMContentLoaded', () => {
-  const still = new CSSStyleSheet();
-  still.replaceSync('*, *::before, *::after { animation: none !important; transition: none !important; }');
-  document.adoptedStyleSheets = [...document.adoptedStyleSheets, still];
-})"""
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed")
 
 
@@ -109,23 +103,6 @@ def chromium() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser
         browser.close()
-
-
-def new_page(browser: Browser, script: str = "", **how: object) -> Page:
-    """A page in a browser session of its own, in which nothing moves."""
-    context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, "accept_downloads": True, **how})
-    context.set_default_timeout(90_000)
-    page = context.new_page()
-    page.add_init_script(STILL)
-    page.add_init_script(script)
-    return page
-
-
-def forgotten(page: Page) -> None:
-    """Make a page as new: what was kept of its tab is gone."""
-    if page.url.startswith("http"):
-        page.mouse.move(0, 0)
-        page.evaluate("sessionStorage.clear(), localStorage.clear()")
 
 
 def made(make: Callable[[], T]) -> T:

@@ -1,30 +1,67 @@
 """The editor as people use it: a real browser, real mouse moves, fingers and keys."""
 
 import json
+from base64 import b64decode
 
 import numpy as np
+import torch
 from playwright.sync_api import Page
 
 from rewrite import load_generator
-from tests.brushes import (
-    CONTEXTS,
-    DOME,
-    EDITED,
-    PLACE,
-    PRICE,
-    brush,
-    brush_all,
-    canvas,
-    marks,
-    pixels_of,
-    refusal_on,
-    rules,
-    shown,
-    until_changed,
-)
-from tests.editors import TILES, needs_chromium
+from tests.editors import TILES, needs_chromium, running
 
 pytestmark = needs_chromium
+EDITED = f"#wall .wall[data-edited='{TILES}']"
+PRICE = "#price .price"
+# Where towers of the built-in generator stand: seed, and shares of the width and the height.
+DOME, PLACE, CONTEXTS = (3, 0.5, 0.4), (0, 0.79, 0.28), ((1, 0.78, 0.3), (7, 0.19, 0.3), (8, 0.77, 0.32))
+
+
+def canvas(page: Page, seed: int):
+    return page.locator(f"#wall .tile[data-seed='{seed}'] canvas")
+
+
+def brush(page: Page, seed: int, x: float, y: float) -> None:
+    """One stroke of the mouse around a place, which the tools that stay in view do not cover."""
+    canvas(page, seed).evaluate("tile => tile.scrollIntoView({block: 'center'})")
+    box = canvas(page, seed).bounding_box()
+    page.mouse.move(box["x"] + (x - 0.04) * box["width"], box["y"] + y * box["height"])
+    page.mouse.down()
+    for share in (-0.02, 0.0, 0.02, 0.04):
+        page.mouse.move(box["x"] + (x + share) * box["width"], box["y"] + (y + share / 2) * box["height"], steps=3)
+    page.mouse.up()
+
+
+def brush_all(page: Page) -> None:
+    """Mark three contexts, paste a dome once, and copy it last: a price is reckoned with every mark from there on."""
+    page.keyboard.press("3")
+    for context in CONTEXTS:
+        brush(page, *context)
+    page.keyboard.press("2")
+    brush(page, *PLACE)
+    page.keyboard.press("1")
+    brush(page, *DOME)
+
+
+def marks(page: Page, seed: int) -> str:
+    return page.get_attribute(f"#wall .tile[data-seed='{seed}']", "aria-label")
+
+
+def shown(page: Page) -> list[str]:
+    """The edited tiles on the wall."""
+    return page.eval_on_selector_all("#wall .tile .edited:not([hidden])", "all => all.map((each) => each.src)")
+
+
+def until_changed(page: Page, before: list[str]) -> list[str]:
+    tiles = "[...document.querySelectorAll('#wall .tile .edited:not([hidden])')].map((each) => each.src)"
+    script = f"before => JSON.stringify({tiles}) !== before"
+    page.wait_for_function(script, arg=json.dumps(before, separators=(",", ":")))
+    page.wait_for_timeout(100)
+    return shown(page)
+
+
+def rules(page: Page, count: int) -> None:
+    page.wait_for_selector(f"#rules .rules[data-rules='{count}']")
 
 
 def test_the_whole_story(open_page, towers_editor, tmp_path):
@@ -114,6 +151,19 @@ def test_the_whole_story(open_page, towers_editor, tmp_path):
     expected = edited.sample(seeds)
     assert float((seen - expected).abs().mean()) < 0.02
     assert float((seen - plain.sample(seeds)).abs().mean()) > 0.02
+
+
+def pixels_of(page: Page, selector: str = "#wall .tile .edited", side: int = 64) -> torch.Tensor:
+    """Tiles as the browser shows them, in [-1, 1]."""
+    script = """async (selector) => Promise.all([...document.querySelectorAll(selector)].map(async (image) => {
+      await image.decode();
+      const paper = new OffscreenCanvas(image.naturalWidth, image.naturalHeight).getContext('2d');
+      paper.drawImage(image, 0, 0);
+      return btoa(String.fromCharCode(...paper.getImageData(0, 0, image.naturalWidth, image.naturalHeight).data));
+    }))"""
+    found = np.stack([np.frombuffer(b64decode(each), np.uint8) for each in page.evaluate(script, selector)])
+    images = torch.from_numpy(found.reshape(-1, side, side, 4)[..., :3].astype(np.float32))
+    return images.permute(0, 3, 1, 2) / 127.5 - 1
 
 
 def test_the_rules_are_measured_on_new_images_and_a_rank_is_proposed(open_page):
@@ -263,6 +313,15 @@ def test_a_finger_brushes(open_page):
     assert "Copy" in marks(page, 1)
 
 
+def test_a_narrow_page_has_everything_and_scrolls_only_up_and_down(open_page):
+    page = open_page(viewport={"width": 420, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 420
+    for part in ("#wall", "#status", "#rewrite", "#stop", "#rules"):
+        box = page.locator(part).bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 420
+
+
 def test_the_keyboard_alone_is_enough(open_page):
     page = open_page()
     for number, (role, seed) in enumerate(((1, DOME[0]), (2, PLACE[0]), (3, CONTEXTS[0][0]))):
@@ -292,6 +351,20 @@ def test_the_keyboard_alone_is_enough(open_page):
     page.wait_for_selector("#wall .wall[data-edited='0']")
 
 
+def test_dark_mode_is_dark_and_readable(open_page):
+    page = open_page(color_scheme="dark")
+    page.wait_for_selector("body.dark")
+
+    def light(selector: str, what: str) -> float:
+        colour = page.eval_on_selector(selector, f"each => getComputedStyle(each).{what}")
+        numbers = [float(part) for part in colour.strip("rgba() ").split(",")[:3]]
+        return sum(numbers) / 3
+
+    assert light("body", "backgroundColor") < 60
+    for text in ("#wall .bar button", "#status p", "#rules h2"):
+        assert light(text, "color") > 170
+
+
 def test_a_second_session_sees_nothing_of_the_first(open_page):
     first, second = open_page(), open_page()
     brush(first, *DOME)
@@ -307,3 +380,101 @@ def test_a_second_session_sees_nothing_of_the_first(open_page):
     second.wait_for_selector("#status >> text=Brush where it shall go")
     rules(second, 0)
     assert "no marks" in marks(second, PLACE[0])
+
+
+def test_long_work_is_stopped_and_leaves_nothing(open_page, tmp_path):
+    # So many images that a busy machine is not done with them before Stop is pressed.
+    with running(tmp_path, "towers", "--samples", 20_000, "--tiles", 4) as editor:
+        page, cache = open_page(editor.url), editor.folder / "cache"
+        kept = sorted(path.name for path in cache.rglob("*"))
+        page.click("role=tab[name='Model']")
+        page.click("#layer-to-measure input")
+        page.click("role=option[name='b64.conv1']")
+        page.click("#measure")
+        page.wait_for_selector("#progress progress")
+        page.click("#stop-measuring")
+        page.wait_for_selector("#progress >> text=Stopped")
+        page.wait_for_timeout(1000)
+        assert "Stopped" in page.inner_text("#progress")
+        assert sorted(path.name for path in cache.rglob("*")) == kept
+
+
+def open_model(page: Page, name: str) -> None:
+    """Write the path of a model and press Open."""
+    page.click("role=tab[name='Model']")
+    page.fill("#model input", name)
+    page.press("#model input", "Enter")
+    page.click("#open")
+
+
+def test_another_model_is_opened_by_its_path_and_each_keeps_its_own_marks_and_rules(open_page, library):
+    page = open_page()
+    brush(page, *DOME)
+    page.keyboard.press("2")
+    brush(page, *PLACE)
+    page.wait_for_selector("#rewrite:enabled")
+    page.click("#rewrite")
+    page.wait_for_selector(EDITED)
+    rules(page, 1)
+    page.click("role=tab[name='Model']")
+    before = (page.inner_text("#about .facts"), walls(page), shown(page))
+
+    for name in (
+        "../outside.safetensors",
+        str(library.parent / "outside.safetensors"),
+        "small/../../outside.safetensors",
+    ):
+        open_model(page, name)
+        assert refusal_on(page) == (
+            "this server may open no such model: it opens files of the folders given with --models"
+        )
+    open_model(page, "letter.pt")
+    text = refusal_on(page)
+    assert len(text) < 400
+    assert "Traceback" not in text
+    assert (page.inner_text("#about .facts"), walls(page), shown(page)) == before
+    assert "Copy" in marks(page, DOME[0])
+    page.click("role=tab[name='Rewrite']")
+    rules(page, 1)
+
+    open_model(page, "small/sixteen.safetensors")
+    page.wait_for_selector("#opened >> text=small/sixteen.safetensors is open")
+    opened, facts = load_generator(library / "small" / "sixteen.safetensors"), page.inner_text("#about")
+    assert opened.fingerprint in facts
+    assert "16 × 16 pixels" in facts
+    assert page.locator("#about tbody tr td:first-child").all_inner_texts() == list(opened.layers)
+    page.click("role=tab[name='Rewrite']")
+    page.wait_for_selector("#wall .wall[data-edited='0']")
+    rules(page, 0)
+    assert all("no marks" in marks(page, seed) for seed in range(TILES))
+    assert "Brush what you want more of" in page.inner_text("#status")
+    seen = pixels_of(page, "#wall .tile img:first-of-type", 16)
+    assert float((seen - opened.sample(range(TILES))).abs().mean()) < 0.05
+    page.keyboard.press("1")
+    brush(page, 1, 0.5, 0.5)
+    page.wait_for_selector("#status >> text=Brush where it shall go")
+    assert "Copy" in marks(page, 1)
+
+    # Each model has what it was left with, and one that is opened while it is open stays as it is.
+    for _ in range(2):
+        open_model(page, "towers")
+        page.wait_for_selector("#opened >> text=towers is open")
+        page.click("role=tab[name='Rewrite']")
+        page.wait_for_selector(f"#wall .tile[data-seed='{DOME[0]}'][aria-label*='Copy']")
+        page.wait_for_selector("#rewrite:enabled")
+        page.wait_for_selector(EDITED)
+        rules(page, 1)
+        assert "no marks" in marks(page, 1)
+
+
+def walls(page: Page) -> list[str]:
+    """The tiles on the wall as they are without rules."""
+    return page.eval_on_selector_all("#wall .tile > img:first-of-type", "all => all.map((each) => each.src)")
+
+
+def refusal_on(page: Page) -> str:
+    """What the page says of what was refused; the note is closed after that."""
+    text = page.inner_text(".toast-body.error .toast-message-text")
+    page.click(".toast-body.error .toast-close")
+    page.wait_for_selector(".toast-body.error", state="detached")
+    return text

@@ -10,8 +10,8 @@ from playwright.sync_api import Page
 from dissect import Photograph
 from dissect.scenes import scenes
 from rewrite import load_generator
-from tests.brushes import EDITED
 from tests.editors import needs_chromium
+from tests.test_editor_browser import EDITED
 from tests.test_editor_units_browser import tab
 
 pytestmark = needs_chromium
@@ -39,7 +39,7 @@ def test_a_picture_is_found_painted_on_and_rewritten(page, tmp_path):
     assert page.is_disabled("#photograph-wall")
     choose(page, tmp_path / "scene.jpg")
     page.wait_for_selector("#photograph-status progress")
-    page.wait_for_selector("#photograph-stages img[data-stage='as drawn']", timeout=300_000)
+    page.wait_for_selector("#photograph-stages img[data-stage='as drawn']")
     assert page.locator("#photograph-stages img").count() == 5
     assert "off on average" in page.inner_text("#photograph-status")
 
