@@ -2,10 +2,13 @@
 
 import json
 import os
+import socket
 import string
 import subprocess
 import sys
 import threading
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -16,8 +19,7 @@ from gradio_client import Client, handle_file
 
 from apps.cli import build_parser
 from rewrite import load_generator
-from tests.editors import ROOT, TILES, Editor
-from tests.test_editor_routes import ask
+from tests.editors import ROOT, Editor, running
 
 WHOLE = {
     "marks": [
@@ -29,14 +31,34 @@ WHOLE = {
 }
 
 
+@pytest.fixture(scope="module")
+def editor(files, tmp_path_factory) -> Iterator[Editor]:
+    """An editor of a tiny model."""
+    folder, models = tmp_path_factory.mktemp("editor"), files["model"].parent
+    small = ("--segmenter", "none", "--samples", 30, "--tiles", 6)
+    with running(folder, files["model"], "--models", models, *small) as found:
+        yield found
+
+
 def begin(editor: Editor) -> Client:
     """One session. There is no TLS on this machine: reading the system's certificates would take most of the time."""
     return Client(editor.url, verbose=False, ssl_verify=False)
 
 
 @pytest.fixture
-def client(small_editor) -> Client:
-    return begin(small_editor)
+def client(editor) -> Client:
+    return begin(editor)
+
+
+def ask(url: str, path: str = "", **headers: str) -> tuple[int, str]:
+    request = urllib.request.Request(
+        url.rstrip("/") + path, headers={k.replace("_", "-"): v for k, v in headers.items()}
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.status, answer.read().decode("utf-8", "replace")
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode("utf-8", "replace")
 
 
 def after(answer: tuple) -> list[str]:
@@ -48,14 +70,144 @@ def request(turn: int, do: str, **more: Any) -> dict:
     return {"requests": [{"do": do, "turn": turn, **more}]}
 
 
-def test_the_whole_story_without_a_browser(client, small_editor, tmp_path):
+def test_the_page_and_the_question_whether_it_runs_are_answered(editor):
+    status, text = ask(editor.url)
+    assert status == 200
+    assert "Rewrite" in text
+    assert ask(editor.url, "/alive")[0] == 200
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:7860", "169.254.169.254", "127.0.0.1.evil.example"])
+def test_a_forged_host_is_refused(editor, host):
+    assert ask(editor.url, Host=host)[0] == 400
+    assert ask(editor.url, "/gradio_api/info", Host=host)[0] == 400
+
+
+@pytest.mark.parametrize(
+    "origin", ["http://evil.example", "https://127.0.0.1", "http://127.0.0.1:1", "null", "file://"]
+)
+def test_a_page_of_another_origin_is_refused(editor, origin):
+    for path in ("", "/gradio_api/info", "/gradio_api/queue/join", "/alive"):
+        assert ask(editor.url, path, Origin=origin)[0] == 403
+
+
+def test_what_another_site_fetches_without_an_origin_is_refused(editor):
+    assert ask(editor.url, "/gradio_api/info", Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="no-cors")[0] == 403
+    assert ask(editor.url, Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="navigate")[0] == 200
+
+
+def test_the_own_page_is_answered(editor):
+    origin = editor.url.rstrip("/")
+    assert ask(editor.url, "/gradio_api/info", Origin=origin)[0] == 200
+
+
+def test_the_server_listens_on_this_machine_alone(editor):
+    found = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    addresses = [line[1].partition(":")[0] for line in found if line[1].endswith(f":{editor.port:04X}")]
+    assert set(addresses) == {"0100007F"}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/gradio_api/file=/etc/passwd",
+        "/gradio_api/file=../../../etc/passwd",
+        "/gradio_api/file=%2e%2e/%2e%2e/etc/passwd",
+        "/gradio_api/file=apps/editor/server.py",
+        "/file=/etc/passwd",
+        "/static/../../../etc/passwd",
+        "/assets/..%2f..%2f..%2f..%2fetc%2fpasswd",
+    ],
+)
+def test_no_file_outside_the_private_folder_is_served(editor, path):
+    status, text = ask(editor.url, path)
+    assert status in (400, 403, 404)
+    assert "root:" not in text
+    assert "TrustedHost" not in text
+
+
+def test_the_model_of_the_server_is_no_file_that_is_served(editor, files):
+    assert ask(editor.url, f"/gradio_api/file={files['model']}")[0] == 403
+
+
+@pytest.mark.parametrize("path", ["/docs", "/redoc", "/monitoring", "/gradio_api/mcp/"])
+def test_nothing_is_served_beside_the_page(editor, path):
+    assert ask(editor.url, path)[0] in (401, 403, 404)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/config",
+        "/openapi.json",
+        "/app_id",
+        "/dev/reload",
+        "/runs",
+        "/profiling/summary",
+        "/proxy=http://127.0.0.1",
+        "/vibe-code",
+    ],
+)
+def test_routes_of_gradio_that_no_page_needs_are_closed(editor, path):
+    for prefix in ("", "/gradio_api"):
+        status, text = ask(editor.url, prefix + path)
+        assert (status, text) == (404, '"this editor has no such page"')
+
+
+@pytest.mark.parametrize(
+    "path", ["/gradio_api/info", "/gradio_api/info/", "/info", "/gradio_api/info?all_endpoints=True"]
+)
+def test_no_schema_of_the_handlers_is_told(editor, path):
+    assert ask(editor.url, path) == (200, '{"named_endpoints": {}, "unnamed_endpoints": {}}')
+
+
+def test_every_answer_forbids_to_be_shown_inside_of_another_page(editor):
+    for path in ("", "/alive", "/gradio_api/info", "/no-such-page", "/openapi.json"):
+        try:
+            headers = urllib.request.urlopen(editor.url.rstrip("/") + path, timeout=10).headers
+        except urllib.error.HTTPError as error:
+            headers = error.headers
+        assert headers["X-Frame-Options"] == "DENY"
+        assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+        assert "default-src 'self'" in headers["Content-Security-Policy"]
+
+
+def spoken(editor: Editor, first: bytes, then: bytes = b"", times: int = 0, *, wait: float = 60) -> bytes:
+    """What the server answers to bytes; nothing once it has closed the connection."""
+    with socket.create_connection(("127.0.0.1", editor.port), timeout=wait) as talking:
+        try:
+            talking.sendall(first)
+            for _ in range(times):
+                talking.sendall(then)
+            return talking.recv(1000)
+        except (BrokenPipeError, ConnectionResetError):
+            return talking.recv(1000)
+
+
+@pytest.mark.parametrize(
+    "path", ["/gradio_api/queue/join", "/gradio_api/run/rule_marks", "/login", "/gradio_api/upload"]
+)
+def test_the_body_of_every_route_is_limited(editor, path):
+    begun = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{editor.port}\r\nContent-Type: application/json\r\n"
+    said = spoken(editor, f"{begun}Content-Length: {2**40}\r\n\r\n".encode())
+    assert said.startswith(b"HTTP/1.1 413")
+
+
+def test_a_body_that_does_not_say_its_length_is_limited_too(editor):
+    begun = f"POST /gradio_api/queue/join HTTP/1.1\r\nHost: 127.0.0.1:{editor.port}\r\n"
+    begun += "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    part = b"100000\r\n" + b" " * 2**20 + b"\r\n"
+    assert spoken(editor, begun.encode(), part, 24).startswith(b"HTTP/1.1 413")
+
+
+def test_the_whole_story_without_a_browser(client, editor, tmp_path):
     status, _ = client.predict(WHOLE, api_name="/rule_marks")[:2]
     assert "Better with" in status
     price = client.predict(api_name="/rule_price")[0]
     assert "Arrives at the marks" in price
     assert "<svg" in client.predict(api_name="/rule_figures")
     answer = client.predict(WHOLE, api_name="/rule_rewrite")
-    assert len(after(answer)) == TILES
+    assert len(after(answer)) == 6
     weaker = client.predict(request(1, "strength", index=0, to=0.5), api_name="/rule_requests")
     assert after(weaker) != after(answer)
     assert after(client.predict(request(2, "undo"), api_name="/rule_requests")) == after(answer)
@@ -68,15 +220,15 @@ def test_the_whole_story_without_a_browser(client, small_editor, tmp_path):
     assert [rule["name"] for rule in loaded[1]["props"]["rules"]] == ["<b>trees</b> & tops"] * 2
     told, offered = client.predict("first", ["checkpoint", "rule"], api_name="/export_export")[:2]
     assert "first.safetensors" in told
-    assert load_generator(small_editor.folder / "out" / "first" / "first.safetensors").size == (16, 16)
+    assert load_generator(editor.folder / "out" / "first" / "first.safetensors").size == (16, 16)
     assert len(offered["value"] if isinstance(offered, dict) else offered) == 3
 
 
-def test_ten_sessions_at_once_do_not_see_each_other(small_editor):
+def test_ten_sessions_at_once_do_not_see_each_other(editor):
     found: dict[int, list] = {}
 
     def run(number: int) -> None:
-        session = begin(small_editor)
+        session = begin(editor)
         session.predict(WHOLE, api_name="/rule_rewrite")
         answer = session.predict(request(1, "strength", index=0, to=number / 10), api_name="/rule_requests")
         answer = session.predict(request(2, "rename", index=0, to=f"session {number}"), api_name="/rule_requests")
@@ -161,7 +313,7 @@ def test_a_server_leaves_the_environment_as_it_was_and_another_may_follow_but_no
     assert alone["next"] == 200
 
 
-def hostile() -> Iterator[tuple[str, list]]:
+def hostile(count: int) -> Iterator[tuple[str, list]]:
     """What a page of ours never sends, to every handler that takes something."""
     random = Random(0)
     wild: list[Any] = [
@@ -227,22 +379,22 @@ def hostile() -> Iterator[tuple[str, list]]:
         yield name, [random.choice([*wild, junk]) for _ in range(handlers[name])]
 
 
-def test_what_no_page_of_ours_sends_is_refused_and_changes_nothing(small_editor, library):
-    client = begin(small_editor)
+def test_two_hundred_hostile_values_are_refused_and_change_nothing(editor, files):
+    client = begin(editor)
     first = client.predict(WHOLE, api_name="/rule_rewrite")
     refused = 0
-    for number, (name, values) in enumerate(hostile()):
-        if number == 130:
+    for number, (name, values) in enumerate(hostile(200)):
+        if number == 200:
             break
         try:
             client.predict(*values, api_name=name)
         except Exception as error:
             text = str(error)
             assert "Traceback" not in text
-            assert str(library) not in text
+            assert str(files["model"].parent) not in text
             refused += 1
-    assert refused >= 117
-    again = begin(small_editor).predict(WHOLE, api_name="/rule_rewrite")
+    assert refused >= 180
+    again = begin(editor).predict(WHOLE, api_name="/rule_rewrite")
     assert after(again) == after(first)
 
 
