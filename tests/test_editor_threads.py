@@ -223,10 +223,10 @@ def test_handlers_that_answer_at_once_do_so_while_another_session_works(cache):
     assert len(other.rules) == 1
 
 
-def test_a_measured_layer_is_known_while_the_patches_of_another_session_hold(session):
-    session.set_marks(WHOLE)
-    entry = rewrite(session)
-    restarted = Session(Models(session.models.options))
+def test_a_measured_layer_is_known_while_the_patches_of_another_session_hold(new_session):
+    new_session.set_marks(WHOLE)
+    entry = rewrite(new_session)
+    restarted = Session(Models(new_session.models.options))
     restarted.rules.add(entry)
     with Busy(restarted):
         assert restarted.model.generator.fingerprint != restarted.model.fingerprint

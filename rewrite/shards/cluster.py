@@ -108,6 +108,7 @@ class Cluster(Crew):
                 with suppress(ValueError):
                     self.client = connect(self.address)
         self._executor = self.client.get_executor(pure=False)
+        self._scheduler = self.client.scheduler_info()["id"]
         for _, parcel, content in self._parcels.values():
             self.client.register_plugin(_Subject(parcel.key, content), name=_name(parcel.key))
         return self.client
