@@ -99,5 +99,4 @@ def test_strength_stands_beside_the_wall_and_the_price_is_a_sentence_whose_figur
     page.wait_for_selector(f"{PRICE} svg circle.chosen")
     page.keyboard.press("3")
     brush(page, 5, 0.8, 0.4)
-    page.wait_for_selector(f"{PRICE} >> text=are being tried")
     page.wait_for_selector(f"{PRICE} >> text=Drift", state="visible")

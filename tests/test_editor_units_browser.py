@@ -84,6 +84,11 @@ def test_a_tree_is_painted_taken_back_and_removed_from_the_history(page):
 def test_two_units_are_ticked_and_kept_off(page):
     tab(page, "Units")
     page.wait_for_selector("#units .units[data-ready='1']:visible")
+    page.mouse.wheel(0, 600)
+    page.wait_for_function(
+        "() => scrollY > 300 && document.querySelector('#units .sheet').getBoundingClientRect().top === 0"
+    )
+    page.mouse.wheel(0, -600)
     page.fill("#units input[type=search]", "tree")
     visible = int(page.get_attribute("#units .units", "data-visible"))
     assert 0 < visible < 96
@@ -91,10 +96,6 @@ def test_two_units_are_ticked_and_kept_off(page):
     assert all("tree" in text for text in concepts)
     page.wait_for_selector("#units .units[data-lit='96']")
     assert page.locator("#units .strip img:visible").count() == visible
-    page.mouse.wheel(0, 600)
-    page.wait_for_function(
-        "() => scrollY > 300 && document.querySelector('#units .sheet').getBoundingClientRect().top === 0"
-    )
     for number in (1, 2):
         page.click(f"#units .unit:nth-child({number})")
     page.wait_for_selector(f"#units .units[data-edited='{TILES}'][data-done='2']")
