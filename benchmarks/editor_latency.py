@@ -21,7 +21,7 @@ from pathlib import Path
 from playwright.sync_api import BrowserContext, Page, sync_playwright
 
 from tests.editors import FLAGS, Editor, running
-from tests.test_editor_browser import brush, brush_all
+from tests.pages import brush, brush_all
 
 TILES = 16
 FIGURES = ("reference", "opening", "rewrite", "strength", "wipe", "heat")

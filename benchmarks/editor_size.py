@@ -28,7 +28,7 @@ from rewrite.generators.stylegan2_design import Design
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 from tests.editors import FLAGS
 from tests.nvidia_files import write_stylegan2
-from tests.test_editor_browser import brush
+from tests.pages import brush
 
 WIDEST, BUDGET = 512, 32768
 MOST_GIB = {256: 3, 1024: 8}

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import BrowserContext, sync_playwright
 
 from apps.editor.models import Models
 
@@ -30,6 +30,9 @@ FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--disable-extensions",
+    "--disable-features=Translate,OptimizationHints,MediaRouter",
+    "--in-process-gpu",
 ]
 TILES = 12
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed")
@@ -97,10 +100,10 @@ def running(folder: Path, *arguments: object) -> Iterator[Editor]:
 
 
 @contextmanager
-def chromium() -> Iterator[Browser]:
-    """A browser inside a `with` block."""
+def chromium(profile: Path) -> Iterator[BrowserContext]:
+    """A browser inside a `with` block, with what it kept in a folder before."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        browser = playwright.chromium.launch_persistent_context(profile, executable_path=CHROMIUM, args=FLAGS)
         yield browser
         browser.close()
 

@@ -1,7 +1,7 @@
 """The first minute of a new user, in a real browser: an example at one press, and brushes that lead on."""
 
 from tests.editors import needs_chromium
-from tests.test_editor_browser import CONTEXTS, DOME, EDITED, PLACE, brush, marks, rules
+from tests.pages import CONTEXTS, DOME, EDITED, PLACE, brush, marks, rules
 
 pytestmark = needs_chromium
 

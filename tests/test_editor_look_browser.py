@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from tests.editors import needs_chromium
+from tests.pages import TABS
 
 pytestmark = needs_chromium
-TABS = ["Rewrite", "Paint", "Photo", "Units", "Artifacts", "Model", "Export"]
 FOUND = """async () => (await axe.run(document, {resultTypes: ['violations']})).violations.flatMap(
   (each) => each.nodes.map((node) => `${each.id}: ${node.html.slice(0, 120)}`))"""
 
@@ -30,9 +30,9 @@ def test_axe_finds_nothing_on_any_tab(open_page, axe, scheme):
 
 
 def test_every_tab_is_in_sight_on_a_narrow_screen_and_a_wide_one_is_filled_evenly(open_page):
-    narrow = open_page(viewport={"width": 420, "height": 900})
+    narrow = open_page(size=(420, 900))
     assert [tab for tab in TABS if not narrow.is_visible(f"role=tab[name='{tab}']")] == []
-    wide = open_page(viewport={"width": 2560, "height": 1200})
+    wide = open_page(size=(2560, 1200))
     left, right = wide.locator("#wall .sheet").bounding_box(), wide.locator("#rules").bounding_box()
     margins = left["x"], 2560 - right["x"] - right["width"]
     assert abs(margins[0] - margins[1]) < 30

@@ -11,8 +11,7 @@ from dissect import Photograph
 from dissect.scenes import scenes
 from rewrite import load_generator
 from tests.editors import needs_chromium
-from tests.test_editor_browser import EDITED
-from tests.test_editor_units_browser import tab
+from tests.pages import EDITED, tab
 
 pytestmark = needs_chromium
 EASEL = "#photograph-easel"

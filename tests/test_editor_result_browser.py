@@ -8,7 +8,7 @@ from PIL import Image
 from playwright.sync_api import Page
 
 from tests.editors import TILES, needs_chromium
-from tests.test_editor_browser import EDITED, PRICE, brush, brush_all, rules
+from tests.pages import EDITED, PRICE, brush, brush_all, rules
 
 pytestmark = needs_chromium
 

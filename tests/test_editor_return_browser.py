@@ -6,7 +6,7 @@ from contextlib import closing
 from playwright.sync_api import Dialog, Page
 
 from tests.editors import Editor, needs_chromium
-from tests.test_editor_browser import (
+from tests.pages import (
     EDITED,
     brush,
     brush_all,
@@ -131,7 +131,8 @@ def test_leaving_asks_while_there_are_rules_that_were_not_saved(open_page, small
 def test_rewrite_says_so_at_once_and_two_presses_make_one_rule(open_page, small_editor):
     page = open_page(small_editor.url)
     brush_all(page)
-    page.wait_for_selector("#rewrite:enabled")
+    # The forecast is the last word on the marks: it does not come between.
+    page.wait_for_selector("#status >> text=Press Rewrite")
     page.dblclick("#rewrite")
     # In the same moment, before anything could come from the server.
     assert "Rewriting …" in page.inner_text("#status p")

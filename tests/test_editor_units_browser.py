@@ -10,6 +10,7 @@ from playwright.sync_api import Page
 
 from dissect.causes.painting import Painting
 from tests.editors import TILES, needs_chromium
+from tests.pages import tab
 
 pytestmark = needs_chromium
 
@@ -17,10 +18,6 @@ pytestmark = needs_chromium
 @pytest.fixture
 def page(open_page) -> Page:
     return open_page()
-
-
-def tab(page, name: str) -> None:
-    page.get_by_role("tab", name=name, exact=True).click()
 
 
 def dab(page, x: float, y: float) -> None:

@@ -1,7 +1,7 @@
 """How wide the tabs of the editor are, in a real browser."""
 
 from tests.editors import needs_chromium
-from tests.test_editor_look_browser import TABS
+from tests.pages import TABS
 
 pytestmark = needs_chromium
 # Where the tab that is open begins and ends, and how wide the page is.

@@ -27,8 +27,9 @@ const card = (found) => {
   item.append(image, text, tools);
   return item;
 };
-// One key answers the first card, wherever the focus is but in a field for text, unless it answered a tile of the wall.
-document.addEventListener("keydown", (event) => {
+// One key answers the first card, wherever the focus is but in a field for text, unless it answered a tile of the wall:
+// the wall listens on the document, and comes before this whichever of the two was made first.
+window.addEventListener("keydown", (event) => {
   const writing = event.target.closest?.("textarea, select, [contenteditable], input:not([type=range], [type=checkbox])");
   const choice = { y: 0, n: 1 }[event.key.toLowerCase()];
   if (choice === undefined || writing || event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
