@@ -32,7 +32,8 @@ def checked(target: Any = None, *, typechecker: Callable) -> Any:
     """What the import hook puts on every function and class."""
     if target is None:
         return partial(checked, typechecker=typechecker)
-    if target.__module__ in BYTEWISE:
+    # A function inside another is made, and would have its checks made, at every call of that one.
+    if target.__module__ in BYTEWISE or "<locals>" in target.__qualname__:
         return target
     if inspect.isfunction(target):
         if not any(map(quotes, target.__annotations__.values())):
