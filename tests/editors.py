@@ -1,12 +1,9 @@
 """Editors in a process of their own, as people start them, a browser to look at them, and tabs without a server."""
 
 import asyncio
-import os
 import re
 import shutil
-import signal
-import subprocess
-import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,8 +13,8 @@ import pytest
 from playwright.sync_api import BrowserContext, sync_playwright
 
 from apps.editor.models import Models
+from tests.started import Started
 
-ROOT = Path(__file__).parents[1]
 T = TypeVar("T")
 ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+/")
 CHROMIUM = shutil.which("chromium")
@@ -35,6 +32,7 @@ FLAGS = [
     "--in-process-gpu",
 ]
 TILES = 12
+SECONDS_TO_START = 120
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed")
 
 
@@ -52,25 +50,18 @@ class Editor:
 
     def start(self) -> None:
         (self.folder / "tmp").mkdir(exist_ok=True)
-        place = {
-            "TMPDIR": str(self.folder / "tmp"),
-            "REWRITE_CACHE": str(self.folder / "cache"),
-            "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
-        }
-        command = [sys.executable, "-u", "-m", "apps.cli", "app", *self.arguments, "--out", str(self.folder / "out")]
-        # What it complains of goes into a file: a pipe that nobody reads would fill up and stop it.
-        with self.said.open("w") as said:
-            self.process = subprocess.Popen(
-                command, cwd=ROOT, env={**os.environ, **place}, stdout=subprocess.PIPE, stderr=said, text=True
-            )
-        line = self.process.stdout.readline()
-        assert ADDRESS.search(line), self.said.read_text()
-        self.url = ADDRESS.search(line)[0]
+        place = {"TMPDIR": str(self.folder / "tmp"), "REWRITE_CACHE": str(self.folder / "cache")}
+        self.process = Started(["app", *self.arguments, "--out", str(self.folder / "out")], place, self.folder)
+        until = time.monotonic() + SECONDS_TO_START
+        while not (found := self._address()):
+            assert self.process.status is None, self.process.err.read_text()
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        self.url = found[0]
 
-    @property
-    def said(self) -> Path:
-        """Where its stderr goes."""
-        return self.folder / "stderr.txt"
+    def _address(self) -> re.Match | None:
+        """Where it says that its page is."""
+        return ADDRESS.search(self.process.out.read_text()) if self.process.out.exists() else None
 
     @property
     def port(self) -> int:
@@ -79,14 +70,12 @@ class Editor:
     def kill(self) -> None:
         """End it as a crash would."""
         self.process.kill()
-        self.process.communicate()
 
-    def end(self) -> tuple[int, str]:
+    def end(self) -> tuple[int | None, str]:
         """Press Ctrl-C; the exit status, and what it said on stderr."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGINT)
-        self.process.communicate(timeout=60)
-        return self.process.returncode, self.said.read_text()
+        self.process.interrupt()
+        self.process.wait(60)
+        return self.process.status, self.process.err.read_text()
 
 
 @contextmanager

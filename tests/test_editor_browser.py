@@ -134,8 +134,8 @@ def test_the_rules_are_measured_on_new_images_and_a_rank_is_proposed(open_page):
     page.wait_for_selector("#report .measured", state="detached")
 
 
-def test_a_second_session_sees_nothing_of_the_first(open_page):
-    first, second = open_page(), open_page()
+def test_a_second_session_sees_nothing_of_the_first(open_page, small_editor):
+    second, first = open_page(small_editor.url), open_page(small_editor.url)
     brush(first, *DOME)
     first.keyboard.press("2")
     brush(first, *PLACE)
@@ -144,6 +144,7 @@ def test_a_second_session_sees_nothing_of_the_first(open_page):
     first.wait_for_selector(EDITED)
     rules(first, 1)
     rules(second, 0)
+    second.bring_to_front()
     assert shown(second) == []
     brush(second, *DOME)
     second.wait_for_selector("#status >> text=Brush where it shall go")

@@ -32,7 +32,17 @@ def image(page: Page) -> str:
     return page.get_attribute(f"{EASEL} .frame img:first-child", "src")
 
 
-def test_a_picture_is_found_painted_on_and_rewritten(page, tmp_path):
+def kept(folder: Path, seed: int) -> Path:
+    """The file of a photograph that the built-in generator draws exactly."""
+    generator = load_generator("towers")
+    latents, drawn = generator.latents([seed]), generator.sample([seed])[0]
+    found = latents._replace(w=generator.styles(latents))
+    Photograph(drawn, found, (), (), generator.fingerprint).save(folder / "photograph.safetensors")
+    return folder / "photograph.safetensors"
+
+
+def test_a_picture_is_found_and_downloaded(open_page, small_editor, library, tmp_path):
+    page = open_page(small_editor.url)
     Image.fromarray(scenes([3_000_000], 64)[0][0]).resize((300, 300)).save(tmp_path / "scene.jpg", quality=95)
     tab(page, "Photo")
     assert page.is_disabled("#photograph-wall")
@@ -41,8 +51,21 @@ def test_a_picture_is_found_painted_on_and_rewritten(page, tmp_path):
     page.wait_for_selector("#photograph-stages img[data-stage='as drawn']")
     assert page.locator("#photograph-stages img").count() == 5
     assert "off on average" in page.inner_text("#photograph-status")
+    with page.expect_download() as download:
+        page.click("#photograph-files a")
+    download.value.save_as(tmp_path / "photograph.safetensors")
+    found = Photograph.load(tmp_path / "photograph.safetensors")
+    drawn = found.drawn(load_generator(library / "small" / "sixteen.safetensors"))[0]
+    assert np.abs((drawn - found.picture).numpy()).mean() / 2 == pytest.approx(found.near[-1].colours, abs=0.002)
+    choose(page, tmp_path / "photograph.safetensors")
+    page.wait_for_function("document.querySelectorAll('#photograph-stages img').length == 2")
 
+
+def test_a_photograph_is_painted_on_and_rewritten(page, tmp_path):
+    tab(page, "Photo")
+    choose(page, kept(tmp_path, 3))
     page.wait_for_selector(f"{EASEL} .easel[data-ready='1']:visible")
+    page.wait_for_selector("#photograph-stages img[data-stage='as drawn']")
     plain = image(page)
     page.click(f"{EASEL} .concepts button:text-is('tree')")
     page.locator(f"{EASEL} .frame").focus()
@@ -63,15 +86,6 @@ def test_a_picture_is_found_painted_on_and_rewritten(page, tmp_path):
     page.wait_for_selector("#photograph-stages img[data-stage='with the rules']", state="detached")
     assert image(page) != painted
 
-    with page.expect_download() as download:
-        page.click("#photograph-files a")
-    download.value.save_as(tmp_path / "photograph.safetensors")
-    found = Photograph.load(tmp_path / "photograph.safetensors")
-    drawn = found.drawn(load_generator("towers"))[0]
-    assert np.abs((drawn - found.picture).numpy()).mean() / 2 == pytest.approx(found.near[-1].colours, abs=0.002)
-    choose(page, tmp_path / "photograph.safetensors")
-    page.wait_for_function("document.querySelectorAll('#photograph-stages img').length == 2")
-
 
 def test_what_is_no_picture_is_refused_and_stop_ends_a_search(page, tmp_path):
     tab(page, "Photo")
@@ -87,10 +101,6 @@ def test_what_is_no_picture_is_refused_and_stop_ends_a_search(page, tmp_path):
 
 
 def test_a_picture_and_all_strokes_survive_a_reload_until_the_picture_is_forgotten(page, tmp_path):
-    generator = load_generator("towers")
-    latents, drawn = generator.latents([6]), generator.sample([6])[0]
-    found = latents._replace(w=generator.styles(latents))
-    Photograph(drawn, found, (), (), generator.fingerprint).save(tmp_path / "photograph.safetensors")
     tab(page, "Paint")
     page.wait_for_selector("#easel .easel[data-ready='1']:visible")
     page.click("#paint-another")
@@ -99,7 +109,7 @@ def test_a_picture_and_all_strokes_survive_a_reload_until_the_picture_is_forgott
     page.keyboard.press("Space")
     page.wait_for_selector("#easel .easel[data-strokes='1'][data-done='1']")
     tab(page, "Photo")
-    choose(page, tmp_path / "photograph.safetensors")
+    choose(page, kept(tmp_path, 6))
     page.wait_for_selector("#photograph-stages img[data-stage='as drawn']")
     page.uncheck("#photograph-adapted input")
     page.click(f"{EASEL} .concepts button:text-is('tree')")

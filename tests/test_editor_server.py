@@ -19,7 +19,8 @@ from gradio_client import Client, handle_file
 
 from apps.cli import build_parser
 from rewrite import load_generator
-from tests.editors import ROOT, Editor, running
+from tests.editors import Editor, running
+from tests.started import ROOT
 
 WHOLE = {
     "marks": [

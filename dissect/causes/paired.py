@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 import torch
 from jaxtyping import Int64
-from scipy import stats
+from scipy import special
 from torch import Tensor
 
 from rewrite.reports.interval import TAILS, Interval
@@ -48,7 +48,7 @@ class Paired:
             value = np.where(bases != 0, total / bases, np.nan)
             residues = squares - 2 * value * products + value**2 * base_squares
             error = np.sqrt(residues.clip(min=0) * count / (count - 1)) / bases
-            half = stats.t.ppf(TAILS[1], count - 1) * error
+            half = special.stdtrit(count - 1, TAILS[1]) * error
         return Interval(value, value - half, value + half)
 
     @property

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy import stats
 
 from dissect.quality.areas import areas
 from dissect.quality.frechet import Moments
@@ -199,6 +198,8 @@ def _ratio(means: Sequence[float], errors: Sequence[float]) -> Interval[float] |
 
 def _false_discoveries(means: Sequence[np.ndarray], errors: Sequence[np.ndarray]) -> np.ndarray:
     """Benjamini and Hochberg's rates, of Welch's test of each concept's means."""
+    from scipy import stats  # it takes more than a second to import
+
     error = np.sqrt(errors[0] ** 2 + errors[1] ** 2)
     apart = np.abs(means[1] - means[0])
     score = np.divide(apart, error, out=np.where(apart > 0, np.inf, 0.0), where=error > 0)
