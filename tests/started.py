@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -25,7 +26,7 @@ class Started:
         for file in (self.out, self.err):
             file.unlink(missing_ok=True)
         given = arguments, {**os.environ, **environment}, str(self.out), str(self.err)
-        self.process = FORKS.Process(target=run, args=given)
+        self.process = FORKS.Process(target=run, args=given, daemon=True)
         self.process.start()
 
     @property
@@ -62,6 +63,7 @@ def run(arguments: list[str], environment: dict[str, str], out: str, err: str) -
     os.chdir(ROOT)
     os.environ.clear()
     os.environ.update(environment)
+    tempfile.tempdir = None  # what was found in the environment of the one that imported everything
     for path, number in ((out, 1), (err, 2)):
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         os.dup2(file, number)
