@@ -46,12 +46,12 @@ class Filling(TorchFunctionMode):
     """Makes tensors of lists where there are numbers: torch gives its own ones on `meta` none."""
 
     def __torch_function__(self, function: Callable, types: Sequence, args: tuple = (), kwargs: Mapping | None = None):
-        kwargs = dict(kwargs or {})
+        kwargs = kwargs or {}
         if function is torch.tensor and kwargs.get("device") == PLACE:
             return torch.tensor(*args, **{**kwargs, "device": "cpu"}).to(PLACE)
         if function is Tensor.tolist:
             return _held(args[0]).tolist()
-        if function in (Tensor.__getitem__, Tensor.__setitem__):
+        if function is Tensor.__getitem__ or function is Tensor.__setitem__:
             args = (args[0], tree_map(_index, args[1], is_leaf=lambda each: isinstance(each, list)), *args[2:])
         return function(*args, **kwargs)
 
