@@ -37,51 +37,51 @@ def whole(number: int) -> bytes:
 
 
 def ordered() -> bytes:
-    pairs = b"".join(b"M" + struct.pack("<H", number % 65536) + b"N\x86" for number in range(60_000))
+    pairs = b"".join(b"M" + struct.pack("<H", number % 65536) + b"N\x86" for number in range(24_000))
     begun = START + named("collections", "OrderedDict") + b"q\0" + b"]q\1(" + pairs + b"e0"
-    return begun + b"h\0h\1\x85R" * 100_000 + b"."
+    return begun + b"h\0h\1\x85R" * 40_000 + b"."
 
 
 def sizes() -> bytes:
-    begun = START + named("torch", "Size") + b"q\0]q\1(" + b"N" * 400_000 + b"e0"
-    return begun + b"h\0h\1\x85R" * 140_000 + b"."
+    begun = START + named("torch", "Size") + b"q\0]q\1(" + b"N" * 160_000 + b"e0"
+    return begun + b"h\0h\1\x85R" * 56_000 + b"."
 
 
 def tuple_key() -> bytes:
-    return START + b"(" + b"N" * 400_000 + b"tq\0}q\1" + b"h\0Ns" * 180_000 + b"."
+    return START + b"(" + b"N" * 160_000 + b"tq\0}q\1" + b"h\0Ns" * 72_000 + b"."
 
 
 def many_tuple_keys() -> bytes:
-    keys = (b"J" + struct.pack("<i", number) + b"\x85N" for number in range(100_000))
+    keys = (b"J" + struct.pack("<i", number) + b"\x85N" for number in range(40_000))
     return START + b"}(" + b"".join(keys) + b"u."
 
 
 def equal_hashes() -> bytes:
-    keys = (whole(number * (2**61 - 1)) + b"N" for number in range(1, 200_000))
+    keys = (whole(number * (2**61 - 1)) + b"N" for number in range(1, 80_000))
     return START + b"}(" + b"".join(keys) + b"u."
 
 
 def equal_hashes_in_pairs() -> bytes:
-    pairs = (whole(number * (2**61 - 1)) + b"N\x86" for number in range(1, 200_000))
+    pairs = (whole(number * (2**61 - 1)) + b"N\x86" for number in range(1, 80_000))
     return START + named("collections", "OrderedDict") + b"](" + b"".join(pairs) + b"e\x85R."
 
 
 def keywords() -> bytes:
-    entries = b"".join(b"J" + struct.pack("<i", number) + b"N" for number in range(100_000))
+    entries = b"".join(b"J" + struct.pack("<i", number) + b"N" for number in range(40_000))
     begun = START + b"}(" + entries + b"uq\0" + named("a", "b") + b"q\1"
-    return begun + b"h\1)h\0\x92" * 200_000 + b"."
+    return begun + b"h\1)h\0\x92" * 80_000 + b"."
 
 
 def dimensions() -> bytes:
-    begun = START + named("numpy.core.multiarray", "_reconstruct") + b")R(K\1(" + b"K\1" * 200_000 + b"t"
+    begun = START + named("numpy.core.multiarray", "_reconstruct") + b")R(K\1(" + b"K\1" * 80_000 + b"t"
     return begun + named("numpy", "dtype") + b"X\2\0\0\0f4\x85R\x89C\4\0\0\0\0tb."
 
 
 def nested() -> bytes:
     """A stream of 100,000 operations inside of a pickle, read again and again."""
-    inside = stream(b"N0" * 100_000)
+    inside = stream(b"N0" * 40_000)
     begun = START + named("torch.storage", "_load_from_bytes") + b"q\0B" + length(len(inside)) + inside + b"q\1"
-    return begun + b"h\0h\1\x85R0" * 100_000 + b"N."
+    return begun + b"h\0h\1\x85R0" * 40_000 + b"N."
 
 
 def stream(operations: bytes = b"") -> bytes:
@@ -110,7 +110,7 @@ def long_names() -> bytes:
     storage = named("torch.storage", "_load_from_bytes") + b"B" + length(len(inside)) + inside + b"\x85R"
     tensor = named("torch._utils", "_rebuild_tensor") + b"(" + storage + b"K\0))tRq\x030"
     content = START + tensor + named("torch_utils.persistence", "_reconstruct_persistent_obj") + b"q\x000}"
-    parameters = b"}(" + b"".join(text(f"p{number}") + b"h\3" for number in range(50_000)) + b"u"
+    parameters = b"}(" + b"".join(text(f"p{number}") + b"h\3" for number in range(20_000)) + b"u"
     children = b"}" + text("n" * 2**20) + module(b"}", parameters) + b"s"
     return content + text("G_ema") + module(children) + b"s."
 
@@ -137,7 +137,7 @@ def archived(pickled: bytes, storages: dict[str, bytes]) -> bytes:
 def storage_names() -> bytes:
     """One name of a megabyte for a storage, referred to again and again."""
     identity = b"(" + text("storage") + named("torch", "FloatStorage") + text("0" * 2**20) + text("cpu") + b"K\1t"
-    return archived(START + identity + b"q\0" + b"Q0h\0" * 200_000 + b"Q.", {})
+    return archived(START + identity + b"q\0" + b"Q0h\0" * 80_000 + b"Q.", {})
 
 
 def state_of(names: list[str], shape: tuple[int, ...], numbers: bytes = b"") -> bytes:
@@ -156,10 +156,10 @@ def header_of(kind: str, tensors: dict, **about: object) -> bytes:
     return b"".join(tensor_bytes(tensors, header))
 
 
-def painting() -> bytes:
+def painting(strokes: int = 200) -> bytes:
     mask = {"size": [16, 16], "runs": [[0, 4]]}
     units = list(range(1500))
-    strokes = [{"action": "remove", "units": units, "strength": 1.0, "mask": mask}] * 500
+    strokes = [{"action": "remove", "units": units, "strength": 1.0, "mask": mask}] * strokes
     about = {"schema": "rewrite-painting/1", "model": "0" * 16, "layer": "b8.conv1", "seed": 1, "truncation": 1.0}
     return json.dumps({**about, "strokes": strokes}, separators=(",", ":")).encode()
 
@@ -181,26 +181,26 @@ CHECKPOINTS: dict[str, Callable[[], bytes]] = {
         *(diamond, long_names, printed, storage_names),
     )
 } | {
-    "blocks": lambda: state_of(["convs.0.conv.weight", *(f"to_rgbs.{n}.bias" for n in range(100_000))], (1, 1)),
-    "other names": lambda: state_of(["convs.0.conv.weight", *(f"layer{n}_sconv_mconv" for n in range(90_000))], (1, 1)),
+    "blocks": lambda: state_of(["convs.0.conv.weight", *(f"to_rgbs.{n}.bias" for n in range(40_000))], (1, 1)),
+    "other names": lambda: state_of(["convs.0.conv.weight", *(f"layer{n}_sconv_mconv" for n in range(36_000))], (1, 1)),
     "filters": lambda: state_of(
-        ["synthesis.b4.conv1.affine.weight", *(f"{n}_resample_filter" for n in range(90_000))],
+        ["synthesis.b4.conv1.affine.weight", *(f"{n}_resample_filter" for n in range(36_000))],
         (4, 4),
         Blur().taps.numpy().tobytes(),
     ),
-    "layers": lambda: state_of([f"layer{n}.conv.weight" for n in range(1, 100_001)], (1, 1, 3, 3)),
+    "layers": lambda: state_of([f"layer{n}.conv.weight" for n in range(1, 40_000)], (1, 1, 3, 3)),
     "residual blocks": lambda: state_of(
-        ["l1.weight", *(f"block{n}.c{i}.weight" for n in range(2, 40_000) for i in (1, 2))], (1, 1)
+        ["l1.weight", *(f"block{n}.c{i}.weight" for n in range(2, 16_000) for i in (1, 2))], (1, 1)
     ),
-    "kernels": lambda: state_of([f"{n}.weight" for n in range(100_000)], (1, 1, 4, 4)),
+    "kernels": lambda: state_of([f"{n}.weight" for n in range(40_000)], (1, 1, 4, 4)),
 }
 SEGMENTERS: dict[str, Callable[[], bytes]] = {
     "wide": lambda: header_of("segmenter", {"a": torch.zeros(1)}, concepts=["a"], widths=[65536] * 12, provenance={}),
     "deep": lambda: header_of("segmenter", {"a": torch.zeros(1)}, concepts=["a"], widths=[1] * 10**6, provenance={}),
     "equal names": lambda: header_of(
-        "segmenter", {"a": torch.zeros(1)}, concepts=["a"] * 500_000, widths=[1, 1], provenance={}
+        "segmenter", {"a": torch.zeros(1)}, concepts=["a"] * 200_000, widths=[1, 1], provenance={}
     ),
     "different names": lambda: header_of(
-        "segmenter", {"a": torch.zeros(1)}, concepts=[*map(str, range(200_000)), "0"], widths=[1, 1], provenance={}
+        "segmenter", {"a": torch.zeros(1)}, concepts=[*map(str, range(80_000)), "0"], widths=[1, 1], provenance={}
     ),
 }
