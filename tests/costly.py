@@ -52,7 +52,7 @@ def tuple_key() -> bytes:
 
 
 def many_tuple_keys() -> bytes:
-    keys = (b"J" + struct.pack("<i", number) + b"\x85N" for number in range(40_000))
+    keys = (b"J" + struct.pack("<i", number) + b"\x85N" for number in range(100_000))
     return START + b"}(" + b"".join(keys) + b"u."
 
 
@@ -73,7 +73,7 @@ def keywords() -> bytes:
 
 
 def dimensions() -> bytes:
-    begun = START + named("numpy.core.multiarray", "_reconstruct") + b")R(K\1(" + b"K\1" * 80_000 + b"t"
+    begun = START + named("numpy.core.multiarray", "_reconstruct") + b")R(K\1(" + b"K\1" * 200_000 + b"t"
     return begun + named("numpy", "dtype") + b"X\2\0\0\0f4\x85R\x89C\4\0\0\0\0tb."
 
 
@@ -137,7 +137,7 @@ def archived(pickled: bytes, storages: dict[str, bytes]) -> bytes:
 def storage_names() -> bytes:
     """One name of a megabyte for a storage, referred to again and again."""
     identity = b"(" + text("storage") + named("torch", "FloatStorage") + text("0" * 2**20) + text("cpu") + b"K\1t"
-    return archived(START + identity + b"q\0" + b"Q0h\0" * 80_000 + b"Q.", {})
+    return archived(START + identity + b"q\0" + b"Q0h\0" * 200_000 + b"Q.", {})
 
 
 def state_of(names: list[str], shape: tuple[int, ...], numbers: bytes = b"") -> bytes:
@@ -156,7 +156,7 @@ def header_of(kind: str, tensors: dict, **about: object) -> bytes:
     return b"".join(tensor_bytes(tensors, header))
 
 
-def painting(strokes: int = 200) -> bytes:
+def painting(strokes: int = 500) -> bytes:
     mask = {"size": [16, 16], "runs": [[0, 4]]}
     units = list(range(1500))
     strokes = [{"action": "remove", "units": units, "strength": 1.0, "mask": mask}] * strokes
@@ -181,16 +181,16 @@ CHECKPOINTS: dict[str, Callable[[], bytes]] = {
         *(diamond, long_names, printed, storage_names),
     )
 } | {
-    "blocks": lambda: state_of(["convs.0.conv.weight", *(f"to_rgbs.{n}.bias" for n in range(40_000))], (1, 1)),
-    "other names": lambda: state_of(["convs.0.conv.weight", *(f"layer{n}_sconv_mconv" for n in range(36_000))], (1, 1)),
+    "blocks": lambda: state_of(["convs.0.conv.weight", *(f"to_rgbs.{n}.bias" for n in range(100_000))], (1, 1)),
+    "other names": lambda: state_of(["convs.0.conv.weight", *(f"layer{n}_sconv_mconv" for n in range(90_000))], (1, 1)),
     "filters": lambda: state_of(
-        ["synthesis.b4.conv1.affine.weight", *(f"{n}_resample_filter" for n in range(36_000))],
+        ["synthesis.b4.conv1.affine.weight", *(f"{n}_resample_filter" for n in range(90_000))],
         (4, 4),
         Blur().taps.numpy().tobytes(),
     ),
-    "layers": lambda: state_of([f"layer{n}.conv.weight" for n in range(1, 40_000)], (1, 1, 3, 3)),
+    "layers": lambda: state_of([f"layer{n}.conv.weight" for n in range(1, 100_001)], (1, 1, 3, 3)),
     "residual blocks": lambda: state_of(
-        ["l1.weight", *(f"block{n}.c{i}.weight" for n in range(2, 16_000) for i in (1, 2))], (1, 1)
+        ["l1.weight", *(f"block{n}.c{i}.weight" for n in range(2, 40_000) for i in (1, 2))], (1, 1)
     ),
     "kernels": lambda: state_of([f"{n}.weight" for n in range(40_000)], (1, 1, 4, 4)),
 }
@@ -198,9 +198,9 @@ SEGMENTERS: dict[str, Callable[[], bytes]] = {
     "wide": lambda: header_of("segmenter", {"a": torch.zeros(1)}, concepts=["a"], widths=[65536] * 12, provenance={}),
     "deep": lambda: header_of("segmenter", {"a": torch.zeros(1)}, concepts=["a"], widths=[1] * 10**6, provenance={}),
     "equal names": lambda: header_of(
-        "segmenter", {"a": torch.zeros(1)}, concepts=["a"] * 200_000, widths=[1, 1], provenance={}
+        "segmenter", {"a": torch.zeros(1)}, concepts=["a"] * 500_000, widths=[1, 1], provenance={}
     ),
     "different names": lambda: header_of(
-        "segmenter", {"a": torch.zeros(1)}, concepts=[*map(str, range(80_000)), "0"], widths=[1, 1], provenance={}
+        "segmenter", {"a": torch.zeros(1)}, concepts=[*map(str, range(200_000)), "0"], widths=[1, 1], provenance={}
     ),
 }
