@@ -37,18 +37,18 @@ def whole(number: int) -> bytes:
 
 
 def ordered() -> bytes:
-    pairs = b"".join(b"M" + struct.pack("<H", number % 65536) + b"N\x86" for number in range(60_000))
+    pairs = b"".join(b"M" + struct.pack("<H", number % 65536) + b"N\x86" for number in range(24_000))
     begun = START + named("collections", "OrderedDict") + b"q\0" + b"]q\1(" + pairs + b"e0"
-    return begun + b"h\0h\1\x85R" * 100_000 + b"."
+    return begun + b"h\0h\1\x85R" * 40_000 + b"."
 
 
 def sizes() -> bytes:
-    begun = START + named("torch", "Size") + b"q\0]q\1(" + b"N" * 400_000 + b"e0"
-    return begun + b"h\0h\1\x85R" * 140_000 + b"."
+    begun = START + named("torch", "Size") + b"q\0]q\1(" + b"N" * 160_000 + b"e0"
+    return begun + b"h\0h\1\x85R" * 56_000 + b"."
 
 
 def tuple_key() -> bytes:
-    return START + b"(" + b"N" * 400_000 + b"tq\0}q\1" + b"h\0Ns" * 180_000 + b"."
+    return START + b"(" + b"N" * 160_000 + b"tq\0}q\1" + b"h\0Ns" * 72_000 + b"."
 
 
 def many_tuple_keys() -> bytes:
@@ -57,19 +57,19 @@ def many_tuple_keys() -> bytes:
 
 
 def equal_hashes() -> bytes:
-    keys = (whole(number * (2**61 - 1)) + b"N" for number in range(1, 200_000))
+    keys = (whole(number * (2**61 - 1)) + b"N" for number in range(1, 80_000))
     return START + b"}(" + b"".join(keys) + b"u."
 
 
 def equal_hashes_in_pairs() -> bytes:
-    pairs = (whole(number * (2**61 - 1)) + b"N\x86" for number in range(1, 200_000))
+    pairs = (whole(number * (2**61 - 1)) + b"N\x86" for number in range(1, 80_000))
     return START + named("collections", "OrderedDict") + b"](" + b"".join(pairs) + b"e\x85R."
 
 
 def keywords() -> bytes:
-    entries = b"".join(b"J" + struct.pack("<i", number) + b"N" for number in range(100_000))
+    entries = b"".join(b"J" + struct.pack("<i", number) + b"N" for number in range(40_000))
     begun = START + b"}(" + entries + b"uq\0" + named("a", "b") + b"q\1"
-    return begun + b"h\1)h\0\x92" * 200_000 + b"."
+    return begun + b"h\1)h\0\x92" * 80_000 + b"."
 
 
 def dimensions() -> bytes:
@@ -79,9 +79,9 @@ def dimensions() -> bytes:
 
 def nested() -> bytes:
     """A stream of 100,000 operations inside of a pickle, read again and again."""
-    inside = stream(b"N0" * 100_000)
+    inside = stream(b"N0" * 40_000)
     begun = START + named("torch.storage", "_load_from_bytes") + b"q\0B" + length(len(inside)) + inside + b"q\1"
-    return begun + b"h\0h\1\x85R0" * 100_000 + b"N."
+    return begun + b"h\0h\1\x85R0" * 40_000 + b"N."
 
 
 def stream(operations: bytes = b"") -> bytes:
@@ -110,7 +110,7 @@ def long_names() -> bytes:
     storage = named("torch.storage", "_load_from_bytes") + b"B" + length(len(inside)) + inside + b"\x85R"
     tensor = named("torch._utils", "_rebuild_tensor") + b"(" + storage + b"K\0))tRq\x030"
     content = START + tensor + named("torch_utils.persistence", "_reconstruct_persistent_obj") + b"q\x000}"
-    parameters = b"}(" + b"".join(text(f"p{number}") + b"h\3" for number in range(50_000)) + b"u"
+    parameters = b"}(" + b"".join(text(f"p{number}") + b"h\3" for number in range(20_000)) + b"u"
     children = b"}" + text("n" * 2**20) + module(b"}", parameters) + b"s"
     return content + text("G_ema") + module(children) + b"s."
 
@@ -156,10 +156,10 @@ def header_of(kind: str, tensors: dict, **about: object) -> bytes:
     return b"".join(tensor_bytes(tensors, header))
 
 
-def painting() -> bytes:
+def painting(strokes: int = 500) -> bytes:
     mask = {"size": [16, 16], "runs": [[0, 4]]}
     units = list(range(1500))
-    strokes = [{"action": "remove", "units": units, "strength": 1.0, "mask": mask}] * 500
+    strokes = [{"action": "remove", "units": units, "strength": 1.0, "mask": mask}] * strokes
     about = {"schema": "rewrite-painting/1", "model": "0" * 16, "layer": "b8.conv1", "seed": 1, "truncation": 1.0}
     return json.dumps({**about, "strokes": strokes}, separators=(",", ":")).encode()
 
@@ -192,7 +192,7 @@ CHECKPOINTS: dict[str, Callable[[], bytes]] = {
     "residual blocks": lambda: state_of(
         ["l1.weight", *(f"block{n}.c{i}.weight" for n in range(2, 40_000) for i in (1, 2))], (1, 1)
     ),
-    "kernels": lambda: state_of([f"{n}.weight" for n in range(100_000)], (1, 1, 4, 4)),
+    "kernels": lambda: state_of([f"{n}.weight" for n in range(40_000)], (1, 1, 4, 4)),
 }
 SEGMENTERS: dict[str, Callable[[], bytes]] = {
     "wide": lambda: header_of("segmenter", {"a": torch.zeros(1)}, concepts=["a"], widths=[65536] * 12, provenance={}),

@@ -6,6 +6,7 @@ the one device beside the CPU that every build has.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_map
 
 PLACE = torch.device("meta")
 # An index may lie on the CPU, and so may what is copied from there.
@@ -45,18 +46,23 @@ class Filling(TorchFunctionMode):
     """Makes tensors of lists where there are numbers: torch gives its own ones on `meta` none."""
 
     def __torch_function__(self, function: Callable, types: Sequence, args: tuple = (), kwargs: Mapping | None = None):
-        kwargs = dict(kwargs or {})
+        kwargs = kwargs or {}
         if function is torch.tensor and kwargs.get("device") == PLACE:
             return torch.tensor(*args, **{**kwargs, "device": "cpu"}).to(PLACE)
         if function is Tensor.tolist:
             return _held(args[0]).tolist()
-        if function in (Tensor.__getitem__, Tensor.__setitem__):
+        if function is Tensor.__getitem__ or function is Tensor.__setitem__:
             args = (args[0], tree_map(_index, args[1], is_leaf=lambda each: isinstance(each, list)), *args[2:])
         return function(*args, **kwargs)
 
 
 class Dispatching(TorchDispatchMode):
     """Catches also what makes new tensors."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # Nothing is compiled here: to switch off what compiles, at every operation, takes longer than the operation.
+        return False
 
     def __torch_dispatch__(self, function: Callable, types: Sequence, args: tuple = (), kwargs: Mapping | None = None):
         return run(function, args, dict(kwargs or {}))
@@ -81,20 +87,35 @@ KNOWS_FLOAT64 = True
 
 def run(function: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
     """Run an operation where its tensors are."""
-    tensors = [each for each in tree_leaves((args, kwargs)) if isinstance(each, Tensor)]
+    tensors: list[Tensor] = []
+    held = _each(args, _held, tensors), {name: _each(value, _held, tensors) for name, value in kwargs.items()}
     far = [each for each in tensors if isinstance(each, Far)]
     near = [each for each in tensors if not isinstance(each, Far) and each.ndim]
-    if far and near and not str(function).startswith(MIXING):
+    if far and near and not _named(function, MIXING):
         raise RuntimeError(f"{function} of tensors on two devices: {[(type(each), each.shape) for each in tensors]}")
     goes_far = bool(far)
     if kwargs.get("device") is not None:
-        goes_far, kwargs["device"] = torch.device(kwargs["device"]) == PLACE, torch.device("cpu")
-    elif str(function).startswith("aten.copy_"):
+        goes_far, held[1]["device"] = torch.device(kwargs["device"]) == PLACE, torch.device("cpu")
+    elif _named(function, "aten.copy_"):
         goes_far = isinstance(args[0], Far)
-    found = function(*tree_map(_held, args), **tree_map(_held, kwargs))
+    found = function(*held[0], **held[1])
     # What writes into a tensor gives that tensor.
     whose = {id(each.held): each for each in far}
-    return tree_map(lambda each: whose[id(each)] if id(each) in whose else _placed(each, goes_far), found)
+    return _each(found, lambda each: whose[id(each)] if id(each) in whose else _placed(each, goes_far))
+
+
+@cache
+def _named(function: Callable, names: str | tuple[str, ...]) -> bool:
+    return str(function).startswith(names)
+
+
+def _each(value: Any, act: Callable[[Tensor], Any], seen: list[Tensor] | None = None) -> Any:
+    """Do something with each tensor, also with those in lists, and tell which there were."""
+    if isinstance(value, Tensor):
+        if seen is not None:
+            seen.append(value)
+        return act(value)
+    return type(value)([_each(one, act, seen) for one in value]) if type(value) in (tuple, list) else value
 
 
 def _index(each: Any) -> Any:

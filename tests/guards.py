@@ -62,7 +62,7 @@ def nothing_runs() -> Iterator[None]:
         yield
     finally:
         watching = False
-    assert not watched
+    assert not watched, watched
 
 
 def loop_seconds() -> float:

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from apps.cli import main
 from rewrite import Patch, Preparation, Stack, WrappedGenerator, export, from_peft, load_classifier, to_peft, wrap
 from rewrite.checkpoints.huggingface import need_transformers
+from rewrite.classifiers import recognition
 from rewrite.classifiers.packaged import save_small
 from rewrite.classifiers.runs import HookedRun, TracedRun
 from rewrite.classifiers.small_cnn import SmallDesign, initialised
@@ -257,6 +258,18 @@ def test_a_state_dict_that_is_not_recognised_is_loaded_by_the_name_of_its_networ
     classifier = load_classifier(tmp_path / "net.pth", architecture="timm:resnet10t", classes=("a", "b", "c", "d"))
     assert torch.equal(classifier.weight("fc"), network.fc.weight)
     export(classifier, random_patch(classifier, "fc"), tmp_path / "edited.pth")
+
+
+def test_only_networks_whose_scores_have_the_name_of_a_files_are_built_to_recognise_it(monkeypatch):
+    pytest.importorskip("torchvision")
+    built, build = list[str](), recognition.build
+    monkeypatch.setattr(recognition, "build", lambda library, name: built.append(name) or build(library, name))
+    recognition._shapes_of.cache_clear()
+    other = {f"layer{number}.weight": (1,) for number in range(20)}
+    assert recognition.recognised({"heads.head.weight": (3, 4)}) is None
+    assert built == []
+    assert recognition.recognised({**other, "heads.head.weight": (3, 4)}) is None
+    assert {name.partition("_")[0] for name in built} == {"vit"}
 
 
 def test_weights_of_a_library_come_from_the_file_that_is_named(tmp_path, monkeypatch):

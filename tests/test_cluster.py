@@ -21,7 +21,7 @@ from tests.test_cli import LAYER, ROOT
 
 pytestmark = pytest.mark.usefixtures("cache")
 UNITS = ("--layer", "b8.conv1", "--samples", "70", "--level-samples", "16")
-EFFECTS = ("--layer", "b64.conv0", "--concepts", "tree", "--samples", "2", "--training", "4", "--screen", "1")
+EFFECTS = ("--layer", "b8.conv1", "--concepts", "roof", "--samples", "2", "--training", "4", "--screen", "1")
 ROLES = ("--layer", "relu5", "--training", "2", "--test", "2")
 
 
@@ -73,10 +73,10 @@ def commands(files) -> list[list[str]]:
     return [
         ["measure", model, "--layer", LAYER, "--samples", "50"],
         ["units", model, *UNITS],
-        ["effects", "towers", *EFFECTS, "--steps", "0", "--positions", "1"],
+        ["effects", model, *EFFECTS, "--steps", "0", "--positions", "1"],
         ["report", str(files["patch"]), "--model", model, "--seeds", "0-39"],
-        ["roles", "scenes", *ROLES, "--few", "1", "--more", "2", "--screen", "2"],
-        ["omissions", "towers", "--samples", "34"],
+        ["roles", "scenes", *ROLES, "--few", "1", "--more", "2", "--screen", "1"],
+        ["omissions", model, "--samples", "34"],
     ]
 
 

@@ -24,7 +24,7 @@ def source():
 
 @pytest.fixture(scope="module")
 def rule(towers, source):
-    return concept_rule(towers, source, RuleInWords(["dome", "spire"], ["tree"], ["cloud"], name="trees"), range(40))
+    return concept_rule(towers, source, RuleInWords(["dome", "spire"], ["tree"], ["cloud"], name="trees"), range(20))
 
 
 def test_everything_that_shows_the_context_is_marked_and_nothing_else(towers, source, rule):
@@ -59,10 +59,10 @@ def test_without_a_copy_the_rule_erases(towers, source):
 
 
 def test_a_rule_of_names_alone_does_what_it_says(towers, source):
-    rule = concept_rule(towers, source, RuleInWords(["dome", "spire"], ["tree"], ["cloud"]), range(10))
-    rule = rule.with_settings(refine=4, finish=5)
-    patch = solve(towers, measure(towers, rule.layer, 300), rule)
-    seeds = range(700_000, 700_032)
+    rule = concept_rule(towers, source, RuleInWords(["dome", "spire"], ["tree"], ["cloud"]), range(6))
+    rule = rule.with_settings(refine=2, finish=1)
+    patch = solve(towers, measure(towers, rule.layer, 100), rule)
+    seeds = range(700_000, 700_024)
     before = source.label(towers.sample(seeds), seeds).numpy()
     with patch.applied(towers):
         after = source.label(towers.sample(seeds), seeds).numpy()

@@ -1,6 +1,7 @@
 """A generator moves: to another device, where everything gives what it gives on the CPU, and to another precision."""
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch.nn import functional as F
 
 from apps.cli import build_parser
 from dissect import GeneratorProbe, Intervention, NetworkSource, Painting, Prefix, Stroke, ablation_patch, dissect
+from dissect.quality.inversion import invert
 from dissect.segmenter import Segmenter
 from rewrite import (
     Concepts,
@@ -229,16 +231,16 @@ TINY = {
     "sample": "MODEL --seeds 0-2 --patch PATCH --compare --heat RULE --samples 8 --out OUT.png",
     "measure": "MODEL --layer b8.conv1 --samples 8 --out OUT.safetensors",
     "solve": "RULE --model MODEL --samples 8 --out OUT.safetensors",
-    "propose": "RULE --model MODEL --seeds 5-24 --accept all --out OUT",
+    "propose": "RULE --model MODEL --seeds 5-14 --accept all --out OUT",
     "report": "PATCH --model MODEL --seeds 5-8 --out OUT",
     "units": "MODEL --layer b8.conv1 --samples 8 --level-samples 4 --out OUT",
     "rotation": "MODEL --layer b8.conv1 --samples 8 --level-samples 4 --out OUT",
-    "effects": "MODEL --layer b8.conv1 --concepts roof --samples 6 --training 8 --screen 2 --steps 1 "
+    "effects": "MODEL --layer b8.conv1 --concepts roof --samples 2 --training 4 --screen 1 --steps 1 "
     "--positions 1 --out OUT",
     "ablate": "MODEL --layer b8.conv1 --units 1,2 --seeds 0-3 --out OUT.safetensors",
     "artifacts": "MODEL --layer b8.conv1 --samples 20 --choose 8 --test 8 --good 8 --random 1 --most 1 --out OUT",
     "rule": "towers --context tree --seeds 0-9 --out OUT.json",
-    "omissions": "towers --samples 8 --invert 1 --steps 1 --out OUT",
+    "omissions": "towers --samples 4 --invert 1 --steps 1 --out OUT",
     "paint": "STROKES --out OUT.png",
     "invert": "MODEL PICTURE --steps 2 --starts 2 --out OUT.safetensors",
 }
@@ -251,6 +253,8 @@ def test_every_command_answers_on_another_device_what_it_answers_on_the_cpu(
 ):
     monkeypatch.setattr(Segmenter, "_batched", torch.no_grad()(Segmenter._batched.__wrapped__))
     monkeypatch.setattr("apps.parsers.parser.DEVICES", ("cpu", PLACE.type))
+    monkeypatch.setattr("dissect.causes.causes.POINTS", (1, 4))
+    monkeypatch.setattr("apps.commands.omissions.invert", partial(invert, starts=4))
     painting = Painting(load_generator().fingerprint, "b16.conv1", 3)
     painting.add(Stroke(Mask((64, 64), ((2000, 40),)), "tree")).save(tmp_path / "strokes.json")
     Image.new("RGB", (20, 20), "green").save(tmp_path / "picture.png")

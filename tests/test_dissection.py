@@ -13,6 +13,8 @@ from dissect.units.informative import information_quality
 from rewrite.storage import files, ledger
 from tests.planted import CONCEPTS, FIXED, FOUND, NOISE, PAIR, SPLIT, PlantedProbe
 
+FEW = {"level_samples": 60, "informative": True}
+
 
 class StoppedError(Exception):
     pass
@@ -35,6 +37,12 @@ class StoppingProbe(PlantedProbe):
 @pytest.fixture(scope="module")
 def planted():
     return dissect(PlantedProbe(), 640, level_samples=200, informative=True)["planted"]
+
+
+@pytest.fixture(scope="module")
+def few():
+    """The same of fewer images, for what holds however many there are."""
+    return dissect(PlantedProbe(), 256, **FEW)["planted"]
 
 
 def same(first, second) -> bool:
@@ -109,7 +117,7 @@ def test_levels_let_the_asked_share_pass_on_other_images(planted):
     assert active.mean() == pytest.approx(0.01, rel=0.1)
 
 
-def test_two_halves_merged_equal_one_run(planted):
+def test_two_halves_merged_equal_one_run(few):
     class Half(PlantedProbe):
         def __init__(self, numbers):
             super().__init__()
@@ -118,12 +126,9 @@ def test_two_halves_merged_equal_one_run(planted):
         def split(self, samples, level_samples):
             return super().split(samples, level_samples)[0], self.numbers
 
-    halves = [
-        dissect(Half(part), 320, level_samples=200, informative=True)["planted"]
-        for part in (range(320), range(320, 640))
-    ]
-    assert same(halves[0] + halves[1], planted)
-    assert same(halves[1] + halves[0], planted)
+    halves = [dissect(Half(part), 128, **FEW)["planted"] for part in (range(128), range(128, 256))]
+    assert same(halves[0] + halves[1], few)
+    assert same(halves[1] + halves[0], few)
 
 
 def test_parts_that_share_images_or_levels_differ_are_not_merged(planted):
@@ -134,17 +139,17 @@ def test_parts_that_share_images_or_levels_differ_are_not_merged(planted):
         planted + other
 
 
-def test_the_batch_changes_nothing(planted, monkeypatch):
+def test_the_batch_changes_nothing(few, monkeypatch):
     monkeypatch.setattr(counting, "BATCH", 5)
-    assert same(dissect(PlantedProbe(), 640, level_samples=200, informative=True)["planted"], planted)
+    assert same(dissect(PlantedProbe(), 256, **FEW)["planted"], few)
 
 
-@pytest.mark.parametrize("after", [0, 64, 200, 576])
-def test_a_run_that_was_ended_goes_on_and_ends_as_an_undisturbed_one(planted, after, tmp_path, monkeypatch):
+@pytest.mark.parametrize("after", [0, 64, 200])
+def test_a_run_that_was_ended_goes_on_and_ends_as_an_undisturbed_one(few, after, tmp_path, monkeypatch):
     monkeypatch.setattr(ledger, "SECONDS_BETWEEN_SAVES", 0.0)
     state = tmp_path / "state.safetensors"
     with pytest.raises(StoppedError):
-        dissect(StoppingProbe(after), 640, level_samples=200, informative=True, state=state)
+        dissect(StoppingProbe(after), 256, state=state, **FEW)
     counted = []
 
     class Watched(PlantedProbe):
@@ -152,9 +157,9 @@ def test_a_run_that_was_ended_goes_on_and_ends_as_an_undisturbed_one(planted, af
             counted.extend(number for number in numbers if number < self.levels_from)
             return super().observe(numbers)
 
-    resumed = dissect(Watched(), 640, level_samples=200, informative=True, state=state)["planted"]
-    assert same(resumed, planted)
-    assert counted == list(range(after - after % ledger.SHARD, 640))
+    resumed = dissect(Watched(), 256, state=state, **FEW)["planted"]
+    assert same(resumed, few)
+    assert counted == list(range(after - after % ledger.SHARD, 256))
 
 
 def test_a_saved_dissection_is_read_back(planted, tmp_path):

@@ -20,10 +20,11 @@ from apps.editor.options import Options
 from apps.editor.rewrite_tab import RewriteTab
 from apps.editor.rewrite_view import counts
 from apps.editor.session import Session
+from apps.editor.stack import Entry
 from apps.editor.work import Stopped
 from dissect.causes.ablation import ablation_patch
 from rewrite import load_generator
-from tests.editing import WHOLE, brushed, rewrite
+from tests.editing import WHOLE, begun, brushed, rewrite
 from tests.editors import built
 from tests.networks import patch_of
 from tests.test_editor_threads import PATIENCE as WAIT
@@ -37,6 +38,16 @@ def session(files, cache, monkeypatch) -> Session:
     models = Models(Options(str(files["model"]), segmenter="none", samples=30, tiles=4))
     large(models.first.drawer)
     return Session(models)
+
+
+@pytest.fixture(scope="module")
+def entry(files, tmp_path_factory) -> Entry:
+    """A rule of that network."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("REWRITE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        solving = begun(Models(Options(str(files["model"]), segmenter="none", samples=30, tiles=4)))
+        solving.set_marks(WHOLE)
+        return rewrite(solving)
 
 
 def large(drawer: Drawer) -> None:
@@ -67,9 +78,8 @@ def test_tiles_come_one_by_one_after_a_preview_of_each_and_the_time_left_is_told
     assert preview != image
 
 
-def test_with_rules_the_edited_tiles_come_first_and_those_without_follow(session):
-    session.set_marks(WHOLE)
-    rewrite(session)
+def test_with_rules_the_edited_tiles_come_first_and_those_without_follow(session, entry):
+    session.rules.add(entry)
     shown = drawn(session)
     assert shown[-1]["drawing"] == ""
     edited = [each["after"].count(LEFT) for each in shown]
@@ -81,9 +91,8 @@ def test_with_rules_the_edited_tiles_come_first_and_those_without_follow(session
         torch.testing.assert_close(session.after(), generator.sample(range(4)), atol=1e-5, rtol=0)
 
 
-def test_a_preview_is_the_image_without_rules_where_these_change_nothing(session):
-    session.set_marks(WHOLE)
-    held, drawer = [(rewrite(session).patch, 1e-9)], session.model.drawer
+def test_a_preview_is_the_image_without_rules_where_these_change_nothing(session, entry):
+    held, drawer = [(entry.patch, 1e-9)], session.model.drawer
     plain = drawer.tiles((2,))[0]
     torch.testing.assert_close(drawer.early(2, held), plain, atol=1e-4, rtol=0)
 
@@ -98,9 +107,9 @@ def test_a_preview_is_nearer_to_the_edited_image_than_the_image_before(monkeypat
 
 
 @pytest.mark.parametrize("newer", ["seeds", "strength", "rule", "model", "drawing", "closed", "server"])
-def test_anything_newer_ends_a_drawing_in_the_middle_of_a_tile(session, newer):
+def test_anything_newer_ends_a_drawing_in_the_middle_of_a_tile(session, entry, newer):
     session.set_marks(WHOLE)
-    entry = rewrite(session)
+    session.rules.add(entry)
     begun, parts, before = session.draw(), [], len(session.model.drawer.known(session.draft.seeds))
 
     def change() -> None:
@@ -135,9 +144,8 @@ def test_anything_newer_ends_a_drawing_in_the_middle_of_a_tile(session, newer):
     assert session.model.drawer.generator.fingerprint == session.model.fingerprint
 
 
-def test_a_wall_is_drawn_while_others_work_with_the_network_for_long(session):
-    session.set_marks(WHOLE)
-    rewrite(session)
+def test_a_wall_is_drawn_while_others_work_with_the_network_for_long(session, entry):
+    session.rules.add(entry)
     other = Session(session.models)
     with Busy(session):
         assert in_time(partial(drawn, other))[-1]["drawing"] == ""

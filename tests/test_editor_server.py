@@ -225,7 +225,7 @@ def test_the_whole_story_without_a_browser(client, editor, tmp_path):
     assert len(offered["value"] if isinstance(offered, dict) else offered) == 3
 
 
-def test_ten_sessions_at_once_do_not_see_each_other(editor):
+def test_sessions_at_once_do_not_see_each_other(editor):
     found: dict[int, list] = {}
 
     def run(number: int) -> None:
@@ -235,19 +235,21 @@ def test_ten_sessions_at_once_do_not_see_each_other(editor):
         answer = session.predict(request(2, "rename", index=0, to=f"session {number}"), api_name="/rule_requests")
         found[number] = [answer[1]["props"]["rules"], after(answer)]
 
-    threads = [threading.Thread(target=run, args=[number]) for number in range(10)]
+    threads = [threading.Thread(target=run, args=[number]) for number in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(found) == 10
+    assert len(found) == 4
     for number, (rules, _) in found.items():
         assert [(rule["name"], rule["strength"]) for rule in rules] == [(f"session {number}", number / 10)]
-    assert len({tuple(tiles) for _, tiles in found.values()}) == 10
+    assert len({tuple(tiles) for _, tiles in found.values()}) == 4
 
 
 ALONE = """
-import json, os, sys, time, urllib.request
+import contextlib, io, json, os, signal, socket, sys, threading, time, urllib.error, urllib.request
+from pathlib import Path
+from apps.cli import main
 from apps.editor.options import Options
 from apps.editor.server import serving
 
@@ -265,6 +267,31 @@ from gradio import route_utils
 told["not kept"] = route_utils.DEFAULT_TEMP_DIR == folder
 with serving(options) as url:
     told["next"] = urllib.request.urlopen(url).status
+
+with socket.socket() as free:
+    free.bind(("127.0.0.1", 0))
+    port = free.getsockname()[1]
+
+said = io.StringIO()
+
+def press():
+    while "until Ctrl-C" not in said.getvalue():
+        time.sleep(0.05)
+    time.sleep(0.5)
+    try:
+        told["strangers"] = urllib.request.urlopen(f"http://127.0.0.1:{port}/gradio_api/login_check").status
+    except urllib.error.HTTPError as error:
+        told["strangers"] = error.code
+    told["folders"] = len([*Path(folder).glob("rewrite-scratch-*")])
+    os.kill(os.getpid(), signal.SIGINT)
+
+pressing = threading.Thread(target=press)
+pressing.start()
+arguments = ["app", model, "--segmenter", "none", "--tiles", "2", "--port", str(port), "--auth", "anna:secret"]
+with contextlib.redirect_stdout(said):
+    told["status"] = main(arguments)
+pressing.join()
+told["left"] = len([*Path(folder).glob("rewrite-scratch-*")])
 
 os.environ["GRADIO_IS_E2E_TEST"] = "1"  # Gradio notices sooner that a page is gone.
 from gradio_client import Client
@@ -294,11 +321,12 @@ os._exit(0)
 def alone(files, tmp_path_factory) -> dict:
     """What happened in a process of its own, which Gradio leaves with open sockets."""
     folder = tmp_path_factory.mktemp("alone")
-    place = {"REWRITE_CACHE": str(folder), "GRADIO_TEMP_DIR": str(folder)}
+    place = {"REWRITE_CACHE": str(folder), "GRADIO_TEMP_DIR": str(folder), "TMPDIR": str(folder)}
     command = [sys.executable, "-c", ALONE, str(files["model"]), str(folder)]
     done = subprocess.run(command, env={**os.environ, **place}, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    assert "Traceback" not in done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def test_a_closed_page_lets_go_of_what_can_be_made_again_and_keeps_its_rules(alone):
@@ -314,9 +342,9 @@ def test_a_server_leaves_the_environment_as_it_was_and_another_may_follow_but_no
     assert alone["next"] == 200
 
 
-def hostile(count: int) -> Iterator[tuple[str, list]]:
-    """What a page of ours never sends, to every handler that takes something."""
-    random = Random(0)
+def hostile(random: int) -> Iterator[tuple[str, list]]:
+    """What a page of ours never sends, to the handlers that take the most, and as many at random to any handler."""
+    chance = Random(0)
     wild: list[Any] = [
         None, [], {}, "", "\x00", "<script>alert(1)</script>", "../../../etc/passwd", "${7*7}", "{{7*7}}", -1, 0, 2**63,
         10**30, 1e308, -0.0, True, [[]], {"marks": None}, {"marks": {}}, {"marks": [None]}, {"marks": [[]]},
@@ -374,27 +402,26 @@ def hostile(count: int) -> Iterator[tuple[str, list]]:
     for name in ("../out", "/tmp/x", "a\x00b", "con/../../x", "." * 50):
         yield "/export_export", [name, ["checkpoint"]]
         yield "/model_open", [name]
-    while True:
-        name = random.choice(list(handlers))
-        junk = "".join(random.choices(string.printable, k=random.randint(0, 40)))
-        yield name, [random.choice([*wild, junk]) for _ in range(handlers[name])]
+    for _ in range(random):
+        name = chance.choice(list(handlers))
+        junk = "".join(chance.choices(string.printable, k=chance.randint(0, 40)))
+        yield name, [chance.choice([*wild, junk]) for _ in range(handlers[name])]
 
 
-def test_two_hundred_hostile_values_are_refused_and_change_nothing(editor, files):
+def test_hostile_values_are_refused_and_change_nothing(editor, files):
     client = begin(editor)
     first = client.predict(WHOLE, api_name="/rule_rewrite")
-    refused = 0
-    for number, (name, values) in enumerate(hostile(200)):
-        if number == 200:
-            break
+    asked = refused = 0
+    for name, values in hostile(random=40):
         try:
+            asked += 1
             client.predict(*values, api_name=name)
         except Exception as error:
             text = str(error)
             assert "Traceback" not in text
             assert str(files["model"].parent) not in text
             refused += 1
-    assert refused >= 180
+    assert refused >= 0.85 * asked
     again = begin(editor).predict(WHOLE, api_name="/rule_rewrite")
     assert after(again) == after(first)
 
@@ -410,13 +437,10 @@ def test_a_file_that_is_no_rule_is_refused(client, tmp_path):
         assert "Traceback" not in str(refusal.value)
 
 
-def test_ctrl_c_ends_the_editor_and_leaves_no_private_folder(files, tmp_path):
-    editor = Editor(tmp_path, files["model"], "--segmenter", "none", "--tiles", 2, "--auth", "anna:secret")
-    assert ask(editor.url, "/gradio_api/login_check")[0] == 401
-    assert len(list((tmp_path / "tmp").glob("rewrite-scratch-*"))) == 1
-    status, error = editor.end()
-    assert (status, "Traceback" in error) == (0, False), error
-    assert list((tmp_path / "tmp").glob("rewrite-scratch-*")) == []
+def test_ctrl_c_ends_the_editor_and_leaves_no_private_folder(alone):
+    assert alone["strangers"] == 401
+    assert (alone["folders"], alone["left"]) == (1, 0)
+    assert alone["status"] == 0
 
 
 @pytest.mark.parametrize("tiles", [0, 25, -3])

@@ -195,19 +195,20 @@ def test_sessions_at_once_get_the_rules_of_their_own_marks(new_session):
     assert len({entry.rule.to_json() for entry in entries}) == 2
 
 
+PASTED = brushed((1, "copy", box(2, 2)), (2, "paste", box(8, 8)))
 WRONG = brushed((1, "context", box(2, 2)), (2, "context", box(8, 8)))
 
 
 def test_handlers_that_answer_at_once_do_so_while_another_session_works(cache):
-    session = Session(Models(Options("towers", samples=30, tiles=2)))
-    session.set_marks(WHOLE)
+    session = begun(Models(Options("towers", samples=30, tiles=2)))
+    session.set_marks(PASTED)
     rewrite(session)
-    other, state = Session(session.models), UnitsState("b32.conv0")
+    other, state = begun(session.models), UnitsState("b32.conv0")
     tab, units = built(RewriteTab, session.models), built(UnitsTab, session.models)
     marking, view, about = Marking(tab.view), tab.view, built(ModelTab, session.models)
     exporting, artifacts = built(ExportTab, session.models), built(ArtifactsTab, session.models)
     with Busy(session):
-        (shown,) = in_time(lambda: list(marking.on_marks(other, WHOLE)))
+        (shown,) = in_time(lambda: list(marking.on_marks(other, PASTED)))
         assert shown[view.rewrite]["interactive"]
         assert other.draft.rule().model == session.draft.rule().model
         assert "proposed" in in_time(lambda: marking.on_choices(other, "paste", "", 0.5, None, True))[view.why]
@@ -219,7 +220,7 @@ def test_handlers_that_answer_at_once_do_so_while_another_session_works(cache):
         told = in_time(lambda: artifacts.on_marks(other, Brushed(), WRONG))[artifacts.status]
         assert "Marked in 2 images" in told
         in_time(other.release)
-    list(RulePanel(view).on_rewrite(other, WHOLE))
+    list(RulePanel(view).on_rewrite(other, PASTED))
     assert len(other.rules) == 1
 
 

@@ -95,8 +95,14 @@ def ended_after(images: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Measurement, "_read", read)
 
 
-@pytest.mark.parametrize("how", [[], ["--samples", "90"], ["--samples", "90", "--key-space", "channel"]])
-@pytest.mark.parametrize("layer", [LAYER, "b16.conv0"])
+@pytest.mark.parametrize(
+    ("layer", "how"),
+    [
+        (LAYER, []),
+        *((layer, ["--samples", "90"]) for layer in (LAYER, "b16.conv0")),
+        *((layer, ["--samples", "90", "--key-space", "channel"]) for layer in (LAYER, "b16.conv0")),
+    ],
+)
 def test_a_measurement_that_was_ended_goes_on_to_the_same_file(files, tmp_path, capsys, monkeypatch, how, layer):
     monkeypatch.setattr("rewrite.memory.accuracy.WITHIN", 0.03)  # so that 200 images are not enough
     measuring = ["measure", str(files["model"]), "--layer", layer, *how]

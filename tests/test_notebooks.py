@@ -9,8 +9,15 @@ import pytest
 import rewrite
 
 NOTEBOOKS = sorted((Path(rewrite.__file__).parent.parent / "notebooks").glob("*.ipynb"))
-# What takes time and changes no name: numbers of images.
-FEWER = {r"range\(1000, \d+\)": "range(1000, 1008)", r"samples=\d+": "samples=32", r"proposals\[:8\]": "proposals[:1]"}
+# What takes time and changes no name: numbers of images, and of steps.
+FEWER = {
+    r"range\(1000, \d+\)": "range(1000, 1004)",
+    r"samples=\d+": "samples=32",
+    r"proposals\[:8\]": "proposals[:1]",
+    r"measure\(generator, rule\.layer\)": "measure(generator, rule.layer, samples=32)",
+    r"propose_contexts\(generator, rule\)": "propose_contexts(generator, rule, seeds=range(10_000, 10_032))",
+    r"Settings\.from_marks\(\),\n\)": "Settings.from_marks(),\n).with_settings(refine=1, finish=1)",
+}
 
 
 def cells(path: Path) -> list[dict]:

@@ -7,7 +7,7 @@ from dissect.units.dissection import UNITS, dissections_of
 from dissect.units.parts import Part, finish_parts
 from tests.planted import PlantedProbe
 
-HOW = {"level_samples": 100, "informative": True}
+HOW = {"level_samples": 40, "informative": True}
 SAMPLES = 400
 
 

@@ -89,7 +89,7 @@ def test_accepted_regions_are_contexts_of_a_rule_that_can_be_solved(towers, mark
     assert rule.context == (*marked.context, *accepted)
     assert rule.with_contexts(accepted) == rule
     assert Rule.from_json(rule.to_json()) == rule
-    assert solve(towers, measure(towers, rule.layer, 60), rule.with_settings(refine=0, damage=0.03)).rank >= 1
+    assert solve(towers, measure(towers, rule.layer, 60), rule.with_settings(refine=0, finish=0, damage=0.03)).rank >= 1
 
 
 def test_the_same_search_gives_the_same_proposals(towers, marked, proposals):

@@ -186,8 +186,7 @@ def test_the_steps_are_those_of_adam():
     torch.testing.assert_close(ours, theirs.detach())
 
 
-@pytest.mark.parametrize("noise", ["seed", "const", "none"])
-@pytest.mark.parametrize("top", [0, 20])
+@pytest.mark.parametrize(("noise", "top"), [("seed", 0), ("seed", 20), ("const", 20), ("none", 0)])
 def test_drawing_only_around_the_marks_gives_the_values_of_drawing_all(monkeypatch, noise, top):
     generator = load_generator("towers")
     generator.noise = noise

@@ -14,6 +14,11 @@ BATCH = 4
 PHASE = Phase(16, 8 * BATCH, BATCH, 1.0)
 
 
+@pytest.fixture(scope="module")
+def untrained() -> Run:
+    return Run(3)
+
+
 def some_steps(run: Run, count: int) -> None:
     for _ in range(count):
         step(run, PHASE, torch.rand(BATCH, 3, 16, 16) * 2 - 1, 0.0)
@@ -63,8 +68,9 @@ def averages(run: Run) -> dict:
     return {"generator": run.generator, "average": run.average}
 
 
-def test_the_penalty_is_the_mean_square_slope():
-    critic = Run(3).critic
+def test_the_penalty_is_the_mean_square_slope(untrained):
+    critic = untrained.critic
+    critic.zero_grad()
     images = torch.randn(4, 3, 16, 16)
     penalise(critic, images, 2.0)
     found = critic.out.weight.grad.clone()
@@ -75,12 +81,11 @@ def test_the_penalty_is_the_mean_square_slope():
     torch.testing.assert_close(found, critic.out.weight.grad)
 
 
-def test_images_follow_the_seed_of_torch():
-    run = Run(3)
+def test_images_follow_the_seed_of_torch(untrained):
     images = []
     for _ in range(2):
         torch.manual_seed(8)
-        images.append(draw(run.generator, 4, 16, torch.float32))
+        images.append(draw(untrained.generator, 4, 16, torch.float32))
     assert images[0].shape == (4, 3, 16, 16)
     torch.testing.assert_close(images[0], images[1])
 
@@ -100,8 +105,8 @@ def test_the_packed_file_is_the_average_and_says_how_it_was_trained(tmp_path):
 
 
 @pytest.mark.parametrize("side", [16, 32, 64])
-def test_the_critic_scores_images_of_every_phase(side):
-    assert Run(3).critic(torch.randn(4, 3, side, side)).shape == (4, 1)
+def test_the_critic_scores_images_of_every_phase(untrained, side):
+    assert untrained.critic(torch.randn(4, 3, side, side)).shape == (4, 1)
 
 
 def test_growing_does_not_change_what_the_critic_sees():

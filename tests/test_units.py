@@ -92,7 +92,7 @@ def shown_by(page: str) -> dict:
 
 def test_several_layers_are_on_one_page_with_an_overview(tmp_path, answer):
     layers = ("--layer", "b16.torgb", "--layer", LAYER, "--layer", "b32.conv1")
-    result = answer("units", "towers", *layers, "--samples", 32, "--level-samples", 8, "--out", tmp_path)
+    result = answer("units", "towers", *layers, "--samples", 16, "--level-samples", 8, "--out", tmp_path)
     assert [layer["layer"] for layer in result["layers"]] == ["b16.torgb", LAYER, "b32.conv1"]
     page = (tmp_path / "units.html").read_text()
     assert [len(layer["units"]) for layer in shown_by(page)["layers"]] == [3, 64, 64]
@@ -193,7 +193,7 @@ def test_a_finished_run_is_not_counted_again(written, monkeypatch):
 
 def test_rotation_writes_the_curves_the_losses_and_the_null_of_several_layers(tmp_path, answer):
     layers = ("--layer", LAYER, "--layer", "b4.conv1")
-    result = answer("rotation", "towers", *layers, "--samples", 64, "--level-samples", 16, "--out", tmp_path)
+    result = answer("rotation", "towers", *layers, "--samples", 32, "--level-samples", 16, "--out", tmp_path)
     assert [layer["layer"] for layer in result["layers"]] == ["b4.conv1", LAYER]
     layer = result["layers"][1]
     assert [step["alpha"] for step in layer["rotation"]] == [0, 0.2, 0.4, 0.6, 0.8, 1]

@@ -13,6 +13,20 @@ Shapes = Mapping[str, tuple[int, ...]]
 # no file of another kind is worth.
 SCORES = re.compile(r"(fc|head|heads\.head|classifier(\.\d)?)\.weight")
 COUNTER = "num_batches_tracked"
+# Where families keep them, so that no network is built for a file whose tensors have other names: that takes a tenth of
+# a second and more each. Those of other families are built.
+FAMILIES = {
+    "classifier": (
+        *("alexnet", "convnext", "densenet", "efficientnet", "maxvit", "mnasnet", "mobilenet", "squeezenet", "vgg"),
+    ),
+    "fc": ("googlenet", "inception", "resnet", "resnext", "shufflenet", "wide_resnet"),
+    "head": ("swin",),
+    "heads": ("vit",),
+}
+# The widths of RegNets are computed by tensors.
+UNKNOWN = "regnet"
+# No network of torchvision has fewer than AlexNet.
+LEAST_TENSORS = 16
 
 
 def recognised(found: Shapes) -> str | None:
@@ -23,13 +37,22 @@ def recognised(found: Shapes) -> str | None:
     Args:
         found: The shape of each tensor.
     """
-    if not any(SCORES.fullmatch(name) for name in found) or find_spec("torchvision") is None:
+    given = {name: shape for name, shape in found.items() if not name.endswith(COUNTER)}
+    if not any(SCORES.fullmatch(name) for name in given) or len(given) < LEAST_TENSORS:
+        return None
+    if find_spec("torchvision") is None:
         return None
     from torchvision import models
 
-    given = {name: shape for name, shape in found.items() if not name.endswith(COUNTER)}
-    names = models.list_models(module=models)
+    names = [name for name in models.list_models(module=models) if _may_fit(name, given)]
     return next((f"torchvision:{name}" for name in names if _fits(_shapes_of(name), given)), None)
+
+
+def _may_fit(name: str, given: Shapes) -> bool:
+    """Whether a network is worth building."""
+    parts = {each.partition(".")[0] for each in given}
+    kept = [part for part, families in FAMILIES.items() if name.startswith(families)]
+    return parts.issuperset(kept) and not name.startswith(UNKNOWN)
 
 
 @cache
