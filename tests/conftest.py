@@ -28,6 +28,7 @@ from tests.networks import (
 )
 
 if TYPE_CHECKING:
+    from gradio_client import Client
     from playwright.sync_api import BrowserContext, Page
 
     from tests.editors import Editor
@@ -142,6 +143,25 @@ def small_editor(library, tmp_path_factory) -> Iterator["Editor"]:
     folder, options = tmp_path_factory.mktemp("small"), ("--samples", 100, "--tiles", TILES)
     with running(folder, library / "small" / "sixteen.safetensors", *options) as editor:
         yield editor
+
+
+@pytest.fixture(scope="session")
+def editor(files, tmp_path_factory) -> Iterator["Editor"]:
+    """An editor of the saved model that tests ask without a browser."""
+    from tests.editors import running
+
+    folder, models = tmp_path_factory.mktemp("editor"), files["model"].parent
+    small = ("--segmenter", "none", "--samples", 30, "--tiles", 6)
+    with running(folder, files["model"], "--models", models, *small) as found:
+        yield found
+
+
+@pytest.fixture
+def client(editor) -> "Client":
+    """A session of that editor."""
+    from tests.served import begin
+
+    return begin(editor)
 
 
 @pytest.fixture(scope="session")

@@ -19,9 +19,9 @@ from apps.editor.server import serving
 from rewrite import Memory, Rule, load_generator
 from rewrite.storage.files import tensor_bytes
 from rewrite.storage.quoting import LONGEST, plain, quoted, reason_of
-from tests.started import ROOT
 from tests.guards import ADDRESS
 from tests.networks import marked_rule
+from tests.started import ROOT
 from tests.test_house import SOURCES
 
 pytestmark = pytest.mark.usefixtures("cache")
