@@ -1,38 +1,11 @@
 """What threads do that begin together, and what must not wait for anybody."""
 
-import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import pytest
-
-from tests.editing import (  # noqa: F401 - fixtures
-    WHOLE,
-    begun,
-    box,
-    brushed,
-    find,
-    models,
-    new_models,
-    new_session,
-    options,
-    rewrite,
-    session,
-    shared_models,
-)
-
 PATIENCE = 240
-
-
-@pytest.fixture
-def impatient() -> Iterator[None]:
-    """Threads that take turns as often as they can."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
 
 
 def at_once(*works: Callable[[], Any]) -> list[Any]:

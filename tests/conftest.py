@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from http.server import HTTPServer
@@ -14,10 +15,14 @@ import torch
 
 import apps.editor  # noqa: F401  before a test imports Gradio
 from apps.cli import main
+from apps.editor.models import Models
+from apps.editor.options import Options
+from apps.editor.session import Session
 from rewrite import load_generator, measure, solve
 from rewrite.checkpoints import native
 from rewrite.generators.stylegan2_design import Design
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
+from tests.editing import begun
 from tests.file_server import FileServer
 from tests.guards import ADDRESS
 from tests.networks import (
@@ -162,6 +167,54 @@ def client(editor) -> "Client":
     from tests.served import begin
 
     return begin(editor)
+
+
+@pytest.fixture(scope="module")
+def options(files) -> Options:
+    """What an editor of the saved model is started with."""
+    folder = files["model"].parent
+    return Options(str(files["model"]), folders=(folder,), segmenter="none", samples=30, tiles=6)
+
+
+@pytest.fixture(scope="module")
+def shared_models(options, tmp_path_factory) -> Models:
+    """What the sessions of a file's tests share, as those of one server: a rule of theirs is solved once for all."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("REWRITE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        return Models(options)
+
+
+@pytest.fixture
+def models(shared_models, cache) -> Models:
+    """The same, with an empty folder for what is kept on disk."""
+    return shared_models
+
+
+@pytest.fixture
+def new_models(options, cache) -> Models:
+    """Those of a server that has not done anything yet."""
+    return Models(options)
+
+
+@pytest.fixture
+def session(models) -> Session:
+    """A session of that server."""
+    return begun(models)
+
+
+@pytest.fixture
+def new_session(new_models) -> Session:
+    """A session of a server that has not done anything yet."""
+    return begun(new_models)
+
+
+@pytest.fixture
+def impatient() -> Iterator[None]:
+    """Threads that take turns as often as they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
 
 
 @pytest.fixture(scope="session")

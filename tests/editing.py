@@ -1,48 +1,9 @@
 """Sessions of the editor for tests, and marks for them."""
 
-import pytest
-
 from apps.editor.contexts import find_regions
 from apps.editor.models import Models
-from apps.editor.options import Options
 from apps.editor.session import Session
 from apps.editor.stack import Entry
-
-
-@pytest.fixture(scope="module")
-def options(files) -> Options:
-    folder = files["model"].parent
-    return Options(str(files["model"]), folders=(folder,), segmenter="none", samples=30, tiles=6)
-
-
-@pytest.fixture(scope="module")
-def shared_models(options, tmp_path_factory) -> Models:
-    """What the sessions of a file's tests share, as those of one server: a rule of theirs is solved once for all."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("REWRITE_CACHE", str(tmp_path_factory.mktemp("cache")))
-        return Models(options)
-
-
-@pytest.fixture
-def models(shared_models, cache) -> Models:
-    return shared_models
-
-
-@pytest.fixture
-def new_models(options, cache) -> Models:
-    """Those of a server that has not done anything yet."""
-    return Models(options)
-
-
-@pytest.fixture
-def session(models) -> Session:
-    return begun(models)
-
-
-@pytest.fixture
-def new_session(new_models) -> Session:
-    """A session of a server that has not done anything yet."""
-    return begun(new_models)
 
 
 def begun(models: Models) -> Session:

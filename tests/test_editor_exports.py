@@ -8,7 +8,7 @@ import torch
 from apps.editor.exports import Export, names_of, slug
 from apps.editor.work import Stopped
 from rewrite import load_generator
-from tests.editing import WHOLE, models, options, rewrite, session, shared_models  # noqa: F401 - fixtures
+from tests.editing import WHOLE, rewrite
 
 
 def test_an_export_opens_again_with_the_same_images(session, tmp_path):

@@ -27,17 +27,7 @@ from rewrite.generators.latents import Latents
 from rewrite.generators.stylegan2_design import Design
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 from rewrite.reports.concepts import Concepts
-from tests.editing import (  # noqa: F401 - fixtures
-    box,
-    brushed,
-    models,
-    new_models,
-    new_session,
-    options,
-    rewrite,
-    session,
-    shared_models,
-)
+from tests.editing import box, brushed, rewrite
 from tests.editors import built
 from tests.networks import CONFIG, random_stylegan2
 

@@ -6,7 +6,7 @@ from apps.editor.options import MOST_TILES
 from apps.editor.proposal_list import read_answers
 from apps.editor.proposing import Proposing
 from apps.editor.rewrite_tab import RewriteTab
-from tests.editing import box, brushed, models, options, session, shared_models  # noqa: F401 - fixtures
+from tests.editing import box, brushed
 from tests.editors import built
 
 PLACES = brushed((2, "paste", box(8, 8)), (3, "context", box(8, 4)), (4, "context", box(4, 8)))

@@ -19,7 +19,7 @@ from dissect import Photograph
 from dissect.causes.painting import Painting
 from dissect.causes.stroke import Stroke
 from rewrite import Mask, Rule, load_generator
-from tests.editing import WHOLE, begun, box, brushed, models, options, shared_models  # noqa: F401 - fixtures
+from tests.editing import WHOLE, begun, box, brushed
 from tests.editors import built
 from tests.networks import CONFIG, random_stylegan2
 

@@ -19,18 +19,7 @@ from apps.editor.stack import MOST_RULES, Entry, Rules
 from dissect.sources.contract import CallableSource
 from rewrite import Rule, Settings
 from rewrite.reports.concepts import Concepts
-from tests.editing import (  # noqa: F401 - fixtures
-    WHOLE,
-    box,
-    brushed,
-    models,
-    new_models,
-    new_session,
-    options,
-    rewrite,
-    session,
-    shared_models,
-)
+from tests.editing import WHOLE, box, brushed, rewrite
 from tests.editors import built
 from tests.markup import HOSTILE, assert_shown_as_text
 from tests.networks import marked_rule

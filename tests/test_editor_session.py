@@ -19,20 +19,7 @@ from dissect.sources.contract import CallableSource
 from rewrite import Mask, Rule, Search, load_generator, measure, solve
 from rewrite.memory import Memory
 from rewrite.reports.concepts import Concepts
-from tests.editing import (  # noqa: F401 - fixtures
-    WHOLE,
-    begun,
-    box,
-    brushed,
-    find,
-    models,
-    new_models,
-    new_session,
-    options,
-    rewrite,
-    session,
-    shared_models,
-)
+from tests.editing import WHOLE, begun, box, brushed, find, rewrite
 from tests.networks import marked_rule
 
 

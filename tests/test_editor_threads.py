@@ -26,21 +26,8 @@ from apps.editor.units_tab import UnitsState, UnitsTab
 from apps.editor.work import Stopped
 from dissect.sources.contract import CallableSource
 from rewrite.reports.concepts import Concepts
-from tests.at_once import PATIENCE, at_once, impatient, in_time  # noqa: F401 - fixtures
-from tests.editing import (  # noqa: F401 - fixtures
-    WHOLE,
-    begun,
-    box,
-    brushed,
-    find,
-    models,
-    new_models,
-    new_session,
-    options,
-    rewrite,
-    session,
-    shared_models,
-)
+from tests.at_once import PATIENCE, at_once, in_time
+from tests.editing import WHOLE, begun, box, brushed, find, rewrite
 from tests.editors import built, made
 
 THREADS = 4

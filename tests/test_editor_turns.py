@@ -15,21 +15,8 @@ from apps.editor.rule_panel import RulePanel
 from apps.editor.session import Session
 from apps.editor.turns import Turns
 from rewrite.solvers import solving
-from tests.at_once import PATIENCE, at_once, impatient, in_time  # noqa: F401 - fixtures
-from tests.editing import (  # noqa: F401 - fixtures
-    WHOLE,
-    begun,
-    box,
-    brushed,
-    find,
-    models,
-    new_models,
-    new_session,
-    options,
-    rewrite,
-    session,
-    shared_models,
-)
+from tests.at_once import PATIENCE, at_once, in_time
+from tests.editing import WHOLE, brushed, rewrite
 from tests.editors import built
 
 THREADS = 4

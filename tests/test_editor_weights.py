@@ -15,18 +15,7 @@ from apps.editor.rewrite_tab import RewriteTab
 from apps.editor.rule_panel import RulePanel
 from rewrite import Rule, Settings, load_generator, measure, solve
 from rewrite.solvers import solving
-from tests.editing import (  # noqa: F401 - fixtures
-    WHOLE,
-    box,
-    brushed,
-    models,
-    new_models,
-    new_session,
-    options,
-    rewrite,
-    session,
-    shared_models,
-)
+from tests.editing import WHOLE, box, brushed, rewrite
 from tests.editors import built
 
 
