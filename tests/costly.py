@@ -78,7 +78,7 @@ def dimensions() -> bytes:
 
 
 def nested() -> bytes:
-    """A stream of 100,000 operations inside of a pickle, read again and again."""
+    """A stream of 40,000 operations inside of a pickle, read again and again."""
     inside = stream(b"N0" * 40_000)
     begun = START + named("torch.storage", "_load_from_bytes") + b"q\0B" + length(len(inside)) + inside + b"q\1"
     return begun + b"h\0h\1\x85R0" * 40_000 + b"N."
