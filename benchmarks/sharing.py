@@ -66,6 +66,7 @@ def main() -> None:
     parser.add_argument("--patch", type=Path, help="what the comparison edits with; nothing if left out")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--samples", type=int, default=512)
+    parser.add_argument("--only", choices=("memory", "dissection", "comparison"), help="what is shared; all if left out")
     parser.add_argument("--rounds", type=int, default=1)
     options = parser.parse_args()
     generator, processes, results = load_generator(options.generator), Processes(options.workers), {}
@@ -74,7 +75,8 @@ def main() -> None:
         began, used = time.perf_counter(), processor_seconds()
         measure(generator, "b16.conv1", 16 * options.workers * 2)
         results["start"] = {"seconds": time.perf_counter() - began, "cpu": processor_seconds() - used}
-    for name, act in kinds(generator, patch).items():
+    asked = {name: act for name, act in kinds(generator, patch).items() if options.only in (None, name)}
+    for name, act in asked.items():
         act(FEW)
         rows = []
         for _ in range(options.rounds):
