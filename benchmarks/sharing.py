@@ -66,7 +66,7 @@ def main() -> None:
     parser.add_argument("--patch", type=Path, help="what the comparison edits with; nothing if left out")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--samples", type=int, default=512)
-    parser.add_argument("--only", choices=("memory", "dissection", "comparison"), help="what is shared; all if left out")
+    parser.add_argument("--only", choices=("memory", "dissection", "comparison"), help="what is shared, if not all")
     parser.add_argument("--rounds", type=int, default=1)
     options = parser.parse_args()
     generator, processes, results = load_generator(options.generator), Processes(options.workers), {}
