@@ -200,8 +200,9 @@ def strengths(page: Page, repetitions: int) -> list[float]:
 def prepare_strokes(page: Page) -> None:
     """One mark, and the heat-maps on the wall."""
     # Contexts alone make no rule, so that no price is reckoned between the strokes.
-    if page.is_enabled("#wall >> role=button[name='Take all marks away']"):
-        page.click("#wall >> role=button[name='Take all marks away']")
+    clear = page.locator("#wall .tool:text-is('Clear')")
+    if clear.is_enabled():
+        clear.click()
     page.keyboard.press("3")
     brush(page, 3, 0.5, 0.4)
     page.click("text=Where would it fire?")
