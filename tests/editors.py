@@ -1,4 +1,4 @@
-"""Editors in a process of their own, as people start them, a browser to look at them, and tabs without a server."""
+"""Editors in a process of their own, a browser to look at them, and tabs without a server."""
 
 import asyncio
 import re

@@ -16,8 +16,16 @@ COUNTER = "num_batches_tracked"
 # Where families keep them, so that no network is built for a file whose tensors have other names: that takes a tenth of
 # a second and more each. Those of other families are built.
 FAMILIES = {
-    "classifier": tuple(
-        ["alexnet", "convnext", "densenet", "efficientnet", "maxvit", "mnasnet", "mobilenet", "squeezenet", "vgg"]
+    "classifier": (
+        "alexnet",
+        "convnext",
+        "densenet",
+        "efficientnet",
+        "maxvit",
+        "mnasnet",
+        "mobilenet",
+        "squeezenet",
+        "vgg",
     ),
     "fc": ("googlenet", "inception", "resnet", "resnext", "shufflenet", "wide_resnet"),
     "head": ("swin",),
