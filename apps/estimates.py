@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from rewrite import Generator, Rule
 from rewrite.goals.scene import latents_of
+from rewrite.goals.shown import BATCH
 from rewrite.shards.crew import crew_size
-from rewrite.solvers.finish import BATCH
 
 # A shorter wait needs no estimate.
 LEAST_IMAGES, LEAST_TIMES, LEAST_SECONDS = 50, 10, 10
@@ -31,7 +31,9 @@ def foretell_solution(generator: Generator, rule: Rule) -> None:
     A step runs the part behind the layer forth and back, which takes about as long as to draw the images.
     """
     latents = list(dict.fromkeys(place.latent for place in rule.places))
-    steps = rule.settings.finish + rule.settings.refine * -(-len(latents) // BATCH)
+    settings = rule.settings
+    steps = settings.descent or settings.finish
+    steps += settings.refine * -(-len(latents) // BATCH)
     some = latents_of(generator, latents[:BATCH])
     foretell_times(lambda: generator.images(some), steps, f"for {steps} steps of the solution")
 

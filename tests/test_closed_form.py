@@ -200,9 +200,9 @@ def test_with_exact_protection_it_is_the_lowest_of_those_that_keep_the_protected
 
 
 def test_exact_protection_confines_a_change_only_where_something_is_protected():
-    free, confined = (random_problem(protect=math.inf, protected=count, finish=5) for count in (0, 1))
-    assert (free.exact, free.finishes) == (False, True)
-    assert (confined.exact, confined.finishes) == (True, False)
+    free, confined = (random_problem(protect=math.inf, protected=count, finish=5, descent=5) for count in (0, 1))
+    assert (free.exact, free.finishes, free.descends) == (False, True, True)
+    assert (confined.exact, confined.finishes, confined.descends) == (True, False, False)
 
 
 @pytest.mark.parametrize("parts", [{}, {"protect": 10.0}], ids=str)

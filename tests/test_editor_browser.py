@@ -41,10 +41,10 @@ def test_the_whole_story(open_page, towers_editor, tmp_path):
     page.wait_for_selector("#status >> text=Contexts 4")
     assert "Context" in marks(page, 7)
 
-    page.wait_for_selector(f"{PRICE} >> text=would arrive where you did not mark")
+    page.wait_for_selector(f"{PRICE} >> text=would be gone where you did not mark")
     page.click(f"{PRICE} summary")
     page.wait_for_selector(f"{PRICE} >> text=Arrives where you did not mark")
-    page.wait_for_selector("#status >> text=would arrive where you did not mark")
+    page.wait_for_selector("#status >> text=would be gone where you did not mark")
     page.wait_for_selector(f"{PRICE} svg circle.chosen")
     assert page.locator(f"{PRICE} svg circle").count() == 5
     assert shown(page) == []

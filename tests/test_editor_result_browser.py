@@ -92,7 +92,7 @@ def test_strength_stands_beside_the_wall_and_the_price_is_a_sentence_whose_figur
     )
     assert strength["x"] > tiles["x"] + tiles["width"]
     assert strength["y"] + strength["height"] < page.viewport_size["height"]
-    page.wait_for_selector(f"{PRICE} >> text=would change elsewhere")
+    page.wait_for_selector(f"{PRICE} >> text=of all other pixels would change their colour")
     assert page.is_hidden(f"{PRICE} >> text=Drift")
     page.click(f"{PRICE} summary")
     assert page.is_visible(f"{PRICE} >> text=Drift")

@@ -75,7 +75,7 @@ def test_what_is_expected_where_nobody_marked_is_told_at_every_caution_and_rank(
     assert told[1.5, None]["beside"] < told[0.0, None]["beside"]
     view = built(RewriteTab, session.models).view
     *_, shown = Pricing(view).on_price(session)
-    assert "would arrive where you did not mark" in shown[view.status]
+    assert "would be gone where you did not mark" in shown[view.status]
     assert "Arrives where you did not mark" in shown[view.price]
     session.set_marks(brushed((1, "copy", box(2, 2)), (2, "paste", box(8, 8)), (3, "context", box(8, 4))))
     *_, shown = Pricing(view).on_price(session)

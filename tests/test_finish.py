@@ -12,8 +12,7 @@ from rewrite.goals.goal import build_goal
 from rewrite.goals.pasted import aims_of, pasted_images
 from rewrite.goals.refine import EMPHASIS
 from rewrite.rules.regions import Latent
-from rewrite.solvers import choice as choices
-from rewrite.solvers import drawn
+from rewrite.solvers import drawn, effort
 from rewrite.solvers import spectrum as spectra
 from rewrite.solvers.choice import PARTS_LARGE, TRIED_LARGE, TRIED_STEPS, choose, posed, prior
 from rewrite.solvers.drawn import draw_left_out
@@ -127,7 +126,8 @@ def test_steps_along_what_the_layer_usually_reads_are_short(energy, directions, 
 
 
 def test_the_marks_take_a_finish_only_where_left_out_images_gain_by_it(tiny_generator, monkeypatch):
-    rule = replace(rule_on(tiny_generator, "b16.conv1"), settings=replace(Settings.from_marks(), refine=1))
+    settings = replace(Settings.from_marks(), refine=1, descent=0)
+    rule = replace(rule_on(tiny_generator, "b16.conv1"), settings=settings)
     memory = measure(tiny_generator, "b16.conv1", 64)
     patch = solve(tiny_generator, memory, rule)
     goal = build_goal(tiny_generator, posed(tiny_generator, rule))
@@ -155,7 +155,7 @@ def test_on_larger_images_a_finish_is_tried_only_where_it_takes_few_operations(t
     parts = min(PARTS_LARGE, len(folds_of(problem)))
     steps = parts * TRIED_LARGE + rule.settings.finish
     monkeypatch.setattr(drawn, "LARGE", 0)
-    monkeypatch.setattr(choices, "MOST_OPERATIONS", steps * len(aims) * each - (not affordable))
+    monkeypatch.setattr(effort, "MOST_OPERATIONS", steps * len(aims) * each - (not affordable))
     monkeypatch.setattr(drawn, "finish", lambda *given: calls.append(given[-1]) or finish(*given))
     choose(tiny_generator, aims, problem)
     assert len(folds_of(problem)) > parts

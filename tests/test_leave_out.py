@@ -145,7 +145,7 @@ def test_heavier_hard_negatives_are_taken_with_more_reach_where_clearly_less_str
     tiny_generator, monkeypatch, share, taken
 ):
     rule = rule_on(tiny_generator, "b16.conv1")
-    asked = posed(tiny_generator, replace(rule, settings=Settings.from_marks()))
+    asked = posed(tiny_generator, replace(rule, settings=replace(Settings.from_marks(), descent=0)))
     problem = problem_of(tiny_generator, "b16.conv1", asked.settings, asked)
     given = (tiny_generator, aims_of(tiny_generator, [rule], [1.0]), problem)
     monkeypatch.setattr(choices, "OTHERS", (choices.OTHERS[0],))
@@ -283,7 +283,8 @@ def test_left_out_images_are_drawn_with_the_finish_that_the_others_get(tiny_gene
 
 def test_given_weights_are_judged_by_images_left_out_as_chosen_ones_are_and_give_the_same_patch(tiny_generator):
     rule, memory = rule_on(tiny_generator, "b16.conv1"), measure(tiny_generator, "b16.conv1", 64)
-    chosen = solve(tiny_generator, memory, replace(rule, settings=replace(Settings.from_marks(), refine=1)))
+    settings = replace(Settings.from_marks(), refine=1, descent=0)
+    chosen = solve(tiny_generator, memory, replace(rule, settings=settings))
     given = Rule.from_json(chosen.rules[0])
     judged, plain = solve(tiny_generator, memory, given, judged=True), solve(tiny_generator, memory, given)
     assert torch.equal(judged.left, plain.left)

@@ -30,6 +30,15 @@ def test_a_change_everywhere_strays_by_its_size(plain_generator):
     assert pasted.moved(pasted.before + 0.25).strays == pytest.approx(0.25, rel=1e-5)
 
 
+def test_pixels_of_which_one_colour_went_further_than_a_twentieth_of_its_range_have_moved(plain_generator):
+    pasted = pasted_images(plain_generator, rule_on(plain_generator, "conv"))[0]
+    after, rows = pasted.before.clone(), pasted.before.shape[1] // 2
+    after[2, :rows] += 0.11
+    after[:, rows:] += 0.09
+    outside = ~pasted.inside
+    assert pasted.moved(after).moved == pytest.approx(float(outside[:rows].sum() / outside.sum()))
+
+
 def test_images_together_are_weighed_by_their_pixels():
     halves = [Moved(1.0, 2.0, 12.0, 4), Moved(2.0, 2.0, 0.0, 4)]
     together = Moved.together(halves)

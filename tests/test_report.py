@@ -26,8 +26,9 @@ from rewrite import (
     solve,
 )
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
+from rewrite.goals.pasted import MOVED
 from rewrite.goals.scene import latents_of
-from rewrite.reports.effect import MOVED, movement
+from rewrite.reports.effect import movement
 from rewrite.reports.page import page
 from rewrite.reports.perceptual import Perceptual
 from rewrite.reports.places import measure_places, missing

@@ -52,8 +52,10 @@ documents = objects(
         steps=st.integers(1, 1000),
         key_space=st.sampled_from(KEY_SPACES),
         refine=st.integers(0, 1000),
-        reach=st.floats(0.1, 10),
+        reach=st.floats(0.1, 10).filter(lambda value: value != 1),
         finish=st.integers(0, 1000),
+        descent=st.integers(1, 1000),
+        still=positive.filter(lambda value: value != 1),
         quiet=positive,
         weights=st.sampled_from(WEIGHTS),
     ),
@@ -90,6 +92,8 @@ DOCUMENT = {
         "key_space": "channel",
         "refine": 2,
         "finish": 3,
+        "descent": 4,
+        "still": 0.5,
     },
     "effect": {"from": ["dome"], "to": "tree"},
     "expect": {"efficacy": 0.5, "outside": 0.2},
@@ -111,9 +115,10 @@ def test_a_rule_made_in_python_comes_back_from_json_as_it_was():
     rule = Rule("n", "m", "l", paste=place, copy=(place,), settings=Settings(protect=math.inf, rank=2))
     assert Rule.from_json(rule.to_json()) == rule
     assert json.loads(rule.to_json())["settings"]["protect"] == "exact"
-    # A rule with the usual reach is written as it was before there was one.
-    assert "reach" not in json.loads(rule.to_json())["settings"]
-    assert json.loads(rule.with_settings(reach=1.5).to_json())["settings"]["reach"] == 1.5
+    # A rule with the usual reach is written as it was before there was one, and so it is with a descent.
+    assert not {"reach", "descent", "still"} & json.loads(rule.to_json())["settings"].keys()
+    later = json.loads(rule.with_settings(reach=1.5, descent=7, still=2.0).to_json())["settings"]
+    assert (later["reach"], later["descent"], later["still"]) == (1.5, 7, 2.0)
 
 
 def test_a_name_with_brackets_stays_as_it_is():
@@ -149,8 +154,12 @@ def test_a_weight_that_is_given_is_not_chosen_by_the_marks_any_more():
     rule = Rule("n", "m", "l", paste=place, copy=(place,))
     assert rule.settings.weights == "marks"
     assert rule.with_settings(rank=3).settings.weights == "marks"
-    assert rule.with_settings(drift=0.1).settings == replace(rule.settings, drift=0.1, weights="given", finish=0)
+    alone = {"weights": "given", "finish": 0, "descent": 0}
+    assert rule.with_settings(drift=0.1).settings == replace(rule.settings, drift=0.1, **alone)
     assert rule.with_settings(drift=0.1, finish=5).settings.finish == 5
+    assert rule.with_settings(still=0.1, descent=5).settings == replace(
+        rule.settings, still=0.1, **alone | {"descent": 5}
+    )
 
 
 def test_places_are_the_paste_and_then_the_contexts():

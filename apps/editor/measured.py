@@ -10,7 +10,7 @@ from apps.editor.remaining import Remaining
 from apps.editor.stack import Entry
 from apps.editor.work import Work
 from rewrite import Report
-from rewrite.reports.effect import MOVED
+from rewrite.goals.pasted import MOVED
 from rewrite.reports.rendering import render
 from rewrite.reports.report import unseen_seeds
 from rewrite.reports.reporting import Reporting

@@ -14,10 +14,11 @@ TEMPLATE = Path(__file__).parent / "templates" / "price.html"
 # The caution of the other points of the curve, relative to the chosen one.
 STEPS = (-1.0, -0.5, 0.5, 1.0)
 MOST_OF_IT = 0.95
-COLOURS = "strays in the image"
+COLOURS, MOVES = "strays in the image", "moves in the image"
 UNMARKED = {
     "arrives in the image": ("Arrives where you did not mark", "share of the way to the pasted picture"),
-    COLOURS: ("Strays beside it", "change of all other pixels, for colours from -1 to 1"),
+    MOVES: ("Changes beside it", "share of all other pixels whose colour moves"),
+    COLOURS: ("By how much", "change of all other pixels, for colours from -1 to 1"),
     "arrives at the layer": ("Layer, where you did not mark", "share of the wanted change that the layer will write"),
     "beside at the layer": ("Layer, beside it", "change of what this layer writes there"),
 }
@@ -70,6 +71,11 @@ class Price:
         )
 
     @property
+    def moves(self) -> float | None:
+        """The share of the pixels beside unmarked places whose colour moves, where it is known."""
+        return next((each.value for each in self.unmarked if each.name == MOVES), None)
+
+    @property
     def arrives(self) -> float:
         """What arrives at unmarked places, or at the marks where the other is not known."""
         return self.unmarked[0].value if self.unmarked else self.efficacy
@@ -119,8 +125,9 @@ def summary(price: Price) -> str:
     """What is expected at unmarked places, and elsewhere, in a sentence."""
     if not price.unmarked:
         return "What would arrive where you did not mark is not known yet: mark three images or more."
-    arrives, elsewhere = percent(price.arrives), percent(price.damage)
-    return f"About {arrives} would arrive where you did not mark, and {elsewhere} would change elsewhere."
+    arrives, moves = percent(price.arrives), price.moves
+    beside = "" if moves is None else f"; {percent(moves)} of all other pixels would change their colour"
+    return f"About {arrives} of the way to the pasted picture would be gone where you did not mark{beside}."
 
 
 def verdict(price: Price) -> str:

@@ -32,6 +32,8 @@ def joint_settings(settings: Sequence[Settings], rank: int | None) -> Settings:
         "constraint",
         "steps",
         "finish",
+        "descent",
+        "still",
         "reach",
         "key_space",
         *(["rank"] if rank is None else []),

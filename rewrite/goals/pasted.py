@@ -1,7 +1,7 @@
 """Marked images as a rule wants them to look, and how far an edit takes the images there."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 from jaxtyping import Bool, Float
@@ -13,6 +13,9 @@ from rewrite.goals.placement import Placement
 from rewrite.goals.unedited import Unedited
 from rewrite.rules.regions import Latent, Region
 from rewrite.rules.rule import Rule
+
+# Of colours in [-1, 1]: a pixel moved if one of its colours did by more than this, a twentieth of the range.
+MOVED = 0.1
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,7 @@ class Pasted:
             wanted=float(way[:, inside].square().sum()),
             stray=float(step[:, outside].square().sum()),
             beside=int(outside.sum()),
+            far=int((step.abs().amax(dim=0) > MOVED)[outside].sum()),
         )
 
 
@@ -78,12 +82,14 @@ class Moved:
         wanted: Of the squared wanted change.
         stray: Of the squared change elsewhere.
         beside: How many pixels there are elsewhere.
+        far: How many of these moved.
     """
 
     along: float
     wanted: float
     stray: float
     beside: int
+    far: int = 0
 
     @property
     def arrives(self) -> float:
@@ -95,11 +101,16 @@ class Moved:
         """Change elsewhere: root of its mean square, for images in [-1, 1]."""
         return (self.stray / max(3 * self.beside, 1)) ** 0.5
 
+    @property
+    def moved(self) -> float:
+        """Share of the pixels elsewhere that moved."""
+        return self.far / max(self.beside, 1)
+
     @classmethod
     def together(cls, parts: Iterable["Moved"]) -> "Moved":
         """The sums over several images."""
         found = list(parts)
-        return cls(*(sum(getattr(each, name) for each in found) for name in ("along", "wanted", "stray", "beside")))
+        return cls(*(sum(getattr(each, entry.name) for each in found) for entry in fields(cls)))
 
 
 def pasted_images(

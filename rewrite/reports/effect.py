@@ -14,6 +14,7 @@ from torch import Tensor
 from rewrite.generators.batches import in_batches
 from rewrite.generators.contract import Generator
 from rewrite.generators.latents import Latents, numbered
+from rewrite.goals.pasted import MOVED
 from rewrite.reports.aims import Aim, Counts, all_regions, count_concepts
 from rewrite.reports.concepts import ConceptSource
 from rewrite.reports.perceptual import Perceptual
@@ -22,7 +23,6 @@ from rewrite.storage.ledger import Ledger, Tensors
 
 Applied = Callable[[], AbstractContextManager[Any]]
 
-MOVED = 0.1
 BATCH = 16
 # How a ledger calls the comparison, and what of it is a sum over all images.
 STAGE = "compare"
@@ -36,7 +36,7 @@ class Movement:
 
     Attributes:
         difference: Mean of |after - before| over pixels and colours, for images in [-1, 1].
-        moved: Share of the pixels of which a colour moved by more than `MOVED`, a twentieth of its range.
+        moved: Share of the pixels of which a colour moved by more than a twentieth of its range.
     """
 
     difference: Float[np.ndarray, " images"]

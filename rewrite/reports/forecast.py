@@ -11,6 +11,7 @@ UNMARKED = {
     "drawn": {
         "arrives": "Share of the way to the pasted picture that pixels go at places that were not marked.",
         "strays": "Change of the pixels beside them: the root of its mean square, for images in [-1, 1].",
+        "moves": "Share of the pixels beside them whose colour moves.",
     },
     "layer": {
         "arrives": "Share of the wanted change that arrives at the layer at places that were not marked.",
@@ -23,7 +24,8 @@ MARKS = {
     "drift": "Mean ratio of the layer's demodulation to what it was; 1 is none.",
     "interference": "Relative change at places that were to stay.",
 }
-MISSED = "What the marked images lack of the pasted pictures, on average over pixels; {:.3f} before the finish."
+MISSED = "What the marked images lack of the pasted pictures, on average over pixels; {:.3f} before the {}."
+SEEN = ("finish", "descent")
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,8 @@ def unmarked(forecast: Mapping[str, Any]) -> list[Expected]:
 
 def at_marks(forecast: Mapping[str, Any]) -> list[Expected]:
     """How the answer fits the marks that it was solved for: in the image where it was finished there."""
-    finished = _finish(forecast)
-    # A finish follows the image, and leaves what was wanted at the layer.
+    finished = _seen(forecast)
+    # What follows the image leaves what was wanted at the layer.
     names = [name for name in MARKS if not (finished and name == "residual")]
     return finished + [
         Expected(f"{name} {part}".strip(), number, MARKS[name])
@@ -78,12 +80,14 @@ def at_marks(forecast: Mapping[str, Any]) -> list[Expected]:
     ]
 
 
-def _finish(forecast: Mapping[str, Any]) -> list[Expected]:
-    missed = _part(forecast, "finish").get("missed")
-    if not (isinstance(missed, list | tuple) and len(missed) == 2 and all(map(is_number, missed))):
-        return []
-    before, after = missed
-    return [Expected("missed in the image", float(after), MISSED.format(before))]
+def _seen(forecast: Mapping[str, Any]) -> list[Expected]:
+    """What was adjusted or found in the image, by what it lacks there."""
+    found = {name: _part(forecast, name).get("missed") for name in SEEN}
+    return [
+        Expected("missed in the image", float(missed[1]), MISSED.format(missed[0], name))
+        for name, missed in found.items()
+        if isinstance(missed, list | tuple) and len(missed) == 2 and all(map(is_number, missed))
+    ]
 
 
 def notes_of(forecast: Mapping[str, Any]) -> list[str]:

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from rewrite.generators.classes import Label, marked
+from rewrite.goals.pasted import MOVED
 from rewrite.patch import Patch
 from rewrite.reports.aims import CLEAR
 from rewrite.reports.document import (
@@ -22,7 +23,7 @@ from rewrite.reports.document import (
     place_document,
     plain,
 )
-from rewrite.reports.effect import MOVED, Effect
+from rewrite.reports.effect import Effect
 from rewrite.reports.page import page, summary
 from rewrite.reports.pictures import Pair, before_after, change_map, png
 from rewrite.reports.places import Places

@@ -24,6 +24,8 @@ FITS = ("none", "box")
 EXPECTATIONS = ("efficacy", "outside", "strict", "protected")
 MOST_REGIONS = 10_000
 LARGEST_FILE = 64 * 2**20
+# Settings that rules of before do not have: those that leave them as usual are written as they were then.
+LATER = ("reach", "descent", "still")
 # A JSON string holds no line break, so this finds only real lists.
 NUMBERS = re.compile(r"\[\n\s+[-+.\de]+(?:,\n\s+[-+.\de]+)*\n\s+\]")
 
@@ -112,11 +114,11 @@ class Rule:
     def with_settings(self, **changes: Any) -> "Rule":
         """The same rule with other solver settings.
 
-        A weight that is given is not chosen by the marks any more, and the finish that they would have judged is left
-        out, unless it is given too.
+        A weight that is given is not chosen by the marks any more, and a finish or a descent that they would have
+        judged is left out, unless it is given too.
         """
         chosen = self.settings.weights == "marks" and not changes.keys().isdisjoint(CHOSEN)
-        given = {"weights": "given", "finish": 0} if chosen else {}
+        given = {"weights": "given", "finish": 0, "descent": 0} if chosen else {}
         return replace(self, settings=replace(self.settings, **given | changes))
 
     def with_contexts(self, further: Iterable[Region]) -> "Rule":
@@ -133,8 +135,9 @@ class Rule:
                 del region["latent"]["w"]  # likewise
         if self.settings.protect == math.inf:
             document["settings"]["protect"] = EXACT  # JSON has no infinity
-        if self.settings.reach == 1:
-            del document["settings"]["reach"]  # which rules of before do not have
+        for name in LATER:
+            if getattr(self.settings, name) == getattr(Settings, name):
+                del document["settings"][name]
         text = json.dumps(document, indent=1, sort_keys=True, default=list, allow_nan=False)
         # Runs of a mask and numbers of a latent stand on one line each, not on one line for each number.
         return NUMBERS.sub(lambda found: " ".join(found[0].split()).replace("[ ", "[").replace(" ]", "]"), text) + "\n"

@@ -9,7 +9,7 @@ from rewrite.rules.entries import number, only, require, typed
 KEY_SPACES = ("patch", "channel")
 CONSTRAINTS = ("written", "fires")
 WEIGHTS = ("given", "marks")
-CHOSEN = ("damage", "drift", "others", "quiet")
+CHOSEN = ("damage", "drift", "others", "quiet", "still")
 EXACT = "exact"
 MOST_REACH = 10
 
@@ -34,12 +34,16 @@ class Settings:
         key_space: Over which keys the memory is taken: `patch` for whole receptive fields, `channel` for single
             positions, as in the 2020 paper.
         quiet: Weight of quiet places of ordinary images (unmarked hard negatives), together.
-        weights: `given`, or `marks`: damage, drift, others and quiet are chosen by what would arrive in marked images
-            that had not been marked.
+        weights: `given`, or `marks`: damage, drift, others, quiet and still are chosen by what would arrive in marked
+            images that had not been marked.
         finish: Number of steps by which the weight is adjusted afterwards until the marked images themselves look like
             their pasted pictures; none where a rank or an exact protection confines the change. A step runs the network
             behind the layer forth and back for up to eight images. Where the marks choose the weights, they also say
             whether it helps; on images of more than 64x64 pixels it is tried only where that takes few operations.
+        descent: Number of steps of descent in the image that find the change from none, in place of the closed form and
+            its weights; none where a rank or an exact protection confines the change. Where the marks choose the
+            weights, they also say whether it does more.
+        still: Weight of ordinary images in a descent, of what hardly moves in them.
         reach: How much of the wanted change is asked for. Weights hold some of it back where nothing is marked; more
             than 1 makes up for that.
 
@@ -60,10 +64,12 @@ class Settings:
     quiet: float = 0.0
     weights: str = "given"
     finish: int = 0
+    descent: int = 0
+    still: float = 1.0
     reach: float = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("damage", "drift", "others", "quiet"):
+        for name in CHOSEN:
             value = getattr(self, name)
             require(math.isfinite(value) and value >= 0, f"{name} is a number of at least 0", value)
         require(self.damage > 0, "damage is more than 0", self.damage)
@@ -75,13 +81,14 @@ class Settings:
         require(self.key_space in KEY_SPACES, f"key_space is one of {', '.join(KEY_SPACES)}", self.key_space)
         require(0 <= self.refine <= 1000, "refine lies between 0 and 1000 steps", self.refine)
         require(0 <= self.finish <= 1000, "finish lies between 0 and 1000 steps", self.finish)
+        require(0 <= self.descent <= 1000, "descent lies between 0 and 1000 steps", self.descent)
         require(0 < self.reach <= MOST_REACH, f"reach is more than 0 and at most {MOST_REACH}", self.reach)
         require(1 <= self.steps <= 1000, "steps lie between 1 and 1000", self.steps)
 
     @classmethod
     def from_marks(cls) -> "Settings":
         """Settings whose weights are chosen when a rule is solved, by what would arrive in images left out."""
-        return cls(weights="marks", refine=10, finish=20)
+        return cls(weights="marks", refine=10, finish=20, descent=40)
 
 
 def settings_from(document: dict) -> Settings:
@@ -95,7 +102,7 @@ def settings_from(document: dict) -> Settings:
     for name, value in document.items():
         if name in ("constraint", "key_space", "weights"):
             values[name] = typed(value, str, name)
-        elif name in ("margin", "steps", "refine", "finish") or (name == "rank" and value is not None):
+        elif name in ("margin", "steps", "refine", "finish", "descent") or (name == "rank" and value is not None):
             values[name] = typed(value, int, name)
         elif name == "protect" and value == EXACT:
             values[name] = math.inf

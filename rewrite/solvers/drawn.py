@@ -5,14 +5,21 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from rewrite.generators.contract import Generator
+from rewrite.generators.cut import Cut
+from rewrite.generators.layers import Layer
 from rewrite.goals.pasted import Moved, Pasted
 from rewrite.goals.scene import latents_of
+from rewrite.goals.shown import drawn_with
 from rewrite.goals.sketch import sketched
+from rewrite.goals.still import Still
 from rewrite.rules.settings import Settings
+from rewrite.solvers.descent import descend
 from rewrite.solvers.finish import finish
-from rewrite.solvers.leave_out import Refits, worth_of
+from rewrite.solvers.leave_out import LeftOut, Refits, judged_in, together, worth_of
+from rewrite.solvers.problem import Problem
 
 # So many images of each part that is left out; where they are large, drawing is what takes time, and one has to do.
 MOST_OF_A_FOLD = 2
@@ -26,11 +33,13 @@ class Drawn:
     Attributes:
         arrives: Share of the way to the pasted picture that the pixels under the marks went, along that way.
         strays: Change of all other pixels: root of its mean square, for images in [-1, 1].
+        moves: Share of all other pixels of which a colour moved by more than a twentieth of its range.
         each: What arrives in each image.
     """
 
     arrives: float
     strays: float
+    moves: float
     each: tuple[float, ...]
 
     @property
@@ -41,8 +50,8 @@ class Drawn:
     @classmethod
     def of(cls, moved: Sequence[Moved]) -> "Drawn":
         """The sums over images as shares."""
-        together = Moved.together(moved)
-        return cls(together.arrives, together.strays, tuple(each.arrives for each in moved))
+        whole = Moved.together(moved)
+        return cls(whole.arrives, whole.strays, whole.moved, tuple(each.arrives for each in moved))
 
     def forecast(self) -> dict[str, Any]:
         """As a patch's forecast holds it."""
@@ -78,20 +87,64 @@ def draw_left_out(
     """
     problem, layer = refits.problem, refits.problem.layer
     drawing = sketched(generator, layer.name)
-    weight = generator.weight(layer.name)
-    most = 1 if is_large(generator) else MOST_OF_A_FOLD
-    shown = {fold: [aims[image] for image in fold[:most]] for fold in refits.folds}
-    cuts = {
-        fold: drawing.cut(layer.name, latents_of(drawing, [aim.latent for aim in here])) for fold, here in shown.items()
-    }
+    most = _most_drawn(generator)
+    shown = {fold: _Fold.of(drawing, layer, [aims[image] for image in fold[:most]]) for fold in refits.folds}
     found: list[list[Moved]] = [[] for _ in candidates]
     for fold, number, change in refits.solutions(candidates, on_refit):
         if steps:
             known = [aim for image, aim in aims.items() if image not in fold]
-            change = finish(generator, problem, known, change, steps).change
-        cut = cuts[fold]
-        edited = weight + layer.weight_from(change).to(weight)
-        factor = generator.demodulation(layer.name, cut.style, edited)
-        images = drawing.resume(layer.name, cut, layer.apply(cut.features, edited), factor).float().cpu()
-        found[number] += [aim.moved(image) for aim, image in zip(shown[fold], images, strict=True)]
+            change = finish(drawing, problem, known, change, steps).change
+        found[number] += shown[fold].moved(drawing, problem, change)
     return [Drawn.of(moved) for moved in found]
+
+
+@torch.no_grad()
+def descend_left_out(
+    generator: Generator,
+    aims: Mapping[int, Pasted],
+    problem: Problem,
+    folds: Sequence[tuple[int, ...]],
+    on_refit: Callable[[], object] | None = None,
+) -> tuple[LeftOut, Drawn]:
+    """What a descent on the other images does to those that are left out: at the layer, and in the image.
+
+    Args:
+        generator: The generator, whose layer can be resumed.
+        aims: As `draw_left_out` takes them.
+        problem: The problem with all its marked images.
+        folds: The parts of the images that are left out.
+        on_refit: Called before each; may raise to end.
+    """
+    drawing, found, judged = sketched(generator, problem.layer.name), list[Moved](), []
+    still = Still.of(drawing, problem.layer)
+    for fold in folds:
+        if on_refit is not None:
+            on_refit()
+        known = [aim for image, aim in aims.items() if image not in fold]
+        change = descend(drawing, problem, known, problem.settings.descent, still).change
+        shown = [aims[image] for image in fold[: _most_drawn(generator)]]
+        found += _Fold.of(drawing, problem.layer, shown).moved(drawing, problem, change)
+        judged.append(judged_in(problem, change, fold))
+    return together(judged), Drawn.of(found)
+
+
+def _most_drawn(generator: Generator) -> int:
+    return 1 if is_large(generator) else MOST_OF_A_FOLD
+
+
+@dataclass(frozen=True)
+class _Fold:
+    """Images of a part that is left out, run up to the layer."""
+
+    aims: Sequence[Pasted]
+    cut: Cut
+
+    @classmethod
+    def of(cls, drawing: Generator, layer: Layer, aims: Sequence[Pasted]) -> "_Fold":
+        return cls(aims, drawing.cut(layer.name, latents_of(drawing, [aim.latent for aim in aims])))
+
+    def moved(self, drawing: Generator, problem: Problem, change: Tensor) -> list[Moved]:
+        """What a change does to them."""
+        weight = drawing.weight(problem.layer.name)
+        images = drawn_with(drawing, problem.layer, self.cut, weight + problem.layer.weight_from(change).to(weight))
+        return [aim.moved(image) for aim, image in zip(self.aims, images.float().cpu(), strict=True)]

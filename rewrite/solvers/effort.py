@@ -1,13 +1,23 @@
 """How many operations some work takes: the same on every machine, so that an answer depends on none."""
 
+from collections.abc import Sequence
+
 import torch
 
 from rewrite.generators.contract import Generator
 from rewrite.goals.scene import latents_of
+from rewrite.goals.shown import BATCH
 from rewrite.rules.regions import Latent
 
 # A gradient takes about two passes more.
 PASSES = 3
+# Half a minute of one core.
+MOST_OPERATIONS = 2e12
+
+
+def is_affordable(generator: Generator, layer: str, latents: Sequence[Latent], steps: int) -> bool:
+    """Whether so many steps of descent on some images, a batch in each, take no more operations than are allowed."""
+    return steps * min(BATCH, len(latents)) * operations_of_step(generator, layer, latents[0]) <= MOST_OPERATIONS
 
 
 @torch.no_grad()

@@ -12,17 +12,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from rewrite.generators.contract import Generator
-from rewrite.generators.cut import Cut
-from rewrite.generators.layers import Layer
 from rewrite.goals.adam import Adam
 from rewrite.goals.pasted import Pasted
 from rewrite.goals.refine import EMPHASIS
-from rewrite.goals.scene import latents_of
+from rewrite.goals.shown import missed_in_all, shown_in_parts
 from rewrite.solvers.problem import Problem
 
 # Of the root mean square of the weight, the most that an entry moves in a step (Adam), before it is preconditioned.
 RATE = 0.015
-BATCH = 8
 
 
 @dataclass(frozen=True)
@@ -57,7 +54,7 @@ def finish(
     layer, first = problem.layer, generator.weight(problem.layer.name).detach()
     free = torch.ones(len(change), 1).to(first)
     free[list(problem.goal.kept_units)] = 0
-    parts, preconditioned = _parts(generator, layer, aims), problem.preconditioner
+    parts, preconditioned = shown_in_parts(generator, layer, aims, EMPHASIS), problem.preconditioner
     start = change.to(first)
     steps_taken = torch.zeros_like(start)
     rate = RATE * float(problem.matrix.square().mean().sqrt())
@@ -66,14 +63,14 @@ def finish(
     def weight(steps: Tensor) -> Tensor:
         return first + layer.weight_from(start + preconditioned(steps) * free)
 
-    before = _missed(generator, layer, parts, weight(steps_taken))
+    before = missed_in_all(generator, layer, parts, weight(steps_taken))
     with torch.enable_grad():
         for step in range(steps):
             asked = steps_taken.clone().requires_grad_()
             part = parts[step % len(parts)]
             (slope,) = torch.autograd.grad(part.missed(generator, layer, weight(asked)), asked)
             steps_taken -= adam.step(slope, rate * falling(step, steps))
-    after = _missed(generator, layer, parts, weight(steps_taken))
+    after = missed_in_all(generator, layer, parts, weight(steps_taken))
     moved = change + (preconditioned(steps_taken) * free).cpu().double()
     return Finished(moved, (before, after))
 
@@ -81,38 +78,3 @@ def finish(
 def falling(step: int, steps: int) -> float:
     """The share of the rate that a step has: all of it, and over the last quarter of the steps less and less."""
     return min(1.0, 4 * (1 - step / steps))
-
-
-@dataclass(frozen=True)
-class _Part:
-    """Some of the marked images, run up to the layer."""
-
-    cut: Cut
-    wanted: Float[Tensor, "images 3 height width"]
-    weights: Float[Tensor, "images 1 height width"]
-
-    def missed(self, generator: Generator, layer: Layer, weight: Tensor) -> Tensor:
-        """Mean absolute difference from what is wanted, with the layer's weight."""
-        factor = generator.demodulation(layer.name, self.cut.style, weight)
-        written = layer.apply(self.cut.features, weight)
-        images = generator.resume(layer.name, self.cut, written, factor)
-        return ((images - self.wanted).abs() * self.weights).mean()
-
-
-@torch.no_grad()
-def _missed(generator: Generator, layer: Layer, parts: Sequence[_Part], weight: Tensor) -> float:
-    found = [float(part.missed(generator, layer, weight)) * len(part.wanted) for part in parts]
-    return sum(found) / sum(len(part.wanted) for part in parts)
-
-
-@torch.no_grad()
-def _parts(generator: Generator, layer: Layer, aims: Sequence[Pasted]) -> list[_Part]:
-    """The images in parts of about one size; a part's run up to the layer is kept, and is the same in all its steps."""
-    count, parts = -(-len(aims) // BATCH), []
-    for start in range(count):
-        some = aims[start::count]
-        cut = generator.cut(layer.name, latents_of(generator, [aim.latent for aim in some]))
-        wanted = torch.stack([aim.wanted for aim in some]).to(cut.features)
-        weights = 1 + EMPHASIS * torch.stack([aim.inside for aim in some])[:, None].to(wanted)
-        parts.append(_Part(cut, wanted, weights))
-    return parts

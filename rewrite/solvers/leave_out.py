@@ -118,10 +118,10 @@ def left_out(
         candidates: The settings.
         on_refit: As `Refits.solutions` takes it, and with the same errors.
     """
-    found: list[list[_Judged]] = [[] for _ in candidates]
+    found: list[list[Judged]] = [[] for _ in candidates]
     for fold, number, change in refits.solutions(candidates, on_refit):
-        found[number].append(_judged(refits.problem, change, fold))
-    return [_together(judged) for judged in found]
+        found[number].append(judged_in(refits.problem, change, fold))
+    return [together(judged) for judged in found]
 
 
 # Solves a part with some settings.
@@ -222,7 +222,7 @@ class _Kernels(_Refitted):
 
 
 @dataclass(frozen=True)
-class _Judged:
+class Judged:
     """Sums over one part of the images, with the solution that did not know it."""
 
     along: float
@@ -231,7 +231,7 @@ class _Judged:
     usual: float
 
 
-def _judged(problem: Problem, change: Tensor, fold: Sequence[int]) -> _Judged:
+def judged_in(problem: Problem, change: Tensor, fold: Sequence[int]) -> Judged:
     """What a change does in some images, with the demodulation that follows it."""
     trial, goal = Trial(problem, change), problem.goal
     here, away = (_within(keys.image, fold) for keys in (goal.wanted, goal.others))
@@ -240,7 +240,7 @@ def _judged(problem: Problem, change: Tensor, fold: Sequence[int]) -> _Judged:
     wanted[:, list(goal.kept_units)] = 0
     asked, others = problem.wanted.where(here), problem.others.where(away)
     moved, stray = (trial.values(at) - at.keys.values for at in (asked, others))
-    return _Judged(
+    return Judged(
         along=float((weights @ (moved * wanted)).sum()),
         wanted=float((weights @ wanted.square()).sum()),
         stray=float(stray.square().sum()),
@@ -248,7 +248,8 @@ def _judged(problem: Problem, change: Tensor, fold: Sequence[int]) -> _Judged:
     )
 
 
-def _together(parts: Sequence[_Judged]) -> LeftOut:
+def together(parts: Sequence[Judged]) -> LeftOut:
+    """The sums over parts of the images as shares."""
     wanted, usual = sum(part.wanted for part in parts), sum(part.usual for part in parts)
     return LeftOut(
         arrives=sum(part.along for part in parts) / max(wanted, 1e-300),

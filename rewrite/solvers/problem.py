@@ -138,7 +138,16 @@ class Problem:
     @property
     def finishes(self) -> bool:
         """Whether the change is adjusted in the image afterwards: only where nothing confines it."""
-        return self.settings.finish > 0 and self.settings.rank is None and not self.exact
+        return self.settings.finish > 0 and not self._confined
+
+    @property
+    def descends(self) -> bool:
+        """Whether the change is found in the image, in place of the closed form: only where nothing confines it."""
+        return self.settings.descent > 0 and not self._confined
+
+    @property
+    def _confined(self) -> bool:
+        return self.settings.rank is not None or self.exact
 
     @property
     def protect(self) -> float:

@@ -11,12 +11,14 @@ from rewrite.goals.cache import Goals
 from rewrite.goals.joint import checked_strengths, joint_goal, joint_settings
 from rewrite.goals.pasted import Pasted, aims_of
 from rewrite.goals.sketch import sketched
+from rewrite.goals.still import Still
 from rewrite.memory import Memory
 from rewrite.patch import Patch
 from rewrite.rules.rule import Rule
 from rewrite.rules.settings import Settings
 from rewrite.solvers.choice import Choice, choose, judge, posed, prior, rival, settled
 from rewrite.solvers.closed_form import ClosedForm
+from rewrite.solvers.descent import descend
 from rewrite.solvers.finish import finish
 from rewrite.solvers.notes import notes_on
 from rewrite.solvers.problem import Problem
@@ -79,7 +81,7 @@ def solve(
         problem = work.problem(rules, choice.settings)
     elif judged:
         choice = judge(generator, aims, problem)
-    solution, more = _finished(work, problem, ClosedForm(problem).solve(), rules)
+    solution, more = _solution(work, problem, rules)
     more |= {} if choice is None else choice.forecast()
     more["notes"] = notes_on(generator, rules) if settings.weights == "given" else []
     return _patch(generator, rules, layer, solution, more)
@@ -121,7 +123,9 @@ def _chosen(
     """
     tell = [_part(on_progress, *share) for share in ((0.0, 0.8), (0.8, 1.0))]
     choice = choose(work.generator, aims, work.problem(rules, prior(problem)), tell[0])
-    if any(rule.settings.refine for rule in rules):
+    if choice.settings.descent:  # which looks at the image alone
+        rules = [replace(rule, settings=replace(rule.settings, refine=0)) for rule in rules]
+    elif any(rule.settings.refine for rule in rules):
         plain = [replace(rule, settings=replace(rule.settings, refine=0)) for rule in rules]
         other = work.problem(plain, replace(prior(problem), refine=0))
         better = rival(work.generator, aims, other, choice, tell[1])
@@ -135,16 +139,18 @@ def _part(on_progress: Callable[[float], object] | None, start: float, stop: flo
     return None if on_progress is None else lambda share: on_progress(start + share * (stop - start))
 
 
-def _finished(
-    work: _Work, problem: Problem, solution: Solution, rules: Sequence[Rule]
-) -> tuple[Solution, dict[str, Any]]:
-    """The solution, adjusted in the image where its settings ask for it, and what a forecast says of that."""
-    if not problem.finishes:
-        return solution, {}
+def _solution(work: _Work, problem: Problem, rules: Sequence[Rule]) -> tuple[Solution, dict[str, Any]]:
+    """The solution, found or adjusted in the image where its settings ask for it, and what a forecast says of that."""
     generator = work.generator
-    aims = aims_of(generator, rules, work.strengths, work.goals.unedited(generator))
-    found = finish(generator, problem, list(aims.values()), solution.change, problem.settings.finish)
-    return Trial(problem, found.change).solution(solution.objective), {"finish": {"missed": list(found.missed)}}
+    if not (problem.descends or problem.finishes):
+        return ClosedForm(problem).solve(), {}
+    aims = list(aims_of(generator, rules, work.strengths, work.goals.unedited(generator)).values())
+    if problem.descends:
+        found = descend(generator, problem, aims, problem.settings.descent, Still.of(generator, problem.layer))
+        return Trial(problem, found.change).solution(), {"descent": {"missed": list(found.missed)}}
+    first = ClosedForm(problem).solve()
+    found = finish(generator, problem, aims, first.change, problem.settings.finish)
+    return Trial(problem, found.change).solution(first.objective), {"finish": {"missed": list(found.missed)}}
 
 
 def _of_one_layer(rules: Sequence[Rule]) -> Sequence[Rule]:

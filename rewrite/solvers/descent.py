@@ -1,0 +1,63 @@
+"""A change that is found in the image from the start, by descent from none.
+
+From few marks the closed form changes more than it was asked to: its directions are those of the marked keys, and
+squared errors at the layer are not what is seen. Descent on the weight until the marked images look as wanted
+(fine-tuning) generalises better. Left alone it changes the rest of the world as it likes. So over its second half,
+when the rule fires where it is meant to, ordinary images are held still wherever they have hardly moved; and what is
+returned is the mean of these steps.
+"""
+
+from collections.abc import Sequence
+
+import torch
+
+from rewrite.generators.contract import Generator
+from rewrite.goals.adam import Adam
+from rewrite.goals.pasted import Pasted
+from rewrite.goals.shown import missed_in_all, shown_in_parts
+from rewrite.goals.still import Still
+from rewrite.solvers.finish import Finished
+from rewrite.solvers.problem import Problem
+
+# Of the root mean square of the weight, the most that an entry moves in a step (Adam).
+RATE = 0.015
+# By how much more a pixel under the marks counts than any other.
+EMPHASIS = 5.0
+
+
+def descend(generator: Generator, problem: Problem, aims: Sequence[Pasted], steps: int, still: Still) -> Finished:
+    """Find a change by descent in the image.
+
+    Args:
+        generator: The unedited generator.
+        problem: The problem; of it count the matrix, the weight of ordinary images, and the units
+            that are kept: they do not move.
+        aims: What images are to look like; see `rewrite.goals.pasted.aims_of`.
+        steps: Number of steps, at least 1, of up to eight images each.
+        still: Ordinary images of the problem's layer.
+
+    Raises:
+        NotImplementedError: The layer cannot be resumed.
+    """
+    layer, first = problem.layer, generator.weight(problem.layer.name).detach()
+    free = torch.ones(len(problem.matrix), 1).to(first)
+    free[list(problem.goal.kept_units)] = 0
+    parts = shown_in_parts(generator, layer, aims, EMPHASIS)
+    change = torch.zeros_like(problem.matrix).to(first)
+    rate = RATE * float(problem.matrix.square().mean().sqrt())
+    adam, mean, half = Adam(change), torch.zeros_like(change), steps // 2
+    before = missed_in_all(generator, layer, parts, first)
+    with torch.enable_grad():
+        for step in range(steps):
+            asked = change.clone().requires_grad_()
+            weight = first + layer.weight_from(asked * free)
+            missed = parts[step % len(parts)].missed(generator, layer, weight)
+            if step >= half:
+                missed = missed + problem.settings.still * still.moved(step, generator, layer, weight)
+            (slope,) = torch.autograd.grad(missed, asked)
+            change -= adam.step(slope, rate)
+            if step >= half:
+                mean += change / (steps - half)
+    mean *= free
+    after = missed_in_all(generator, layer, parts, first + layer.weight_from(mean))
+    return Finished(mean.cpu().double(), (before, after))
