@@ -99,11 +99,11 @@ class Peer:
             try:
                 found = [self._module(name) for name in names]
             except Exception as error:  # whatever code of others raises when it is imported
-                said = f"{type(error).__name__}: {error}"
-                raise ValueError(
-                    f"{self.path} cannot be imported on torch {torch.__version__}: {' '.join(said.split())[:300]}"
-                ) from None
-            yield found
+                raise ValueError(self._failed("imported", error)) from None
+            try:
+                yield found
+            except (AttributeError, ImportError, RuntimeError, TypeError) as error:
+                raise ValueError(self._failed("run", error)) from error
 
     def check(self) -> None:
         """Import what is measured, and forget it again.
@@ -113,6 +113,10 @@ class Peer:
         """
         with self.modules(*MODULES[self.kind]):
             pass
+
+    def _failed(self, what: str, error: Exception) -> str:
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        return f"{self.path} cannot be {what} on torch {torch.__version__}: {said[:300]}"
 
     def _module(self, name: str) -> ModuleType:
         if not name.endswith(".py"):

@@ -133,6 +133,7 @@ def _gandissect(counted: Counted, image: int, modules: list[Any]) -> float:
     )
     levels = defaultdict(lambda: counted.levels)
     with scratch() as folder, torch.no_grad():
+        (folder / "layer").mkdir()
         given = (str(folder), Model(1, 1), Batches([None]), levels, runner)
         return seconds(lambda: dissection.collect_bincounts(*given))
 

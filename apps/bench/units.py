@@ -138,7 +138,7 @@ LINES = (
         f"the exact importance of every unit of {PART} of the classifier {CLASSIFIER} for every class",
         "units x the pass from the layer on, to scores",
         roles,
-        notes="of a classifier that comes with the library, whatever the generator; at its last layer, relu5, a pass is so "
-        "short that counting who is named what takes several times as long",
+        notes="of a classifier that comes with the library, whatever the generator; at its last layer, relu5, a pass is"
+        " so short that counting what is named what takes several times as long",
     ),
 )
