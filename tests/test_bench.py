@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from apps.bench import clock, table, units
+from apps.bench import clock, edits, table, units
 from apps.bench.lines import BYTES, Line, Pair, Row, SkippedError, ratio
 from apps.bench.measured import Measured, measured
 from apps.bench.peer import FILES, Peer
@@ -101,6 +101,7 @@ def test_what_cannot_be_measured_is_refused_before_anything_is(arguments, said, 
 def test_bench_says_and_writes_one_table_and_skips_what_makes_no_sense(files, tmp_path, answer, monkeypatch):
     for name, small in {"UNITS_QUICK": 4, "SIDE_QUICK": 32, "LABELS": 5}.items():
         monkeypatch.setattr(units, name, small)
+    monkeypatch.setattr(edits, "TIMED_QUICK", 3)
     names = ("edit-given", "edit-tuning", "again", "statistics", "dissection", "effects", "editor")
     threads = torch.get_num_threads()
     result = answer("bench", files["model"], "--quick", "--only", *names, "--out", tmp_path)
