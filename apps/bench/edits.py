@@ -78,10 +78,10 @@ def tuning(subject: Subject) -> Iterator[Pair]:
             ours,
             tuned,
             {
-                "our efficacy, %": us.efficacy,
-                "our strict outside, %": us.strict,
-                "the reference's efficacy, %": them.efficacy,
-                "the reference's, %": them.strict,
+                "our efficacy in %": us.efficacy,
+                "our strict outside in %": us.strict,
+                "the reference's efficacy in %": them.efficacy,
+                "the reference's strict outside in %": them.strict,
                 "seeds": sum(map(len, unseen.parts)),
             },
         )

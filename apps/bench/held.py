@@ -1,8 +1,11 @@
 """Memory: the most that a process holds while it measures or solves, beside the size of the weights."""
 
+import ctypes
+import gc
 import signal
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -78,6 +81,10 @@ def grown_by(named: str, what: str) -> int:
 
 def begin() -> int:
     """Forget the most that this process held, and say what it holds now."""
+    gc.collect()
+    # What was freed and not given back would hide what is taken next.
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
     REFS.write_text("5")
     return field("VmRSS")
 

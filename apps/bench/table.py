@@ -82,7 +82,7 @@ def amount(value: float, unit: str) -> str:
 
 
 def _figures(figures: Mapping[str, float]) -> str:
-    told = ", ".join(f"{name} {value:.3g}" for name, value in figures.items())
+    told = "; ".join(f"{name}: {value:.3g}" for name, value in figures.items())
     return f" ({told})" if told else ""
 
 
