@@ -15,7 +15,18 @@ from contextlib import AbstractContextManager, nullcontext
 from difflib import get_close_matches
 
 from apps import ignored
-from apps.parsers import causes, classifiers, dissection, editing, editor, effects, painting, photographs, program
+from apps.parsers import (
+    bench,
+    causes,
+    classifiers,
+    dissection,
+    editing,
+    editor,
+    effects,
+    painting,
+    photographs,
+    program,
+)
 from apps.parsers.parser import Parser
 
 COMMANDS = {
@@ -27,6 +38,7 @@ COMMANDS = {
     **painting.COMMANDS,
     **photographs.COMMANDS,
     **editor.COMMANDS,
+    **bench.COMMANDS,
     **program.COMMANDS,
 }
 

@@ -14,7 +14,7 @@ from rewrite.storage import files
 READ = (
     *("model", "rule", "heat", "patches", "strokes", "memory", "dissection", "weights", "lpips", "segmenter"),
     *("reference", "training", "report", "file", "models", "latents", "classifier"),
-    *("networks", "keys", "values", "keep", "pictures", "picture", "marks"),
+    *("networks", "keys", "values", "keep", "pictures", "picture", "marks", "peer"),
 )
 WRITTEN = ("out", "card", "each", "strip")
 # Of these, the folders that files of any names are written into.

@@ -19,9 +19,9 @@ from dataclasses import replace
 
 import torch
 
-from benchmarks.descent import activation_loss, paper_descent
+from apps.bench.descent import activation_loss, paper_descent
+from apps.bench.released import released_patch
 from benchmarks.polish import polish
-from benchmarks.released import released_patch
 from rewrite import Rule, load_generator, measure
 from rewrite.goals.goal import build_goal
 from rewrite.solvers.closed_form import ClosedForm

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from scipy.stats import pearsonr, spearmanr
 
-from benchmarks.marks import TASKS, Marks
+from apps.bench.marks import TASKS, Marks
 from benchmarks.points import Points
 from rewrite import Generator, Patch, Rule, load_generator, measure, solve
 from rewrite.goals.pasted import Moved, pasted_images

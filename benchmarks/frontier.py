@@ -24,12 +24,12 @@ from xml.etree import ElementTree
 import torch
 from markupsafe import escape
 
+from apps.bench.fine_tuning import Tuning, tuned_layer, tuned_network
+from apps.bench.marks import TASKS, Marks
+from apps.bench.released import released_patch
+from apps.bench.unseen import Unseen
 from apps.towers.write_rules import RECIPES
-from benchmarks.fine_tuning import Tuning, tuned_layer, tuned_network
-from benchmarks.marks import TASKS, Marks
 from benchmarks.points import Points
-from benchmarks.released import released_patch
-from benchmarks.unseen import Unseen
 from dissect.charts import Axes, Point, curves
 from dissect.concept_rule import Bounds, concept_rule
 from dissect.sources.towers import SegmenterSource

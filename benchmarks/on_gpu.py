@@ -18,8 +18,8 @@ from pathlib import Path
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from apps.bench.marks import rule_on
 from benchmarks.networks import network
-from benchmarks.real_size import rule_on
 from rewrite import Generator, Goals, Settings, measure, report_on, solve
 from rewrite.generators.devices import device_named, wide
 

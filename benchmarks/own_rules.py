@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import spearmanr
 
-from benchmarks.marks import TASKS, Marks
+from apps.bench.marks import TASKS, Marks
+from apps.bench.unseen import Figures, Unseen
 from benchmarks.points import Points
-from benchmarks.unseen import Figures, Unseen
 from rewrite import Generator, load_generator, measure, solve
 from rewrite.reports.aims import Aim
 

@@ -22,9 +22,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from apps.bench.descent import RATE, activation_loss, paper_descent
+from apps.bench.fine_tuning import Weights
 from apps.towers.train_classifiers import SHORTCUT_CLASS, shortcut
-from benchmarks.descent import RATE, activation_loss, paper_descent
-from benchmarks.fine_tuning import Weights
 from dissect.scene_classes import CLASSES, by_class, class_of, under_mountain, without_mountain
 from dissect.scenes import Scene, draw
 from dissect.segmenter import images_of

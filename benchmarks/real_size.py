@@ -10,22 +10,21 @@ measured over a few of them.
 
 import argparse
 import resource
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
-import numpy as np
 import torch
 
-from benchmarks.descent import STEPS
-from benchmarks.released import released_patch
-from rewrite import Generator, Mask, Rule, Settings, measure, solve, wrap
+from apps.bench.clock import scaled_up, seconds
+from apps.bench.descent import STEPS
+from apps.bench.marks import rule_on
+from apps.bench.released import released_patch
+from rewrite import Generator, Settings, measure, solve, wrap
 from rewrite.generators.stylegan2 import StyleGAN2
 from rewrite.generators.stylegan2_design import Design
 from rewrite.generators.stylegan2_layers import StyleGAN2Generator
 from rewrite.goals.cache import Goals
 from rewrite.memory import Memory
-from rewrite.rules.regions import Latent, Region
 from rewrite.solvers.choice import Weights, weighed
 
 FEW_STEPS, BATCH = 40, 4
@@ -47,34 +46,6 @@ def dcgan() -> Generator:
         parts += [torch.nn.BatchNorm2d(outputs), torch.nn.ReLU()]
     parts += [torch.nn.ConvTranspose2d(128, 3, 4, 2, 1), torch.nn.Tanh()]
     return wrap(torch.nn.Sequential(*parts).eval(), latents=(100, 1, 1))
-
-
-def rule_on(generator: Generator, layer: str, contexts: int, settings: Settings) -> Rule:
-    """A rule of one copy, one paste and some contexts, each an eighth of the image wide and high."""
-    height, width = generator.size
-
-    def region(seed: int, down: float, along: float) -> Region:
-        mask = np.zeros(generator.size, dtype=bool)
-        top, left = int(down * height), int(along * width)
-        mask[top : top + height // 8, left : left + width // 8] = True
-        return Region(Latent(seed), Mask.from_array(mask))
-
-    return Rule(
-        name="a mark",
-        model=generator.fingerprint,
-        layer=layer,
-        copy=(region(1, 0.4, 0.4),),
-        paste=region(2, 0.25, 0.5),
-        context=tuple(region(3 + i, 0.25 + 0.05 * i, 0.2 + 0.1 * i) for i in range(contexts)),
-        settings=settings,
-    )
-
-
-def seconds(work: Callable[[], object]) -> float:
-    """What some work takes of the processor."""
-    began = time.process_time()
-    work()
-    return time.process_time() - began
 
 
 @torch.no_grad()
@@ -108,8 +79,9 @@ def steps(generator: Generator, layer: str, memory: Memory) -> Iterator[tuple[st
 def released_seconds(generator: Generator, layer: str, memory: Memory) -> float:
     """What the released loop takes of the processor."""
     rule = rule_on(generator, layer, 3, Settings())
-    few = [seconds(lambda n=n: released_patch(generator, memory, rule, steps=n)) for n in (1, 1, FEW_STEPS)][1:]
-    return few[0] + (few[1] - few[0]) / (FEW_STEPS - 1) * (STEPS - 1)
+    run = lambda steps: released_patch(generator, memory, rule, steps=steps)  # noqa: E731
+    run(1)
+    return scaled_up(run, FEW_STEPS, STEPS)
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.descent import activation_loss, paper_descent
+from apps.bench.descent import activation_loss, paper_descent
 from benchmarks.polish import _Within, polish
 from rewrite import Latent, Mask, Region, Rule, Settings, measure
 from rewrite.goals.goal import build_goal

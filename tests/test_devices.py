@@ -283,7 +283,8 @@ def test_every_command_that_takes_a_model_takes_a_device():
         *(*TINY, "demo", "app"),
         *("adversarial", "check", "compare", "pairs", "roles", "specialise"),  # whose own tests run them
     }
-    assert {name for name, options in takes.items() if "model" in options and "device" not in options} == {"export"}
+    without = {name for name, options in takes.items() if "model" in options and "device" not in options}
+    assert without == {"export", "bench"}  # which runs no network, and which counts the time of the processor
 
 
 def test_a_device_that_is_not_there_is_refused_by_commands(files, refusal, tmp_path, monkeypatch):

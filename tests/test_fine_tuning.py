@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.fine_tuning import Tuning, tuned_layer, tuned_network
+from apps.bench.fine_tuning import Tuning, tuned_layer, tuned_network
 from rewrite import Latent, Mask, Region, Rule
 from rewrite.goals.pasted import Moved, pasted_images
 from rewrite.goals.scene import latents_of

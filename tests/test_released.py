@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.descent import paper_descent
-from benchmarks.released import Crop, context_rows, released_patch
+from apps.bench.descent import paper_descent
+from apps.bench.released import Crop, context_rows, released_patch
 from rewrite import Generator, Latent, Mask, Region, Rule, measure
 from rewrite.goals.scene import latents_of
 
@@ -65,7 +65,7 @@ def test_a_copy_with_nothing_to_change_has_a_loss_of_the_windows_border_alone(ge
 
 @pytest.mark.parametrize("action", ["paste", "erase"])
 def test_what_is_delivered_is_the_descent_within_the_directions_of_the_context(generator, action, monkeypatch):
-    monkeypatch.setattr("benchmarks.released.ERASED_UNITS", 3)
+    monkeypatch.setattr("apps.bench.released.ERASED_UNITS", 3)
     layer, rule = generator.layer("b8.conv1"), rule_on(generator, "b8.conv1", action=action)
     memory, before = measure(generator, layer.name, 64, key_space="channel"), generator.fingerprint
     patch = released_patch(generator, memory, rule, steps=31)

@@ -1,4 +1,4 @@
-"""Rules as a person marks them on the built-in generator: one copy, one paste and a few contexts."""
+"""Rules as a person marks them: one copy, one paste and a few contexts."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ import numpy as np
 from dissect.regions import Thing, things
 from dissect.scenes import TOPS
 from dissect.sources.towers import SegmenterSource
-from rewrite import Generator, Rule
+from rewrite import Generator, Latent, Mask, Region, Rule, Settings
 
 FIRST_MARKED, MARKED = 20_000, 300
 LEAST_PLACE, LEAST_COPY = 20, 30
@@ -63,3 +63,24 @@ class Marks:
             anchor="bottom",
             effect={"from": list(self.task.replaced), "to": self.task.target},
         )
+
+
+def rule_on(generator: Generator, layer: str, contexts: int, settings: Settings, first: int = 1) -> Rule:
+    """A rule of one copy, one paste and some contexts, each an eighth of the image wide and high, from a seed on."""
+    height, width = generator.size
+
+    def region(seed: int, down: float, along: float) -> Region:
+        mask = np.zeros(generator.size, dtype=bool)
+        top, left = int(down * height), int(along * width)
+        mask[top : top + height // 8, left : left + width // 8] = True
+        return Region(Latent(seed), Mask.from_array(mask))
+
+    return Rule(
+        name="a mark",
+        model=generator.fingerprint,
+        layer=layer,
+        copy=(region(first, 0.4, 0.4),),
+        paste=region(first + 1, 0.25, 0.5),
+        context=tuple(region(first + 2 + i, 0.25 + 0.05 * i, 0.2 + 0.1 * i) for i in range(contexts)),
+        settings=settings,
+    )

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from benchmarks.descent import RATE, STEPS, paper_descent
+from apps.bench.descent import RATE, STEPS, paper_descent
 from rewrite.generators.contract import Generator
 from rewrite.generators.cut import Cut
 from rewrite.generators.layers import grid_of

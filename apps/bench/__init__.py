@@ -1,0 +1,1 @@
+"""The measurements of `rewrite bench`, and what the library is measured against: one noun a file."""
