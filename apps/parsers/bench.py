@@ -26,7 +26,7 @@ def _bench(commands) -> None:
     parser.add_argument(
         "--only", nargs="+", metavar="NAME", choices=LINES, help=f"some of the lines: {', '.join(LINES)} (default: all)"
     )
-    parser.add_argument("--quick", action="store_true", help="fewer rounds of less work: about a minute")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds of less work: about two minutes")
     parser.add_argument(
         "--peer",
         metavar="DIR",

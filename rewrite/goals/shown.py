@@ -36,7 +36,9 @@ class Shown:
 
 
 @torch.no_grad()
-def shown_in_parts(generator: Generator, layer: Layer, aims: Sequence[Pasted], emphasis: float) -> list[Shown]:
+def shown_in_parts(
+    generator: Generator, layer: Layer, aims: Sequence[Pasted], emphasis: float, batch: int = BATCH
+) -> list[Shown]:
     """The images in parts of about one size; a part's run up to the layer is kept for all steps of a descent.
 
     Args:
@@ -44,8 +46,9 @@ def shown_in_parts(generator: Generator, layer: Layer, aims: Sequence[Pasted], e
         layer: The layer.
         aims: What the images are to look like.
         emphasis: By how much more a pixel under the marks counts than any other.
+        batch: The most images of a part.
     """
-    count, parts = -(-len(aims) // BATCH), []
+    count, parts = -(-len(aims) // batch), []
     for start in range(count):
         some = aims[start::count]
         cut = generator.cut(layer.name, latents_of(generator, [aim.latent for aim in some]))

@@ -23,6 +23,8 @@ from rewrite.solvers.problem import Problem
 RATE = 0.015
 # By how much more a pixel under the marks counts than any other.
 EMPHASIS = 5.0
+# Of a step.
+IMAGES = 5
 
 
 def descend(generator: Generator, problem: Problem, aims: Sequence[Pasted], steps: int, still: Still) -> Finished:
@@ -33,7 +35,7 @@ def descend(generator: Generator, problem: Problem, aims: Sequence[Pasted], step
         problem: The problem; of it count the matrix, the weight of ordinary images, and the units
             that are kept: they do not move.
         aims: What images are to look like; see `rewrite.goals.pasted.aims_of`.
-        steps: Number of steps, at least 1, of up to eight images each.
+        steps: Number of steps, at least 1, of up to five images each.
         still: Ordinary images of the problem's layer.
 
     Raises:
@@ -42,7 +44,7 @@ def descend(generator: Generator, problem: Problem, aims: Sequence[Pasted], step
     layer, first = problem.layer, generator.weight(problem.layer.name).detach()
     free = torch.ones(len(problem.matrix), 1).to(first)
     free[list(problem.goal.kept_units)] = 0
-    parts = shown_in_parts(generator, layer, aims, EMPHASIS)
+    parts = shown_in_parts(generator, layer, aims, EMPHASIS, IMAGES)
     change = torch.zeros_like(problem.matrix).to(first)
     rate = RATE * float(problem.matrix.square().mean().sqrt())
     adam, mean, half = Adam(change), torch.zeros_like(change), steps // 2
