@@ -17,6 +17,9 @@ def test_what_is_seen_in_the_image_comes_before_what_the_layer_says():
     assert [each.name for each in found] == names
     assert [each.value for each in found] == [0.25, 0.05, 0.3, 0.1]
     assert [each.ends for each in found] == [(0.1, 0.5), None, (0.2, 0.4), None]
+    seen = unmarked({"left_out": {**LEFT_OUT, "drawn": {**DRAWN, "moves": 0.04}}, "descent": {"missed": [0.5, 0.25]}})
+    names = ["arrives in the image", "strays in the image", "moves in the image", "beside at the layer"]
+    assert [each.name for each in seen] == names
 
 
 def test_the_fit_is_told_with_every_place_that_was_to_stay():
@@ -29,6 +32,7 @@ def test_what_was_finished_in_the_image_is_told_by_the_image_and_not_by_what_was
     first, *others = at_marks({**MARKS, "finish": {"missed": [0.5, 0.25]}})
     assert (first.name, first.value) == ("missed in the image", 0.25)
     assert "0.500 before the finish" in first.meaning
+    assert "0.500 before the descent" in at_marks({**MARKS, "descent": {"missed": [0.5, 0.25]}})[0].meaning
     assert "residual" not in [each.name for each in others]
     assert "residual" in [each.name for each in at_marks({**MARKS, "finish": {"missed": ["a", math.nan]}})]
 

@@ -1,9 +1,10 @@
 """The price of a rule before it is applied: the solver's forecast, and that of bolder and more cautious patches."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dissect.charts import Axes
 from rewrite import Patch
@@ -22,6 +23,10 @@ UNMARKED = {
     "arrives at the layer": ("Layer, where you did not mark", "share of the wanted change that the layer will write"),
     "beside at the layer": ("Layer, beside it", "change of what this layer writes there"),
 }
+AT_MARKS = {
+    False: "share of the wanted change that the layer will write",
+    True: "share of what the marked images lack of the pasted pictures",
+}
 AXES = Axes(1, 0, 1, left=58, end=306, top=12, base=136)
 
 
@@ -33,7 +38,8 @@ class Price:
         caution: The caution that it was solved with; see `Choices`.
         unmarked: What is expected at unmarked places: what arrives there first.
         notes: What a reader should know beside the numbers.
-        efficacy: Share of the wanted change at the marked places.
+        efficacy: Share of the wanted change at the marked places; of a descent, of what was missing in their images.
+        in_image: Whether that is seen in the image, and not at the layer.
         damage: Relative change of what the layer writes elsewhere.
         drift: Mean ratio of the demodulation after and before.
         others: Relative change at places of the marked images that are not marked.
@@ -46,6 +52,7 @@ class Price:
     unmarked: Sequence[Expected]
     notes: Sequence[str]
     efficacy: float
+    in_image: bool
     damage: float
     drift: float
     others: float | None
@@ -61,7 +68,8 @@ class Price:
             caution=caution,
             unmarked=unmarked(forecast),
             notes=notes_of(forecast),
-            efficacy=1 - forecast["residual"],
+            efficacy=_at_marks(forecast),
+            in_image="descent" in forecast,
             damage=forecast["damage"],
             drift=forecast["drift"],
             others=forecast["interference"].get("others"),
@@ -96,7 +104,7 @@ def card(price: Price, curve: Sequence[Price] = (), *, waiting: bool = False) ->
         waiting: Whether there are more of them to come.
     """
     rows = [
-        ("Arrives at the marks", percent(price.efficacy), "share of the wanted change that the layer will write"),
+        ("Arrives at the marks", percent(price.efficacy), AT_MARKS[price.in_image]),
         ("Changes elsewhere", percent(price.damage), "expected change of what this layer writes in other images"),
     ]
     if price.others is not None:
@@ -137,6 +145,13 @@ def verdict(price: Price) -> str:
     if price.damage > 0.3:
         return "Much would change elsewhere: mark more contexts, protect what must stay, or be more cautious."
     return ""
+
+
+def _at_marks(forecast: Mapping[str, Any]) -> float:
+    if "descent" not in forecast:
+        return 1 - forecast["residual"]
+    before, after = forecast["descent"]["missed"]
+    return 1 - after / max(before, 1e-12)
 
 
 def _shown(expected: Expected) -> str:
