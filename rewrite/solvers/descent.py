@@ -21,8 +21,9 @@ from rewrite.solvers.problem import Problem
 
 # Of the root mean square of the weight, the most that an entry moves in a step (Adam).
 RATE = 0.015
-# By how much more a pixel under the marks counts than any other.
-EMPHASIS = 5.0
+# By how much more a pixel under the marks counts than any other, at least; and what all of them weigh beside all
+# pixels: small marks would be outvoted by what is to stay.
+EMPHASIS, SHARE = 5.0, 0.2
 # Of a step.
 IMAGES = 5
 
@@ -44,7 +45,7 @@ def descend(generator: Generator, problem: Problem, aims: Sequence[Pasted], step
     layer, first = problem.layer, generator.weight(problem.layer.name).detach()
     free = torch.ones(len(problem.matrix), 1).to(first)
     free[list(problem.goal.kept_units)] = 0
-    parts = shown_in_parts(generator, layer, aims, EMPHASIS, IMAGES)
+    parts = shown_in_parts(generator, layer, aims, emphasis_on(aims), IMAGES)
     change = torch.zeros_like(problem.matrix).to(first)
     rate = RATE * float(problem.matrix.square().mean().sqrt())
     adam, mean, half = Adam(change), torch.zeros_like(change), steps // 2
@@ -63,3 +64,9 @@ def descend(generator: Generator, problem: Problem, aims: Sequence[Pasted], step
     mean *= free
     after = missed_in_all(generator, layer, parts, first + layer.weight_from(mean))
     return Finished(mean.cpu().double(), (before, after))
+
+
+def emphasis_on(aims: Sequence[Pasted]) -> float:
+    """By how much more a pixel under the marks of some images counts than any other."""
+    areas = [float(aim.inside.double().mean()) for aim in aims if aim.inside.any()]
+    return max(EMPHASIS, SHARE * len(areas) / sum(areas)) if areas else EMPHASIS
