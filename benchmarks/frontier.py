@@ -94,7 +94,7 @@ def by_default(settings: Settings, bench: Bench, rule: Rule, strengths: Sequence
 def with_weights(bench: Bench, rule: Rule, weights: Sequence[Sequence[float]]) -> Iterator[Answer]:
     """The closed form with given weights."""
     for damage, drift, others in weights:
-        given = replace(Settings.from_marks(), damage=damage, drift=drift, others=others, weights="given")
+        given = replace(Settings.from_marks(), damage=damage, drift=drift, others=others, weights="given", descent=0)
         patch, seconds = bench.solved(replace(rule, settings=given))
         yield Answer((damage, drift, others), patch.applied(bench.generator), seconds)
 
@@ -139,9 +139,11 @@ class Method(NamedTuple):
     told: str
 
 
-ALONE, FINISHED = "closed form alone", "closed form and finish"
+ALONE, FINISHED = "closed form alone", "as delivered"
 METHODS = {
-    "closed form alone": Method(partial(by_default, replace(Settings.from_marks(), finish=0)), STRENGTHS, ALONE),
+    "closed form alone": Method(
+        partial(by_default, replace(Settings.from_marks(), finish=0, descent=0)), STRENGTHS, ALONE
+    ),
     "closed form by strength": Method(partial(by_default, Settings.from_marks()), STRENGTHS, FINISHED),
     "closed form by weights": Method(with_weights, WEIGHTS, "closed form and finish, by weights"),
     "the rule's own settings": Method(at_strengths, STRENGTHS, FINISHED),

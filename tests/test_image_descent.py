@@ -161,3 +161,14 @@ def test_rules_of_images_larger_than_their_sketch_are_solved_with_all_that_the_m
     rule = replace(rule, settings=replace(Settings.from_marks(), refine=1, finish=2, descent=2))
     patch = solve(generator, measure(generator, "b32.conv1", 64), rule)
     assert patch.forecast["left_out"]["drawn"]["strays"] > 0
+
+
+@pytest.mark.parametrize("steps", [{"descent": 8}, {"descent": 0, "finish": 8}], ids=["descent", "finish"])
+def test_steps_in_the_image_find_the_same_in_half_precision(tiny_generator, steps):
+    """In which Adam's squares would be zero, and its steps no numbers."""
+    patch, rule = solved(tiny_generator, **steps)
+    half = tiny_generator.to(dtype=torch.float16)
+    found = solve(half, measure(half, LAYER, 64), replace(rule, model=half.fingerprint))
+    one, other = (each.left @ each.right for each in (patch, found))
+    assert torch.isfinite(other).all()
+    assert float((one * other).sum() / (one.norm() * other.norm())) > 0.8

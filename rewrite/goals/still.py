@@ -18,6 +18,8 @@ from rewrite.goals.quiet import FIRST_SEED
 from rewrite.goals.shown import drawn_with
 
 IMAGES, BATCH = 32, 2
+# Fewer of a large network: their runs up to the layer take no more bytes than this.
+MOST_BYTES = 2**28
 # Of colours in [-1, 1]: a pixel that moved by several times this much is let go.
 SMALL = 0.05
 
@@ -38,7 +40,8 @@ class Still:
     @torch.no_grad()
     def of(cls, generator: Generator, layer: Layer) -> "Still":
         """The same images for all rules of a generator's layer."""
-        seeds = range(FIRST_SEED, FIRST_SEED + IMAGES)
+        each = (layer.inputs * layer.grid[0] * layer.grid[1] + 3 * generator.size[0] * generator.size[1]) * 4
+        seeds = range(FIRST_SEED, FIRST_SEED + max(BATCH, min(IMAGES, MOST_BYTES // each)))
         cuts = [generator.cut(layer.name, generator.latents(some)) for some in batched(seeds, BATCH)]
         weight = generator.weight(layer.name)
         return cls(cuts, [drawn_with(generator, layer, cut, weight) for cut in cuts])

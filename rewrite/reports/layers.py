@@ -31,7 +31,7 @@ class ProposedLayer:
 
     Attributes:
         layer: The layer.
-        patch: The rule solved there on a small memory, without a finish.
+        patch: The rule solved there on a small memory, by the closed form alone.
         scarce: Whether the memory is too small for the layer's keys, so that what it says is rough.
     """
 
@@ -113,7 +113,7 @@ def _meets(rule: Rule, layer: Layer) -> bool:
 
 
 def _tried(generator: Generator, rule: Rule, names: Iterable[str], samples: int) -> Iterator[ProposedLayer]:
-    settings = replace(Settings.from_marks(), finish=0)
+    settings = replace(Settings.from_marks(), finish=0, descent=0)
     for name in names:
         layer = generator.layer(name)
         asked = replace(rule, layer=name, protect_units=(), settings=settings)

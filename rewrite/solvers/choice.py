@@ -194,7 +194,7 @@ def _descended(
     problem, refits = refits.problem, refits.of(refits.folds[:DESCENT_PARTS])
     (alone,) = draw_left_out(generator, aims, refits, [choice.settings])
     at_layer, seen = descend_left_out(generator, aims, problem, refits.folds, step)
-    if seen.arrives <= ABOUT * alone.arrives or seen.worth <= AS_GOOD * alone.worth:
+    if not (seen.arrives > ABOUT * alone.arrives and seen.worth > AS_GOOD * alone.worth):
         return None
     settings = replace(choice.settings, descent=problem.settings.descent, still=problem.settings.still, finish=0)
     return replace(choice, settings=settings, tried={**choice.tried, choice.weights: at_layer}, finished=seen)

@@ -33,8 +33,8 @@ def descend(generator: Generator, problem: Problem, aims: Sequence[Pasted], step
 
     Args:
         generator: The unedited generator.
-        problem: The problem; of it count the matrix, the weight of ordinary images, and the units
-            that are kept: they do not move.
+        problem: The problem; of it count the matrix, the weight of ordinary images, and the units that are kept: they
+            do not move.
         aims: What images are to look like; see `rewrite.goals.pasted.aims_of`.
         steps: Number of steps, at least 1, of up to five images each.
         still: Ordinary images of the problem's layer.
@@ -43,17 +43,18 @@ def descend(generator: Generator, problem: Problem, aims: Sequence[Pasted], step
         NotImplementedError: The layer cannot be resumed.
     """
     layer, first = problem.layer, generator.weight(problem.layer.name).detach()
-    free = torch.ones(len(problem.matrix), 1).to(first)
+    free = torch.ones(len(problem.matrix), 1).to(first.device)
     free[list(problem.goal.kept_units)] = 0
     parts = shown_in_parts(generator, layer, aims, emphasis_on(aims), IMAGES)
-    change = torch.zeros_like(problem.matrix).to(first)
+    # Of half precision, squares of small slopes are zero.
+    change = torch.zeros_like(problem.matrix).float().to(first.device)
     rate = RATE * float(problem.matrix.square().mean().sqrt())
     adam, mean, half = Adam(change), torch.zeros_like(change), steps // 2
     before = missed_in_all(generator, layer, parts, first)
     with torch.enable_grad():
         for step in range(steps):
             asked = change.clone().requires_grad_()
-            weight = first + layer.weight_from(asked * free)
+            weight = first + layer.weight_from(asked * free).to(first)
             missed = parts[step % len(parts)].missed(generator, layer, weight)
             if step >= half:
                 missed = missed + problem.settings.still * still.moved(step, generator, layer, weight)
@@ -62,7 +63,7 @@ def descend(generator: Generator, problem: Problem, aims: Sequence[Pasted], step
             if step >= half:
                 mean += change / (steps - half)
     mean *= free
-    after = missed_in_all(generator, layer, parts, first + layer.weight_from(mean))
+    after = missed_in_all(generator, layer, parts, first + layer.weight_from(mean).to(first))
     return Finished(mean.cpu().double(), (before, after))
 
 

@@ -52,16 +52,17 @@ def finish(
         NotImplementedError: The layer cannot be resumed.
     """
     layer, first = problem.layer, generator.weight(problem.layer.name).detach()
-    free = torch.ones(len(change), 1).to(first)
+    free = torch.ones(len(change), 1).to(first.device)
     free[list(problem.goal.kept_units)] = 0
     parts, preconditioned = shown_in_parts(generator, layer, aims, EMPHASIS), problem.preconditioner
-    start = change.to(first)
+    # Of half precision, squares of small slopes are zero.
+    start = change.float().to(first.device)
     steps_taken = torch.zeros_like(start)
     rate = RATE * float(problem.matrix.square().mean().sqrt())
     adam = Adam(steps_taken)
 
     def weight(steps: Tensor) -> Tensor:
-        return first + layer.weight_from(start + preconditioned(steps) * free)
+        return first + layer.weight_from(start + preconditioned(steps) * free).to(first)
 
     before = missed_in_all(generator, layer, parts, weight(steps_taken))
     with torch.enable_grad():
