@@ -144,7 +144,8 @@ def test_solving_again_with_other_settings_refines_nothing_again(tiny_generator,
 
 def test_a_kept_goal_is_that_of_the_rule_whichever_setting_changes(tiny_generator):
     rule, goals = rule_on(tiny_generator, "b16.conv1", refine=2), Goals(most=100)
-    other = {"constraint": "fires", "key_space": "channel", "rank": 2, "quiet": 1.0, "weights": "marks", "finish": 5}
+    other = {"constraint": "fires", "key_space": "channel", "rank": 2, "quiet": 1.0, "weights": "marks"}
+    other |= {"finish": 5, "descent": 5}
     goals.of(tiny_generator, rule)
     for field in fields(Settings):
         value = other[field.name] if field.name in other else 2 * getattr(rule.settings, field.name)

@@ -14,7 +14,7 @@ EXACT = "exact"
 MOST_REACH = 10
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Settings:
     """How the rule is solved.
 
@@ -84,6 +84,11 @@ class Settings:
         require(0 <= self.descent <= 1000, "descent lies between 0 and 1000 steps", self.descent)
         require(0 < self.reach <= MOST_REACH, f"reach is more than 0 and at most {MOST_REACH}", self.reach)
         require(1 <= self.steps <= 1000, "steps lie between 1 and 1000", self.steps)
+
+    def __repr__(self) -> str:
+        values = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        unusual = [f"{name}={value!r}" for name, value in values.items() if value != getattr(Settings, name)]
+        return f"Settings({', '.join(unusual)})"
 
     @classmethod
     def from_marks(cls) -> "Settings":
