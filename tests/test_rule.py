@@ -163,7 +163,7 @@ def test_a_weight_that_is_given_is_not_chosen_by_the_marks_any_more():
 
 
 def test_settings_are_told_by_what_is_not_as_usual():
-    assert repr(Settings.from_marks()) == "Settings(refine=10, weights='marks', finish=20, descent=40)"
+    assert repr(Settings.from_marks()) == "Settings(refine=10, weights='marks', finish=20, descent=20)"
     assert repr(Settings()) == "Settings()"
 
 

@@ -193,7 +193,7 @@ def _descended(
     """The choice with a descent, if about as much arrives by it as by the closed form alone, and no more strays."""
     problem, refits = refits.problem, refits.of(refits.folds[:DESCENT_PARTS])
     (alone,) = draw_left_out(generator, aims, refits, [choice.settings])
-    at_layer, seen = descend_left_out(generator, aims, problem, refits.folds, step)
+    at_layer, seen = descend_left_out(generator, aims, refits, choice.settings, step)
     if not (seen.arrives > ABOUT * alone.arrives and seen.worth > AS_GOOD * alone.worth):
         return None
     settings = replace(choice.settings, descent=problem.settings.descent, still=problem.settings.still, finish=0)
@@ -306,7 +306,7 @@ def judge(generator: Generator, aims: Mapping[int, Pasted], problem: Problem) ->
     if len(folds) < LEAST_IMAGES:
         return Choice(settings, weights)
     if problem.descends:
-        at_layer, seen = descend_left_out(generator, aims, problem, folds[:DESCENT_PARTS])
+        at_layer, seen = descend_left_out(generator, aims, Refits(problem, folds[:DESCENT_PARTS]), settings)
         return Choice(settings, weights, {weights: at_layer}, finished=seen)
     refits = Refits(problem, folds)
     found = Choice(settings, weights, {weights: left_out(refits, [settings])[0]})

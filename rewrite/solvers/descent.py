@@ -1,21 +1,26 @@
-"""A change that is found in the image from the start, by descent from none.
+"""A change that is found in the image, by descent from a faint closed form.
 
 From few marks the closed form changes more than it was asked to: its directions are those of the marked keys, and
 squared errors at the layer are not what is seen. Descent on the weight until the marked images look as wanted
-(fine-tuning) generalises better. Left alone it changes the rest of the world as it likes. So over its second half,
-when the rule fires where it is meant to, ordinary images are held still wherever they have hardly moved; and what is
-returned is the mean of these steps.
+(fine-tuning) mostly generalises better; but not always, and it changes the rest of the world as it likes. So it begins
+with a closed form of much drift, which says little more than where the rule is to fire. Over its second half, when the
+rule does fire there, ordinary images are held still wherever they have hardly moved; and what is returned is the mean
+of these steps.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from rewrite.generators.contract import Generator
 from rewrite.goals.adam import Adam
 from rewrite.goals.pasted import Pasted
 from rewrite.goals.shown import missed_in_all, shown_in_parts
 from rewrite.goals.still import Still
+from rewrite.rules.settings import Settings
 from rewrite.solvers.finish import Finished
 from rewrite.solvers.problem import Problem
 
@@ -26,17 +31,26 @@ RATE = 0.015
 EMPHASIS, SHARE = 5.0, 0.2
 # Of a step.
 IMAGES = 5
+# Times the drift: the closed form that is the start.
+FAINTER = 10.0
 
 
-def descend(generator: Generator, problem: Problem, aims: Sequence[Pasted], steps: int, still: Still) -> Finished:
-    """Find a change by descent in the image.
+def faint(settings: Settings) -> Settings:
+    """The settings of the closed form that a descent begins with."""
+    return replace(settings, drift=FAINTER * settings.drift)
+
+
+def descend(
+    generator: Generator, problem: Problem, aims: Sequence[Pasted], start: Float[Tensor, "outputs key"], still: Still
+) -> Finished:
+    """Find a change by descent in the image, in as many steps as the problem's settings say.
 
     Args:
         generator: The unedited generator.
-        problem: The problem; of it count the matrix, the weight of ordinary images, and the units that are kept: they
-            do not move.
+        problem: The problem; of it count the matrix, the steps, the weight of ordinary images, and the units that are
+            kept: they do not move.
         aims: What images are to look like; see `rewrite.goals.pasted.aims_of`.
-        steps: Number of steps, at least 1, of up to five images each.
+        start: Where it begins; see `faint`.
         still: Ordinary images of the problem's layer.
 
     Raises:
@@ -47,7 +61,7 @@ def descend(generator: Generator, problem: Problem, aims: Sequence[Pasted], step
     free[list(problem.goal.kept_units)] = 0
     parts = shown_in_parts(generator, layer, aims, emphasis_on(aims), IMAGES)
     # Of half precision, squares of small slopes are zero.
-    change = torch.zeros_like(problem.matrix).float().to(first.device)
+    change, steps = start.float().to(first.device), problem.settings.descent
     rate = RATE * float(problem.matrix.square().mean().sqrt())
     adam, mean, half = Adam(change), torch.zeros_like(change), steps // 2
     before = missed_in_all(generator, layer, parts, first)

@@ -16,7 +16,7 @@ from rewrite.goals.shown import drawn_with
 from rewrite.goals.sketch import sketched
 from rewrite.goals.still import Still
 from rewrite.rules.settings import Settings
-from rewrite.solvers.descent import descend
+from rewrite.solvers.descent import descend, faint
 from rewrite.solvers.finish import finish
 from rewrite.solvers.leave_out import LeftOut, Refits, judged_in, together, worth_of
 from rewrite.solvers.problem import Problem
@@ -102,8 +102,8 @@ def draw_left_out(
 def descend_left_out(
     generator: Generator,
     aims: Mapping[int, Pasted],
-    problem: Problem,
-    folds: Sequence[tuple[int, ...]],
+    refits: Refits,
+    settings: Settings,
     on_refit: Callable[[], object] | None = None,
 ) -> tuple[LeftOut, Drawn]:
     """What a descent on the other images does to those that are left out: at the layer, and in the image.
@@ -111,17 +111,16 @@ def descend_left_out(
     Args:
         generator: The generator, whose layer can be resumed.
         aims: As `draw_left_out` takes them.
-        problem: The problem with all its marked images.
-        folds: The parts of the images that are left out.
-        on_refit: Called before each; may raise to end.
+        refits: The problem without parts of its images; its own settings say the steps.
+        settings: Those of the closed form.
+        on_refit: As `Refits.solutions` takes it.
     """
+    problem = refits.problem
     drawing, found, judged = sketched(generator, problem.layer.name), list[Moved](), []
     still = Still.of(drawing, problem.layer)
-    for fold in folds:
-        if on_refit is not None:
-            on_refit()
+    for fold, _, start in refits.solutions([faint(settings)], on_refit):
         known = [aim for image, aim in aims.items() if image not in fold]
-        change = descend(drawing, problem, known, problem.settings.descent, still).change
+        change = descend(drawing, problem, known, start, still).change
         shown = [aims[image] for image in fold[: _most_drawn(generator)]]
         found += _Fold.of(drawing, problem.layer, shown).moved(drawing, problem, change)
         judged.append(judged_in(problem, change, fold))

@@ -142,7 +142,7 @@ class Problem:
 
     @property
     def descends(self) -> bool:
-        """Whether the change is found in the image, in place of the closed form: only where nothing confines it."""
+        """Whether the change is found in the image, from a faint closed form: only where nothing confines it."""
         return self.settings.descent > 0 and not self._confined
 
     @property

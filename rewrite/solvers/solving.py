@@ -18,7 +18,7 @@ from rewrite.rules.rule import Rule
 from rewrite.rules.settings import Settings
 from rewrite.solvers.choice import Choice, choose, judge, posed, prior, rival, settled
 from rewrite.solvers.closed_form import ClosedForm
-from rewrite.solvers.descent import descend
+from rewrite.solvers.descent import descend, faint
 from rewrite.solvers.finish import finish
 from rewrite.solvers.notes import notes_on
 from rewrite.solvers.problem import Problem
@@ -123,9 +123,7 @@ def _chosen(
     """
     tell = [_part(on_progress, *share) for share in ((0.0, 0.8), (0.8, 1.0))]
     choice = choose(work.generator, aims, work.problem(rules, prior(problem)), tell[0])
-    if choice.settings.descent:  # which looks at the image alone
-        rules = [replace(rule, settings=replace(rule.settings, refine=0)) for rule in rules]
-    elif any(rule.settings.refine for rule in rules):
+    if not choice.settings.descent and any(rule.settings.refine for rule in rules):
         plain = [replace(rule, settings=replace(rule.settings, refine=0)) for rule in rules]
         other = work.problem(plain, replace(prior(problem), refine=0))
         better = rival(work.generator, aims, other, choice, tell[1])
@@ -146,7 +144,8 @@ def _solution(work: _Work, problem: Problem, rules: Sequence[Rule]) -> tuple[Sol
         return ClosedForm(problem).solve(), {}
     aims = list(aims_of(generator, rules, work.strengths, work.goals.unedited(generator)).values())
     if problem.descends:
-        found = descend(generator, problem, aims, problem.settings.descent, Still.of(generator, problem.layer))
+        start = ClosedForm(replace(problem, settings=faint(problem.settings))).solve().change
+        found = descend(generator, problem, aims, start, Still.of(generator, problem.layer))
         return Trial(problem, found.change).solution(), {"descent": {"missed": list(found.missed)}}
     first = ClosedForm(problem).solve()
     found = finish(generator, problem, aims, first.change, problem.settings.finish)
