@@ -34,8 +34,9 @@ TRIED_STEPS, TRIED_LARGE, PARTS_LARGE = 10, 5, 2
 MOST_LARGE_STEPS = 3
 # A descent takes as long as all else together: it is tried on two parts of the images, and where images are large only
 # within the same operations. It need not do quite as much for the pictures as the closed form: by the concepts that
-# they show, it does better than its pixels say.
-DESCENT_PARTS, AS_GOOD = 2, 0.95
+# they show, it does better than its pixels say. Marks that cover less of their images than this are small in what it
+# lowers, and it is not tried.
+DESCENT_PARTS, AS_GOOD, LEAST_AREA = 2, 0.95, 0.015
 # With fewer images than this none can be left out, and careful weights are taken.
 LEAST_IMAGES, CAREFUL = 3, 3.0
 # What does less than this share of what another choice does before a finish is not ahead of it after one: of 39 rules
@@ -201,7 +202,8 @@ def _descended(
 
 
 def _tries_descent(generator: Generator, aims: Mapping[int, Pasted], problem: Problem) -> bool:
-    if not generator.resumable(problem.layer.name):
+    areas = [float(aim.inside.double().mean()) for aim in aims.values() if aim.inside.any()]
+    if not generator.resumable(problem.layer.name) or sum(areas) < LEAST_AREA * len(areas):
         return False
     if not (problem.descends and is_large(generator)):
         return problem.descends
