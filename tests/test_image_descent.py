@@ -12,10 +12,10 @@ from rewrite.goals.goal import build_goal
 from rewrite.goals.pasted import aims_of
 from rewrite.goals.still import IMAGES, SMALL, Still
 from rewrite.solvers import choice as choices
-from rewrite.solvers.descent import EMPHASIS, RATE, descend
+from rewrite.solvers.descent import EMPHASIS, RATE, SHARE, descend, emphasis_on
 from rewrite.solvers.problem import Problem
 from tests.networks import CONFIG, random_stylegan2
-from tests.test_solvers import rule_on
+from tests.test_solvers import region, rule_on
 
 LAYER = "b16.conv1"
 SETTINGS = Settings(descent=8)
@@ -67,6 +67,16 @@ def test_the_marked_images_come_nearer_to_what_is_wanted_and_the_forecast_says_h
     )
     assert after < 0.95 * before
     assert patch.forecast["descent"]["missed"] == pytest.approx([before, after], rel=0.02)
+
+
+def test_small_marks_weigh_as_much_together_as_large_ones(tiny_generator):
+    rule = rule_on(tiny_generator, LAYER)
+    place = region(tiny_generator, 1, 4, 4, 2, 2)
+    small = replace(rule, action="erase", copy=(), paste=None, context=(place,), protect=(rule.context[0],))
+    assert emphasis_on(list(aims_of(tiny_generator, [rule], [1.0]).values())) == EMPHASIS
+    aims = list(aims_of(tiny_generator, [small], [1.0]).values())
+    assert [bool(aim.inside.any()) for aim in aims] == [True, False]
+    assert emphasis_on(aims) * 4 / 16**2 == pytest.approx(SHARE)
 
 
 def test_small_marks_are_left_to_the_closed_form(tiny_generator, monkeypatch):

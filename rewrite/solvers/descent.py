@@ -26,8 +26,9 @@ from rewrite.solvers.problem import Problem
 
 # Of the root mean square of the weight, the most that an entry moves in a step (Adam).
 RATE = 0.015
-# By how much more a pixel under the marks counts than any other.
-EMPHASIS = 5.0
+# By how much more a pixel under the marks counts than any other, at least; and what all of them weigh beside all
+# pixels: small marks would be outvoted by what is to stay.
+EMPHASIS, SHARE = 5.0, 0.2
 # Of a step.
 IMAGES = 5
 # Times the drift: the closed form that is the start.
@@ -58,7 +59,7 @@ def descend(
     layer, first = problem.layer, generator.weight(problem.layer.name).detach()
     free = torch.ones(len(problem.matrix), 1).to(first.device)
     free[list(problem.goal.kept_units)] = 0
-    parts = shown_in_parts(generator, layer, aims, EMPHASIS, IMAGES)
+    parts = shown_in_parts(generator, layer, aims, emphasis_on(aims), IMAGES)
     # Of half precision, squares of small slopes are zero.
     change, steps = start.float().to(first.device), problem.settings.descent
     rate = RATE * float(problem.matrix.square().mean().sqrt())
@@ -78,3 +79,9 @@ def descend(
     mean *= free
     after = missed_in_all(generator, layer, parts, first + layer.weight_from(mean).to(first))
     return Finished(mean.cpu().double(), (before, after))
+
+
+def emphasis_on(aims: Sequence[Pasted]) -> float:
+    """By how much more a pixel under the marks of some images counts than any other."""
+    areas = [float(aim.inside.double().mean()) for aim in aims if aim.inside.any()]
+    return max(EMPHASIS, SHARE * len(areas) / sum(areas)) if areas else EMPHASIS
