@@ -191,7 +191,7 @@ def _descended(
     choice: Choice,
     step: Callable[[], object] | None,
 ) -> Choice | None:
-    """The choice with a descent, if about as much arrives by it as by the closed form alone, and no more strays."""
+    """The choice with a descent, if about as much arrives by it as by the closed form alone, at no worse a price."""
     problem, refits = refits.problem, refits.of(refits.folds[:DESCENT_PARTS])
     (alone,) = draw_left_out(generator, aims, refits, [choice.settings])
     at_layer, seen = descend_left_out(generator, aims, refits, choice.settings, step)

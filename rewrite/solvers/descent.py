@@ -61,7 +61,7 @@ def descend(
     free[list(problem.goal.kept_units)] = 0
     parts = shown_in_parts(generator, layer, aims, emphasis_on(aims), IMAGES)
     # Of half precision, squares of small slopes are zero.
-    change, steps = start.float().to(first.device), problem.settings.descent
+    change, steps = start.to(first.device, torch.float32, copy=True), problem.settings.descent
     rate = RATE * float(problem.matrix.square().mean().sqrt())
     adam, mean, half = Adam(change), torch.zeros_like(change), steps // 2
     before = missed_in_all(generator, layer, parts, first)
