@@ -103,9 +103,7 @@ def print_solved(generator: Generator, name: str, draws: range, seeds: int) -> N
         print(f"{name:18} {title:16} | {figures[0]:8.1f} {figures[1]:6.2f} {figures[2]:7.2f}", flush=True)
 
 
-def _solved(
-    generator: Generator, memory: Memory, marks: Marks, unseen: Unseen, draw: int
-) -> Iterator[Figures]:
+def _solved(generator: Generator, memory: Memory, marks: Marks, unseen: Unseen, draw: int) -> Iterator[Figures]:
     rule = marks.rule(3, draw)
     proposals = propose_contexts(generator, rule, most=max(COUNTS))
     more = [[region for each in proposals[:most] for region in each.regions] for most in COUNTS]
