@@ -12,7 +12,8 @@ from rewrite.goals.goal import build_goal
 from rewrite.goals.pasted import aims_of
 from rewrite.goals.still import IMAGES, SMALL, Still
 from rewrite.solvers import choice as choices
-from rewrite.solvers.descent import EMPHASIS, RATE, SHARE, descend, emphasis_on
+from rewrite.solvers.choice import posed
+from rewrite.solvers.descent import EMPHASIS, FEW_STEPS, RATE, SHARE, descend, emphasis_on
 from rewrite.solvers.problem import Problem
 from rewrite.solvers.solving import CHOICE
 from tests.networks import CONFIG, random_stylegan2
@@ -170,6 +171,8 @@ def test_rules_of_images_larger_than_their_sketch_are_solved_with_all_that_the_m
     generator = StyleGAN2Generator(random_stylegan2(design=Design(**CONFIG | {"channels": channels})))
     assert generator.size == (128, 128)
     rule = rule_on(generator, "b32.conv1")
+    asked = posed(generator, replace(rule, settings=Settings.from_marks())).settings
+    assert asked.descent == FEW_STEPS < Settings.from_marks().descent
     rule = replace(rule, settings=replace(Settings.from_marks(), refine=1, finish=2, descent=2))
     patch = solve(generator, measure(generator, "b32.conv1", 64), rule)
     assert patch.forecast["left_out"]["drawn"]["strays"] > 0
