@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Iterator[None]:
-    """What all tests import stays to the end: nobody looks through it for what can go, neither now nor between tests."""
+    """What all tests import stays to the end: nobody looks through it for what can go, now or between tests."""
     gc.disable()
     found = yield
     gc.enable()

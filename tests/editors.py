@@ -33,8 +33,8 @@ FLAGS = [
     "--disable-features=Translate,OptimizationHints,MediaRouter",
     "--in-process-gpu",
 ]
-# Gradio's sign that the page loads counts seconds at every frame, also once it is gone, for as long as the page is open: a
-# tenth of a core for a number that nobody sees.
+# Gradio's sign that the page loads counts seconds at every frame, also once it is gone, for as long as the page is
+# open: a tenth of a core for a number that nobody sees.
 NO_COUNTING = """(() => {
   const plain = window.requestAnimationFrame.bind(window);
   const counts = (act) => act.length === 0 && /performance\\.now\\(\\)/.test(Function.prototype.toString.call(act));
