@@ -59,7 +59,8 @@ def serving(options: Options) -> Iterator[str]:
             try:
                 with environment(**dict.fromkeys(PROXIES)):
                     url = _launched(page, options)
-                page._queue.sleep_when_free = LOOK_EVERY
+                if hasattr(page, "_queue"):  # inside of Gradio: another version may do without
+                    page._queue.sleep_when_free = LOOK_EVERY
                 with close_idle(page.server):
                     yield url
             finally:
