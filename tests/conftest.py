@@ -41,7 +41,9 @@ if TYPE_CHECKING:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What asks an editor comes first: one worker has it all, and no other has to start editors and a browser."""
-    items.sort(key=lambda item: not {"open_page", "towers_editor", "small_editor"} & set(item.fixturenames))
+    items.sort(
+        key=lambda item: not {"open_page", "towers_editor", "small_editor", "digits_editor"} & set(item.fixturenames)
+    )
 
 
 @pytest.fixture
@@ -161,6 +163,16 @@ def editor(files, tmp_path_factory) -> Iterator["Editor"]:
         yield found
 
 
+@pytest.fixture(scope="session")
+def digits_editor(tmp_path_factory) -> Iterator["Editor"]:
+    """An editor of the built-in classifier of digits."""
+    from tests.editors import running
+
+    pytest.importorskip("sklearn")
+    with running(tmp_path_factory.mktemp("digits"), "digits", "--training", 40, "--test", 50) as found:
+        yield found
+
+
 @pytest.fixture
 def client(editor) -> "Client":
     """A session of that editor."""
@@ -240,7 +252,14 @@ def open_page(browser, request) -> Iterator[Callable[..., "Page"]]:
     """
     pages, wrong, asked = [], [], []
 
-    def open_it(url: str = "", script: str = "", *, size: tuple[int, int] = (1280, 900), **media: str) -> "Page":
+    def open_it(
+        url: str = "",
+        script: str = "",
+        *,
+        size: tuple[int, int] = (1280, 900),
+        ready: str = "#wall .wall",
+        **media: str,
+    ) -> "Page":
         page = browser.new_page()
         pages.append(page)
         page.set_default_timeout(90_000)
@@ -250,7 +269,7 @@ def open_page(browser, request) -> Iterator[Callable[..., "Page"]]:
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("request", lambda request: asked.append(request.url))
         page.goto(url or request.getfixturevalue("towers_editor").url)
-        page.wait_for_selector("#wall .wall[data-ready='1']")
+        page.wait_for_selector(f"{ready}[data-ready='1']")
         return page
 
     yield open_it

@@ -2,10 +2,10 @@
 
 Properties: `layers` (`[{"name": "relu5", "units": 128}, …]`), `classes` (names), `question` (`{"layer": "relu5",
 "class": "domes", "off": [3], "of": "domes" or null, "named": null, "lit": ["12>0.5"], "only": null, "at": null}`),
-`units` (`[{"unit": 3, "lights": 1.2, "matters": 0.1, "lit": "3>0.5", "tiles": [url, …]}, …]`), `order`, `suggested` (the
-units that matter most for the class), `offers` (parts of the class: `[{"text": "13 of 7", "lit": "12>0.5", "off": [12,
-1]}, …]`, or null), `refused` (why the last wish was not fulfilled), `link`, `file` (for the browser to save) and `turn`.
-The event `input` brings a wish (`Wish`).
+`units` (`[{"unit": 3, "lights": 1.2, "matters": 0.1, "lit": "3>0.5", "tiles": [url, …]}, …]`), `order`, `suggested`
+(the units that matter most for the class), `offers` (parts of the class: `[{"text": "13 of 7", "lit": "12>0.5", "off":
+[12, 1]}, …]`, or null), `refused` (why the last wish was not fulfilled), `link`, `file` (for the browser to save) and
+`turn`. The event `input` brings a wish (`Wish`).
 """
 
 from dataclasses import dataclass

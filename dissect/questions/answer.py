@@ -136,12 +136,17 @@ class Answer:
     def sentence(self) -> str:
         """The answer in a sentence or two."""
         right, off = self.right["subset"], self.question.off
-        many = "the picture" if right.pictures == 1 else f"the {right.pictures} pictures"
+        units = "" if not off else f"unit {off[0]}" if len(off) == 1 else f"these {len(off)} units"
+        if right.pictures == 1:
+            whole = f"With all units on, the picture is named {self._names(self.seen.named)}"
+            return f"{whole}; without {units}, {self._names(self.after)}." if off else f"{whole}."
         if not off:
-            return f"With all units on, {right.before} of {many} {_are(right.before)} named right."
-        units = f"unit {off[0]}" if len(off) == 1 else f"these {len(off)} units"
+            return (
+                f"With all units on, {right.before} of the {right.pictures} pictures {_are(right.before)} named right."
+            )
         text = (
-            f"Without {units}, {right.after} of {many} {_are(right.after)} named right; with all units, {right.before}."
+            f"Without {units}, {right.after} of the {right.pictures} pictures {_are(right.after)} named right; "
+            f"with all units, {right.before}."
         )
         if self.moves:
             _, after, count = max(self.moves, key=lambda each: each[2])
@@ -167,6 +172,10 @@ class Answer:
             "gained": self._told(self.gained),
             "otherwise": self._told(self.otherwise),
         }
+
+    def _names(self, named: Tensor) -> str:
+        """What the only picture is named."""
+        return self.classes[int(named[self.chosen][0])]
 
     def _right(self, part: Bool[Tensor, " pictures"]) -> Right:
         truth = self.seen.truth

@@ -242,7 +242,8 @@ class _Learning:
     @property
     def matters(self) -> Float[np.ndarray, "units classes"]:
         """The guess."""
-        assert self.whole is not None and self.without is not None
+        assert self.whole is not None
+        assert self.without is not None
         return self.whole.soft_accuracy - self.without.soft_accuracy
 
 

@@ -49,10 +49,16 @@ class Gallery:
         """
         shown, maps = pixels(fitted(images, SIDE)), as_maps(output).half().cpu()
         for place, number in enumerate(numbers):
-            for name, kept, one in (("pixels", self._pixels, shown[place]), ("maps", self._maps, maps[place].clone())):
-                if one.nbytes <= self._left[name] and number not in kept:
-                    self._left[name] -= one.nbytes
-                    kept[number] = one
+            if self._fits("pixels", shown[place].nbytes):
+                self._pixels[number] = shown[place]
+            if self._fits("maps", maps[place].nbytes):
+                self._maps[number] = maps[place].clone()
+
+    def _fits(self, name: str, size: int) -> bool:
+        """Whether there is room for more, which is taken."""
+        fits = size <= self._left[name]
+        self._left[name] -= size if fits else 0
+        return fits
 
     def shown(self, numbers: Sequence[int]) -> dict[int, UInt8[np.ndarray, "height width 3"]]:
         """Pictures by number, whose longer side is at most 128 pixels."""
