@@ -1,6 +1,6 @@
 """Which page is served: the editor of a generator, or that of a classifier."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,8 +40,17 @@ def page_of(options: Options, private: Path) -> Served:
     """
     found = model_or(lambda: Models(options), options.model, options.architecture, options.device)
     if not isinstance(found, Models):
+        _refuse(options, ("tiles", "folders"), "generator", "classifier")
         questions = Questions(options, found)
         return Served(questions, questions_page.build(questions), questions_page.LOOK)
-    if options.pictures is not None:
-        raise ValueError(f"--pictures is for a classifier, and {options.model} is a generator")
+    _refuse(options, ("pictures", "training", "test"), "classifier", "generator")
     return Served(found, page.build(found, private), page.LOOK)
+
+
+def _refuse(options: Options, names: Sequence[str], wanted: str, given: str) -> None:
+    """Refuse options that are of no use for what was opened."""
+    usual = Options()
+    for name in names:
+        if getattr(options, name) != getattr(usual, name):
+            written = {"folders": "models"}.get(name, name)
+            raise ValueError(f"--{written} is for a {wanted}, and {options.model} is a {given}")

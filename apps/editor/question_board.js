@@ -203,4 +203,5 @@ document.addEventListener("click", (event) => {
 let waits = 0;
 const later = () => { clearTimeout(waits); waits = setTimeout(show); };
 watch(Object.keys({ question: 0, units: 0, offers: 0, refused: 0, link: 0, file: 0, turn: 0 }), later);
+root.dataset.waiting = 0;
 show();

@@ -16,7 +16,7 @@ from dissect.sources.classes import ClassedPictures
 from rewrite.classifiers.classifier import Classifier
 
 BATCH = 64
-MOST_BYTES = 768 * 2**20
+MOST_BYTES = 512 * 2**20
 MOST_ANSWERS = 256
 
 
