@@ -1,6 +1,6 @@
 const root = element.querySelector(".board");
 // The question as it is being changed; the server's answer puts it in order.
-let asked = null, order = "lights", cards = 0, find = null, turn = 0, saved = 0;
+let asked = null, order = "lights", cards = 0, find = null, turn = 0, saved = 0, looked = null;
 const FIRST = 12, MORE = 12, MOST = 96;
 const query = () => {
   const found = new URLSearchParams(), given = new URLSearchParams(props.link);
@@ -156,7 +156,7 @@ const drawUnits = () => {
   sheet.append(...props.units.map(cardOf));
   const whole = props.layers.find((part) => part.name === asked.layer)?.units ?? 0, more = make("div", "chips");
   if (props.units.length < Math.min(whole, MOST)) more.append(keyed(button("More units", `${props.units.length} of ${whole} are shown`, () => { cards = Math.min(MOST, cards + MORE); send(); }), "more units"));
-  more.append(make("span", "soft", `${props.units.length} of ${whole} units. The first picture of each is ${asked.at === null ? "the one of yours that lights it most" : "the one that you look at"}, the others are those that light it most of all.`));
+  more.append(make("span", "soft", `${props.units.length} of ${whole} units. The first picture of each is ${asked.at === null ? "the one of yours that lights it most" : "the one that you look at"}, the others are those that light it most of all. Lights: by how many standard deviations more than in all pictures. Off: what ${asked.class} would lose without it alone, by a guess.`));
   const scrolled = units.querySelector(".cards")?.scrollLeft ?? 0;
   units.replaceChildren(heading(2, "Which units are off?", "Tick units, or begin with those that matter most."), ready, off, tools, sheet, more);
   sheet.scrollLeft = scrolled;
@@ -185,6 +185,11 @@ const show = () => {
   }
   if (props.turn >= turn) root.classList.remove("waiting");
   if (props.file && props.turn > saved) { saved = props.turn; save(props.file); }
+  // The picture that was chosen has been drawn anew: it gets the focus back.
+  if (looked !== null && props.turn >= turn) setTimeout((number) => {
+    if (document.activeElement === document.body) document.querySelector(`#answer [data-look="${number}"]`)?.focus({ preventScroll: true });
+  }, 100, looked);
+  if (props.turn >= turn) looked = null;
   root.dataset.ready = asked ? "1" : "0"; root.dataset.done = props.turn;
 };
 const copied = async (copy) => {
@@ -198,6 +203,7 @@ document.addEventListener("click", (event) => {
   const chosen = event.target.closest?.("#answer [data-look]");
   if (!chosen || !asked) return;
   const number = Number(chosen.dataset.look);
+  looked = number;
   change({ at: asked.at === number ? null : number });
 });
 let waits = 0;

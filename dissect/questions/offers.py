@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from dissect.questions.examination import Examination
+from dissect.questions.runs import MOST_BYTES, bytes_of
 from dissect.questions.subset import Lit
+from dissect.roles.ablations import Ablations
 from dissect.specialties.losses import grown, named_without
 from dissect.specialties.responses import Prefix, find_responses
 from dissect.specialties.subclasses import find_subclasses
@@ -44,7 +46,7 @@ def offers_for(
         Those that lose most by themselves first; none where no unit tells a part of the class.
     """
     training, ledger = examination.split.training, _Watched(on_progress or (lambda share: None))
-    prefix = Prefix(examination.classifier, examination.part, examination.pictures, training)
+    prefix = _Kept(examination.classifier, examination.part, examination.pictures, training)
     responses = find_responses(prefix, training, ledger)
     found = find_subclasses(responses, [number], most)
     offers: list[tuple[float, Offer]] = []
@@ -61,6 +63,23 @@ def offers_for(
         if inside:
             offers.append((gaps[best], Offer(condition, inside, best)))
     return [offer for _, offer in sorted(offers, key=lambda each: -each[0])]
+
+
+class _Kept(Prefix):
+    """Pictures that have run up to a part, kept for the stages that follow as far as memory is allowed for them."""
+
+    def __init__(self, *given: Any):
+        super().__init__(*given)
+        self._left, self._kept = MOST_BYTES, dict[tuple[int, ...], Ablations]()
+
+    def started(self, numbers: Sequence[int]) -> Ablations:
+        """As of any prefix."""
+        key = tuple(numbers)
+        found = self._kept.get(key) or super().started(numbers)
+        if key not in self._kept and (size := bytes_of(found)) <= self._left:
+            self._left -= size
+            self._kept[key] = found
+        return found
 
 
 class _Watched(Ledger):
