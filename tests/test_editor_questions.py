@@ -11,6 +11,7 @@ from apps.editor.question_board import Wish
 from apps.editor.questions import Questions
 from apps.editor.questions_tab import QuestionsTab
 from rewrite import Patch, load_classifier
+from tests.at_once import in_time
 
 pytest.importorskip("sklearn")
 ASKED = "layer=relu4&class=7&off=12,1,11,24&of=7"
@@ -91,6 +92,14 @@ def test_units_stand_in_the_order_that_is_asked_for_and_one_may_be_found(tab):
     assert (len(matters), found["units"][0]["unit"]) == (20, 30)
     assert matters[1:] == sorted(matters[1:])[::-1]
     assert found["suggested"][:4] == [unit["unit"] for unit in found["units"] if unit["unit"] != 30][:4]
+
+
+def test_an_answer_that_one_thread_begins_and_another_ends_keeps_nobody_waiting(tab):
+    updates = tab.on_wish({"query": ASKED})
+    first = in_time(lambda: next(updates))
+    assert tab.answer in first
+    assert list(updates) == []
+    assert in_time(lambda: list(tab.on_wish({"query": ASKED})))[-1][tab.answer] == first[tab.answer]
 
 
 def test_the_answer_is_saved_as_a_patch_and_as_a_report(tab):

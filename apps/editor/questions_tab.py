@@ -96,9 +96,10 @@ class QuestionsTab:
         if wish.do == OFFERS and asked.known_offers(question) is None:
             text = f"Looking for parts of {asked.classifier.classes[question.number]} that one unit tells"
             yield from self._following(lambda told: asked.offers(question, told), text)
+        # Not held while the page is told: a generator may go on in another thread than it began in.
         with asked.lock:
-            answer = one.ask(question)
-            yield self._answered(one, answer, wish)
+            updates = self._answered(one, one.ask(question), wish)
+        yield updates
 
     def _answered(self, one: Examination, answer: Answer, wish: Wish) -> Updates:
         asked, question = self.questions, answer.question
