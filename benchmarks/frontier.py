@@ -38,7 +38,7 @@ from rewrite.reports.aims import Aim
 from rewrite.rules.built_in import BUILT_IN
 from rewrite.storage import files
 
-FIRST_UNSEEN, FIRST_DRAW = 400_000, 200
+FIRST_UNSEEN, FIRST_DRAW = 400_000, 1100
 TUNED_ON, FIRST_TUNED_DRAW, TUNING_MARKS = 300_000, 0, range(12_000, 12_480)
 OWN = {"3 contexts": 3, "8 contexts": 8}
 STRENGTHS = (0.5, 0.7, 0.85, 1.0, 1.15, 1.3)

@@ -17,10 +17,13 @@ from dataclasses import replace
 import numpy as np
 from scipy.ndimage import binary_dilation
 
-from benchmarks.own_rules import TASKS, Marks, Task, Unseen
+from apps.bench.marks import TASKS, Marks, Task
+from apps.bench.unseen import Figures, Unseen
+from benchmarks.own_rules import FIRST_UNSEEN
 from dissect.scenes import CONCEPTS
 from dissect.segmenter import load_segmenter
 from rewrite import Generator, Memory, Rule, Search, load_generator, measure, propose_contexts, solve
+from rewrite.reports.aims import Aim
 from rewrite.reports.proposals import LikePlaces, Proposal
 from rewrite.rules.masks import regions_of
 
@@ -93,21 +96,20 @@ def print_proposals(generator: Generator, name: str, contexts: Iterable[int], dr
 
 def print_solved(generator: Generator, name: str, draws: range, seeds: int) -> None:
     """Print efficacy, strict and lenient outside with 3 contexts, with 3 and the first proposals, and with 8."""
-    task, unseen = TASKS[name], Unseen(generator, seeds)
+    task, unseen = TASKS[name], Unseen(generator, seeds, FIRST_UNSEEN)
     marks, memory = Marks(generator, task), measure(generator, task.layer, 2000)
     rows = np.array([list(_solved(generator, memory, marks, unseen, draw)) for draw in draws])
     for title, figures in zip(("3", *(f"3 and first {most}" for most in COUNTS), "8"), rows.mean(axis=0), strict=True):
         print(f"{name:18} {title:16} | {figures[0]:8.1f} {figures[1]:6.2f} {figures[2]:7.2f}", flush=True)
 
 
-def _solved(
-    generator: Generator, memory: Memory, marks: Marks, unseen: Unseen, draw: int
-) -> Iterator[tuple[float, float, float]]:
+def _solved(generator: Generator, memory: Memory, marks: Marks, unseen: Unseen, draw: int) -> Iterator[Figures]:
     rule = marks.rule(3, draw)
     proposals = propose_contexts(generator, rule, most=max(COUNTS))
     more = [[region for each in proposals[:most] for region in each.regions] for most in COUNTS]
     for each in (rule, *map(rule.with_contexts, more), marks.rule(8, draw)):
-        yield unseen.figures(solve(generator, memory, each), marks.task)
+        with solve(generator, memory, each).applied(generator):
+            yield unseen.figures(Aim.of(each.name, each.effect, unseen.source.concepts))
 
 
 def print_responses(generator: Generator, name: str, contexts: Iterable[int], draws: range) -> None:

@@ -1,8 +1,9 @@
 """Progress bars, which say the stage of a command, the rate and the time that is left."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from itertools import count
 from typing import Any, TypeVar
 
 from tqdm import tqdm
@@ -45,3 +46,11 @@ def in_stage(items: Sequence[T], name: str, unit: str, *, shown: bool = True) ->
 def _numbered(name: str) -> str:
     names = _stages.get()
     return f"{name} ({names.index(name) + 1} of {len(names)})" if name in names and len(names) > 1 else name
+
+
+def counted(on_progress: Callable[[float], object] | None, steps: int) -> Callable[[], object] | None:
+    """A function that tells the share that is done each time it is called, before each of so many steps."""
+    if on_progress is None:
+        return None
+    done = count()
+    return lambda: on_progress(next(done) / steps)

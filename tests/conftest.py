@@ -1,5 +1,6 @@
 """Fixtures that every test file can use: small networks, and files for tests of the program."""
 
+import gc
 import json
 import shutil
 import sys
@@ -8,7 +9,6 @@ from collections.abc import Callable, Iterator
 from http.server import HTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import pytest
 import torch
@@ -37,6 +37,16 @@ if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Page
 
     from tests.editors import Editor
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """What all tests import stays to the end: nobody looks through it for what can go, now or between tests."""
+    gc.disable()
+    found = yield
+    gc.enable()
+    gc.freeze()
+    return found
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -246,37 +256,13 @@ def browser(profile) -> Iterator["BrowserContext"]:
 
 @pytest.fixture
 def open_page(browser, request) -> Iterator[Callable[..., "Page"]]:
-    """Open an editor, or that of the built-in generator, in a tab of its own.
+    """Open an editor, or that of the built-in generator, in a tab of its own: see `Tabs`."""
+    from tests.editors import Tabs
 
-    At the end, nothing was wrong and nothing went elsewhere.
-    """
-    pages, wrong, asked = [], [], []
-
-    def open_it(
-        url: str = "",
-        script: str = "",
-        *,
-        size: tuple[int, int] = (1280, 900),
-        ready: str = "#wall .wall",
-        **media: str,
-    ) -> "Page":
-        page = browser.new_page()
-        pages.append(page)
-        page.set_default_timeout(90_000)
-        page.set_viewport_size({"width": size[0], "height": size[1]})
-        page.emulate_media(**media)
-        page.add_init_script(script)
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("request", lambda request: asked.append(request.url))
-        page.goto(url or request.getfixturevalue("towers_editor").url)
-        page.wait_for_selector(f"{ready}[data-ready='1']")
-        return page
-
-    yield open_it
-    for page in pages:
-        page.close()
-    assert wrong == []
-    assert {urlsplit(url).hostname for url in asked if not url.startswith(("data:", "blob:"))} == {"127.0.0.1"}
+    with Tabs(browser) as tabs:
+        yield lambda url="", *script, **how: tabs.open(
+            url or request.getfixturevalue("towers_editor").url, *script, **how
+        )
 
 
 @pytest.fixture

@@ -2,14 +2,16 @@
 
 import os
 import socket
-import subprocess
 import sys
 import threading
 import time
 from concurrent.futures import Future
 from contextlib import closing
+from importlib import import_module
+from multiprocessing.process import BaseProcess
 
 import pytest
+import torch
 
 from apps.cli import main
 from rewrite.shards import cluster
@@ -17,7 +19,8 @@ from rewrite.shards.cluster import connect
 from rewrite.shards.crew import present
 from rewrite.shards.sharing import share_among
 from tests.long_work import begun, over, summed
-from tests.test_cli import LAYER, ROOT
+from tests.started import FORKS, ROOT
+from tests.test_cli import LAYER
 
 pytestmark = pytest.mark.usefixtures("cache")
 UNITS = ("--layer", "b8.conv1", "--samples", "70", "--level-samples", "16")
@@ -26,7 +29,7 @@ ROLES = ("--layer", "relu5", "--training", "2", "--test", "2")
 
 
 class Grid:
-    """A scheduler and workers, each a process."""
+    """A scheduler and workers, each a process that is forked from one that has imported the program."""
 
     def __init__(self) -> None:
         with socket.socket() as free:
@@ -39,23 +42,38 @@ class Grid:
         """Start the scheduler."""
         self.scheduler = self._run("scheduler", "--host", "127.0.0.1", "--port", str(self.port))
 
+    def answers(self) -> bool:
+        """Whether the scheduler can be reached."""
+        with socket.socket() as asking:
+            return asking.connect_ex(("127.0.0.1", self.port)) == 0
+
     def work(self) -> int:
         """Start a worker, and give the number of its process."""
         self.workers.append(self._run("worker", self.address, "--no-nanny", "--nthreads", "1"))
-        return self.workers[-1].pid
+        number = self.workers[-1].pid
+        assert number is not None
+        return number
 
-    def _run(self, what: str, *arguments: str) -> subprocess.Popen:
-        command = [sys.executable, "-m", f"distributed.cli.dask_{what}", *arguments, "--no-dashboard"]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": ""}
-        return subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+    def _run(self, what: str, *arguments: str) -> BaseProcess:
+        process = FORKS.Process(target=dask, args=(what, [*arguments, "--no-dashboard"]), daemon=True)
+        process.start()
+        return process
 
     def end(self) -> None:
         """End all of them."""
         for process in (*self.workers, self.scheduler):
             process.kill()
-            process.wait()
+            process.join()
+
+
+def dask(what: str, arguments: list[str]) -> None:
+    """Be a scheduler or a worker, as `dask scheduler` and `dask worker` are."""
+    os.chdir(ROOT)
+    torch.set_num_threads(1)
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    for number in (1, 2):
+        os.dup2(nothing, number)
+    import_module(f"distributed.cli.dask_{what}").main(arguments)
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +81,8 @@ def grid():
     found = Grid()
     found.work()
     found.work()
+    while not found.answers():
+        time.sleep(0.05)
     yield found
     found.end()
 
@@ -120,7 +140,7 @@ def test_a_worker_is_killed_another_comes_and_the_scheduler_starts_again(grid, t
             time.sleep(0.05)
         time.sleep(1)
         grid.scheduler.kill()
-        grid.scheduler.wait()
+        grid.scheduler.join()
         # One that comes back at once is not missed by anybody.
         while not any("is gone: waiting" in text for text in said):
             time.sleep(0.05)

@@ -1,5 +1,6 @@
 """The result comes first, in a real browser: marks that fade, a tile that opens large, the wall as a picture."""
 
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 
@@ -7,22 +8,23 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page
 
-from tests.editors import TILES, needs_chromium
+from tests.editors import TILES, Tabs, needs_chromium
 from tests.pages import EDITED, PRICE, brush, brush_all, rules
 
 pytestmark = needs_chromium
 
 
-@pytest.fixture
-def page(open_page, small_editor) -> Page:
-    """A page with one rule."""
-    page = open_page(small_editor.url)
-    brush_all(page)
-    page.wait_for_selector("#rewrite:enabled")
-    page.click("#rewrite")
-    page.wait_for_selector(EDITED)
-    rules(page, 1)
-    return page
+@pytest.fixture(scope="module")
+def page(browser, small_editor) -> Iterator[Page]:
+    """A page with one rule, for all of these tests: the marks of one do not matter to another."""
+    with Tabs(browser) as tabs:
+        page = tabs.open(small_editor.url)
+        brush_all(page)
+        page.wait_for_selector("#rewrite:enabled")
+        page.click("#rewrite")
+        page.wait_for_selector(EDITED)
+        rules(page, 1)
+        yield page
 
 
 def opacity(page: Page) -> float:
@@ -87,7 +89,7 @@ def test_the_wall_downloads_as_an_animation_of_before_and_after(page, tmp_path):
 
 def test_strength_stands_beside_the_wall_and_the_price_is_a_sentence_whose_figures_stay_open(page):
     strength, tiles = (
-        page.locator("#rules input[type=range]").bounding_box(),
+        page.locator("#rules input[type=range]").first.bounding_box(),
         page.locator("#wall .sheet").bounding_box(),
     )
     assert strength["x"] > tiles["x"] + tiles["width"]

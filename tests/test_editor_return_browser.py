@@ -134,9 +134,18 @@ def test_leaving_asks_while_there_are_rules_that_were_not_saved(open_page, small
     assert asked == ["beforeunload"]
 
 
-def test_rewrite_says_so_at_once_and_two_presses_make_one_rule(open_page, small_editor):
+def test_an_error_resets_the_status_rewrite_says_so_at_once_and_two_presses_make_one_rule(
+    open_page, small_editor, tmp_path
+):
     page = open_page(small_editor.url)
     brush_all(page)
+    page.wait_for_selector("#status >> text=Press Rewrite")
+    (tmp_path / "rule.json").write_text('{"schema": "rewrite-rule/1"}')
+    page.click("#files")
+    page.set_input_files("input[type=file]", tmp_path / "rule.json")
+    refusal_on(page)
+    assert "Solving" not in page.inner_text("#status")
+
     page.wait_for_selector("#rewrite:enabled")
     page.evaluate(SAID)
     page.dblclick("#rewrite")
@@ -148,17 +157,6 @@ def test_rewrite_says_so_at_once_and_two_presses_make_one_rule(open_page, small_
     page.wait_for_selector("#status >> text=Rewriting …", state="detached")
     page.wait_for_selector("#status >> text=Done")
     rules(page, 1)
-
-
-def test_an_error_resets_the_status(open_page, small_editor, library, tmp_path):
-    page = open_page(small_editor.url)
-    brush_all(page)
-    page.wait_for_selector("#status >> text=Press Rewrite")
-    (tmp_path / "rule.json").write_text('{"schema": "rewrite-rule/1"}')
-    page.click("#files")
-    page.set_input_files("input[type=file]", tmp_path / "rule.json")
-    refusal_on(page)
-    assert "Solving" not in page.inner_text("#status")
 
 
 def test_a_mark_counts_though_the_stream_of_answers_ended_when_it_came(open_page, small_editor):

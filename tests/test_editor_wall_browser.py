@@ -51,7 +51,7 @@ def test_truncation_is_set_for_the_whole_wall_and_a_latent_is_shown_and_download
     assert len(rule["copy"][0]["latent"]["w"]) == 1
 
 
-def test_marks_are_undone_redone_erased_and_cleared(open_page):
+def test_marks_are_undone_redone_erased_and_cleared_and_a_copy_lives_on_one_tile_and_contexts_on_many(open_page):
     page = open_page()
     brush(page, *DOME)
     assert "Copy" in marks(page, DOME[0])
@@ -67,9 +67,7 @@ def test_marks_are_undone_redone_erased_and_cleared(open_page):
     page.click("#wall >> role=button[name='Clear: Take all marks away']")
     assert "no marks" in marks(page, DOME[0])
 
-
-def test_a_copy_lives_on_one_tile_and_contexts_on_many(open_page):
-    page = open_page()
+    page.keyboard.press("1")
     brush(page, 0, 0.5, 0.5)
     page.keyboard.press("1")
     brush(page, 1, 0.5, 0.5)
@@ -80,8 +78,25 @@ def test_a_copy_lives_on_one_tile_and_contexts_on_many(open_page):
     assert ["Context" in marks(page, seed) for seed in (2, 3)] == [True, True]
 
 
-def test_a_finger_brushes(open_page):
-    page = open_page(size=(420, 800))
+def test_a_narrow_dark_page_has_everything_scrolls_only_up_and_down_is_readable_and_a_finger_brushes(open_page):
+    page = open_page(size=(420, 800), color_scheme="dark")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 420
+    for part in ("#wall", "#status", "#rewrite", "#stop", "#rules"):
+        box = page.locator(part).bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 420
+
+    page.wait_for_selector("body.dark")
+
+    def light(selector: str, what: str) -> float:
+        colour = page.eval_on_selector(selector, f"each => getComputedStyle(each).{what}")
+        numbers = [float(part) for part in colour.strip("rgba() ").split(",")[:3]]
+        return sum(numbers) / 3
+
+    assert light("body", "backgroundColor") < 60
+    for text in ("#wall .bar button", "#status p", "#rules h2"):
+        assert light(text, "color") > 170
+
     touch = page.context.new_cdp_session(page)
     touch.send("Emulation.setTouchEmulationEnabled", {"enabled": True})
     canvas(page, 1).scroll_into_view_if_needed()
@@ -94,15 +109,6 @@ def test_a_finger_brushes(open_page):
     touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
     page.wait_for_selector("#status >> text=Brush where it shall go")
     assert "Copy" in marks(page, 1)
-
-
-def test_a_narrow_page_has_everything_and_scrolls_only_up_and_down(open_page):
-    page = open_page(size=(420, 800))
-    assert page.evaluate("document.documentElement.scrollWidth") <= 420
-    for part in ("#wall", "#status", "#rewrite", "#stop", "#rules"):
-        box = page.locator(part).bounding_box()
-        assert box["x"] >= 0
-        assert box["x"] + box["width"] <= 420
 
 
 def test_the_keyboard_alone_is_enough(open_page):
@@ -132,17 +138,3 @@ def test_the_keyboard_alone_is_enough(open_page):
     page.focus("#rules input[type=checkbox]")
     page.keyboard.press("Space")
     page.wait_for_selector("#wall .wall[data-edited='0']")
-
-
-def test_dark_mode_is_dark_and_readable(open_page):
-    page = open_page(color_scheme="dark")
-    page.wait_for_selector("body.dark")
-
-    def light(selector: str, what: str) -> float:
-        colour = page.eval_on_selector(selector, f"each => getComputedStyle(each).{what}")
-        numbers = [float(part) for part in colour.strip("rgba() ").split(",")[:3]]
-        return sum(numbers) / 3
-
-    assert light("body", "backgroundColor") < 60
-    for text in ("#wall .bar button", "#status p", "#rules h2"):
-        assert light(text, "color") > 170

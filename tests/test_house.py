@@ -71,6 +71,35 @@ def test_no_files_import_each_other_in_a_circle():
     assert len(list(TopologicalSorter({path: files_imported(path) for path in paths}).static_order())) == len(paths)
 
 
+def defined(path: Path) -> set[str]:
+    """What others may import from a file: names that are given or imported at any depth of it, and files beside it."""
+    names = {file.stem for file in path.parent.iterdir()} if path.name == "__init__.py" else set()
+    for node in nodes(path):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            names |= {alias.asname or alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            names.add(node.value)  # what is imported late stands in a table of names
+    return names
+
+
+@pytest.mark.parametrize("house", READ)
+def test_what_a_file_imports_from_another_stands_there(house):
+    missing = []
+    for path in READ[house]:
+        for node in nodes(path):
+            base = ROOT / (node.module or "").replace(".", "/") if isinstance(node, ast.ImportFrom) else None
+            source = base and next(
+                (file for file in (base.with_suffix(".py"), base / "__init__.py") if file.exists()), None
+            )
+            if source:
+                missing += [(named(path), alias.name) for alias in node.names if alias.name not in defined(source)]
+    assert missing == []
+
+
 def test_no_room_is_named_for_leftovers():
     leftovers = {"utils", "util", "common", "misc", "helpers", "helper"}
     paths = [path for house in HOUSE for path in (ROOT / house).rglob("*")]

@@ -16,7 +16,7 @@ FEWER = {
     r"proposals\[:8\]": "proposals[:1]",
     r"measure\(generator, rule\.layer\)": "measure(generator, rule.layer, samples=32)",
     r"propose_contexts\(generator, rule\)": "propose_contexts(generator, rule, seeds=range(10_000, 10_032))",
-    r"Settings\.from_marks\(\),\n\)": "Settings.from_marks(),\n).with_settings(refine=1, finish=1)",
+    r"Settings\.from_marks\(\),\n\)": "Settings.from_marks(),\n).with_settings(refine=1, finish=1, descent=1)",
 }
 
 

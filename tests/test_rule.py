@@ -55,7 +55,7 @@ documents = objects(
         reach=st.floats(0.1, 10).filter(lambda value: value != 1),
         finish=st.integers(0, 1000),
         descent=st.integers(1, 1000),
-        still=positive.filter(lambda value: value != 1),
+        still=positive.filter(lambda value: value != Settings.still),
         quiet=positive,
         weights=st.sampled_from(WEIGHTS),
     ),
@@ -117,8 +117,8 @@ def test_a_rule_made_in_python_comes_back_from_json_as_it_was():
     assert json.loads(rule.to_json())["settings"]["protect"] == "exact"
     # A rule with the usual reach is written as it was before there was one, and so it is with a descent.
     assert not {"reach", "descent", "still"} & json.loads(rule.to_json())["settings"].keys()
-    later = json.loads(rule.with_settings(reach=1.5, descent=7, still=2.0).to_json())["settings"]
-    assert (later["reach"], later["descent"], later["still"]) == (1.5, 7, 2.0)
+    later = json.loads(rule.with_settings(reach=1.5, descent=7, still=3.0).to_json())["settings"]
+    assert (later["reach"], later["descent"], later["still"]) == (1.5, 7, 3.0)
 
 
 def test_a_name_with_brackets_stays_as_it_is():
@@ -163,7 +163,7 @@ def test_a_weight_that_is_given_is_not_chosen_by_the_marks_any_more():
 
 
 def test_settings_are_told_by_what_is_not_as_usual():
-    assert repr(Settings.from_marks()) == "Settings(refine=10, weights='marks', finish=20, descent=20)"
+    assert repr(Settings.from_marks()) == "Settings(refine=10, weights='marks', finish=20, descent=80)"
     assert repr(Settings()) == "Settings()"
 
 

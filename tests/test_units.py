@@ -5,7 +5,6 @@ import csv
 import io
 import json
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from dissect.units.dissection import BUILT_IN, load_dissections
 from dissect.units.probe import GeneratorProbe
 from rewrite import Rule, load_generator
 from rewrite.storage.ledger import images_in
+from tests.editors import CHROMIUM, needs_chromium
 from tests.markup import HOSTILE, assert_shown_as_text, renamed
 
 LAYER = "b32.conv0"
@@ -101,7 +101,7 @@ def test_several_layers_are_on_one_page_with_an_overview(tmp_path, answer):
     assert shown == [layer["by_concept"].get("tree", 0) for layer in result["layers"]]
 
 
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="no browser")
+@needs_chromium
 def test_the_page_sorts_and_filters_in_a_browser(written, tmp_path):
     script = (
         "<script>addEventListener('load',()=>{const set=(id,value)=>{const c=document.getElementById(id);"
@@ -116,7 +116,7 @@ def test_the_page_sorts_and_filters_in_a_browser(written, tmp_path):
     ).replace("SKY", str(load_dissections(written / "units.safetensors")[LAYER].concepts.number("sky")))
     page = tmp_path / "units.html"
     page.write_text((written / "units.html").read_text().replace("</body>", f"{script}</body>"))
-    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", f"file://{page}"]
+    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", f"file://{page}"]
     dom = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
     found = json.loads(re.search(r"<title>(.*?)</title>", dom)[1])
     layer = json.loads((written / "units.json").read_text())["layers"][0]

@@ -40,9 +40,9 @@ class Settings:
             their pasted pictures; none where a rank or an exact protection confines the change. A step runs the network
             behind the layer forth and back for up to eight images. Where the marks choose the weights, they also say
             whether it helps; on images of more than 64x64 pixels it is tried only where that takes few operations.
-        descent: Number of steps of descent in the image that find the change from a closed form of ten times the drift;
-            none where a rank or an exact protection confines the change. Where the marks choose the
-            weights, they also say whether it does more.
+        descent: Number of steps of descent in the image that find the change from a closed form of thirty times the
+            drift; none where a rank or an exact protection confines the change. Where the marks choose the weights,
+            they also say whether it does more; on images of more than 64x64 pixels it takes at most 20 steps then.
         still: Weight of ordinary images in a descent, of what hardly moves in them.
         reach: How much of the wanted change is asked for. Weights hold some of it back where nothing is marked; more
             than 1 makes up for that.
@@ -65,7 +65,7 @@ class Settings:
     weights: str = "given"
     finish: int = 0
     descent: int = 0
-    still: float = 1.0
+    still: float = 2.0
     reach: float = 1.0
 
     def __post_init__(self) -> None:
@@ -93,7 +93,7 @@ class Settings:
     @classmethod
     def from_marks(cls) -> "Settings":
         """Settings whose weights are chosen when a rule is solved, by what would arrive in images left out."""
-        return cls(weights="marks", refine=10, finish=20, descent=20)
+        return cls(weights="marks", refine=10, finish=20, descent=80)
 
 
 def settings_from(document: dict) -> Settings:

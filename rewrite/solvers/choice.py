@@ -6,13 +6,14 @@ a change in every direction what ordinary keys charge for it in theirs, on avera
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from itertools import count
 from typing import Any
 
 from rewrite.generators.contract import Generator
 from rewrite.goals.pasted import Pasted
+from rewrite.progress import counted
 from rewrite.rules.rule import Rule
 from rewrite.rules.settings import CHOSEN, Settings
+from rewrite.solvers.descent import FEW_STEPS
 from rewrite.solvers.drawn import Drawn, descend_left_out, draw_left_out, is_large
 from rewrite.solvers.effort import is_affordable
 from rewrite.solvers.leave_out import LeftOut, Refits, folds_of, left_out
@@ -32,11 +33,11 @@ HEAVIER, MOST_MORE, CLEARLY, ABOUT = (100.0, 30.0), 1.5, 0.95, 0.9
 TRIED_STEPS, TRIED_LARGE, PARTS_LARGE = 10, 5, 2
 # Three long steps bring as much as ten short ones, and change a little more beside.
 MOST_LARGE_STEPS = 3
-# A descent takes as long as all else together: it is tried on two parts of the images, and where images are large only
-# within the same operations. It need not do quite as much for the pictures as the closed form: by the concepts that
-# they show, it does better than its pixels say. Marks that cover less of their images than this are small in what it
-# lowers, and it is not tried.
-DESCENT_PARTS, AS_GOOD, LEAST_AREA = 2, 0.95, 0.015
+# A descent takes as long as all else together: it is tried on two parts of the images in few steps, and where images
+# are large only within the same operations. In few steps more strays than in many, and by the concepts that pictures
+# show it does better than their pixels say: so it need not be worth as much as the closed form. Marks that cover less
+# of their images than this are small in what it lowers, and it is not tried.
+DESCENT_PARTS, AS_GOOD, LEAST_AREA = 2, 0.8, 0.015
 # With fewer images than this none can be left out, and careful weights are taken.
 LEAST_IMAGES, CAREFUL = 3, 3.0
 # What does less than this share of what another choice does before a finish is not ahead of it after one: of 39 rules
@@ -101,13 +102,14 @@ def posed(generator: Generator, rule: Rule) -> Rule:
     """A rule whose marks are to choose the weights, as it is solved first; any other as it is.
 
     Its hard negatives weigh what they do in the first choice. Where the layer cannot be resumed, nothing is adjusted in
-    the image; where images are large, values are adjusted in few steps.
+    the image; where images are large, steps are few.
     """
     if rule.settings.weights != "marks":
         return rule
     less: dict[str, Any] = {} if generator.resumable(rule.layer) else {"refine": 0, "finish": 0, "descent": 0}
     if is_large(generator):
-        less = {"refine": min(rule.settings.refine, MOST_LARGE_STEPS), **less}
+        few = {"refine": MOST_LARGE_STEPS, "descent": FEW_STEPS}
+        less = {name: min(getattr(rule.settings, name), most) for name, most in few.items()} | less
     return replace(rule, settings=replace(rule.settings, others=OTHERS[0], **less))
 
 
@@ -168,7 +170,7 @@ def choose(
     refits, trying = Refits(problem, folds), _tried_steps(generator, aims, problem)
     descents = DESCENT_PARTS if _tries_descent(generator, aims, problem) else 0
     each = len(found) + len(OTHERS) * MOST_DRAWN + 2 * len(HEAVIER) + bool(trying)
-    step = _counted(on_progress, len(folds) * each + descents)
+    step = counted(on_progress, len(folds) * each + descents)
     tried = dict(zip(found, left_out(refits, list(found.values()), step), strict=True))
     if not generator.resumable(problem.layer.name):
         best = best_of(tried)
@@ -207,7 +209,7 @@ def _tries_descent(generator: Generator, aims: Mapping[int, Pasted], problem: Pr
         return False
     if not (problem.descends and is_large(generator)):
         return problem.descends
-    steps = (min(DESCENT_PARTS, len(folds_of(problem))) + 1) * problem.settings.descent
+    steps = min(DESCENT_PARTS, len(folds_of(problem))) * FEW_STEPS + problem.settings.descent
     return is_affordable(generator, problem.layer.name, [aim.latent for aim in aims.values()], steps)
 
 
@@ -287,7 +289,7 @@ def rival(
     }
     steps = _tried_steps(generator, aims, problem) if choice.finished else 0
     each = 1 + len(tried) + 2 * len(HEAVIER) + bool(steps)
-    step = _counted(on_progress, len(refits.folds) * each)
+    step = counted(on_progress, len(refits.folds) * each)
     seen = draw_left_out(generator, aims, refits, list(tried.values()), on_refit=step)
     drawn = dict(zip(tried, seen, strict=True))
     best = best_of(drawn)
@@ -339,11 +341,3 @@ def _tried_steps(generator: Generator, aims: Mapping[int, Pasted], problem: Prob
     tries = min(PARTS_LARGE, len(folds_of(problem))) * TRIED_LARGE
     steps, latents = tries + problem.settings.finish, [aim.latent for aim in aims.values()]
     return TRIED_LARGE if is_affordable(generator, problem.layer.name, latents, steps) else 0
-
-
-def _counted(on_progress: Callable[[float], object] | None, steps: int) -> Callable[[], object] | None:
-    """A function that tells the share that is done each time it is called."""
-    if on_progress is None:
-        return None
-    done = count()
-    return lambda: on_progress(next(done) / steps)

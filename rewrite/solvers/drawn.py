@@ -1,7 +1,7 @@
 """Left-out images, drawn: what would be seen in marked images that a solution does not know."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from rewrite.goals.shown import drawn_with
 from rewrite.goals.sketch import sketched
 from rewrite.goals.still import Still
 from rewrite.rules.settings import Settings
-from rewrite.solvers.descent import descend, faint
+from rewrite.solvers.descent import FEW_STEPS, descend, faint
 from rewrite.solvers.finish import finish
 from rewrite.solvers.leave_out import LeftOut, Refits, judged_in, together, worth_of
 from rewrite.solvers.problem import Problem
@@ -111,11 +111,13 @@ def descend_left_out(
     Args:
         generator: The generator, whose layer can be resumed.
         aims: As `draw_left_out` takes them.
-        refits: The problem without parts of its images; its own settings say the steps.
+        refits: The problem without parts of its images; its own settings say the steps, but no more than are tried.
         settings: Those of the closed form.
         on_refit: As `Refits.solutions` takes it.
     """
     problem = refits.problem
+    trial = replace(problem.settings, descent=min(problem.settings.descent, FEW_STEPS))
+    problem = replace(problem, settings=trial)
     drawing, found, judged = sketched(generator, problem.layer.name), list[Moved](), []
     still = Still.of(drawing, problem.layer)
     for fold, _, start in refits.solutions([faint(settings)], on_refit):

@@ -14,6 +14,7 @@ from rewrite.goals.sketch import sketched
 from rewrite.goals.still import Still
 from rewrite.memory import Memory
 from rewrite.patch import Patch
+from rewrite.progress import counted
 from rewrite.rules.rule import Rule
 from rewrite.rules.settings import Settings
 from rewrite.solvers.choice import Choice, choose, judge, posed, prior, rival, settled
@@ -25,6 +26,9 @@ from rewrite.solvers.problem import Problem
 from rewrite.solvers.quieting import quiet_of, quieted
 from rewrite.solvers.solution import Solution
 from rewrite.solvers.trial import Trial
+
+# Of the time that the marks' choice and a descent take, the choice's share; and in it that of the first one.
+CHOICE, FIRST = 0.6, 0.8
 
 
 @weights_held()
@@ -51,7 +55,8 @@ def solve(
         strengths: How much of each rule is wanted, 1 if left out.
         goals: Goals built before; one that is passed to `report_on` as well lets a rule be refined once for both.
         judged: Whether the forecast says what arrives in images that are left out also where the weights are given.
-        on_progress: Called with the share of the choice of the weights that is done, 0 to 1; may raise to end it.
+        on_progress: Called with the share that is done of the choice of the weights and of a descent, 0 to 1; may raise
+            to end it.
 
     Returns:
         The patch, which says in its forecast what to expect of it.
@@ -81,7 +86,7 @@ def solve(
         problem = work.problem(rules, choice.settings)
     elif judged:
         choice = judge(generator, aims, problem)
-    solution, more = _solution(work, problem, rules)
+    solution, more = _solution(work, problem, rules, _part(on_progress, CHOICE if choice else 0.0, 1.0))
     more |= {} if choice is None else choice.forecast()
     more["notes"] = notes_on(generator, rules) if settings.weights == "given" else []
     return _patch(generator, rules, layer, solution, more)
@@ -121,7 +126,8 @@ def _chosen(
 
     Adjusted values bring more of the copy to the marked images of most networks. Of some, they bring less to others.
     """
-    tell = [_part(on_progress, *share) for share in ((0.0, 0.8), (0.8, 1.0))]
+    whole = CHOICE if problem.descends else 1.0
+    tell = [_part(on_progress, *share) for share in ((0.0, FIRST * whole), (FIRST * whole, whole))]
     choice = choose(work.generator, aims, work.problem(rules, prior(problem)), tell[0])
     if not choice.settings.descent and any(rule.settings.refine for rule in rules):
         plain = [replace(rule, settings=replace(rule.settings, refine=0)) for rule in rules]
@@ -137,7 +143,9 @@ def _part(on_progress: Callable[[float], object] | None, start: float, stop: flo
     return None if on_progress is None else lambda share: on_progress(start + share * (stop - start))
 
 
-def _solution(work: _Work, problem: Problem, rules: Sequence[Rule]) -> tuple[Solution, dict[str, Any]]:
+def _solution(
+    work: _Work, problem: Problem, rules: Sequence[Rule], on_progress: Callable[[float], object] | None
+) -> tuple[Solution, dict[str, Any]]:
     """The solution, found or adjusted in the image where its settings ask for it, and what a forecast says of that."""
     generator = work.generator
     if not (problem.descends or problem.finishes):
@@ -145,7 +153,8 @@ def _solution(work: _Work, problem: Problem, rules: Sequence[Rule]) -> tuple[Sol
     aims = list(aims_of(generator, rules, work.strengths, work.goals.unedited(generator)).values())
     if problem.descends:
         start = ClosedForm(replace(problem, settings=faint(problem.settings))).solve().change
-        found = descend(generator, problem, aims, start, Still.of(generator, problem.layer))
+        step = counted(on_progress, problem.settings.descent)
+        found = descend(generator, problem, aims, start, Still.of(generator, problem.layer), step)
         return Trial(problem, found.change).solution(), {"descent": {"missed": list(found.missed)}}
     first = ClosedForm(problem).solve()
     found = finish(generator, problem, aims, first.change, problem.settings.finish)
