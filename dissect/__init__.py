@@ -12,6 +12,11 @@ from dissect.photographs.photograph import Photograph
 from dissect.photographs.reading import read_picture
 from dissect.photographs.search import Effort, find_photograph
 from dissect.quality.features import CallableFeatures, FeatureSpace, SegmenterFeatures
+from dissect.questions.answer import Answer
+from dissect.questions.examination import Examination, examine
+from dissect.questions.question import Question
+from dissect.questions.subset import Lit, Subset
+from dissect.sources.classes import ClassFolder, SceneClasses
 from dissect.sources.contract import CallableSource
 from dissect.sources.folders import Annotations, Broden
 from dissect.sources.huggingface import HuggingFaceSource
@@ -27,31 +32,39 @@ from rewrite.reports.concepts import Concepts, ConceptSource
 
 __all__ = [
     "Annotations",
+    "Answer",
     "Broden",
     "Brush",
     "CallableFeatures",
     "CallableSource",
+    "ClassFolder",
     "ConceptSource",
     "Concepts",
     "Dissection",
     "Effort",
+    "Examination",
     "FeatureSpace",
     "GeneratorProbe",
     "HuggingFaceSource",
     "Intervention",
     "LabelledPictures",
+    "Lit",
     "NetworkSource",
     "Painting",
     "Photograph",
     "PictureProbe",
     "Prefix",
     "Probe",
+    "Question",
+    "SceneClasses",
     "Scores",
     "SegmenterFeatures",
     "SegmenterSource",
     "Stroke",
+    "Subset",
     "ablation_patch",
     "dissect",
+    "examine",
     "find_photograph",
     "load_dissections",
     "painted",

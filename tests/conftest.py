@@ -51,7 +51,9 @@ def pytest_collection() -> Iterator[None]:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What asks an editor comes first: one worker has it all, and no other has to start editors and a browser."""
-    items.sort(key=lambda item: not {"open_page", "towers_editor", "small_editor"} & set(item.fixturenames))
+    items.sort(
+        key=lambda item: not {"open_page", "towers_editor", "small_editor", "digits_editor"} & set(item.fixturenames)
+    )
 
 
 @pytest.fixture
@@ -168,6 +170,16 @@ def editor(files, tmp_path_factory) -> Iterator["Editor"]:
     folder, models = tmp_path_factory.mktemp("editor"), files["model"].parent
     small = ("--segmenter", "none", "--samples", 30, "--tiles", 6)
     with running(folder, files["model"], "--models", models, *small) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def digits_editor(tmp_path_factory) -> Iterator["Editor"]:
+    """An editor of the built-in classifier of digits."""
+    from tests.editors import running
+
+    pytest.importorskip("sklearn")
+    with running(tmp_path_factory.mktemp("digits"), "digits", "--training", 40, "--test", 50) as found:
         yield found
 
 

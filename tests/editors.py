@@ -103,8 +103,16 @@ class Tabs:
     def __init__(self, browser: BrowserContext):
         self.browser, self.pages, self.wrong, self.asked = browser, list[Page](), list[str](), list[str]()
 
-    def open(self, url: str, script: str = "", *, size: tuple[int, int] = (1280, 900), **media: str) -> Page:
-        """Open an editor in a tab of its own."""
+    def open(
+        self,
+        url: str,
+        script: str = "",
+        *,
+        size: tuple[int, int] = (1280, 900),
+        ready: str = "#wall .wall",
+        **media: str,
+    ) -> Page:
+        """Open an editor in a tab of its own, and wait until what says that it is ready does."""
         page = self.browser.new_page()
         self.pages.append(page)
         page.set_default_timeout(90_000)
@@ -114,7 +122,7 @@ class Tabs:
         page.on("pageerror", lambda error: self.wrong.append(str(error)))
         page.on("request", lambda request: self.asked.append(request.url))
         page.goto(url)
-        page.wait_for_selector("#wall .wall[data-ready='1']")
+        page.wait_for_selector(f"{ready}[data-ready='1']")
         return page
 
     def __enter__(self) -> "Tabs":

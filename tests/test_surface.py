@@ -52,10 +52,11 @@ PROMISED = {
         strongest to_peft to_pil wrap
     """,
     "dissect": """
-        Annotations Broden Brush CallableFeatures CallableSource ConceptSource Concepts Dissection Effort
-        FeatureSpace GeneratorProbe HuggingFaceSource Intervention LabelledPictures NetworkSource Painting
-        Photograph PictureProbe Prefix Probe Scores SegmenterFeatures SegmenterSource Stroke ablation_patch
-        dissect find_photograph load_dissections painted prefix_of read_picture save_dissections write_units
+        Annotations Answer Broden Brush CallableFeatures CallableSource ClassFolder ConceptSource Concepts Dissection
+        Effort Examination FeatureSpace GeneratorProbe HuggingFaceSource Intervention LabelledPictures Lit NetworkSource
+        Painting Photograph PictureProbe Prefix Probe Question SceneClasses Scores SegmenterFeatures SegmenterSource
+        Stroke Subset ablation_patch dissect examine find_photograph load_dissections painted prefix_of read_picture
+        save_dissections write_units
     """,
 }
 

@@ -21,6 +21,10 @@ def run(options: Namespace) -> dict:
         label=options.label,
         device=options.device,
         auth=options.auth,
+        architecture=options.architecture,
+        pictures=options.pictures,
+        training=options.training,
+        test=options.test,
     )
     with serving(chosen) as url:
         print(f"the editor is at {url} until Ctrl-C", flush=True)

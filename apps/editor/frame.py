@@ -133,12 +133,12 @@ def reporting(handler: Handler, reset: Reset | None = None) -> Handler:
 
     @functools.wraps(handler)
     def once(*given: Any) -> Any:
-        with _errors_shown(), _kept(given[0]):
+        with errors_shown(), _kept(given[0]):
             return handler(*given)
 
     @functools.wraps(handler)
     def steps(*given: Any) -> Iterator[Any]:
-        with _errors_shown(), _kept(given[0]):
+        with errors_shown(), _kept(given[0]):
             try:
                 yield from handler(*given)
             except Stopped:
@@ -162,7 +162,8 @@ def _kept(session: Session) -> Iterator[None]:
 
 
 @contextmanager
-def _errors_shown() -> Iterator[None]:
+def errors_shown() -> Iterator[None]:
+    """Errors inside a `with` block are shown on the page as one sentence."""
     try:
         yield
     except Stopped:

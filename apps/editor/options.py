@@ -11,7 +11,7 @@ class Options:
     """The options of the editor.
 
     Attributes:
-        model: Name or path of the first generator.
+        model: Name or path of the first generator, or of a classifier.
         port: The port; the first free one from 7860 on if None.
         folders: The folders whose checkpoints the page may open.
         out: The folder that exports are written into.
@@ -22,6 +22,10 @@ class Options:
         label: The class that generators of several draw; None for all in turn.
         device: Where networks run.
         auth: A name and a password that the page asks for.
+        architecture: That of a classifier whose file does not say it.
+        pictures: The pictures that a classifier is asked about; those that built-in ones name if None.
+        training: How many of each class units and levels are chosen on.
+        test: How many of each class answers are counted on.
     """
 
     model: str = "towers"
@@ -35,3 +39,7 @@ class Options:
     label: int | str | None = 0
     device: str = "cpu"
     auth: tuple[str, str] | None = None
+    architecture: str | None = None
+    pictures: str | None = None
+    training: int = 25
+    test: int = 50

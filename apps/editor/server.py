@@ -1,7 +1,7 @@
 """The editor's server: on this machine only, and only for its own page.
 
-`serving` takes what the command line says, opens the models (`models.py`), assembles the page (`page.py`) and serves
-it. All protection against other programs and sites is here.
+`serving` takes what the command line says, opens the models, assembles the page (`pages.py`) and serves it. All
+protection against other programs and sites is here.
 """
 
 import os
@@ -9,7 +9,7 @@ import secrets
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from apps.editor import heap
@@ -49,23 +49,21 @@ def serving(options: Options) -> Iterator[str]:
         # Imported before the folder is set: Gradio's modules keep the folder that they find, and this one is deleted.
         # Nor does a proxy of the environment concern it: Gradio asks its own page alone.
         with environment(**dict.fromkeys(PROXIES)):
-            from apps.editor.models import Models
-            from apps.editor.page import build
+            from apps.editor.pages import page_of
 
         # Gradio serves every file in this folder.
         with environment(GRADIO_TEMP_DIR=str(private)):
-            models = Models(options)
-            page = build(models, private=private)
+            page = page_of(options, private)
             try:
                 with environment(**dict.fromkeys(PROXIES)):
-                    url = _launched(page, options)
-                if hasattr(page, "_queue"):  # inside of Gradio: another version may do without
-                    page._queue.sleep_when_free = LOOK_EVERY
-                with close_idle(page.server):
+                    url = _launched(page.blocks, options, page.look)
+                if hasattr(page.blocks, "_queue"):  # inside of Gradio: another version may do without
+                    page.blocks._queue.sleep_when_free = LOOK_EVERY
+                with close_idle(page.blocks.server):
                     yield url
             finally:
-                models.stop()
-                page.close(verbose=False)
+                page.models.stop()
+                page.blocks.close(verbose=False)
 
 
 @contextmanager
@@ -98,10 +96,8 @@ def _set(values: Mapping[str, str | None]) -> None:
             os.environ[name] = value
 
 
-def _launched(page: "Blocks", options: Options) -> str:
+def _launched(page: "Blocks", options: Options, look: Mapping[str, Any]) -> str:
     """Start the server of a page; returns its address."""
-    from apps.editor.page import LOOK
-
     try:
         _, url, _ = page.launch(
             server_name=ADDRESS,
@@ -121,7 +117,7 @@ def _launched(page: "Blocks", options: Options) -> str:
             max_file_size=LARGEST_UPLOAD,
             state_session_capacity=MOST_SESSIONS,
             app_kwargs={"middleware": guards(secrets.token_hex(8)), "docs_url": None, "redoc_url": None},
-            **LOOK,
+            **look,
         )
     except OSError:
         port = "any port from 7860 on" if options.port is None else f"port {options.port}"

@@ -3,7 +3,17 @@
 from argparse import ArgumentTypeError
 from pathlib import Path
 
-from apps.parsers.parser import add_command, add_model, add_segmenter, add_truncation, new_folder, whole
+from apps.editor.options import Options
+from apps.parsers.parser import (
+    add_architecture,
+    add_command,
+    add_model,
+    add_pictures,
+    add_segmenter,
+    add_truncation,
+    new_folder,
+    whole,
+)
 
 
 def _app(commands) -> None:
@@ -11,7 +21,8 @@ def _app(commands) -> None:
         commands,
         "app",
         "open the editor: brush a rule, see its price, rewrite, export",
-        "The page is served to this machine only, and needs no network.",
+        "The page is served to this machine only, and needs no network. MODEL may be a classifier, such as scenes or "
+        "digits: the page then answers what it loses with some of its units off.",
     )
     add_model(parser)
     parser.add_argument("--port", type=whole, help="port of the page (default: the first free one from 7860 on)")
@@ -33,6 +44,20 @@ def _app(commands) -> None:
     parser.add_argument("--auth", metavar="NAME:PASSWORD", type=_auth, help="ask for a name and a password")
     add_segmenter(parser)
     add_truncation(parser)
+    add_architecture(parser)
+    add_pictures(parser)
+    parser.add_argument(
+        "--training",
+        type=whole,
+        default=Options.training,
+        help="of a classifier: pictures of each class to choose units and levels on (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--test",
+        type=whole,
+        default=Options.test,
+        help="of a classifier: pictures of each class to count answers on (default: %(default)s)",
+    )
 
 
 def _auth(text: str) -> tuple[str, str]:

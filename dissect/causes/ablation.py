@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from dissect.causes.intervention import Intervention, Prefix
 from rewrite.generators.contract import Generator
 from rewrite.generators.layers import Layer
+from rewrite.generators.network import Network
 from rewrite.generators.stylegan3_layers import StyleGAN3Generator
 from rewrite.patch import Patch, base_of
 
@@ -62,7 +63,7 @@ def ablation_patch(
     described, units = generator.layer(layer), tuple(sorted(int(unit) for unit in units))
     _check(described, units)
     reader = reader_of(generator, layer)
-    patch = _unread(generator, reader, units) if reader else _silent(generator, described, units)
+    patch = _unread(generator, reader, units) if reader else silent(generator, described, units)
     about = {"units": list(units), "units_of": layer, "name": name, "notes": notes_of(generator, layer)}
     return replace(patch, forecast={**about, **(_against(generator, patch, layer, units, seeds) if seeds else {})})
 
@@ -88,7 +89,7 @@ def notes_of(generator: Generator, layer: str) -> list[str]:
     return [note for note, holds in found.items() if holds]
 
 
-def noise_of(generator: Generator, layer: Layer) -> float:
+def noise_of(generator: Network, layer: Layer) -> float:
     """Standard deviation of the noise that is added to every unit of a layer before its activation."""
     if getattr(generator, "noise", "const") == "none":
         return 0.0
@@ -106,8 +107,8 @@ def _check(layer: Layer, units: Sequence[int]) -> None:
         raise ValueError(f"a unit is switched off once, got {list(units)}")
 
 
-def _silent(generator: Generator, layer: Layer, units: Sequence[int]) -> Patch:
-    """The rows that write the units are zero, and so is their bias."""
+def silent(generator: Network, layer: Layer, units: Sequence[int]) -> Patch:
+    """A patch by which the rows that write units are zero, and so is their bias; `generator` may be a classifier."""
     rows = -layer.matrix(generator.weight(layer.name).detach().cpu().double())[list(units)]
     chosen = torch.zeros(layer.outputs, len(units))
     chosen[list(units), range(len(units))] = 1
@@ -194,6 +195,6 @@ def _normalised(generator: Generator, layer: str) -> bool:
     return bool(after) and isinstance(after[0], nn.BatchNorm2d)
 
 
-def _stage(generator: Generator, layer: Layer) -> nn.Module:
+def _stage(generator: Network, layer: Layer) -> nn.Module:
     """The module whose parameter the weight is."""
     return generator.module.get_submodule(layer.weight.rpartition(".")[0])

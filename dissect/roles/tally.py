@@ -41,6 +41,10 @@ class Tally:
         counts = {"pictures": self.pictures, "hits": self._hits, "named": self._named}
         return {name: torch.from_numpy(each) for name, each in counts.items()}
 
+    def __add__(self, other: "Tally") -> "Tally":
+        """The counts of these pictures and of others."""
+        return Tally.of({name: each + other.tensors()[name] for name, each in self.tensors().items()})
+
     def begin(self, truth: Int64[Tensor, " images"]) -> None:
         """Count pictures of some classes."""
         self.pictures += np.bincount(truth.numpy(), minlength=len(self.pictures))
