@@ -8,6 +8,7 @@ from rewrite import Generator, Rule
 from rewrite.goals.scene import latents_of
 from rewrite.goals.shown import BATCH
 from rewrite.shards.crew import crew_size
+from rewrite.solvers.choice import posed
 
 # A shorter wait needs no estimate.
 LEAST_IMAGES, LEAST_TIMES, LEAST_SECONDS = 50, 10, 10
@@ -31,7 +32,7 @@ def foretell_solution(generator: Generator, rule: Rule) -> None:
     A step runs the part behind the layer forth and back, which takes about as long as to draw the images.
     """
     latents = list(dict.fromkeys(place.latent for place in rule.places))
-    settings = rule.settings
+    settings = posed(generator, rule).settings  # of large images, fewer steps
     steps = settings.descent or settings.finish
     steps += settings.refine * -(-len(latents) // BATCH)
     some = latents_of(generator, latents[:BATCH])

@@ -58,6 +58,18 @@ def test_a_loop_is_scaled_up_from_its_first_step_and_some_more(monkeypatch):
     assert clock.scaled_up(run, 41, 2001) == pytest.approx(5 + 0.25 * 2001)
 
 
+def test_a_loop_whose_first_step_was_held_up_is_timed_again_and_not_for_ever(monkeypatch):
+    now, taken = [0.0], [9.0, 8.0, 5.25, 15.25]
+    monkeypatch.setattr(clock.time, "process_time", lambda: now[0])
+
+    def run(_: int) -> None:
+        now[0] += taken.pop(0) if taken else 1
+
+    assert clock.scaled_up(run, 41, 2001) == pytest.approx(5 + 0.25 * 2001)
+    with pytest.raises(ValueError, match="41 steps take no longer than one here"):
+        clock.scaled_up(run, 41, 2001)
+
+
 def test_the_table_says_ratios_sizes_and_what_was_skipped(files):
     rows = [
         Row(line("hand"), HAND),

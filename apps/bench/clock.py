@@ -9,6 +9,9 @@ import torch
 from dissect.units.upsampling import one_thread
 from rewrite.threads import one_blas_thread
 
+# On a busy machine one step may take longer than a few.
+TRIES = 5
+
 
 def seconds(work: Callable[[], object]) -> float:
     """Seconds of the processor that some work takes."""
@@ -24,9 +27,15 @@ def scaled_up(run: Callable[[int], object], few: int, steps: int) -> float:
         run: Runs so many steps, and what comes before them.
         few: How many are timed; two or more.
         steps: How many are asked about.
+
+    Raises:
+        ValueError: A few steps took no longer than one, time after time.
     """
-    first, more = (seconds(lambda count=count: run(count)) for count in (1, few))
-    return first + (more - first) / (few - 1) * (steps - 1)
+    for _ in range(TRIES):
+        first, more = (seconds(lambda count=count: run(count)) for count in (1, few))
+        if more > first:
+            return first + (more - first) / (few - 1) * (steps - 1)
+    raise ValueError(f"{few} steps take no longer than one here: the machine is too busy to time them")
 
 
 @contextmanager

@@ -13,7 +13,7 @@ TASK = TASKS["tree for tops"]
 # As many as a person brushes.
 CONTEXTS = 3
 # Draws before these may share marks with those that fine-tuning was tuned on.
-FIRST_DRAW = 200
+FIRST_DRAW = 1200
 # Seeds of other generators that a rule marks.
 MARKED = 2 + CONTEXTS
 

@@ -49,7 +49,7 @@ def answer_html(answer: Answer, tiles: Mapping[int, str], *, pictures: int = 0, 
     right = answer.right
     return Markup(
         render(
-            FOLDER / "answer.html",
+            FOLDER / "_answer.html",
             sentence=answer.sentence,
             asked=answer.classes[question.number],
             off=question.off,
