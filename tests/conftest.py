@@ -49,6 +49,11 @@ def pytest_collection() -> Iterator[None]:
     return found
 
 
+def pytest_unconfigure() -> None:
+    """At the end it goes like all else: triton would tell what is left of it."""
+    gc.unfreeze()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What asks an editor comes first: one worker has it all, and no other has to start editors and a browser."""
     items.sort(
