@@ -1,6 +1,6 @@
 """A part of a classifier, examined on pictures: what is asked of it later runs again only what follows the part."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,6 +21,7 @@ from dissect.roles.tally import Tally
 from dissect.sources.classes import ClassedPictures, Split
 from dissect.specialties.subclasses import otsu
 from rewrite.classifiers.classifier import Classifier
+from rewrite.generators.batches import batched
 
 TRIED = 4
 OnProgress = Callable[[float], object]
@@ -186,24 +187,23 @@ def examine(
     """
     told = on_progress or (lambda share: None)
     # A picture to choose on also costs a gradient, one to count on another run.
-    steps = [*_batches(split.training), *_batches(split.test)]
+    learning, counting = (list(batched(numbers, BATCH)) for numbers in (split.training, split.test))
     done, whole = 0, len(split.training) + len(split.test)
     following = next_layer(classifier, part, pictures.images(split.test[:TRIED]))
     runs = Runs(classifier, part, pictures, split.test, following)
     learnt, gallery = _Learning(classifier, part), Gallery(classifier, part, pictures)
     peaks = list[Tensor]()
-    learning = len(_batches(split.training))
-    for place, numbers in enumerate(steps):
+    for place, numbers in enumerate((*learning, *counting)):
         told(done / whole)
         images = pictures.images(numbers)
-        if place < learning:
+        if place < len(learning):
             learnt.add(images, pictures.classes(numbers))
         else:
             with torch.no_grad():
                 output = classifier.stop(part, images).output
             peaks.append(peaks_of(output).cpu().float())
             gallery.keep(numbers, images, output)
-            runs.start(place - learning, images)
+            runs.start(place - len(learning), images)
         done += len(numbers)
     training = Seen(split.training, pictures.classes(split.training), *learnt.found)
     test = Seen(split.test, pictures.classes(split.test), runs.named(()), torch.cat(peaks))
@@ -245,7 +245,3 @@ class _Learning:
         assert self.whole is not None
         assert self.without is not None
         return self.whole.soft_accuracy - self.without.soft_accuracy
-
-
-def _batches(numbers: Sequence[int]) -> list[Sequence[int]]:
-    return [numbers[first : first + BATCH] for first in range(0, len(numbers), BATCH)]

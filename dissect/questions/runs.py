@@ -14,6 +14,7 @@ from dissect.roles.ablations import Ablations, ablations
 from dissect.roles.following import NextLayer
 from dissect.sources.classes import ClassedPictures
 from rewrite.classifiers.classifier import Classifier
+from rewrite.generators.batches import batched
 
 BATCH = 64
 MOST_BYTES = 512 * 2**20
@@ -42,7 +43,7 @@ class Runs:
         most_bytes: int = MOST_BYTES,
     ):
         self.classifier, self.part, self.pictures, self.following = classifier, part, pictures, following
-        self.batches = [numbers[first : first + BATCH] for first in range(0, len(numbers), BATCH)]
+        self.batches = list(batched(numbers, BATCH))
         self.left = most_bytes
         self._kept: dict[int, Ablations] = {}
         self._known: dict[tuple[int, ...], Int64[Tensor, " pictures"]] = {}
